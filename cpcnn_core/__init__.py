@@ -1,0 +1,22 @@
+"""Deep-learning features of cells: crop, embed, profile.
+
+Importing this package is cheap: a name is looked up when it is first used, and
+only then torch is loaded.
+"""
+
+import lazy_loader as _lazy
+
+__version__ = "0.1.0"
+
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__,
+    submod_attrs={
+        "crops": ["crop_cells", "touches_border"],
+        "embedding": ["Embedder", "embed_cells", "embed_field", "load_model"],
+        "fields": ["Field"],
+        "models.card": ["ModelCard"],
+        "models.registry": ["list_models"],
+        "tables.columns": ["feature_names"],
+        "tables.profiles": ["Profiles"],
+    },
+)

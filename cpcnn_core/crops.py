@@ -1,0 +1,324 @@
+"""Object centres to crops, with the reference's exact sampling.
+
+A crop is not an integer slice of the image but a bilinear resample of a box
+around the centre (REFERENCE b.3, b.4): the box is ``crop_px`` wide, its corners
+are divided by the image size and multiplied by the size minus one, so the crop
+is shifted by up to a pixel and shrunk by under a percent. The published weights
+were trained and used with this sampling; these functions repeat it to the bit.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from cpcnn_core.errors import CropWarning, ImageError
+from cpcnn_core.normalize import NORMALIZERS
+
+CROP_PX = 128
+# REFERENCE b.5: half the side of the patch whose median label names the cell.
+MASK_PATCH_PX = 5
+
+
+def crop_cells(
+    image: np.ndarray,
+    centers: np.ndarray,
+    *,
+    crop_px: int = CROP_PX,
+    labels: np.ndarray | None = None,
+    label_ids: np.ndarray | None = None,
+    normalizer: str = "minmax-per-crop",
+) -> np.ndarray:
+    """Cut one normalised crop around every centre.
+
+    Parameters
+    ----------
+    image : ndarray of shape (c, h, w), any real dtype
+        Channels of one field, finite values in any unit.
+    centers : ndarray of shape (n, 2), float64, (row, col) in pixels
+        Object centres, pixel centre convention; fractions count, nothing is rounded.
+    crop_px : int
+        Side of the box in image pixels and of the crop.
+    labels : ndarray of shape (h, w), integer, optional
+        When given, every pixel that does not belong to the cell is set to zero
+        in all channels before normalisation.
+    label_ids : ndarray of shape (n,), integer, optional
+        The label of each cell. Default: the median label of the 10 x 10 patch
+        at the centre, as the reference takes it (see `label_ids_at`).
+    normalizer : str
+        A key of `cpcnn_core.normalize.NORMALIZERS`.
+
+    Returns
+    -------
+    ndarray of shape (n, c, crop_px, crop_px), float32, range [0, 1]
+
+    Raises
+    ------
+    ImageError
+        The image is not (c, h, w), has values that are not finite, or does not
+        have the size of the labels.
+
+    Warns
+    -----
+    CropWarning
+        A box lies completely outside the image; its crop is all zero.
+
+    Notes
+    -----
+    REFERENCE b.3 to b.6. See `touches_border` for crops with zero fill.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> image = np.arange(3 * 200 * 200).reshape(3, 200, 200)
+    >>> crops = crop_cells(image, np.array([[100.0, 90.5], [10.0, 10.0]]))
+    >>> crops.shape, crops.dtype.name
+    ((2, 3, 128, 128), 'float32')
+    """
+    image = check_image(image)
+    centers = check_centers(centers)
+    if labels is not None:
+        labels = check_labels(labels, image.shape[1:])
+        if label_ids is None:
+            label_ids = label_ids_at(labels, centers)
+    warn_of_boxes_outside(centers, image.shape[1:], crop_px)
+    return cut_crops(image, centers, crop_px, labels, label_ids, normalizer)
+
+
+def cut_crops(
+    image: np.ndarray,
+    centers: np.ndarray,
+    crop_px: int,
+    labels: np.ndarray | None,
+    label_ids: np.ndarray | None,
+    normalizer: str,
+) -> np.ndarray:
+    """Do the work of `crop_cells` on input that was checked already.
+
+    Parameters and result are those of `crop_cells`; `image` is what
+    `check_image` returned. The embedding loop calls this batch by batch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> image = check_image(np.eye(64)[None])
+    >>> cut_crops(image, np.array([[32.0, 32.0]]), 32, None, None, "minmax-per-crop").shape
+    (1, 1, 32, 32)
+    """
+    rows = _sample_axis(centers[:, 0], image.shape[1], crop_px)
+    cols = _sample_axis(centers[:, 1], image.shape[2], crop_px)
+    crops = _resample(image, rows, cols)
+    if labels is not None:
+        # The reference interpolates the label image like any channel and asks
+        # for equality, so pixels between two labels fall out of the mask.
+        ids = np.asarray(label_ids, np.float32)[:, None, None, None]
+        crops *= _resample(labels[None].astype(np.float32), rows, cols) == ids
+    return NORMALIZERS[normalizer](crops)
+
+
+def touches_border(
+    centers: np.ndarray, shape: tuple[int, int], crop_px: int = CROP_PX
+) -> np.ndarray:
+    """Tell which crops reach over the border of the image.
+
+    Parameters
+    ----------
+    centers : ndarray of shape (n, 2), float64, (row, col) in pixels
+    shape : (height, width) of the image in pixels
+    crop_px : int
+        Side of the box in pixels.
+
+    Returns
+    -------
+    ndarray of shape (n,), bool
+        True where at least one sample of the crop was filled with zero.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> touches_border(np.array([[100.0, 100.0], [63.0, 100.0]]), (200, 200)).tolist()
+    [False, True]
+    """
+    centers = check_centers(centers)
+    rows = _sample_axis(centers[:, 0], shape[0], crop_px)
+    cols = _sample_axis(centers[:, 1], shape[1], crop_px)
+    return ~(rows.inside.all(axis=1) & cols.inside.all(axis=1))
+
+
+def label_ids_at(labels: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """Name the cell at every centre: the median label of a 10 x 10 patch.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (h, w), integer
+    centers : ndarray of shape (n, 2), float64, (row, col) in pixels
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+        0 (background) where no pixel of the image lies under the patch.
+
+    Notes
+    -----
+    REFERENCE b.5, with its quirk: for a centre more than 5 px above or left of
+    the image the upper bound is negative and counts from the other end. Where
+    the labels are known, pass them to `crop_cells` instead.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> labels = np.zeros((40, 40), int)
+    >>> labels[10:30, 10:30] = 7
+    >>> label_ids_at(labels, np.array([[20.0, 20.0], [2.0, 2.0]])).tolist()
+    [7, 0]
+    """
+    ids = np.zeros(len(centers), np.int64)
+    for i, (row, col) in enumerate(np.trunc(centers).astype(int)):
+        patch = labels[
+            max(0, row - MASK_PATCH_PX) : row + MASK_PATCH_PX,
+            max(0, col - MASK_PATCH_PX) : col + MASK_PATCH_PX,
+        ]
+        if patch.size:
+            ids[i] = int(np.median(patch))
+    return ids
+
+
+def check_image(image: np.ndarray) -> np.ndarray:
+    """Return the image as float32 (c, h, w), or say why it cannot be used.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> check_image(np.ones((2, 4, 4), np.uint16)).dtype.name
+    'float32'
+    """
+    image = np.asarray(image)
+    if image.ndim != 3 or 0 in image.shape:
+        raise ImageError(
+            f"expected an image of shape (channels, height, width), got {image.shape}; "
+            "stack the channels of the field along the first axis"
+        )
+    if image.dtype.kind not in "buif":
+        raise ImageError(f"expected real pixel values, got dtype {image.dtype}")
+    image = np.ascontiguousarray(image, np.float32)
+    finite = np.isfinite(image)
+    if not finite.all():
+        channel, row, col = np.argwhere(~finite)[0].tolist()
+        raise ImageError(
+            f"expected finite pixel values, got {np.count_nonzero(~finite)} that are NaN or "
+            f"infinite, the first in channel {channel} at row {row}, column {col}; "
+            "look at the step that made this image"
+        )
+    return image
+
+
+def check_centers(centers: np.ndarray) -> np.ndarray:
+    """Return the centres as float64 (n, 2), or say why they cannot be used.
+
+    Examples
+    --------
+    >>> check_centers([[1, 2]]).tolist()
+    [[1.0, 2.0]]
+    """
+    centers = np.asarray(centers, np.float64)
+    if centers.size == 0:
+        return np.zeros((0, 2))
+    if centers.ndim != 2 or centers.shape[1] != 2:
+        raise ImageError(f"expected centres of shape (n, 2) as (row, col), got {centers.shape}")
+    if not np.isfinite(centers).all():
+        first = int(np.flatnonzero(~np.isfinite(centers).all(axis=1))[0])
+        raise ImageError(f"expected finite centres, got {centers[first].tolist()} in row {first}")
+    return centers
+
+
+def check_labels(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the label image, or say why it does not fit the image.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> check_labels(np.zeros((4, 5), int), (4, 5)).shape
+    (4, 5)
+    """
+    labels = np.asarray(labels)
+    if labels.shape != tuple(shape):
+        raise ImageError(
+            f"expected labels of the image's size {tuple(shape)}, got {labels.shape}; "
+            "find the objects on an image of the same size"
+        )
+    return labels
+
+
+def warn_of_boxes_outside(centers: np.ndarray, shape: tuple[int, ...], crop_px: int) -> None:
+    """Warn where a box lies completely outside the image (REFERENCE b.6).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> warn_of_boxes_outside(np.array([[50.0, 50.0]]), (100, 100), 128)
+    """
+    rows = _sample_axis(centers[:, 0], shape[0], crop_px)
+    cols = _sample_axis(centers[:, 1], shape[1], crop_px)
+    outside = ~(rows.inside.any(axis=1) & cols.inside.any(axis=1))
+    if outside.any():
+        first = int(np.flatnonzero(outside)[0])
+        warnings.warn(
+            f"{np.count_nonzero(outside)} of {len(centers)} boxes lie completely outside the "
+            f"image of {shape[0]} x {shape[1]} pixels, the first around row {centers[first, 0]}, "
+            f"column {centers[first, 1]}; their crops are all zero",
+            CropWarning,
+            stacklevel=3,
+        )
+
+
+class _Axis(NamedTuple):
+    """Where the samples of each crop fall along one image axis, each (n, crop_px)."""
+
+    low: np.ndarray
+    high: np.ndarray
+    weight: np.ndarray
+    inside: np.ndarray
+
+
+def _sample_axis(centers: np.ndarray, size: int, crop_px: int) -> _Axis:
+    # Corners in float64, everything after in float32 and in this order: so the
+    # positions are TensorFlow's to the bit.
+    half = crop_px / 2
+    start = ((centers - half).astype(np.float32) / np.float32(size))[:, None]
+    end = ((centers + half).astype(np.float32) / np.float32(size))[:, None]
+    last = np.float32(size - 1)
+    step = (end - start) * last / np.float32(crop_px - 1)
+    position = start * last + np.arange(crop_px, dtype=np.float32) * step
+    inside = (position >= 0) & (position <= last)
+    position = np.where(inside, position, np.float32(0))
+    low = np.floor(position)
+    return _Axis(low.astype(np.intp), np.ceil(position).astype(np.intp), position - low, inside)
+
+
+def _resample(image: np.ndarray, rows: _Axis, cols: _Axis) -> np.ndarray:
+    crops = np.zeros(
+        (len(rows.low), image.shape[0], rows.low.shape[1], cols.low.shape[1]), np.float32
+    )
+    for crop, *axes in zip(crops, zip(*rows, strict=True), zip(*cols, strict=True), strict=True):
+        _resample_one(image, _Axis(*axes[0]), _Axis(*axes[1]), crop)
+    return crops
+
+
+def _resample_one(image: np.ndarray, rows: _Axis, cols: _Axis, crop: np.ndarray) -> None:
+    """Fill one crop (c, crop_px, crop_px); samples outside the image stay zero."""
+    into_rows, into_cols = np.flatnonzero(rows.inside), np.flatnonzero(cols.inside)
+    if not (into_rows.size and into_cols.size):
+        return
+    y, x = slice(into_rows[0], into_rows[-1] + 1), slice(into_cols[0], into_cols[-1] + 1)
+    top, first = rows.low[y.start], cols.low[x.start]
+    part = image[:, top : rows.high[y.stop - 1] + 1, first : cols.high[x.stop - 1] + 1]
+    # Along the columns first, once for every image row the crop needs, then
+    # along the rows: the reference's order, with each product computed once.
+    left = part.take(cols.low[x] - first, axis=2)
+    right = part.take(cols.high[x] - first, axis=2)
+    across = left + (right - left) * cols.weight[x]
+    upper = across.take(rows.low[y] - top, axis=1)
+    lower = across.take(rows.high[y] - top, axis=1)
+    crop[:, y, x] = upper + (lower - upper) * rows.weight[y][:, None]

@@ -1,0 +1,345 @@
+"""Crops to features, batch by batch, on any device: the hot loop."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from cpcnn_core.crops import (
+    check_centers,
+    check_image,
+    check_labels,
+    cut_crops,
+    label_ids_at,
+    touches_border,
+    warn_of_boxes_outside,
+)
+from cpcnn_core.errors import ChannelError, CropError, DeviceError, WeightsError
+from cpcnn_core.fields import Field
+from cpcnn_core.models.card import ModelCard
+from cpcnn_core.models.efficientnet import TappedEfficientNet
+from cpcnn_core.models.registry import find_model
+from cpcnn_core.models.untrained import untrained_efficientnet_b0
+from cpcnn_core.models.weights import read_model
+from cpcnn_core.tables import Profiles, feature_names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+BATCH_SIZE = 32
+Progress = Callable[[int, int], None]
+Cancel = Callable[[], bool]
+
+
+class Embedder:
+    """A network with its card: crops in, features out.
+
+    Parameters
+    ----------
+    card : ModelCard
+    weights : mapping of str to ndarray, float32
+        At least the weights up to the card's tap.
+    device : str
+        ``auto`` (a CUDA device when there is one, else the CPU) or a torch device.
+    precision : str
+        ``float32``, which ``auto`` stands for: equal to the reference within
+        1e-4 at block6a (REFERENCE a).
+    batch_size : int
+        Crops per pass through the network; bounds the memory.
+
+    Examples
+    --------
+    >>> model = load_model("untrained-efficientnet-b0", device="cpu")
+    >>> model.card.channels
+    ('DNA', 'RNA', 'ER', 'AGP', 'Mito')
+    >>> model.embed(np.zeros((3, 5, 128, 128), np.float32)).shape
+    (3, 672)
+    """
+
+    def __init__(
+        self,
+        card: ModelCard,
+        weights: Mapping[str, np.ndarray],
+        device: str = "auto",
+        precision: str = "auto",
+        batch_size: int = BATCH_SIZE,
+    ) -> None:
+        if precision not in ("auto", "float32"):
+            raise DeviceError(f"expected precision 'auto' or 'float32', got {precision!r}")
+        self.card = card
+        self.batch_size = batch_size
+        self.device = _pick_device(device)
+        network = _build(card, weights)
+        self.network = network.eval().to(self.device, memory_format=torch.channels_last)
+
+    def embed(self, crops: np.ndarray) -> np.ndarray:
+        """Embed crops.
+
+        Parameters
+        ----------
+        crops : ndarray of shape (n, c, crop_px, crop_px), float32, range [0, 1]
+            What `cpcnn_core.crop_cells` gives, channels in the card's order.
+
+        Returns
+        -------
+        ndarray of shape (n, embed_dim), float32
+
+        Raises
+        ------
+        CropError
+            Another shape, or values that the card's normaliser cannot have made.
+
+        Examples
+        --------
+        >>> model = load_model("untrained-efficientnet-b0", device="cpu")
+        >>> model.embed(np.zeros((1, 4, 128, 128), np.float32))
+        Traceback (most recent call last):
+        cpcnn_core.errors.CropError: untrained-efficientnet-b0 takes crops of shape \
+(n, 5, 128, 128), got (1, 4, 128, 128); cut them with crop_cells
+        """
+        crops = np.asarray(crops, np.float32)
+        size = (len(self.card.channels), self.card.crop_px, self.card.crop_px)
+        if crops.ndim != 4 or crops.shape[1:] != size:
+            raise CropError(
+                f"{self.card.name} takes crops of shape {('n', *size)}, got {crops.shape}; "
+                "cut them with crop_cells".replace("'", "")
+            )
+        features = np.empty((len(crops), self.card.embed_dim), np.float32)
+        for start in range(0, len(crops), self.batch_size):
+            batch = slice(start, start + self.batch_size)
+            features[batch] = self._embed_batch(crops[batch])
+        return features
+
+    def _embed_batch(self, crops: np.ndarray) -> np.ndarray:
+        # Written so that NaN fails too.
+        if len(crops) and not (crops.min() >= 0 and crops.max() <= 1):
+            raise CropError(
+                f"{self.card.name} takes crops with values from 0 to 1 "
+                f"({self.card.normalizer}), got {crops.min()} to {crops.max()}; "
+                "cut them with crop_cells"
+            )
+        batch = torch.from_numpy(np.ascontiguousarray(crops)).to(self.device)
+        with torch.inference_mode(), _exact_float32(self.device):
+            features = self.network(batch.contiguous(memory_format=torch.channels_last))
+        return features.cpu().numpy()
+
+
+def load_model(
+    name_or_path: str | Path, device: str = "auto", precision: str = "auto"
+) -> Embedder:
+    """Load a model by name or from a model file.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        A name of ``cpcnn models list``, or a ``.safetensors`` file with a card.
+    device, precision : str
+        See `Embedder`.
+
+    Returns
+    -------
+    Embedder
+
+    Raises
+    ------
+    ModelNotFoundError
+        Unknown name, or a model that is not on this machine yet.
+    WeightsError
+        A damaged file.
+    DeviceError
+        A device that this machine does not have.
+
+    Examples
+    --------
+    >>> load_model("untrained-efficientnet-b0").card.trained
+    False
+    """
+    card, path = find_model(name_or_path)
+    if path is None:
+        card, weights = untrained_efficientnet_b0()
+    else:
+        card, weights = read_model(path)
+    return Embedder(card, weights, device, precision)
+
+
+def embed_cells(
+    model: Embedder,
+    image: np.ndarray,
+    centers: np.ndarray,
+    *,
+    labels: np.ndarray | None = None,
+    label_ids: np.ndarray | None = None,
+    progress: Progress | None = None,
+    cancel: Cancel | None = None,
+) -> np.ndarray:
+    """Crop and embed the cells of one field, a batch at a time.
+
+    Parameters
+    ----------
+    model : Embedder
+    image : ndarray of shape (c, h, w), any real dtype
+        Channels in the card's order.
+    centers : ndarray of shape (n, 2), float64, (row, col) in pixels
+    labels, label_ids : ndarray, optional
+        As in `cpcnn_core.crop_cells`: given, neighbouring cells are masked.
+    progress : callable (done, total), optional
+        Called after every batch.
+    cancel : callable () -> bool, optional
+        Asked before every batch; True ends the work with ``KeyboardInterrupt``.
+
+    Returns
+    -------
+    ndarray of shape (n, embed_dim), float32
+        Row i belongs to centre i.
+
+    Raises
+    ------
+    ChannelError, ImageError
+        The image does not fit the model or cannot be used.
+
+    Notes
+    -----
+    Memory beyond the field itself is that of one batch, whatever the number of cells.
+
+    Examples
+    --------
+    >>> model = load_model("untrained-efficientnet-b0", device="cpu")
+    >>> image = np.random.default_rng(0).random((5, 200, 200))
+    >>> embed_cells(model, image, np.array([[100.0, 100.0]])).shape
+    (1, 672)
+    """
+    card = model.card
+    image = check_image(image)
+    if len(image) != len(card.channels):
+        raise ChannelError(
+            f"{card.name} takes {len(card.channels)} channels ({', '.join(card.channels)}), "
+            f"got {len(image)}; give one image per channel, in this order"
+        )
+    centers = check_centers(centers)
+    if labels is not None:
+        labels = check_labels(labels, image.shape[1:])
+        label_ids = label_ids_at(labels, centers) if label_ids is None else np.asarray(label_ids)
+    warn_of_boxes_outside(centers, image.shape[1:], card.crop_px)
+    features = np.empty((len(centers), card.embed_dim), np.float32)
+    for batch in _batches(len(centers), model.batch_size):
+        if cancel is not None and cancel():
+            raise KeyboardInterrupt("cancelled")
+        ids = None if label_ids is None else label_ids[batch]
+        crops = cut_crops(image, centers[batch], card.crop_px, labels, ids, card.normalizer)
+        features[batch] = model.embed(crops)
+        if progress is not None:
+            progress(min(batch.stop, len(centers)), len(centers))
+    return features
+
+
+def embed_field(
+    model: Embedder,
+    field: Field,
+    *,
+    compartment: str = "Cells",
+    mask_neighbors: bool = False,
+    progress: Progress | None = None,
+    cancel: Cancel | None = None,
+) -> Profiles:
+    """Embed every object of a field, channels chosen by name.
+
+    Parameters
+    ----------
+    model : Embedder
+    field : Field
+    compartment : str
+        First part of the feature names; see `cpcnn_core.tables.feature_names`.
+    mask_neighbors : bool
+        Set everything outside the object's own label to zero; needs labels.
+    progress, cancel
+        As in `embed_cells`.
+
+    Returns
+    -------
+    Profiles
+        One row per object, in the order of the field. Metadata: that of the
+        field, object number, centre (x, y), whether the crop touches the border,
+        and the model's name.
+
+    Examples
+    --------
+    >>> model = load_model("untrained-efficientnet-b0", device="cpu")
+    >>> site = Field(np.zeros((5, 90, 90)), model.card.channels, [[45.0, 40.0]])
+    >>> embed_field(model, site).to_frame().shape
+    (1, 677)
+    """
+    import pandas as pd
+
+    card = model.card
+    if mask_neighbors and field.labels is None:
+        raise CropError("masking neighbouring cells needs the field's label image; it has none")
+    features = embed_cells(
+        model,
+        field.planes(card.channels),
+        field.centers,
+        labels=field.labels if mask_neighbors else None,
+        label_ids=field.object_numbers if mask_neighbors else None,
+        progress=progress,
+        cancel=cancel,
+    )
+    metadata = {f"Metadata_{key}": value for key, value in field.metadata.items()}
+    metadata |= {
+        "Metadata_ObjectNumber": field.object_numbers,
+        "Metadata_Location_Center_X": field.centers[:, 1],
+        "Metadata_Location_Center_Y": field.centers[:, 0],
+        "Metadata_CropTouchesBorder": touches_border(
+            field.centers, field.image.shape[1:], card.crop_px
+        ),
+        "Metadata_Model": card.name,
+    }
+    index = pd.RangeIndex(len(features))
+    names = feature_names(card.embed_dim, compartment=compartment)
+    return Profiles(features, pd.DataFrame(metadata, index=index), names)
+
+
+def _batches(total: int, size: int) -> Iterator[slice]:
+    return (slice(start, start + size) for start in range(0, total, size))
+
+
+def _pick_device(device: str) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise DeviceError(
+            f"the device {device!r} cannot be used here ({reason}); use 'auto' or 'cpu'"
+        ) from error
+    return torch.device(device)
+
+
+def _build(card: ModelCard, weights: Mapping[str, np.ndarray]) -> TappedEfficientNet:
+    if card.architecture != "efficientnet_b0":
+        raise WeightsError(
+            f"{card.name} is a {card.architecture}, this cpcnn builds efficientnet_b0; "
+            "upgrade with: pip install --upgrade cpcnn"
+        )
+    classes = len(weights.get("classifier.bias", ()))
+    network = TappedEfficientNet(len(card.channels), card.tap, classes)
+    for name, shape in network.weight_shapes().items():
+        found = weights[name].shape if name in weights else None
+        if found != shape:
+            raise WeightsError(
+                f"{card.name} lacks what {card.tap} needs: expected {name} of shape {shape}, "
+                f"got {found}; import the model again"
+            )
+    network.load_weights(weights)
+    return network
+
+
+def _exact_float32(device: torch.device) -> contextlib.AbstractContextManager:
+    """Keep TensorFloat-32, PyTorch's default for CUDA convolutions, out of the way."""
+    if device.type != "cuda":
+        return contextlib.nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)

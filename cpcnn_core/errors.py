@@ -1,0 +1,53 @@
+"""Errors that users see: one base class and children that also are builtins.
+
+Every message says what was expected, what came, and what to do next, so that a
+host (CellProfiler, napari, the command line) can show ``str(error)`` as it is.
+"""
+
+
+class CPCNNError(Exception):
+    """Base class of every error that cpcnn raises on purpose."""
+
+
+class ChannelError(CPCNNError, ValueError):
+    """The channels of an image are not the channels a model was made for."""
+
+
+class ImageError(CPCNNError, ValueError):
+    """An image, a label image or object centres cannot be used as they are."""
+
+
+class CropError(CPCNNError, ValueError):
+    """Crops handed to a model do not fit its card."""
+
+
+class ModelNotFoundError(CPCNNError, FileNotFoundError):
+    """No model of that name or file is on this machine."""
+
+
+class WeightsError(CPCNNError, ValueError):
+    """A weights file is damaged, or holds another network than expected."""
+
+
+class DownloadError(CPCNNError, ConnectionError):
+    """A model could not be downloaded."""
+
+
+class DependencyError(CPCNNError, ImportError):
+    """A package that is needed here is missing or broken."""
+
+
+class DeviceError(CPCNNError, RuntimeError):
+    """The device or precision asked for cannot be had."""
+
+
+class ProtocolError(CPCNNError, RuntimeError):
+    """The other end of the worker's pipe speaks another language."""
+
+
+class HostError(CPCNNError, RuntimeError):
+    """CellProfiler, or what it needs on this machine, is not as expected."""
+
+
+class CropWarning(UserWarning):
+    """Some crops hold little or nothing of the image."""

@@ -1,0 +1,1 @@
+"""Models: their cards, their weights, and where they come from."""

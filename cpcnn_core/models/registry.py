@@ -1,0 +1,142 @@
+"""The models known by name, as data, and where their files lie on this machine."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+
+import platformdirs
+
+from cpcnn_core.errors import ModelNotFoundError
+from cpcnn_core.models.card import ModelCard
+from cpcnn_core.models.weights import read_card
+
+CELL_PAINTING_CHANNELS = ("DNA", "RNA", "ER", "AGP", "Mito")
+MODEL_SUFFIX = ".safetensors"
+KERAS_SUFFIXES = (".hdf5", ".h5")
+
+BUILTIN_CARDS = {
+    card.name: card
+    for card in (
+        ModelCard(
+            name="cell-painting-cnn-v1",
+            summary="The published Cell Painting CNN, trained on five Cell Painting studies.",
+            channels=CELL_PAINTING_CHANNELS,
+            embed_dim=672,
+            licence="see the Zenodo record",
+            source="https://zenodo.org/records/7114558",
+            citation=(
+                "Moshkov et al., Learning representations for image-based profiling of "
+                "perturbations, Nature Communications 2024, doi:10.1038/s41467-024-45999-1"
+            ),
+        ),
+        ModelCard(
+            name="untrained-efficientnet-b0",
+            summary="The same network with random weights: a baseline that has learned nothing.",
+            channels=CELL_PAINTING_CHANNELS,
+            embed_dim=672,
+            trained=False,
+            licence="BSD-3-Clause",
+            source="made by cpcnn from a fixed seed",
+        ),
+    )
+}
+
+
+def model_folder() -> Path:
+    """Return the folder of this user's models; ``CPCNN_HOME`` moves it.
+
+    Examples
+    --------
+    >>> model_folder().name
+    'models'
+    """
+    home = os.environ.get("CPCNN_HOME") or platformdirs.user_data_dir("cpcnn", appauthor=False)
+    return Path(home) / "models"
+
+
+def model_file(name: str) -> Path:
+    """Return where the model of that name lies, or would lie.
+
+    Examples
+    --------
+    >>> model_file("cell-painting-cnn-v1").name
+    'cell-painting-cnn-v1.safetensors'
+    """
+    return model_folder() / f"{name}{MODEL_SUFFIX}"
+
+
+def list_models() -> list[str]:
+    """Name every model: those built in, then those imported on this machine.
+
+    Examples
+    --------
+    >>> "untrained-efficientnet-b0" in list_models()
+    True
+    """
+    imported = sorted(path.stem for path in model_folder().glob(f"*{MODEL_SUFFIX}"))
+    return [*BUILTIN_CARDS, *(name for name in imported if name not in BUILTIN_CARDS)]
+
+
+def is_model_path(name_or_path: str | Path) -> bool:
+    """Tell a file from a name: a path has a folder or a model's suffix.
+
+    Examples
+    --------
+    >>> is_model_path("cell-painting-cnn-v1"), is_model_path("mine.safetensors")
+    (False, True)
+    """
+    path = Path(name_or_path)
+    return len(path.parts) > 1 or path.suffix.lower() in (MODEL_SUFFIX, *KERAS_SUFFIXES)
+
+
+def find_model(name_or_path: str | Path) -> tuple[ModelCard, Path | None]:
+    """Find a model by name or file.
+
+    Returns
+    -------
+    card : ModelCard
+        The card in the file where there is one, else the built-in card.
+    path : Path or None
+        The model's file; None for a model that is made rather than read.
+
+    Raises
+    ------
+    ModelNotFoundError
+        Unknown name (close ones are listed), or a file or download that is missing.
+
+    Examples
+    --------
+    >>> find_model("untrained-efficientnet-b0")[1] is None
+    True
+    >>> find_model("untrained-eficientnet-b0")
+    Traceback (most recent call last):
+    cpcnn_core.errors.ModelNotFoundError: there is no model 'untrained-eficientnet-b0'; \
+did you mean untrained-efficientnet-b0? All names: cpcnn models list
+    """
+    if is_model_path(name_or_path):
+        path = Path(name_or_path)
+        if path.suffix.lower() in KERAS_SUFFIXES:
+            raise ModelNotFoundError(
+                f"{path} is a Keras checkpoint; turn it into a model file first: "
+                f"cpcnn models import {path} --out {path.stem}{MODEL_SUFFIX}"
+            )
+        return read_card(path), path
+    name = str(name_or_path)
+    path = model_file(name)
+    if path.is_file():
+        return read_card(path), path
+    card = BUILTIN_CARDS.get(name)
+    if card is None:
+        near = difflib.get_close_matches(name, list_models())
+        raise ModelNotFoundError(
+            f"there is no model {name!r}; "
+            + (f"did you mean {' or '.join(near)}? " if near else "")
+            + "All names: cpcnn models list"
+        )
+    if not card.trained:
+        return card, None
+    raise ModelNotFoundError(
+        f"{name} is not on this machine yet; get it with: cpcnn models fetch {name}"
+    )

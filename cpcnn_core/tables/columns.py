@@ -1,0 +1,35 @@
+"""Column names that pycytominer, CytoTable and CellProfiler Analyst understand."""
+
+from __future__ import annotations
+
+METADATA_PREFIX = "Metadata_"
+
+
+def feature_names(dim: int, prefix: str = "CPCNN", compartment: str = "") -> list[str]:
+    """Name the features of a model, zero padded so that they sort in order.
+
+    Parameters
+    ----------
+    dim : int
+        Number of features.
+    prefix : str
+        Short name of the tool, the category of the measurement in CellProfiler.
+    compartment : str
+        ``Cells``, ``Nuclei`` or ``Cytoplasm``: downstream programs take a column
+        for a feature when it begins with one of these. Empty inside CellProfiler,
+        which puts the object's name in front itself.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> feature_names(672, compartment="Cells")[-1]
+    'Cells_CPCNN_671'
+    >>> feature_names(1280)[7]
+    'CPCNN_0007'
+    """
+    width = max(3, len(str(dim - 1)))
+    start = f"{compartment}_" if compartment else ""
+    return [f"{start}{prefix}_{i:0{width}d}" for i in range(dim)]
