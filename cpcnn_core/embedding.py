@@ -19,7 +19,7 @@ from cpcnn_core.crops import (
     touches_border,
     warn_of_boxes_outside,
 )
-from cpcnn_core.errors import ChannelError, CropError, DeviceError, WeightsError
+from cpcnn_core.errors import CancelledError, ChannelError, CropError, DeviceError, WeightsError
 from cpcnn_core.fields import Field
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.efficientnet import TappedEfficientNet
@@ -190,7 +190,7 @@ def embed_cells(
     progress : callable (done, total), optional
         Called after every batch.
     cancel : callable () -> bool, optional
-        Asked before every batch; True ends the work with ``KeyboardInterrupt``.
+        Asked before every batch; True ends the work with `CancelledError`.
 
     Returns
     -------
@@ -228,7 +228,7 @@ def embed_cells(
     features = np.empty((len(centers), card.embed_dim), np.float32)
     for batch in _batches(len(centers), model.batch_size):
         if cancel is not None and cancel():
-            raise KeyboardInterrupt("cancelled")
+            raise CancelledError("cancelled")
         ids = None if label_ids is None else label_ids[batch]
         crops = cut_crops(image, centers[batch], card.crop_px, labels, ids, card.normalizer)
         features[batch] = model.embed(crops)

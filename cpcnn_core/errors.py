@@ -49,5 +49,9 @@ class HostError(CPCNNError, RuntimeError):
     """CellProfiler, or what it needs on this machine, is not as expected."""
 
 
+class CancelledError(CPCNNError):
+    """The caller's ``cancel`` said so; nothing is wrong."""
+
+
 class CropWarning(UserWarning):
     """Some crops hold little or nothing of the image."""

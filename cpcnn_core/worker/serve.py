@@ -1,0 +1,161 @@
+"""Answer requests until the parent is gone."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import signal
+import sys
+import traceback
+import warnings
+from typing import TYPE_CHECKING, BinaryIO
+
+import cpcnn_core
+from cpcnn_core.errors import CPCNNError, ProtocolError, WeightsError
+from cpcnn_core.fields import Field
+from cpcnn_core.models.registry import find_model, list_models
+from cpcnn_core.tables import feature_names
+from cpcnn_core.threads import let_threads_wait
+from cpcnn_core.worker import PROTOCOL_VERSION
+from cpcnn_core.worker.pipe import read_message, write_message
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from cpcnn_core.embedding import Embedder
+
+Answer = tuple[dict, dict]
+
+
+def main(device: str = "auto") -> None:
+    """Serve on this process's own stdin and stdout until stdin ends.
+
+    Parameters
+    ----------
+    device : str
+        Where the networks run; see `cpcnn_core.load_model`.
+    """
+    let_threads_wait()
+    # Ctrl-C in a terminal reaches parent and child; what then happens is the
+    # parent's to decide, and the end of our stdin tells us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    requests, answers = _claim_pipe()
+    try:
+        Worker(device).serve(requests, answers)
+    except BrokenPipeError:
+        os._exit(0)  # the parent is gone; a normal exit would fail to flush
+
+
+def _claim_pipe() -> tuple[BinaryIO, BinaryIO]:
+    """Take stdin and stdout for messages; what any library prints goes to stderr."""
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return requests, answers
+
+
+class Worker:
+    """One worker: the models it has loaded, and an answer to every request.
+
+    Parameters
+    ----------
+    device : str
+        See `cpcnn_core.load_model`.
+
+    Examples
+    --------
+    >>> answer, arrays = Worker("cpu").answer({"type": "models"}, {}, None)
+    >>> answer["names"][0]
+    'cell-painting-cnn-v1'
+    """
+
+    def __init__(self, device: str = "auto") -> None:
+        self.device = device
+        self._models: dict[str, Embedder] = {}
+
+    def serve(self, requests: BinaryIO, answers: BinaryIO) -> None:
+        """Say hello, then answer request after request until the stream ends."""
+        hello = {
+            "type": "hello",
+            "protocol": PROTOCOL_VERSION,
+            "cpcnn": cpcnn_core.__version__,
+            "python": platform.python_version(),
+        }
+        write_message(answers, hello)
+
+        def report(done: int, total: int) -> None:
+            # Also how the worker notices, in the middle of a field, that its
+            # parent has died: writing to a closed pipe raises.
+            write_message(answers, {"type": "progress", "done": done, "total": total})
+
+        while (message := read_message(requests)) is not None:
+            try:
+                header, arrays = self.answer(*message, report)
+            except BrokenPipeError:
+                raise
+            except Exception as error:  # the parent must hear of everything
+                header, arrays = _error(error), {}
+            write_message(answers, header, arrays)
+
+    def answer(self, header: dict, arrays: dict[str, np.ndarray], report) -> Answer:  # noqa: ANN001
+        """Answer one request; the module's docstring lists them."""
+        answers = {"models": self._list, "describe": self._describe, "embed": self._embed}
+        if header.get("type") not in answers:
+            raise ProtocolError(
+                f"expected one of {', '.join(answers)}, got {header.get('type')!r}; the plugin is of "
+                "another version: run cpcnn cellprofiler install again"
+            )
+        return answers[header["type"]](header, arrays, report)
+
+    def _list(self, header: dict, arrays: dict, report) -> Answer:  # noqa: ANN001, ARG002
+        return {"type": "models", "names": list_models()}, {}
+
+    def _describe(self, header: dict, arrays: dict, report) -> Answer:  # noqa: ANN001, ARG002
+        card, path = find_model(header["model"])
+        return {
+            "type": "card",
+            "card": dataclasses.asdict(card),
+            "file": None if path is None else str(path),
+            "features": feature_names(card.embed_dim, prefix="").copy(),
+        }, {}
+
+    def _embed(self, header: dict, arrays: dict, report) -> Answer:  # noqa: ANN001
+        from cpcnn_core.embedding import embed_cells
+
+        model = self._load(header["model"])
+        if header.get("sha256") not in (None, model.card.sha256):
+            raise WeightsError(
+                f"the model {header['model']} was changed during the run: expected weights of "
+                f"sha256 {header['sha256']}, got {model.card.sha256}; start the run again"
+            )
+        field = Field(arrays["image"], tuple(header["channels"]), arrays["centers"])
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            features = embed_cells(
+                model,
+                field.planes(model.card.channels),
+                field.centers,
+                labels=arrays.get("labels"),
+                label_ids=arrays.get("label_ids"),
+                progress=report,
+            )
+        notes = [str(warning.message) for warning in caught]
+        return {"type": "features", "warnings": notes}, {"features": features}
+
+    def _load(self, name: str) -> Embedder:
+        if name not in self._models:
+            from cpcnn_core.embedding import load_model
+
+            self._models[name] = load_model(name, device=self.device)
+        return self._models[name]
+
+
+def _error(error: Exception) -> dict:
+    """Our own errors are written for users; of others they need the kind too."""
+    if not isinstance(error, CPCNNError):
+        traceback.print_exception(error)
+    message = str(error) if isinstance(error, CPCNNError) else f"{type(error).__name__}: {error}"
+    return {"type": "error", "kind": type(error).__name__, "message": message}
