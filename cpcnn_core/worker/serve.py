@@ -23,7 +23,7 @@ from cpcnn_core.worker.pipe import read_message, write_message
 if TYPE_CHECKING:
     import numpy as np
 
-    from cpcnn_core.embedding import Embedder
+    from cpcnn_core.embedding import Embedder, Progress
 
 Answer = tuple[dict, dict]
 
@@ -67,7 +67,7 @@ class Worker:
 
     Examples
     --------
-    >>> answer, arrays = Worker("cpu").answer({"type": "models"}, {}, None)
+    >>> answer, arrays = Worker("cpu").answer({"type": "models"}, {})
     >>> answer["names"][0]
     'cell-painting-cnn-v1'
     """
@@ -100,7 +100,9 @@ class Worker:
                 header, arrays = _error(error), {}
             write_message(answers, header, arrays)
 
-    def answer(self, header: dict, arrays: dict[str, np.ndarray], report) -> Answer:  # noqa: ANN001
+    def answer(
+        self, header: dict, arrays: dict[str, np.ndarray], report: Progress | None = None
+    ) -> Answer:
         """Answer one request; the module's docstring lists them."""
         answers = {"models": self._list, "describe": self._describe, "embed": self._embed}
         if header.get("type") not in answers:
@@ -110,19 +112,19 @@ class Worker:
             )
         return answers[header["type"]](header, arrays, report)
 
-    def _list(self, header: dict, arrays: dict, report) -> Answer:  # noqa: ANN001, ARG002
+    def _list(self, header: dict, arrays: dict, report: Progress | None) -> Answer:  # noqa: ARG002
         return {"type": "models", "names": list_models()}, {}
 
-    def _describe(self, header: dict, arrays: dict, report) -> Answer:  # noqa: ANN001, ARG002
+    def _describe(self, header: dict, arrays: dict, report: Progress | None) -> Answer:  # noqa: ARG002
         card, path = find_model(header["model"])
         return {
             "type": "card",
             "card": dataclasses.asdict(card),
             "file": None if path is None else str(path),
-            "features": feature_names(card.embed_dim, prefix="").copy(),
+            "features": feature_names(card.embed_dim),
         }, {}
 
-    def _embed(self, header: dict, arrays: dict, report) -> Answer:  # noqa: ANN001
+    def _embed(self, header: dict, arrays: dict, report: Progress | None) -> Answer:
         from cpcnn_core.embedding import embed_cells
 
         model = self._load(header["model"])

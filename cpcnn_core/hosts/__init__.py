@@ -1,0 +1,1 @@
+"""The programs cpcnn works inside: set them up, and say what is missing."""

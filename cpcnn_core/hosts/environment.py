@@ -1,0 +1,273 @@
+"""Make an environment in which CellProfiler runs without a window.
+
+CellProfiler 4.2.8 needs Python 3.8 or 3.9 and old build tools; plain
+``pip install cellprofiler`` fails on today's machines. `create_environment` does
+what works: every module that needs no window, nothing that needs one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from cpcnn_core.errors import HostError
+
+CELLPROFILER_VERSION = "4.2.8.1"
+PYTHON_VERSIONS = ("3.9", "3.8")
+# What CellProfiler's Java bridge, compiled from source, can be built against.
+CONSTRAINTS = ("numpy<2", "cython<3", "setuptools<70", "wheel<0.46")
+# What CellProfiler's modules import, without wxPython (its window) and without
+# mysqlclient, for which MySQL would have to be there at compile time.
+PACKAGES = (
+    f"cellprofiler-core=={CELLPROFILER_VERSION}",
+    "scipy==1.9.0",
+    "scikit-learn<1",
+    "inflect<7",
+    "Jinja2",
+    "joblib",
+    "mahotas",
+    "requests",
+    "tifffile<2022.4.22",
+    "six",
+    "imageio",
+    "pymysql",
+)
+# ExportToDatabase imports MySQLdb even when it writes SQLite.
+MYSQLDB = '''"""MySQLdb by another name: CellProfiler's ExportToDatabase imports it."""
+
+import pymysql
+
+pymysql.install_as_MySQLdb()
+'''
+_COMPLETE = "cpcnn-environment-complete"
+Report = Callable[[str], None]
+
+
+def create_environment(
+    folder: str | Path, python: str | Path | None = None, report: Report | None = None
+) -> Path:
+    """Install headless CellProfiler 4.2.8 into an environment of its own.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Where the environment shall lie. A complete one is left as it is, one
+        that an earlier run did not finish is made again.
+    python : str or Path, optional
+        A Python 3.9 or 3.8; default: what `find_python` finds.
+    report : callable (str), optional
+        Told what happens, a line at a time.
+
+    Returns
+    -------
+    Path
+        The environment's python.
+
+    Raises
+    ------
+    HostError
+        No such Python, no JDK, no C compiler, or pip failed: with pip's last lines
+        and where the whole log lies.
+
+    Notes
+    -----
+    Takes two to four minutes and 0.9 GB.
+
+    Examples
+    --------
+    >>> create_environment("cellprofiler", python="/no/such/python")
+    Traceback (most recent call last):
+    cpcnn_core.errors.HostError: /no/such/python is no working Python 3.9 or 3.8...
+    """
+    report = report or (lambda line: None)
+    folder = Path(folder).absolute()
+    if is_complete(folder):
+        return environment_python(folder)
+    if folder.exists() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").is_file():
+        raise HostError(f"{folder} holds other files; choose a folder that does not exist yet")
+    base = find_python() if python is None else check_python(python)
+    java_home = find_java_home()
+    if os.name != "nt" and not (shutil.which("cc") or shutil.which("gcc")):
+        raise HostError(
+            "CellProfiler's Java bridge is compiled from source and there is no C compiler; "
+            "install gcc (Debian and Ubuntu: apt-get install gcc libc6-dev)"
+        )
+    report(f"installing CellProfiler {CELLPROFILER_VERSION} into {folder} (two to four minutes)")
+    _run([str(base), "-m", "venv", "--clear", str(folder)], folder, dict(os.environ))
+    constraints = folder / "constraints.txt"
+    constraints.write_text("\n".join(CONSTRAINTS) + "\n")
+    # Newer pips read the second name for packages that they compile.
+    environ = {
+        **os.environ,
+        "JAVA_HOME": str(java_home),
+        "PIP_CONSTRAINT": str(constraints),
+        "PIP_BUILD_CONSTRAINT": str(constraints),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+    own = environment_python(folder)
+    pip = [str(own), "-m", "pip", "install"]
+    _run([*pip, "setuptools", "wheel", "numpy", "cython"], folder, environ)
+    _run([*pip, *PACKAGES], folder, environ)
+    _run([*pip, "--no-deps", f"cellprofiler=={CELLPROFILER_VERSION}"], folder, environ)
+    site_packages = _run(
+        [str(own), "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"],
+        folder,
+        environ,
+    )
+    (Path(site_packages.strip().splitlines()[-1]) / "MySQLdb.py").write_text(MYSQLDB)
+    report("trying whether all of it can be imported")
+    _run([str(own), "-c", "import cellprofiler.modules.exporttodatabase"], folder, environ)
+    (folder / _COMPLETE).write_text(f"{CELLPROFILER_VERSION}\n{java_home}\n")
+    return own
+
+
+def is_complete(folder: str | Path) -> bool:
+    """Tell whether `create_environment` has finished there.
+
+    Examples
+    --------
+    >>> is_complete("no/such/folder")
+    False
+    """
+    return (Path(folder) / _COMPLETE).is_file()
+
+
+def environment_python(folder: str | Path) -> Path:
+    """Return the path that an environment's python has on this system.
+
+    Examples
+    --------
+    >>> environment_python("env").parent.name in ("bin", "Scripts")
+    True
+    """
+    return Path(folder) / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def find_python() -> Path:
+    """Find a Python that CellProfiler 4.2.8 runs on.
+
+    Looks for ``python3.9`` and ``python3.8`` on the PATH, among pyenv's versions
+    and with Windows's launcher; each is tried before it is believed, since a name
+    on the PATH may be a shim for a version that is not there.
+
+    Raises
+    ------
+    HostError
+        None works; says how to install one.
+
+    Examples
+    --------
+    >>> find_python()  # doctest: +SKIP
+    PosixPath('/usr/bin/python3.9')
+    """
+    for version in PYTHON_VERSIONS:
+        for command in _candidates(version):
+            found = _version_of(command)
+            if found is not None and found[0] == version:
+                return Path(found[1])
+    raise HostError(
+        "CellProfiler 4.2.8 needs Python 3.9 or 3.8 and none was found; install one "
+        "(python.org, pyenv install 3.9, conda create -n py39 python=3.9) and name it with --python"
+    )
+
+
+def check_python(python: str | Path) -> Path:
+    """Return the Python that was named, if CellProfiler can run on it.
+
+    Examples
+    --------
+    >>> check_python("/no/such/python")
+    Traceback (most recent call last):
+    cpcnn_core.errors.HostError: /no/such/python is no working Python 3.9 or 3.8...
+    """
+    found = _version_of([str(python)])
+    if found is None or found[0] not in PYTHON_VERSIONS:
+        raise HostError(
+            f"{python} is no working Python 3.9 or 3.8"
+            + (f" but {found[0]}" if found else "")
+            + "; CellProfiler 4.2.8 runs on no other"
+        )
+    return Path(found[1])
+
+
+def find_java_home() -> Path:
+    """Find the Java development kit: ``JAVA_HOME``, else where ``javac`` lies.
+
+    Raises
+    ------
+    HostError
+        There is none; says how to install one.
+
+    Examples
+    --------
+    >>> find_java_home()  # doctest: +SKIP
+    PosixPath('/usr/lib/jvm/java-17-openjdk-amd64')
+    """
+    home = os.environ.get("JAVA_HOME")
+    if home and Path(home).is_dir():
+        return Path(home)
+    javac = shutil.which("javac")
+    if sys.platform == "darwin" and Path("/usr/libexec/java_home").exists():
+        # macOS has a javac that only asks to install one; this tool knows better.
+        asked = subprocess.run(
+            ["/usr/libexec/java_home"], capture_output=True, text=True, check=False
+        )
+        javac = f"{asked.stdout.strip()}/bin/javac" if asked.returncode == 0 else None
+    if javac is None:
+        raise HostError(
+            "CellProfiler needs a Java development kit and none was found; install one "
+            "(Debian and Ubuntu: apt-get install default-jdk-headless) or set JAVA_HOME"
+        )
+    return Path(javac).resolve().parents[1]
+
+
+def _candidates(version: str) -> Iterator[list[str]]:
+    name = shutil.which(f"python{version}")
+    if name:
+        yield [name]
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    for python in sorted(pyenv.glob(f"versions/{version}*/bin/python"), reverse=True):
+        yield [str(python)]
+    if shutil.which("py"):
+        yield ["py", f"-{version}"]
+
+
+def _version_of(command: Sequence[str]) -> tuple[str, str] | None:
+    """Ask a Python for its version and its own path; None when it does not work."""
+    code = "import sys, venv; print('%d.%d' % sys.version_info[:2], sys.executable)"
+    try:
+        asked = subprocess.run(
+            [*command, "-c", code], capture_output=True, text=True, timeout=60, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    version, _, executable = asked.stdout.strip().partition(" ")
+    return version, executable
+
+
+def _run(command: Sequence[str], folder: Path, environ: dict[str, str]) -> str:
+    """Run one step, keep its output in the log, and fail with its last lines."""
+    done = subprocess.run(
+        command,
+        env=environ,
+        text=True,
+        errors="replace",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "cpcnn-install.log"
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"$ {' '.join(command)}\n{done.stdout}\n")
+    if done.returncode != 0:
+        last = "\n".join(done.stdout.strip().splitlines()[-8:])
+        raise HostError(
+            f"this step failed (exit {done.returncode}): {' '.join(command[:6])} ...\n{last}\n"
+            f"The whole log: {log}"
+        )
+    return done.stdout
