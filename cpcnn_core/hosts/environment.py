@@ -36,11 +36,14 @@ PACKAGES = (
     "imageio",
     "pymysql",
 )
-# ExportToDatabase imports MySQLdb even when it writes SQLite.
+# ExportToDatabase imports MySQLdb even when it writes SQLite, and there too it
+# wants the bytes that mysqlclient's escape_string returns.
 MYSQLDB = '''"""MySQLdb by another name: CellProfiler's ExportToDatabase imports it."""
 
 import pymysql
+from pymysql.converters import escape_string
 
+pymysql.escape_string = lambda value: escape_string(value).encode()
 pymysql.install_as_MySQLdb()
 '''
 _COMPLETE = "cpcnn-environment-complete"

@@ -44,16 +44,27 @@ BUILTIN_CARDS = {
 }
 
 
+def cpcnn_home() -> Path:
+    """Return this user's folder of cpcnn; the variable ``CPCNN_HOME`` moves it.
+
+    Examples
+    --------
+    >>> cpcnn_home().is_absolute()
+    True
+    """
+    home = os.environ.get("CPCNN_HOME") or platformdirs.user_data_dir("cpcnn", appauthor=False)
+    return Path(home).expanduser().absolute()
+
+
 def model_folder() -> Path:
-    """Return the folder of this user's models; ``CPCNN_HOME`` moves it.
+    """Return the folder of this user's models.
 
     Examples
     --------
     >>> model_folder().name
     'models'
     """
-    home = os.environ.get("CPCNN_HOME") or platformdirs.user_data_dir("cpcnn", appauthor=False)
-    return Path(home) / "models"
+    return cpcnn_home() / "models"
 
 
 def model_file(name: str) -> Path:

@@ -130,8 +130,8 @@ class Worker:
         model = self._load(header["model"])
         if header.get("sha256") not in (None, model.card.sha256):
             raise WeightsError(
-                f"the model {header['model']} was changed during the run: expected weights of "
-                f"sha256 {header['sha256']}, got {model.card.sha256}; start the run again"
+                f"the model {header['model']} was changed: expected weights of sha256 "
+                f"{header['sha256']}, got {model.card.sha256}; start the run again"
             )
         field = Field(arrays["image"], tuple(header["channels"]), arrays["centers"])
         with warnings.catch_warnings(record=True) as caught:
@@ -148,9 +148,11 @@ class Worker:
         return {"type": "features", "warnings": notes}, {"features": features}
 
     def _load(self, name: str) -> Embedder:
-        if name not in self._models:
-            from cpcnn_core.embedding import load_model
+        from cpcnn_core.embedding import load_model
 
+        # A model may be imported anew under its name while its user's program runs.
+        sha256 = find_model(name)[0].sha256
+        if name not in self._models or sha256 not in (None, self._models[name].card.sha256):
             self._models[name] = load_model(name, device=self.device)
         return self._models[name]
 

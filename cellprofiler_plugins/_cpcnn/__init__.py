@@ -1,0 +1,1 @@
+"""What MeasureCellPaintingCNN needs besides CellProfiler; Python 3.8 and numpy only."""

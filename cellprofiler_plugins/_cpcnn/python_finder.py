@@ -1,0 +1,57 @@
+"""Find the Python where cpcnn is installed."""
+
+import json
+import os
+import shutil
+
+from .errors import WorkerError
+
+AUTOMATIC = "Automatic"
+VARIABLE = "CPCNN_PYTHON"
+RECORD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "python.json")
+
+
+def find_python(setting, record=RECORD):
+    """Return the path of a Python and, in words, why that one.
+
+    The module's setting comes first, then the environment variable, then what
+    ``cpcnn cellprofiler install`` recorded beside the module, then the Python that
+    the command ``cpcnn`` on the PATH belongs to.
+    """
+    if setting and setting != AUTOMATIC:
+        return _checked(setting, "the module's setting")
+    if os.environ.get(VARIABLE):
+        return _checked(os.environ[VARIABLE], "the environment variable " + VARIABLE)
+    if os.path.isfile(record):
+        with open(record, encoding="utf-8") as file:
+            return _checked(json.load(file)["python"], "cpcnn cellprofiler install")
+    command = shutil.which("cpcnn")
+    python = _python_beside(os.path.realpath(command)) if command else None
+    if python:
+        return python, "the command cpcnn on the PATH"
+    raise WorkerError(
+        "No Python with cpcnn was found. Install it (python3.11 -m venv cpcnn-env, then "
+        "cpcnn-env/bin/pip install cpcnn) and run cpcnn-env/bin/cpcnn cellprofiler install, "
+        "or choose the Python in the module's setting."
+    )
+
+
+def _checked(path, source):
+    path = os.path.expanduser(path)
+    if os.path.isdir(path):
+        inside = [os.path.join(path, "bin", "python"), os.path.join(path, "Scripts", "python.exe")]
+        path = next((python for python in inside if os.path.isfile(python)), path)
+    if not os.path.isfile(path):
+        raise WorkerError(
+            "There is no Python at %s (named by %s). Run cpcnn cellprofiler install where cpcnn "
+            "is installed now, or choose the Python in the module's setting." % (path, source)
+        )
+    return path, source
+
+
+def _python_beside(command):
+    for name in ("python", "python3", "python.exe"):
+        path = os.path.join(os.path.dirname(command), name)
+        if os.path.isfile(path):
+            return path
+    return None

@@ -1,0 +1,32 @@
+"""``cpcnn demo``: the main job on real images, start to end."""
+
+from __future__ import annotations
+
+import argparse
+
+from cpcnn_core.cli.parsers import add_command
+
+
+def add_parser(verbs: argparse._SubParsersAction) -> None:
+    """Add the verb to the command line."""
+    parser = add_command(
+        verbs,
+        "demo",
+        "Measure real cells in real CellProfiler, and show what came out.",
+        "cpcnn demo --out demo_output",
+        _demo,
+    )
+    parser.add_argument(
+        "--out", default="demo_output", metavar="DIR", help="folder to write (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--cellprofiler-python",
+        metavar="PYTHON",
+        help="a Python with CellProfiler 4.2.8 (default: one that cpcnn makes, two to four minutes)",
+    )
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from cpcnn_core.demo.run import run_demo
+
+    print(run_demo(options.out, options.cellprofiler_python, print))

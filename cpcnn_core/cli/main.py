@@ -1,0 +1,73 @@
+"""``cpcnn VERB``: find the verb, run it, and turn errors into one clear line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+
+import cpcnn_core
+from cpcnn_core.cli import cellprofiler, demo, models, worker
+from cpcnn_core.errors import CPCNNError
+from cpcnn_core.threads import let_threads_wait
+
+VERBS = (demo, models, cellprofiler, worker)
+
+
+def run() -> None:
+    """Run the command line of this process and exit."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        What follows ``cpcnn``.
+
+    Returns
+    -------
+    int
+        0 only when everything asked for is done; 1 after an error, which stands on
+        stderr; 130 after Ctrl-C.
+
+    Examples
+    --------
+    >>> main(["models", "show", "untrained-efficientnet-b0"])  # doctest: +ELLIPSIS
+    name         untrained-efficientnet-b0
+    ...
+    0
+    """
+    options = _parser().parse_args(arguments)
+    let_threads_wait()
+    try:
+        return options.do(options) or 0
+    except KeyboardInterrupt:
+        print("cpcnn: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output, such as head, has seen enough.
+        sys.stderr.close()
+        return 1
+    except Exception as error:  # noqa: BLE001  (the last resort, for a user)
+        if options.debug:
+            traceback.print_exception(error)
+        text = str(error) if isinstance(error, CPCNNError) else f"{type(error).__name__}: {error}"
+        hint = "" if isinstance(error, CPCNNError) or options.debug else " (--debug shows where)"
+        print(f"cpcnn: error: {text}{hint}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cpcnn", description="Deep-learning features of cells: crop, embed, profile."
+    )
+    parser.add_argument("--version", action="version", version=f"cpcnn {cpcnn_core.__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for verb in VERBS:
+        verb.add_parser(verbs)
+    return parser

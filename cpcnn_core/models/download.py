@@ -1,0 +1,94 @@
+"""Download the published weights, checked against the archive's own checksum."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from cpcnn_core.errors import DownloadError, ModelNotFoundError
+from cpcnn_core.models.registry import BUILTIN_CARDS
+
+
+class Archive(NamedTuple):
+    """Where the weights of a model are published: a DOI and a file in it."""
+
+    doi: str
+    file: str
+
+
+ARCHIVES = {
+    "cell-painting-cnn-v1": Archive("10.5281/zenodo.7114558", "Cell_Painting_CNN_v1.hdf5"),
+}
+
+
+def download_weights(
+    name: str, folder: str | Path, url: str | None = None, progress: object | None = None
+) -> Path:
+    """Download a model's published weights file.
+
+    Parameters
+    ----------
+    name : str
+        A model with an archive: a key of `ARCHIVES`.
+    folder : str or Path
+        Where the file shall lie. A complete file that is there is not fetched again.
+    url : str, optional
+        A mirror, whose file is checked by its content at import only; default: the
+        archive, whose checksum is asked for and compared.
+    progress : object, optional
+        Anything with ``total``, ``update``, ``reset`` and ``close``, e.g. a tqdm bar.
+
+    Returns
+    -------
+    Path
+        The Keras HDF5 file.
+
+    Raises
+    ------
+    ModelNotFoundError
+        A model that is nowhere published.
+    DownloadError
+        No connection, another checksum: says where to get the file by other means
+        and what to run then.
+
+    Examples
+    --------
+    >>> download_weights("untrained-efficientnet-b0", ".")
+    Traceback (most recent call last):
+    cpcnn_core.errors.ModelNotFoundError: untrained-efficientnet-b0 is made on this machine...
+    """
+    import pooch
+    import requests
+
+    if name not in ARCHIVES:
+        card = BUILTIN_CARDS.get(name)
+        raise ModelNotFoundError(
+            f"{name} is made on this machine, there is nothing to download; use it as it is"
+            if card and not card.trained
+            else f"there is no download for {name!r}; there is one for: {', '.join(ARCHIVES)}"
+        )
+    archive = ARCHIVES[name]
+    folder = Path(folder)
+    pooch.get_logger().setLevel("WARNING")
+    try:
+        if url is not None:
+            path = pooch.retrieve(
+                url,
+                known_hash=None,
+                fname=archive.file,
+                path=folder,
+                downloader=pooch.HTTPDownloader(progressbar=progress or False),
+            )
+        else:
+            shelf = pooch.create(folder, f"doi:{archive.doi}/", registry={archive.file: None})
+            shelf.load_registry_from_doi()
+            downloader = pooch.DOIDownloader(progressbar=progress or False)
+            path = shelf.fetch(archive.file, downloader=downloader)
+    except (requests.RequestException, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise DownloadError(
+            f"{name} could not be downloaded ({reason}). By hand: get {archive.file} from "
+            f"{BUILTIN_CARDS[name].source} on any machine, copy it here, and run: "
+            f"cpcnn models import {archive.file} --name {name}"
+        ) from error
+    return Path(path)

@@ -1,0 +1,80 @@
+"""Turn a Keras checkpoint into a model file: the weights and their card."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import cpcnn_core
+from cpcnn_core.errors import WeightsError
+from cpcnn_core.models.card import ModelCard
+from cpcnn_core.models.keras_hdf5 import read_keras_weights
+from cpcnn_core.models.registry import BUILTIN_CARDS, CELL_PAINTING_CHANNELS, model_file
+from cpcnn_core.models.weights import save_model
+
+
+def import_keras_model(
+    weights_file: str | Path,
+    name: str | None = None,
+    channels: Sequence[str] | None = None,
+    out: str | Path | None = None,
+) -> tuple[ModelCard, Path]:
+    """Import a Keras EfficientNet-B0 checkpoint.
+
+    Parameters
+    ----------
+    weights_file : str or Path
+        HDF5, weights only or full model; see `read_keras_weights`.
+    name : str, optional
+        The model's name; default: that of the file to write, or of the file read.
+    channels : sequence of str, optional
+        Channel names in the order of training; default: those of the named model,
+        else the five of Cell Painting.
+    out : str or Path, optional
+        File to write; default: among this user's models, to be used by name.
+
+    Returns
+    -------
+    card : ModelCard
+    path : Path
+        The file written; it appears only when complete.
+
+    Raises
+    ------
+    WeightsError, ChannelError
+        See `read_keras_weights`.
+
+    Examples
+    --------
+    >>> import_keras_model("nowhere.hdf5")
+    Traceback (most recent call last):
+    cpcnn_core.errors.WeightsError: nowhere.hdf5 does not exist or is not a file...
+    """
+    weights_file = Path(weights_file)
+    name = name or Path(out or weights_file).stem
+    known = BUILTIN_CARDS.get(name)
+    if known is not None and not known.trained:
+        raise WeightsError(f"the name {name} belongs to a built-in model; give another with --name")
+    if channels is None:
+        channels = known.channels if known else CELL_PAINTING_CHANNELS
+    weights = read_keras_weights(weights_file, len(channels))
+    card = known or ModelCard(
+        name=name,
+        summary=f"Imported from {weights_file.name}.",
+        channels=tuple(channels),
+        embed_dim=672,
+        source=weights_file.name,
+    )
+    card = dataclasses.replace(
+        card,
+        channels=tuple(channels),
+        provenance={
+            "imported_from": weights_file.name,
+            "imported_sha256": hashlib.sha256(weights_file.read_bytes()).hexdigest(),
+            "imported_by": f"cpcnn {cpcnn_core.__version__}",
+        },
+    )
+    path = model_file(name) if out is None else Path(out)
+    return save_model(path, card, weights), path
