@@ -1,0 +1,1 @@
+"""The main job on real images that an installed package brings along."""
