@@ -46,12 +46,14 @@ import os
 import sys
 import time
 
-import numpy
+import numpy as np
 from cellprofiler_core.constants.measurement import COLTYPE_FLOAT, COLTYPE_VARCHAR, EXPERIMENT
 from cellprofiler_core.module import Module
-from cellprofiler_core.preferences import ABSOLUTE_FOLDER_NAME
-from cellprofiler_core.preferences import DEFAULT_INPUT_FOLDER_NAME
-from cellprofiler_core.preferences import DEFAULT_INPUT_SUBFOLDER_NAME
+from cellprofiler_core.preferences import (
+    ABSOLUTE_FOLDER_NAME,
+    DEFAULT_INPUT_FOLDER_NAME,
+    DEFAULT_INPUT_SUBFOLDER_NAME,
+)
 from cellprofiler_core.setting import Binary, Divider, HiddenCount, SettingsGroup, ValidationError
 from cellprofiler_core.setting.choice import Choice
 from cellprofiler_core.setting.do_something import DoSomething
@@ -74,7 +76,7 @@ FIXED_SETTINGS = 8
 REMEMBER_SECONDS = 10
 
 
-class MeasureCellPaintingCNN(Module):
+class MeasureCellPaintingCNN(Module):  # noqa: D101  (help shows the text above)
     module_name = "MeasureCellPaintingCNN"
     category = "Measurement"
     variable_revision_number = 1
@@ -105,7 +107,7 @@ profiles were made without.""",
         )
         self.model = Choice(
             "Select the model",
-            list(BUILT_IN_MODELS) + [MODEL_FILE],
+            [*BUILT_IN_MODELS, MODEL_FILE],
             value=DEFAULT_MODEL,
             choices_fn=lambda pipeline: self._model_choices(),
             doc="""\
@@ -141,7 +143,8 @@ Models imported with ``cpcnn models import`` are listed too; *%s* opens any othe
             AUTOMATIC,
             doc="""\
 *%s*: the Python that ``cpcnn cellprofiler install`` recorded, or the environment variable
-CPCNN_PYTHON when it is set. To use another one, enter its path here.""" % AUTOMATIC,
+CPCNN_PYTHON when it is set. To use another one, enter its path here."""
+            % AUTOMATIC,
         )
         self.divider = Divider()
         self.channel_count = HiddenCount([], "Channel count")
@@ -243,7 +246,7 @@ CPCNN_PYTHON when it is set. To use another one, enter its path here.""" % AUTOM
         try:
             card = self._card()
         except RuntimeError as error:
-            raise ValidationError(str(error), self.model)
+            raise ValidationError(str(error), self.model) from error
         expected, found = card["channels"], [group.name.value for group in self.channels]
         if expected != found:
             raise ValidationError(
@@ -271,7 +274,7 @@ CPCNN_PYTHON when it is set. To use another one, enter its path here.""" % AUTOM
         try:
             self.test_valid(workspace.pipeline)
         except ValidationError as error:
-            raise RuntimeError("%s cannot run: %s" % (self.module_name, error))
+            raise RuntimeError("%s cannot run: %s" % (self.module_name, error)) from error
         workspace.measurements.add_experiment_measurement(
             self._model_measurement(), _identity(self._card())
         )
@@ -290,7 +293,7 @@ CPCNN_PYTHON when it is set. To use another one, enter its path here.""" % AUTOM
         objects = workspace.object_set.get_objects(name)
         if objects.volumetric:
             raise RuntimeError("%s are three-dimensional; this module measures 2D objects." % name)
-        values = numpy.full((objects.count, len(card["features"])), numpy.nan)
+        values = np.full((objects.count, len(card["features"])), np.nan)
         numbers, centers = self._numbers_and_centers(workspace, objects)
         if len(numbers):
             image = self._image(workspace, objects.shape)
@@ -352,14 +355,14 @@ CPCNN_PYTHON when it is set. To use another one, enter its path here.""" % AUTOM
         other_numbers, other_centers = centers.centers_of(others)
         of_number = dict(zip(other_numbers.tolist(), other_centers))
         partner_of = dict(enumerate(partners.tolist(), start=1))
-        found = numpy.array([partner_of.get(n, 0) in of_number for n in numbers.tolist()])
+        found = np.array([partner_of.get(n, 0) in of_number for n in numbers.tolist()])
         if not found.all():
             LOGGER.warning(
                 "%s: image set %d: %d of %d %s have no %s to measure around and get no features; "
                 "their numbers: %s",
                 self.module_name,
                 measurements.image_set_number,
-                numpy.count_nonzero(~found),
+                np.count_nonzero(~found),
                 len(numbers),
                 name,
                 center_name,
@@ -367,7 +370,7 @@ CPCNN_PYTHON when it is set. To use another one, enter its path here.""" % AUTOM
             )
         numbers = numbers[found]
         chosen = [of_number[partner_of[n]] for n in numbers.tolist()]
-        return numbers, numpy.array(chosen, float).reshape(-1, 2)
+        return numbers, np.array(chosen, float).reshape(-1, 2)
 
     def _image(self, workspace, shape):
         """Stack the channels as float32 (c, h, w), in the unit that CellProfiler holds."""
@@ -381,28 +384,28 @@ CPCNN_PYTHON when it is set. To use another one, enter its path here.""" % AUTOM
                     "%s is %s pixels, the objects %s were found on %s; use images of one size."
                     % (what, _size(pixels.shape), self.objects.value, _size(shape))
                 )
-            bad = numpy.argwhere(~numpy.isfinite(pixels))
+            bad = np.argwhere(~np.isfinite(pixels))
             if len(bad):
                 raise RuntimeError(
                     "%s has %d pixels that are not numbers (NaN or infinite), the first at x %d, "
                     "y %d; look at the module that made this image."
                     % (what, len(bad), bad[0][1], bad[0][0])
                 )
-            planes.append(pixels.astype(numpy.float32))
-        return numpy.stack(planes)
+            planes.append(pixels.astype(np.float32))
+        return np.stack(planes)
 
     def _layers(self, objects, numbers):
         """Yield (which of the numbers, label image or None) to embed together."""
         if not self.mask_neighbors:
             yield slice(None), None
             return
-        left = numpy.ones(len(numbers), bool)
+        left = np.ones(len(numbers), bool)
         for labels, indices in objects.get_labels():
             # Labels that overlap lie in several planes; each object is in one.
-            chosen = left & numpy.isin(numbers, indices)
+            chosen = left & np.isin(numbers, indices)
             if chosen.any():
                 left &= ~chosen
-                yield chosen, labels.astype(numpy.int32)
+                yield chosen, labels.astype(np.int32)
 
     def _embed(self, workspace, card, image, numbers, centers, labels):
         request = {
@@ -425,7 +428,7 @@ CPCNN_PYTHON when it is set. To use another one, enter its path here.""" % AUTOM
                     workspace.measurements.image_set_number,
                     error,
                 )
-            )
+            ) from error
         for warning in answer["warnings"]:
             LOGGER.warning(
                 "%s: image set %d: %s",
@@ -442,7 +445,7 @@ CPCNN_PYTHON when it is set. To use another one, enter its path here.""" % AUTOM
         if not features:
             return []
         columns = [(self.objects.value, feature, COLTYPE_FLOAT) for feature in features]
-        return columns + [(EXPERIMENT, self._model_measurement(), COLTYPE_VARCHAR)]
+        return [*columns, (EXPERIMENT, self._model_measurement(), COLTYPE_VARCHAR)]
 
     def get_categories(self, pipeline, object_name):
         if object_name == self.objects.value:
@@ -482,8 +485,8 @@ CPCNN_PYTHON when it is set. To use another one, enter its path here.""" % AUTOM
         except RuntimeError:
             names = list(BUILT_IN_MODELS)
         # A model that another machine has stays chosen; validate_module speaks of it.
-        others = [self.model.value] if self.model.value not in names + [MODEL_FILE] else []
-        return names + others + [MODEL_FILE]
+        others = [self.model.value] if self.model.value not in [*names, MODEL_FILE] else []
+        return [*names, *others, MODEL_FILE]
 
     def _card(self, ask=None):
         """Return the chosen model's card, with the names of its features."""
@@ -539,6 +542,6 @@ def _helper(name):
             raise RuntimeError(
                 "The folder %s, which belongs to the module MeasureCellPaintingCNN, is missing. "
                 "Run cpcnn cellprofiler install again, where cpcnn is installed." % folder
-            )
+            ) from None
         sys.modules[package] = loaded
     return importlib.import_module("%s.%s" % (package, name))

@@ -129,9 +129,7 @@ class Embedder:
         return features.cpu().numpy()
 
 
-def load_model(
-    name_or_path: str | Path, device: str = "auto", precision: str = "auto"
-) -> Embedder:
+def load_model(name_or_path: str | Path, device: str = "auto", precision: str = "auto") -> Embedder:
     """Load a model by name or from a model file.
 
     Parameters

@@ -106,8 +106,8 @@ class Field:
         if missing:
             raise ChannelError(
                 f"the model needs {len(channels)} channels ({', '.join(channels)}); this field has "
-                f"{len(self.channels)} ({', '.join(self.channels)}) and lacks {', '.join(missing)}; "
-                "name the planes as the model does"
+                f"{len(self.channels)} ({', '.join(self.channels)}) and lacks "
+                f"{', '.join(missing)}; name the planes as the model does"
             )
         if channels == self.channels:
             return self.image

@@ -1,6 +1,6 @@
 """Where each object's crop is cut: object numbers and centres."""
 
-import numpy
+import numpy as np
 
 
 def centers_of(objects):
@@ -11,16 +11,16 @@ def centers_of(objects):
     Location_Center_Y and _X.
     """
     rows, cols, labels = _pixels(objects)
-    counts = numpy.bincount(labels, minlength=1)
-    numbers = numpy.flatnonzero(counts)
-    sums = [numpy.bincount(labels, weights=axis, minlength=1)[numbers] for axis in (rows, cols)]
-    return numbers, numpy.column_stack(sums) / counts[numbers][:, None]
+    counts = np.bincount(labels, minlength=1)
+    numbers = np.flatnonzero(counts)
+    sums = [np.bincount(labels, weights=axis, minlength=1)[numbers] for axis in (rows, cols)]
+    return numbers, np.column_stack(sums) / counts[numbers][:, None]
 
 
 def partners_by_parent(parents):
     """Turn CellProfiler's Parent measurement (0: none) into partner numbers."""
-    parents = numpy.asarray(parents, float)
-    return numpy.where(numpy.isfinite(parents), parents, 0).astype(int)
+    parents = np.asarray(parents, float)
+    return np.where(np.isfinite(parents), parents, 0).astype(int)
 
 
 def partners_by_child(parents, children, count):
@@ -29,10 +29,10 @@ def partners_by_child(parents, children, count):
     `parents` is the Parent measurement of the children, `children` their objects.
     """
     parents = partners_by_parent(parents)
-    areas = numpy.bincount(_pixels(children)[2], minlength=len(parents) + 1)[1 : len(parents) + 1]
-    partners = numpy.zeros(count, int)
+    areas = np.bincount(_pixels(children)[2], minlength=len(parents) + 1)[1 : len(parents) + 1]
+    partners = np.zeros(count, int)
     # Small to large, of equals the last number first: the best one is written last.
-    for child in numpy.lexsort((-numpy.arange(len(parents)), areas)):
+    for child in np.lexsort((-np.arange(len(parents)), areas)):
         if areas[child] and 0 < parents[child] <= count:
             partners[parents[child] - 1] = child + 1
     return partners
@@ -40,13 +40,13 @@ def partners_by_child(parents, children, count):
 
 def partners_by_overlap(objects, others, count):
     """Give each of `count` objects the other that covers most of it; 0 where none does."""
-    partners = numpy.zeros(count, int)
-    most = numpy.zeros(count, int)
+    partners = np.zeros(count, int)
+    most = np.zeros(count, int)
     for labels, _ in objects.get_labels():
         for other, _ in others.get_labels():
             both = (labels > 0) & (other > 0)
-            pairs = numpy.column_stack([labels[both], other[both]]).astype(int)
-            found, pixels = numpy.unique(pairs, axis=0, return_counts=True)
+            pairs = np.column_stack([labels[both], other[both]]).astype(int)
+            found, pixels = np.unique(pairs, axis=0, return_counts=True)
             for (number, partner), covered in zip(found, pixels):
                 if covered > most[number - 1]:
                     most[number - 1], partners[number - 1] = covered, partner
@@ -54,5 +54,5 @@ def partners_by_overlap(objects, others, count):
 
 
 def _pixels(objects):
-    ijv = numpy.asarray(objects.ijv)
+    ijv = np.asarray(objects.ijv)
     return ijv[:, 0], ijv[:, 1], ijv[:, 2].astype(int)

@@ -2,6 +2,7 @@
 
 import atexit
 import collections
+import contextlib
 import os
 import queue
 import subprocess
@@ -76,7 +77,7 @@ class Worker:
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )
         except OSError as error:
-            raise WorkerError("%s cannot be started: %s" % (python, error))
+            raise WorkerError("%s cannot be started: %s" % (python, error)) from error
         self._answers = queue.Queue()
         self._last_lines = collections.deque(maxlen=STDERR_LINES)
         self._readers = [
@@ -100,8 +101,8 @@ class Worker:
         try:
             try:
                 write_message(self.process.stdin, header, arrays)
-            except OSError:
-                raise self._death()
+            except OSError as error:
+                raise self._death() from error
             answer, arrays = self._next(SILENCE_SECONDS)
             while answer["type"] == "progress":
                 answer, arrays = self._next(SILENCE_SECONDS)
@@ -116,10 +117,8 @@ class Worker:
 
     def close(self):
         """End the process; its stdin's end tells it to."""
-        try:
+        with contextlib.suppress(OSError):
             self.process.stdin.close()
-        except OSError:
-            pass
         try:
             self.process.wait(timeout=2)
         except subprocess.TimeoutExpired:
@@ -142,7 +141,7 @@ class Worker:
             raise WorkerError(
                 "The worker (%s) has said nothing for %d seconds and was ended.%s"
                 % (self.python, seconds, self._said())
-            )
+            ) from None
         if isinstance(message, Exception):
             raise message
         if message is None:
@@ -176,7 +175,7 @@ class Worker:
                 self._answers.put(message)
                 if message is None:
                     return
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (it is raised again where somebody waits)
             self._answers.put(WorkerError("The worker's answer cannot be read: %s" % error))
 
     def _read_stderr(self):

@@ -1,4 +1,4 @@
-"""This side of the worker's pipe: a JSON header, then the raw bytes of arrays.
+"""Our side of the worker's pipe: a JSON header, then the raw bytes of arrays.
 
 The other side is ``cpcnn_core.worker.pipe``, which describes the layout. It is
 written twice because the two sides live in different Pythons, installed apart.
@@ -7,7 +7,7 @@ written twice because the two sides live in different Pythons, installed apart.
 import json
 import struct
 
-import numpy
+import numpy as np
 
 from .errors import WorkerError
 
@@ -17,7 +17,7 @@ MAX_HEADER_BYTES = 1 << 24
 
 def write_message(stream, header, arrays=None):
     """Write one message and flush; `arrays` maps names to arrays of numbers."""
-    arrays = {name: numpy.ascontiguousarray(value) for name, value in (arrays or {}).items()}
+    arrays = {name: np.ascontiguousarray(value) for name, value in (arrays or {}).items()}
     listed = [
         {"name": name, "dtype": value.dtype.str, "shape": value.shape}
         for name, value in arrays.items()
@@ -42,9 +42,9 @@ def read_message(stream):
 
 
 def _read_array(stream, entry):
-    dtype, shape = numpy.dtype(entry["dtype"]), tuple(entry["shape"])
-    size = int(numpy.prod(shape, dtype=numpy.int64)) * dtype.itemsize
+    dtype, shape = np.dtype(entry["dtype"]), tuple(entry["shape"])
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     data = stream.read(size)
     if len(data) != size:
         raise WorkerError("the worker's answer ended after %d of %d bytes" % (len(data), size))
-    return numpy.frombuffer(data, dtype).reshape(shape)
+    return np.frombuffer(data, dtype).reshape(shape)

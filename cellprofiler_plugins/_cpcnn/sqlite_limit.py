@@ -10,7 +10,11 @@ SINGLE_VIEW = "Single object view"
 def sqlite_complaint(pipeline):
     """Return a sentence for the first table that SQLite would refuse; None when all fit."""
     for module in pipeline.modules():
-        if module.module_name == "ExportToDatabase" and module.enabled and module.db_type == "SQLite":
+        if (
+            module.module_name == "ExportToDatabase"
+            and module.enabled
+            and module.db_type == "SQLite"
+        ):
             complaint = _complaint_of(module, pipeline)
             if complaint:
                 return complaint

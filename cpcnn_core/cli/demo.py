@@ -22,7 +22,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--cellprofiler-python",
         metavar="PYTHON",
-        help="a Python with CellProfiler 4.2.8 (default: one that cpcnn makes, two to four minutes)",
+        help="a Python with CellProfiler 4.2.8 (default: one that cpcnn makes, once)",
     )
 
 

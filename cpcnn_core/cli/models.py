@@ -118,9 +118,7 @@ def _fetch(options: argparse.Namespace) -> None:
 def _import(options: argparse.Namespace) -> None:
     from cpcnn_core.models.importing import import_keras_model
 
-    card, path = import_keras_model(
-        options.weights, options.name, options.channels, options.out
-    )
+    card, path = import_keras_model(options.weights, options.name, options.channels, options.out)
     print(
         f"wrote {path}: {card.name}, {card.embed_dim} features of "
         f"{len(card.channels)} channels ({', '.join(card.channels)})"

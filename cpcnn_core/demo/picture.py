@@ -105,9 +105,7 @@ def _spread_along(axis: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     return ordered[steps.round().astype(int)]
 
 
-def _montage(
-    cells: Cells, images: Sequence[Path], crop_px: int, chosen: np.ndarray
-) -> np.ndarray:
+def _montage(cells: Cells, images: Sequence[Path], crop_px: int, chosen: np.ndarray) -> np.ndarray:
     from matplotlib.image import imread
 
     fields = {field: imread(path) for field, path in enumerate(images, start=1)}

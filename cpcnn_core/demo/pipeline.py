@@ -23,7 +23,7 @@ def add_module(
     objects: str = "Cells",
     centers: str = "Nuclei",
 ) -> str:
-    """Add MeasureCellPaintingCNN to a pipeline, after everything else is measured.
+    r"""Add MeasureCellPaintingCNN to a pipeline, after everything else is measured.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def add_module(
 
     Examples
     --------
-    >>> text = "ModuleCount:1\\n\\nExportToSpreadsheet:[module_num:1|enabled:True]\\n    A:B\\n"
+    >>> text = "ModuleCount:1\n\nExportToSpreadsheet:[module_num:1|enabled:True]\n    A:B\n"
     >>> new = add_module(text, Path("m.safetensors"), {"DNA": "OrigBlue"})
     >>> [line for line in new.splitlines() if "module_num" in line][1][:34]
     'ExportToSpreadsheet:[module_num:2|'

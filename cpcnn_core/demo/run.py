@@ -53,7 +53,7 @@ def run_demo(
     from cpcnn_core.models.untrained import untrained_efficientnet_b0
     from cpcnn_core.models.weights import save_model
 
-    report = report or (lambda line: None)
+    report = report or (lambda _line: None)
     out = _empty_folder(Path(out).absolute())
     python = cellprofiler_python or create_environment(
         cpcnn_home() / f"cellprofiler-{CELLPROFILER_VERSION}", report=report
@@ -70,10 +70,12 @@ def run_demo(
     report("running CellProfiler on them, MeasureCellPaintingCNN included (about a minute)")
     run_pipeline(python, pipeline, out, images=examples / "images", plugins_directory=plugins)
     cells = summarize(out / "Cells.csv", card.embed_dim)
-    picture = draw_cells(cells, sorted(out.glob("CroppedFlyImage*.tiff")), card.crop_px, out / "cells.png")
+    picture = draw_cells(
+        cells, sorted(out.glob("CroppedFlyImage*.tiff")), card.crop_px, out / "cells.png"
+    )
     return (
         f"\n{len(cells.features)} cells in {cells.fields} fields were measured by CellProfiler, "
-        f"each with {len(cells.features[0])} deep features beside {cells.classical} classical ones.\n"
+        f"each with {len(cells.features[0])} deep features beside {cells.classical} others.\n"
         f"  the measurements   {out / 'Cells.csv'} (also Nuclei, Cytoplasm, Image)\n"
         f"  the pipeline       {pipeline}\n"
         f"  the picture        {picture}\n"

@@ -22,7 +22,7 @@ class Cells(NamedTuple):
 
 
 def summarize(csv: str | Path, dim: int) -> Cells:
-    """Read the cells of an ExportToSpreadsheet file.
+    r"""Read the cells of an ExportToSpreadsheet file.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def summarize(csv: str | Path, dim: int) -> Cells:
     >>> head = "ImageNumber,ObjectNumber,Location_Center_X,Location_Center_Y,CPCNN_000"
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     csv = Path(folder, "Cells.csv")
-    ...     _ = csv.write_text(f"{head}\\n1,1,7.5,8.5,0.25\\n")
+    ...     _ = csv.write_text(f"{head}\n1,1,7.5,8.5,0.25\n")
     ...     summarize(csv, 1).centers.tolist()
     [[8.5, 7.5]]
     """

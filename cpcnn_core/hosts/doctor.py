@@ -58,7 +58,8 @@ def examine(
     """
     folder = Path(plugins_directory or default_plugins_directory()).expanduser().absolute()
     yield Finding(
-        True, f"cpcnn {cpcnn_core.__version__} in Python {platform.python_version()} ({sys.executable})"
+        True,
+        f"cpcnn {cpcnn_core.__version__} in Python {platform.python_version()} ({sys.executable})",
     )
     yield _network()
     yield _model()
@@ -131,7 +132,8 @@ def _worker(python: str) -> Finding:
         process.stdin.close()
         names = answer[0]["names"] if answer else []
     return Finding(
-        True, f"a worker starts in {python} (cpcnn {hello[0]['cpcnn']}) and knows {len(names)} models"
+        True,
+        f"a worker starts in {python} (cpcnn {hello[0]['cpcnn']}) and knows {len(names)} models",
     )
 
 

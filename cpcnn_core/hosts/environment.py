@@ -86,7 +86,7 @@ def create_environment(
     Traceback (most recent call last):
     cpcnn_core.errors.HostError: /no/such/python is no working Python 3.9 or 3.8...
     """
-    report = report or (lambda line: None)
+    report = report or (lambda _line: None)
     folder = Path(folder).absolute()
     if is_complete(folder):
         return environment_python(folder)

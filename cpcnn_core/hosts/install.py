@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import importlib.resources
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -106,7 +105,7 @@ def install_plugin(
             # Helpers before the module: the module must never stand there alone.
             shutil.rmtree(helpers, ignore_errors=True)
             fresh.replace(helpers)
-            os.replace(Path(temporary) / MODULE_FILE, folder / MODULE_FILE)
+            (Path(temporary) / MODULE_FILE).replace(folder / MODULE_FILE)
     except OSError as error:
         raise HostError(
             f"the module cannot be written to {folder} ({error}); choose a folder of your own "

@@ -87,15 +87,28 @@ def read_keras_weights(path: str | Path, channels: int) -> dict[str, np.ndarray]
     taken = weights["conv_stem.weight"].shape[1:2]
     if taken != (channels,):
         raise ChannelError(
-            f"the network in {path} takes {taken[0] if taken else 0} channels, expected {channels}; "
-            "name its channels in the order of training with --channels"
+            f"the network in {path} takes {taken[0] if taken else 0} channels, expected "
+            f"{channels}; name its channels in the order of training with --channels"
         )
     return weights
 
 
+def keras_name(timm_name: str) -> str:
+    """Return what Keras calls a weight, as layer/weight.
+
+    Examples
+    --------
+    >>> keras_name("conv_stem.weight")
+    'stem_conv/kernel'
+    """
+    return {name: f"{layer}/{weight}" for layer, weight, name in _layout()}[timm_name]
+
+
 def _read_all(path: Path) -> dict[tuple[str, str], np.ndarray]:
     if not path.is_file():
-        raise WeightsError(f"{path} does not exist or is not a file; give the path of the HDF5 file")
+        raise WeightsError(
+            f"{path} does not exist or is not a file; give the path of the HDF5 file"
+        )
     if not h5py.is_hdf5(path):
         raise WeightsError(
             f"{path} is not an HDF5 file (it begins with {path.open('rb').read(8)!r}); "
@@ -103,7 +116,7 @@ def _read_all(path: Path) -> dict[tuple[str, str], np.ndarray]:
         )
     try:
         with h5py.File(path, "r") as file:
-            root = file["model_weights"] if "model_weights" in file else file
+            root = file.get("model_weights", file)
             return {
                 (layer, _last_part(name)): np.asarray(root[layer][name], np.float32)
                 for layer in _text_attribute(root, "layer_names") or list(root)
@@ -129,7 +142,7 @@ def _text_attribute(group: h5py.Group, name: str) -> list[str]:
 
 
 def _last_part(name: str) -> str:
-    return name.rsplit("/", 1)[-1].split(":")[0]
+    return name.rsplit("/", 1)[-1].split(":", maxsplit=1)[0]
 
 
 def _layout() -> list[tuple[str, str, str]]:

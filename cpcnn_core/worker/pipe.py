@@ -85,7 +85,9 @@ def read_message(stream: BinaryIO) -> tuple[dict, dict[str, np.ndarray]] | None:
         listed = header.pop("arrays")
         return header, {entry["name"]: _read_array(stream, entry) for entry in listed}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ProtocolError(f"expected a message header in JSON, got something else: {error!r}") from error
+        raise ProtocolError(
+            f"expected a message header in JSON, got something else: {error!r}"
+        ) from error
 
 
 def _read_array(stream: BinaryIO, entry: dict) -> np.ndarray:

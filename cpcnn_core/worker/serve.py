@@ -9,6 +9,7 @@ import signal
 import sys
 import traceback
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import cpcnn_core
@@ -50,7 +51,7 @@ def main(device: str = "auto") -> None:
 def _claim_pipe() -> tuple[BinaryIO, BinaryIO]:
     """Take stdin and stdout for messages; what any library prints goes to stderr."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    with open(os.devnull, "rb") as nothing:
+    with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
@@ -96,7 +97,7 @@ class Worker:
                 header, arrays = self.answer(*message, report)
             except BrokenPipeError:
                 raise
-            except Exception as error:  # the parent must hear of everything
+            except Exception as error:  # noqa: BLE001  (the parent must hear of everything)
                 header, arrays = _error(error), {}
             write_message(answers, header, arrays)
 
@@ -107,8 +108,8 @@ class Worker:
         answers = {"models": self._list, "describe": self._describe, "embed": self._embed}
         if header.get("type") not in answers:
             raise ProtocolError(
-                f"expected one of {', '.join(answers)}, got {header.get('type')!r}; the plugin is of "
-                "another version: run cpcnn cellprofiler install again"
+                f"expected one of {', '.join(answers)}, got {header.get('type')!r}; the plugin "
+                "is of another version: run cpcnn cellprofiler install again"
             )
         return answers[header["type"]](header, arrays, report)
 

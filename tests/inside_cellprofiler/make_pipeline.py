@@ -1,0 +1,114 @@
+"""Write a pipeline: run by CellProfiler's Python with a JSON description.
+
+{"out": FILE, "plugins": DIR, "load_data": CSV, "cnn": [{"objects": ..., "centers": ...,
+ "model_file": ... or "model": ..., "images": {channel: image}, "mask": bool}],
+ "classical": bool, "held": DIR or null, "spreadsheet": bool,
+ "database": {"file": ..., "tables": ..., "means": bool} or null}
+"""
+
+import json
+import os
+import sys
+
+import cellprofiler_core.preferences as preferences
+
+preferences.set_headless()
+
+from cellprofiler_core.pipeline import Pipeline  # noqa: E402
+from cellprofiler_core.preferences import ABSOLUTE_FOLDER_NAME  # noqa: E402
+from cellprofiler_core.utilities.core.modules import fill_modules, instantiate_module  # noqa: E402
+
+
+def make(job):
+    preferences.set_plugin_directory(job["plugins"], globally=False)
+    fill_modules()
+    pipeline = Pipeline()
+
+    def add(name):
+        module = instantiate_module(name)
+        module.set_module_num(len(pipeline.modules()) + 1)
+        module.show_window = False
+        pipeline.add_module(module)
+        return module
+
+    load = add("LoadData")
+    folder, name = os.path.split(job["load_data"])
+    load.csv_directory.join_parts(ABSOLUTE_FOLDER_NAME, folder)
+    load.csv_file_name.value = name
+    load.rescale.value = True
+
+    nuclei = add("IdentifyPrimaryObjects")
+    nuclei.x_name.value = "OrigDNA"
+    nuclei.y_name.value = "Nuclei"
+    nuclei.size_range.value = (15, 90)
+    nuclei.exclude_border_objects.value = False
+
+    cells = add("IdentifySecondaryObjects")
+    cells.x_name.value = "Nuclei"
+    cells.y_name.value = "Cells"
+    cells.image_name.value = "OrigRNA"
+
+    if job.get("classical", True):
+        shape = add("MeasureObjectSizeShape")
+        shape.objects_list.value = "Cells, Nuclei"
+        intensity = add("MeasureObjectIntensity")
+        intensity.objects_list.value = "Cells, Nuclei"
+        intensity.images_list.value = "OrigDNA, OrigRNA"
+
+    for settings in job.get("cnn", []):
+        cnn = add("MeasureCellPaintingCNN")
+        configure(cnn, settings)
+
+    for image in ("OrigDNA", "OrigRNA", "OrigER", "OrigAGP", "OrigMito"):
+        if job.get("held"):
+            save = add("SaveImages")
+            save.image_name.value = image
+            save.file_name_method.value = "From image filename"
+            save.file_image_name.value = "OrigDNA"
+            save.wants_file_name_suffix.value = True
+            save.file_name_suffix.value = "_" + image
+            save.file_format.value = "npy"
+            save.pathname.join_parts(ABSOLUTE_FOLDER_NAME, job["held"])
+            save.overwrite.value = True
+            save.create_subdirectories.value = False
+
+    if job.get("spreadsheet", True):
+        sheet = add("ExportToSpreadsheet")
+        sheet.wants_prefix.value = False
+        sheet.wants_overwrite_without_warning.value = True
+    if job.get("database"):
+        base = add("ExportToDatabase")
+        base.db_type.value = "SQLite"
+        base.directory.join_parts("Default Output Folder", "")
+        base.sqlite_file.value = job["database"]["file"]
+        base.location_object.value = "Cells"
+        base.separate_object_tables.value = job["database"].get(
+            "tables", "One table per object type"
+        )
+        means = job["database"].get("means", False)
+        base.wants_agg_mean.value = means
+        base.wants_agg_median.value = False
+        base.wants_agg_std_dev.value = False
+    with open(job["out"], "w") as file:
+        pipeline.dump(file)
+
+
+def configure(cnn, settings):
+    cnn.prepare_settings(["x"] * 8 + [v for pair in settings["images"].items() for v in pair])
+    cnn.objects.value = settings.get("objects", "Cells")
+    if settings.get("centers"):
+        cnn.center_objects.value = settings["centers"]
+    cnn.mask_neighbors.value = settings.get("mask", False)
+    if "model_file" in settings:
+        cnn.model.value = "Model file"
+        folder, name = os.path.split(settings["model_file"])
+        cnn.model_directory.join_parts(ABSOLUTE_FOLDER_NAME, folder)
+        cnn.model_file_name.value = name
+    else:
+        cnn.model.value = settings["model"]
+    for group, image in zip(cnn.channels, settings["images"].values()):
+        group.image.value = image
+
+
+if __name__ == "__main__":
+    make(json.load(sys.stdin))
