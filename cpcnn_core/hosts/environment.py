@@ -168,7 +168,7 @@ def find_python() -> Path:
     PosixPath('/usr/bin/python3.9')
     """
     for version in PYTHON_VERSIONS:
-        for command in _candidates(version):
+        for command in python_candidates(version):
             found = _version_of(command)
             if found is not None and found[0] == version:
                 return Path(found[1])
@@ -176,6 +176,24 @@ def find_python() -> Path:
         "CellProfiler 4.2.8 needs Python 3.9 or 3.8 and none was found; install one "
         "(python.org, pyenv install 3.9, conda create -n py39 python=3.9) and name it with --python"
     )
+
+
+def python_candidates(version: str) -> Iterator[list[str]]:
+    """Yield commands that may start a Python of that version, such as ``3.9``.
+
+    Examples
+    --------
+    >>> all(isinstance(command, list) for command in python_candidates("3.9"))
+    True
+    """
+    name = shutil.which(f"python{version}")
+    if name:
+        yield [name]
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    for python in sorted(pyenv.glob(f"versions/{version}*/bin/python"), reverse=True):
+        yield [str(python)]
+    if shutil.which("py"):
+        yield ["py", f"-{version}"]
 
 
 def check_python(python: str | Path) -> Path:
@@ -226,17 +244,6 @@ def find_java_home() -> Path:
             "(Debian and Ubuntu: apt-get install default-jdk-headless) or set JAVA_HOME"
         )
     return Path(javac).resolve().parents[1]
-
-
-def _candidates(version: str) -> Iterator[list[str]]:
-    name = shutil.which(f"python{version}")
-    if name:
-        yield [name]
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    for python in sorted(pyenv.glob(f"versions/{version}*/bin/python"), reverse=True):
-        yield [str(python)]
-    if shutil.which("py"):
-        yield ["py", f"-{version}"]
 
 
 def _version_of(command: Sequence[str]) -> tuple[str, str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.parse
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,10 +86,18 @@ def download_weights(
             downloader = pooch.DOIDownloader(progressbar=progress or False)
             path = shelf.fetch(archive.file, downloader=downloader)
     except (requests.RequestException, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise DownloadError(
-            f"{name} could not be downloaded ({reason}). By hand: get {archive.file} from "
+            f"{name} could not be downloaded ({_reason(error)}). By hand: get {archive.file} from "
             f"{BUILTIN_CARDS[name].source} on any machine, copy it here, and run: "
             f"cpcnn models import {archive.file} --name {name}"
         ) from error
     return Path(path)
+
+
+def _reason(error: Exception) -> str:
+    """Say in few words what went wrong; libraries say it in many."""
+    import requests
+
+    if isinstance(error, requests.ConnectionError) and error.request is not None:
+        return f"no connection to {urllib.parse.urlsplit(error.request.url).netloc}"
+    return " ".join(str(error).split()) or repr(error)

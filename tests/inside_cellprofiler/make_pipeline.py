@@ -3,6 +3,7 @@
 {"out": FILE, "plugins": DIR, "load_data": CSV, "cnn": [{"objects": ..., "centers": ...,
  "model_file": ... or "model": ..., "images": {channel: image}, "mask": bool}],
  "classical": bool, "held": DIR or null, "spreadsheet": bool,
+ "sabotage": {"deeds": ..., "model_file": ...} or null,
  "database": {"file": ..., "tables": ..., "means": bool} or null}
 """
 
@@ -55,11 +56,22 @@ def make(job):
         intensity.objects_list.value = "Cells, Nuclei"
         intensity.images_list.value = "OrigDNA, OrigRNA"
 
+    if job.get("sabotage"):
+        sabotage = add("Sabotage")
+        sabotage.deeds.value = job["sabotage"]["deeds"]
+        sabotage.model_file.value = job["sabotage"]["model_file"]
+
     for settings in job.get("cnn", []):
         cnn = add("MeasureCellPaintingCNN")
         configure(cnn, settings)
 
-    for image in ("OrigDNA", "OrigRNA", "OrigER", "OrigAGP", "OrigMito"):
+    if job.get("held"):
+        labels = add("ConvertObjectsToImage")
+        labels.object_name.value = "Nuclei"
+        labels.image_name.value = "NucleiLabels"
+        labels.image_mode.value = "uint16"
+
+    for image in ("NucleiLabels", "OrigDNA", "OrigRNA", "OrigER", "OrigAGP", "OrigMito"):
         if job.get("held"):
             save = add("SaveImages")
             save.image_name.value = image
@@ -88,7 +100,7 @@ def make(job):
         means = job["database"].get("means", False)
         base.wants_agg_mean.value = means
         base.wants_agg_median.value = False
-        base.wants_agg_std_dev.value = False
+        base.wants_agg_std_dev.value = means
     with open(job["out"], "w") as file:
         pipeline.dump(file)
 

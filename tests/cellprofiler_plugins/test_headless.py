@@ -1,0 +1,222 @@
+"""Whole pipelines in real headless CellProfiler, against the core called directly."""
+
+import csv
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from cpcnn_core import embed_cells, feature_names, load_model
+from cpcnn_core.errors import HostError
+
+CHANNELS = ("DNA", "RNA", "ER", "AGP", "Mito")
+IMAGES = {channel: f"Orig{channel}" for channel in CHANNELS}
+FEATURES = feature_names(672)
+REAL = Path(__file__).parents[2].parent / "shared" / "data" / "images" / "cpjump1_examples"
+
+
+def write_load_data(path, sites):
+    """Write LoadData's table: for each site the file of every channel."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        names = [f"{part}_Orig{channel}" for channel in CHANNELS for part in ("PathName", "FileName")]
+        writer.writerow([*names, "Metadata_Site"])
+        for number, site in enumerate(sites, start=1):
+            paths = [Path(site[channel]) for channel in CHANNELS]
+            writer.writerow([x for p in paths for x in (p.parent, p.name)] + [number])
+    return str(path)
+
+
+def deep(table):
+    return table[[c for c in table.columns if "CPCNN_" in c]]
+
+
+# ---- three real Cell Painting fields ----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def real_run(run_job, tmp_path_factory):
+    if not REAL.is_dir():
+        pytest.skip(f"the real Cell Painting fields are not here ({REAL.name})")
+    folder = tmp_path_factory.mktemp("real")
+    with (REAL / "index.csv").open() as file:
+        sites = [{c: REAL / row[c] for c in CHANNELS} for row in csv.DictReader(file)]
+    cells = {"objects": "Cells", "centers": "Nuclei", "model": "untrained-efficientnet-b0"}
+    nuclei = {"objects": "Nuclei", "mask": True, "model": "untrained-efficientnet-b0"}
+    job = {
+        "load_data": write_load_data(folder / "load.csv", sites),
+        "cnn": [{**cells, "images": IMAGES}, {**nuclei, "images": IMAGES}],
+        "held": str(folder / "held"),
+        "database": {"file": "measurements.db"},
+    }
+    return run_job(folder, job)
+
+
+@pytest.fixture(scope="module")
+def tables(real_run):
+    return {name: pd.read_csv(real_run / f"{name}.csv") for name in ("Image", "Cells", "Nuclei")}
+
+
+@pytest.mark.parametrize("name", ["Cells", "Nuclei"])
+def test_exactly_672_features_beside_the_classical_ones_and_none_missing(tables, name):
+    table = tables[name]
+    assert list(deep(table).columns) == FEATURES
+    assert {"AreaShape_Area", "Intensity_MeanIntensity_OrigDNA"} <= set(table.columns)
+    assert len(table) > 100
+    assert table["ImageNumber"].nunique() == 3
+    assert not deep(table).isna().to_numpy().any()
+
+
+@pytest.mark.parametrize("name", ["Cells", "Nuclei"])
+def test_the_database_holds_the_same(real_run, tables, name):
+    with sqlite3.connect(real_run / "measurements.db") as connection:
+        table = pd.read_sql(f"select * from MyExpt_Per_{name}", connection)
+    connection.close()
+    assert list(deep(table).columns) == [f"{name}_{feature}" for feature in FEATURES]
+    assert f"{name}_AreaShape_Area" in table.columns
+    np.testing.assert_array_equal(table["ImageNumber"], tables[name]["ImageNumber"])
+    np.testing.assert_allclose(deep(table), deep(tables[name]), rtol=0, atol=1e-12)
+
+
+def held(folder, tables, number, what):
+    """Read the pixel data that CellProfiler held, as SaveImages wrote it."""
+    stem = Path(tables["Image"].set_index("ImageNumber").loc[number, "FileName_OrigDNA"]).stem
+    return np.load(folder / "held" / f"{stem}_{what}.npy")
+
+
+def test_cells_equal_the_core_on_the_pixels_that_cellprofiler_held(real_run, tables):
+    model = load_model("untrained-efficientnet-b0", device="cpu")
+    for number, cells in tables["Cells"].groupby("ImageNumber"):
+        image = np.stack([held(real_run, tables, number, IMAGES[c]) for c in CHANNELS])
+        nuclei = tables["Nuclei"].query("ImageNumber == @number").set_index("ObjectNumber")
+        centers = nuclei.loc[cells["Parent_Nuclei"], ["Location_Center_Y", "Location_Center_X"]]
+        expected = embed_cells(model, image, centers.to_numpy())
+        np.testing.assert_allclose(deep(cells), expected, rtol=0, atol=1e-5)
+
+
+def test_masked_nuclei_equal_the_core_too(real_run, tables):
+    model = load_model("untrained-efficientnet-b0", device="cpu")
+    for number, nuclei in tables["Nuclei"].groupby("ImageNumber"):
+        image = np.stack([held(real_run, tables, number, IMAGES[c]) for c in CHANNELS])
+        expected = embed_cells(
+            model,
+            image,
+            nuclei[["Location_Center_Y", "Location_Center_X"]].to_numpy(),
+            labels=held(real_run, tables, number, "NucleiLabels").astype(np.int32),
+            label_ids=nuclei["ObjectNumber"].to_numpy(),
+        )
+        np.testing.assert_allclose(deep(nuclei), expected, rtol=0, atol=1e-5)
+
+
+def test_the_pixel_scale_does_not_matter(real_run, tables):
+    model = load_model("untrained-efficientnet-b0", device="cpu")
+    image = np.stack([held(real_run, tables, 1, IMAGES[c]) for c in CHANNELS])
+    assert image.max() <= 1
+    raw = np.rint(image.astype(np.float64) * 65535).astype(np.uint16)
+    centers = np.array([[300.0, 400.0], [512.5, 700.25], [20.0, 1000.0]])
+    ours, theirs = embed_cells(model, raw, centers), embed_cells(model, image, centers)
+    # The 1e-7 in the normaliser's denominator counts for more on the smaller scale.
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4)
+
+
+def test_the_model_is_recorded(real_run):
+    with sqlite3.connect(real_run / "measurements.db") as connection:
+        row = pd.read_sql("select * from MyExpt_Per_Experiment", connection)
+    connection.close()
+    sheet = pd.read_csv(real_run / "Experiment.csv", index_col="Key")["Value"]
+    assert sheet["CPCNN_Model_Cells"] == "untrained-efficientnet-b0"
+    assert len(row) == 1
+
+
+# ---- what goes wrong in the middle of a run ----------------------------------------------
+
+DEEDS = {2: "nan", 4: "kill", 6: "size", 8: "remove"}
+SITES = 9
+
+
+@pytest.fixture(scope="module")
+def made_up_sites(tmp_path_factory):
+    """Nine sites of 160 x 160 pixels with cells, in 16-bit TIFF."""
+    folder = tmp_path_factory.mktemp("images")
+    random = np.random.default_rng(11)
+    rows, cols = np.mgrid[:160, :160]
+    sites = []
+    for number in range(1, SITES + 1):
+        spots = [(40, 40), (45, 110), (115, 50), (110, 115)][: 2 + number % 3]
+        shape = sum(np.exp(-((rows - r) ** 2 + (cols - c) ** 2) / 200) for r, c in spots)
+        site = {}
+        for channel in CHANNELS:
+            noise = random.uniform(0, 300, shape.shape)
+            site[channel] = folder / f"site{number}_{channel}.tif"
+            Image.fromarray((20000 * shape + noise).astype(np.uint16)).save(site[channel])
+        sites.append(site)
+    return sites
+
+
+def measure_sites(run_job, folder, sites, model_file, deeds, *arguments):
+    job = {
+        "load_data": write_load_data(folder / "load.csv", sites),
+        "classical": False,
+        "sabotage": {"deeds": deeds, "model_file": str(model_file)},
+        "cnn": [{"centers": "Nuclei", "model_file": str(model_file), "images": IMAGES}],
+    }
+    run_job(folder, job, *arguments)
+    return pd.read_csv(folder / "Cells.csv")
+
+
+@pytest.fixture(scope="module")
+def unharmed(run_job, made_up_sites, model_file, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unharmed")
+    return measure_sites(run_job, folder, made_up_sites, model_file, "")
+
+
+def test_only_the_harmed_image_sets_lose_their_features(
+    run_job, made_up_sites, model_file, unharmed, tmp_path
+):
+    deeds = " ".join(f"{number}={deed}" for number, deed in DEEDS.items())
+    harmed = measure_sites(
+        run_job, tmp_path, made_up_sites, model_file, deeds, "--always-continue"
+    )
+    keys = ["ImageNumber", "ObjectNumber", "Parent_Nuclei"]
+    pd.testing.assert_frame_equal(harmed[keys], unharmed[keys])
+    hit = harmed["ImageNumber"].isin(DEEDS).to_numpy()
+    assert hit.any()
+    assert deep(harmed)[hit].isna().all(axis=None)
+    np.testing.assert_array_equal(deep(harmed)[~hit], deep(unharmed)[~hit])
+    log = (tmp_path / "cellprofiler.log").read_text()
+    assert "OrigER (for ER) has 1 pixels that are not numbers" in log
+    assert "ended with exit status -9" in log
+    assert "OrigER (for ER) is 152 x 160 pixels" in log
+    assert "there is no model file" in log
+
+
+def test_without_leave_to_continue_an_error_ends_the_run_and_says_so(
+    run_job, made_up_sites, model_file, tmp_path
+):
+    with pytest.raises(HostError, match="OrigER .for ER. has 1 pixels that are not numbers"):
+        measure_sites(run_job, tmp_path, made_up_sites, model_file, "2=nan")
+
+
+def test_a_missing_model_stops_the_run_before_the_first_image_set(
+    run_job, made_up_sites, tmp_path
+):
+    with pytest.raises(HostError, match="cannot run: there is no model file"):
+        measure_sites(run_job, tmp_path, made_up_sites, tmp_path / "none.safetensors", "")
+    assert not (tmp_path / "Cells.csv").exists()
+
+
+def test_too_many_columns_for_sqlite_stop_the_run_and_say_what_to_choose(
+    run_job, made_up_sites, tmp_path
+):
+    cnn = {"model": "untrained-efficientnet-b0", "images": IMAGES}
+    job = {
+        "load_data": write_load_data(tmp_path / "load.csv", made_up_sites),
+        "classical": False,
+        "cnn": [{**cnn, "objects": "Cells"}, {**cnn, "objects": "Nuclei"}],
+        "database": {"file": "m.db", "means": True},
+    }
+    with pytest.raises(HostError, match="SQLite takes 2000. In ExportToDatabase, switch off the"):
+        run_job(tmp_path, job)
