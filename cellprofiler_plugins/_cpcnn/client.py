@@ -6,7 +6,11 @@ import contextlib
 import os
 import queue
 import subprocess
+import sys
 import threading
+
+if sys.platform == "linux":
+    import fcntl
 
 from .errors import WorkerError
 from .pipe import read_message, write_message
@@ -16,6 +20,8 @@ HELLO_SECONDS = 120
 # Loading torch from a slow disk, or one batch on a crowded machine: not longer.
 SILENCE_SECONDS = 900
 STDERR_LINES = 12
+# F_SETPIPE_SZ, which fcntl names only from Python 3.10 on.
+LINUX_SET_PIPE_SIZE = 1031
 # CellProfiler's own libraries, which the worker's Python must not see.
 FOREIGN_VARIABLES = (
     "PYTHONPATH",
@@ -58,6 +64,13 @@ def close_all():
 atexit.register(close_all)
 
 
+def _widen(pipe):
+    """Let Linux hold 1 MiB in the pipe instead of 64 KiB: images pass in half the time."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(pipe.fileno(), LINUX_SET_PIPE_SIZE, 1 << 20)
+
+
 class Worker:
     """One worker process and its pipe."""
 
@@ -78,6 +91,7 @@ class Worker:
             )
         except OSError as error:
             raise WorkerError("%s cannot be started: %s" % (python, error)) from error
+        _widen(self.process.stdin)
         self._answers = queue.Queue()
         self._last_lines = collections.deque(maxlen=STDERR_LINES)
         self._readers = [
