@@ -110,8 +110,10 @@ def _read_all(path: Path) -> dict[tuple[str, str], np.ndarray]:
             f"{path} does not exist or is not a file; give the path of the HDF5 file"
         )
     if not h5py.is_hdf5(path):
+        with path.open("rb") as file:
+            start = file.read(8)
         raise WeightsError(
-            f"{path} is not an HDF5 file (it begins with {path.open('rb').read(8)!r}); "
+            f"{path} is not an HDF5 file (it begins with {start!r}); "
             "expected the Keras checkpoint, e.g. Cell_Painting_CNN_v1.hdf5"
         )
     try:

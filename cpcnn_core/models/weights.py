@@ -119,7 +119,7 @@ def weights_sha256(weights: Mapping[str, np.ndarray]) -> str:
     --------
     >>> import numpy as np
     >>> weights_sha256({"w": np.zeros(2, np.float32)})[:12]
-    'a4ec0aea8d3d'
+    '9cc212800a75'
     """
     digest = hashlib.sha256()
     for name in sorted(weights):

@@ -39,7 +39,7 @@ def write_message(
     >>> stream = io.BytesIO()
     >>> write_message(stream, {"type": "features"}, {"features": np.ones(2, "f4")})
     >>> len(stream.getvalue())
-    95
+    96
     """
     arrays = {name: np.ascontiguousarray(value) for name, value in (arrays or {}).items()}
     listed = [

@@ -145,7 +145,7 @@ def test_a_file_of_another_format_is_named(tmp_path, weights, version):
     assert "pip install --upgrade cpcnn" in message
 
 
-@pytest.mark.parametrize("card", ["{", "[]", '{"name": "tiny"}', '{"surprise": 1}'])
+@pytest.mark.parametrize("card", ["{", "[1]", '{"name": "tiny"}', '{"surprise": 1}'])
 def test_a_card_that_cannot_be_read_is_named_with_its_file(tmp_path, weights, card):
     path = tmp_path / "broken.safetensors"
     save_file(weights, path, {"cpcnn_format": "1", "cpcnn_card": card})
