@@ -44,7 +44,6 @@ import importlib.util
 import logging
 import os
 import sys
-import time
 
 import numpy as np
 from cellprofiler_core.constants.measurement import COLTYPE_FLOAT, COLTYPE_VARCHAR, EXPERIMENT
@@ -72,8 +71,6 @@ OWN_CENTERS = "The objects themselves"
 AUTOMATIC = "Automatic"
 # objects, centre objects, mask, model, its folder and file, Python, channel count
 FIXED_SETTINGS = 8
-# How long an answer about models is believed: a settings window asks at every repaint.
-REMEMBER_SECONDS = 10
 
 
 class MeasureCellPaintingCNN(Module):  # noqa: D101  (help shows the text above)
@@ -233,7 +230,7 @@ CPCNN_PYTHON when it is set. To use another one, enter its path here."""
             return
         choices = self.channels[0].image.get_choices(self._pipeline)
         images = [choice[0] if isinstance(choice, tuple) else choice for choice in choices]
-        guesses = _helper("channel_guess").guess_images(
+        guesses = _helper("channels").guess_images(
             [group.name.value for group in self.channels], images
         )
         for group in self.channels:
@@ -255,18 +252,21 @@ CPCNN_PYTHON when it is set. To use another one, enter its path here."""
                 % (card["name"], len(expected), ", ".join(expected), len(found), ", ".join(found)),
                 self.model,
             )
+        complaint = _helper("sqlite_limit").sqlite_complaint(pipeline)
+        if complaint:
+            raise ValidationError(complaint, self.objects)
+
+    def validate_module_warnings(self, pipeline):
+        """Point out what may be meant but rarely is."""
         chosen = {}
         for group in self.channels:
             if group.image.value in chosen:
                 raise ValidationError(
-                    "%s is chosen for both %s and %s; each channel needs its own image."
+                    "%s is chosen for both %s and %s. The model expects a different image in each."
                     % (group.image.value, chosen[group.image.value], group.name.value),
                     group.image,
                 )
             chosen[group.image.value] = group.name.value
-        complaint = _helper("sqlite_limit").sqlite_complaint(pipeline)
-        if complaint:
-            raise ValidationError(complaint, self.objects)
 
     def prepare_run(self, workspace):
         # Without a window nobody has validated; an error here stops the run before
@@ -296,7 +296,12 @@ CPCNN_PYTHON when it is set. To use another one, enter its path here."""
         values = np.full((objects.count, len(card["features"])), np.nan)
         numbers, centers = self._numbers_and_centers(workspace, objects)
         if len(numbers):
-            image = self._image(workspace, objects.shape)
+            image = _helper("channels").stack_channels(
+                workspace.image_set,
+                {group.name.value: group.image.value for group in self.channels},
+                name,
+                objects.shape,
+            )
             for chosen, labels in self._layers(objects, numbers):
                 values[numbers[chosen] - 1] = self._embed(
                     workspace, card, image, numbers[chosen], centers[chosen], labels
@@ -339,60 +344,21 @@ CPCNN_PYTHON when it is set. To use another one, enter its path here."""
             return numbers, own
         name, center_name = self.objects.value, self.center_objects.value
         others = workspace.object_set.get_objects(center_name)
-        measurements = workspace.measurements
-        if measurements.has_current_measurements(name, "Parent_" + center_name):
-            partners = centers.partners_by_parent(
-                measurements.get_current_measurement(name, "Parent_" + center_name)
-            )
-        elif measurements.has_current_measurements(center_name, "Parent_" + name):
-            partners = centers.partners_by_child(
-                measurements.get_current_measurement(center_name, "Parent_" + name),
-                others,
-                objects.count,
-            )
-        else:
-            partners = centers.partners_by_overlap(objects, others, objects.count)
-        other_numbers, other_centers = centers.centers_of(others)
-        of_number = dict(zip(other_numbers.tolist(), other_centers))
-        partner_of = dict(enumerate(partners.tolist(), start=1))
-        found = np.array([partner_of.get(n, 0) in of_number for n in numbers.tolist()])
+        partners = centers.partners(workspace.measurements, name, objects, center_name, others)
+        found, around = centers.centers_of_partners(numbers, partners, others)
         if not found.all():
-            LOGGER.warning(
-                "%s: image set %d: %d of %d %s have no %s to measure around and get no features; "
-                "their numbers: %s",
-                self.module_name,
-                measurements.image_set_number,
-                np.count_nonzero(~found),
-                len(numbers),
-                name,
-                center_name,
-                ", ".join(str(n) for n in numbers[~found]),
+            self._warn(
+                workspace,
+                "%d of %d %s have no %s to measure around and get no features; their numbers: %s"
+                % (
+                    np.count_nonzero(~found),
+                    len(numbers),
+                    name,
+                    center_name,
+                    ", ".join(str(n) for n in numbers[~found]),
+                ),
             )
-        numbers = numbers[found]
-        chosen = [of_number[partner_of[n]] for n in numbers.tolist()]
-        return numbers, np.array(chosen, float).reshape(-1, 2)
-
-    def _image(self, workspace, shape):
-        """Stack the channels as float32 (c, h, w), in the unit that CellProfiler holds."""
-        planes = []
-        for group in self.channels:
-            image = workspace.image_set.get_image(group.image.value, must_be_grayscale=True)
-            pixels = image.pixel_data
-            what = "%s (for %s)" % (group.image.value, group.name.value)
-            if pixels.shape != tuple(shape):
-                raise RuntimeError(
-                    "%s is %s pixels, the objects %s were found on %s; use images of one size."
-                    % (what, _size(pixels.shape), self.objects.value, _size(shape))
-                )
-            bad = np.argwhere(~np.isfinite(pixels))
-            if len(bad):
-                raise RuntimeError(
-                    "%s has %d pixels that are not numbers (NaN or infinite), the first at x %d, "
-                    "y %d; look at the module that made this image."
-                    % (what, len(bad), bad[0][1], bad[0][0])
-                )
-            planes.append(pixels.astype(np.float32))
-        return np.stack(planes)
+        return numbers[found], around
 
     def _layers(self, objects, numbers):
         """Yield (which of the numbers, label image or None) to embed together."""
@@ -430,13 +396,12 @@ CPCNN_PYTHON when it is set. To use another one, enter its path here."""
                 )
             ) from error
         for warning in answer["warnings"]:
-            LOGGER.warning(
-                "%s: image set %d: %s",
-                self.module_name,
-                workspace.measurements.image_set_number,
-                warning,
-            )
+            self._warn(workspace, warning)
         return arrays["features"]
+
+    def _warn(self, workspace, text):
+        number = workspace.measurements.image_set_number
+        LOGGER.warning("%s: image set %d: %s", self.module_name, number, text)
 
     # ---- what the measurements are called ---------------------------------------------
 
@@ -494,18 +459,7 @@ CPCNN_PYTHON when it is set. To use another one, enter its path here."""
         return dict(answer["card"], features=answer["features"])
 
     def _remembered(self, request):
-        """Ask the worker, or repeat what it said a moment ago."""
-        key = (self.python.value, request["type"], request.get("model"))
-        said_at, answer = _answers.get(key, (None, None))
-        if said_at is None or time.monotonic() - said_at > REMEMBER_SECONDS:
-            try:
-                answer = self._ask(request)
-            except RuntimeError as error:
-                answer = error
-            _answers[key] = time.monotonic(), answer
-        if isinstance(answer, RuntimeError):
-            raise RuntimeError(str(answer))
-        return answer
+        return _helper("memory").remembered(self.python.value, request, self._ask)
 
     def _ask(self, request):
         return self._ask_with_arrays(request)[0]
@@ -515,16 +469,9 @@ CPCNN_PYTHON when it is set. To use another one, enter its path here."""
         return _helper("client").ask(python, request, arrays)
 
 
-_answers = {}
-
-
 def _identity(card):
     sha256 = card["sha256"]
     return "%s sha256:%s" % (card["name"], sha256) if sha256 else card["name"]
-
-
-def _size(shape):
-    return " x ".join(str(length) for length in shape)
 
 
 def _helper(name):

@@ -17,6 +17,31 @@ def centers_of(objects):
     return numbers, np.column_stack(sums) / counts[numbers][:, None]
 
 
+def partners(measurements, name, objects, other_name, others):
+    """Return the number of each object's partner among the others, 0 where it has none.
+
+    Known from the Identify modules, as parent or child, else by overlap. Entry i
+    belongs to object number i + 1.
+    """
+    if measurements.has_current_measurements(name, "Parent_" + other_name):
+        return partners_by_parent(
+            measurements.get_current_measurement(name, "Parent_" + other_name)
+        )
+    if measurements.has_current_measurements(other_name, "Parent_" + name):
+        parents = measurements.get_current_measurement(other_name, "Parent_" + name)
+        return partners_by_child(parents, others, objects.count)
+    return partners_by_overlap(objects, others, objects.count)
+
+
+def centers_of_partners(numbers, partners, others):
+    """Return which of the objects have a partner with pixels, and those partners' centres."""
+    other_numbers, other_centers = centers_of(others)
+    row_of = dict(zip(other_numbers.tolist(), range(len(other_numbers))))
+    partner_of = dict(enumerate(partners.tolist(), start=1))
+    rows = np.array([row_of.get(partner_of.get(n), -1) for n in numbers.tolist()], int)
+    return rows >= 0, other_centers[rows[rows >= 0]].reshape(-1, 2)
+
+
 def partners_by_parent(parents):
     """Turn CellProfiler's Parent measurement (0: none) into partner numbers."""
     parents = np.asarray(parents, float)

@@ -28,9 +28,7 @@ ENVIRONMENTS = cpcnn_home()
 @pytest.fixture(scope="session")
 def cellprofiler_python():
     """CellProfiler 4.2.8 on Python 3.9, or on 3.8 where there is no 3.9."""
-    return create_environment(
-        ENVIRONMENTS / f"cellprofiler-{CELLPROFILER_VERSION}", find_python()
-    )
+    return create_environment(ENVIRONMENTS / f"cellprofiler-{CELLPROFILER_VERSION}", find_python())
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,9 @@ def write_load_data(path, sites):
     """Write LoadData's table: for each site the file of every channel."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        names = [f"{part}_Orig{channel}" for channel in CHANNELS for part in ("PathName", "FileName")]
+        names = [
+            f"{part}_Orig{channel}" for channel in CHANNELS for part in ("PathName", "FileName")
+        ]
         writer.writerow([*names, "Metadata_Site"])
         for number, site in enumerate(sites, start=1):
             paths = [Path(site[channel]) for channel in CHANNELS]
@@ -177,9 +179,7 @@ def test_only_the_harmed_image_sets_lose_their_features(
     run_job, made_up_sites, model_file, unharmed, tmp_path
 ):
     deeds = " ".join(f"{number}={deed}" for number, deed in DEEDS.items())
-    harmed = measure_sites(
-        run_job, tmp_path, made_up_sites, model_file, deeds, "--always-continue"
-    )
+    harmed = measure_sites(run_job, tmp_path, made_up_sites, model_file, deeds, "--always-continue")
     keys = ["ImageNumber", "ObjectNumber", "Parent_Nuclei"]
     pd.testing.assert_frame_equal(harmed[keys], unharmed[keys])
     hit = harmed["ImageNumber"].isin(DEEDS).to_numpy()
@@ -196,14 +196,12 @@ def test_only_the_harmed_image_sets_lose_their_features(
 def test_without_leave_to_continue_an_error_ends_the_run_and_says_so(
     run_job, made_up_sites, model_file, tmp_path
 ):
-    with pytest.raises(HostError, match="OrigER .for ER. has 1 pixels that are not numbers"):
+    with pytest.raises(HostError, match=r"OrigER .for ER. has 1 pixels that are not numbers"):
         measure_sites(run_job, tmp_path, made_up_sites, model_file, "2=nan")
 
 
-def test_a_missing_model_stops_the_run_before_the_first_image_set(
-    run_job, made_up_sites, tmp_path
-):
-    with pytest.raises(HostError, match="cannot run: there is no model file"):
+def test_a_missing_model_stops_the_run_before_the_first_image_set(run_job, made_up_sites, tmp_path):
+    with pytest.raises(HostError, match=r"cannot run: there is no model file"):
         measure_sites(run_job, tmp_path, made_up_sites, tmp_path / "none.safetensors", "")
     assert not (tmp_path / "Cells.csv").exists()
 
@@ -218,5 +216,5 @@ def test_too_many_columns_for_sqlite_stop_the_run_and_say_what_to_choose(
         "cnn": [{**cnn, "objects": "Cells"}, {**cnn, "objects": "Nuclei"}],
         "database": {"file": "m.db", "means": True},
     }
-    with pytest.raises(HostError, match="SQLite takes 2000. In ExportToDatabase, switch off the"):
+    with pytest.raises(HostError, match=r"SQLite takes 2000. In ExportToDatabase, switch off the"):
         run_job(tmp_path, job)

@@ -20,8 +20,10 @@ def run_inside(python, environ, tmp_path, *files):
         capture_output=True,
     )
     done = subprocess.run(
-        [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", INSIDE]
-        + ["-c", tmp_path / "none.ini", "-W", "ignore", *files],
+        [
+            *(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore"),
+            *("--rootdir", INSIDE, "-c", tmp_path / "none.ini", *files),
+        ],
         cwd=INSIDE,
         env={**environ, "PYTHONPATH": str(pytest_folder)},
         capture_output=True,
@@ -51,6 +53,4 @@ def test_inside_cellprofiler(cellprofiler_python, inside_environ, tmp_path):
 
 
 def test_inside_cellprofiler_on_python_38(cellprofiler_python38, inside_environ, tmp_path):
-    run_inside(
-        cellprofiler_python38, inside_environ, tmp_path, "test_settings.py", "test_run.py"
-    )
+    run_inside(cellprofiler_python38, inside_environ, tmp_path, "test_settings.py", "test_run.py")

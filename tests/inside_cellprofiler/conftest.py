@@ -14,12 +14,12 @@ import cellprofiler_core.preferences as preferences
 
 preferences.set_headless()
 
-from cellprofiler_core.image import Image, ImageSetList  # noqa: E402
-from cellprofiler_core.measurement import Measurements  # noqa: E402
-from cellprofiler_core.object import Objects, ObjectSet  # noqa: E402
-from cellprofiler_core.pipeline import Pipeline  # noqa: E402
-from cellprofiler_core.utilities.core.modules import fill_modules, instantiate_module  # noqa: E402
-from cellprofiler_core.workspace import Workspace  # noqa: E402
+from cellprofiler_core.image import Image, ImageSetList
+from cellprofiler_core.measurement import Measurements
+from cellprofiler_core.object import Objects, ObjectSet
+from cellprofiler_core.pipeline import Pipeline
+from cellprofiler_core.utilities.core.modules import fill_modules, instantiate_module
+from cellprofiler_core.workspace import Workspace
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 

@@ -15,9 +15,9 @@ import cellprofiler_core.preferences as preferences
 
 preferences.set_headless()
 
-from cellprofiler_core.pipeline import Pipeline  # noqa: E402
-from cellprofiler_core.preferences import ABSOLUTE_FOLDER_NAME  # noqa: E402
-from cellprofiler_core.utilities.core.modules import fill_modules, instantiate_module  # noqa: E402
+from cellprofiler_core.pipeline import Pipeline
+from cellprofiler_core.preferences import ABSOLUTE_FOLDER_NAME
+from cellprofiler_core.utilities.core.modules import fill_modules, instantiate_module
 
 
 def make(job):

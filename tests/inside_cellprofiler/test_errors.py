@@ -82,7 +82,7 @@ def test_a_model_file_that_disappears(tmp_path, expected):
     bench = use_file(whole(), path)
     bench.run()
     path.unlink()
-    with pytest.raises(RuntimeError, match="there is no model file .*model.safetensors"):
+    with pytest.raises(RuntimeError, match=r"there is no model file .*model.safetensors"):
         use_file(whole(), path).run()
     shutil.copy(MODEL, str(path))
     np.testing.assert_array_equal(use_file(whole(), path).run(), bench.features())
@@ -94,7 +94,7 @@ def test_a_model_that_changes_during_the_run(tmp_path):
     shutil.copy(MODEL, str(path))
     bench = use_file(whole(), path)
     bench.measurements.add_experiment_measurement("CPCNN_Model_Cells", "model sha256:another")
-    with pytest.raises(RuntimeError, match="it began with model sha256:another, now there is unt"):
+    with pytest.raises(RuntimeError, match=r"it began with model sha256:another, now there is unt"):
         bench.run()
 
 
@@ -109,25 +109,25 @@ def test_an_image_of_another_size():
 def test_a_pixel_that_is_not_a_number():
     pixels = np.zeros(SHAPE, np.float32)
     pixels[7, 11] = np.nan
-    with pytest.raises(RuntimeError, match="OrigER .for ER. has 1 pixels .* x 11, y 7"):
+    with pytest.raises(RuntimeError, match=r"OrigER .for ER. has 1 pixels .* x 11, y 7"):
         whole(ER=pixels).run()
 
 
 def test_a_colour_image():
-    with pytest.raises(ValueError, match="grayscale"):
-        whole(DNA=np.random.RandomState(0).uniform(size=SHAPE + (3,))).run()
+    with pytest.raises(ValueError, match=r"grayscale"):
+        whole(DNA=np.random.RandomState(0).uniform(size=(*SHAPE, 3))).run()
 
 
 def test_objects_in_three_dimensions():
     bench = Bench().add_images(SHAPE).add_objects(np.ones((3, 20, 20), np.int32))
-    with pytest.raises(RuntimeError, match="three-dimensional"):
+    with pytest.raises(RuntimeError, match=r"three-dimensional"):
         bench.run()
 
 
 def test_a_python_that_does_not_exist():
     bench = whole()
     bench.module.python.value = "/no/such/python"
-    with pytest.raises(RuntimeError, match="There is no Python at /no/such/python .named by the"):
+    with pytest.raises(RuntimeError, match=r"There is no Python at /no/such/python .named by the"):
         bench.run()
 
 
@@ -136,7 +136,9 @@ def test_a_python_without_cpcnn():
 
     bench = whole()
     bench.module.python.value = sys.executable
-    with pytest.raises(RuntimeError, match="has no cpcnn. Install it there .* -m pip install cpcnn"):
+    with pytest.raises(
+        RuntimeError, match=r"has no cpcnn. Install it there .* -m pip install cpcnn"
+    ):
         bench.run()
 
 
@@ -149,14 +151,14 @@ def script(path, text):
 def test_a_program_that_is_no_python(tmp_path):
     bench = whole()
     bench.module.python.value = script(tmp_path / "python", "echo hello; exec sleep 60\n")
-    with pytest.raises(RuntimeError, match="instead of a message|ended after"):
+    with pytest.raises(RuntimeError, match=r"instead of a message|ended after"):
         bench.run()
 
 
 def test_a_worker_that_fails_says_its_last_lines(tmp_path):
     bench = whole()
     bench.module.python.value = script(tmp_path / "python", "echo lost my way >&2; exit 3\n")
-    with pytest.raises(RuntimeError, match="(?s)exit status 3.*lost my way"):
+    with pytest.raises(RuntimeError, match=r"(?s)exit status 3.*lost my way"):
         bench.run()
 
 
@@ -165,7 +167,7 @@ def test_a_worker_that_falls_silent_is_ended(tmp_path, monkeypatch):
     bench = whole()
     bench.module.python.value = script(tmp_path / "python", "exec sleep 60\n")
     started = time.time()
-    with pytest.raises(RuntimeError, match="has said nothing for 1 seconds and was ended"):
+    with pytest.raises(RuntimeError, match=r"has said nothing for 1 seconds and was ended"):
         bench.run()
     assert time.time() - started < 30
 

@@ -80,7 +80,7 @@ def test_the_choice_of_models_is_what_the_worker_knows(bench):
 
 
 def test_images_are_guessed_only_on_request_and_only_when_clear():
-    from _cpcnn.channel_guess import guess_images
+    from _cpcnn.channels import guess_images
 
     images = ["None", "OrigER", "corr_dna", "ActinFilter", "Mito1", "Mito2", "RNA", "CorrAGP"]
     assert guess_images(CHANNELS, images) == {"DNA": "corr_dna", "RNA": "RNA", "ER": "OrigER"}
@@ -107,12 +107,17 @@ def test_a_model_nobody_knows(bench):
 
 def test_channels_that_are_not_the_models(bench):
     del bench.module.channels[4:]
-    assert "takes 5 channels (DNA, RNA, ER, AGP, Mito), this module was set up for 4" in refusal(bench)
+    assert "takes 5 channels (DNA, RNA, ER, AGP, Mito), this module was set up for 4" in refusal(
+        bench
+    )
 
 
-def test_one_image_for_two_channels(bench):
+def test_one_image_for_two_channels_is_worth_a_warning(bench):
     bench.module.channels[1].image.value = "OrigDNA"
-    assert "OrigDNA is chosen for both DNA and RNA" in refusal(bench)
+    with pytest.raises(ValidationError, match="OrigDNA is chosen for both DNA and RNA"):
+        bench.module.validate_module_warnings(bench.pipeline)
+    bench.module.channels[1].image.value = "OrigRNA"
+    bench.module.validate_module_warnings(bench.pipeline)
 
 
 def test_an_image_that_is_not_chosen(bench):

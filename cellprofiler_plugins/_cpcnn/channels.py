@@ -1,0 +1,58 @@
+"""The images of a model's channels: an offer from their names, and their pixels."""
+
+import re
+
+import numpy as np
+
+# Names of dyes and targets for the channels of Cell Painting.
+SYNONYMS = {
+    "dna": ("dna", "dapi", "hoechst", "nuclei", "nucleus"),
+    "rna": ("rna", "syto", "nucleoli"),
+    "er": ("er", "cona", "concanavalin", "reticulum"),
+    "agp": ("agp", "actin", "phalloidin", "wga", "golgi"),
+    "mito": ("mito", "mitotracker", "mitochondria"),
+}
+
+
+def guess_images(channels, images):
+    """Return {channel: image} where exactly one image's name fits, and fits no other."""
+    fitting = {channel: [i for i in images if _fits(channel, i)] for channel in channels}
+    guesses = {channel: found[0] for channel, found in fitting.items() if len(found) == 1}
+    taken = list(guesses.values())
+    return {channel: image for channel, image in guesses.items() if taken.count(image) == 1}
+
+
+def stack_channels(image_set, images, object_name, shape):
+    """Stack the images as float32 (c, h, w), in the unit that CellProfiler holds.
+
+    `images` is {channel: image name} in the model's order, `shape` that of the objects.
+    """
+    planes = []
+    for channel, name in images.items():
+        pixels = image_set.get_image(name, must_be_grayscale=True).pixel_data
+        what = "%s (for %s)" % (name, channel)
+        if pixels.shape != tuple(shape):
+            raise RuntimeError(
+                "%s is %s pixels, the objects %s were found on %s; use images of one size."
+                % (what, _size(pixels.shape), object_name, _size(shape))
+            )
+        bad = np.argwhere(~np.isfinite(pixels))
+        if len(bad):
+            raise RuntimeError(
+                "%s has %d pixels that are not numbers (NaN or infinite), the first at x %d, "
+                "y %d; look at the module that made this image."
+                % (what, len(bad), bad[0][1], bad[0][0])
+            )
+        planes.append(pixels.astype(np.float32))
+    return np.stack(planes)
+
+
+def _size(shape):
+    return " x ".join(str(length) for length in shape)
+
+
+def _fits(channel, image):
+    # OrigER, orig_er and CorrER_2 hold the word "er"; Filter does not.
+    spaced = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", image)
+    words = re.findall(r"[a-z]+", re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1 \2", spaced).lower())
+    return any(word in words for word in SYNONYMS.get(channel.lower(), (channel.lower(),)))

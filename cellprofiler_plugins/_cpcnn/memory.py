@@ -1,0 +1,22 @@
+"""Believe an answer about models for some seconds: a settings window asks at every repaint."""
+
+import time
+
+SECONDS = 10
+
+_answers = {}
+
+
+def remembered(python, request, ask):
+    """Return `ask(request)`, or what it returned or raised a moment ago for that Python."""
+    key = (python, request["type"], request.get("model"))
+    said_at, answer = _answers.get(key, (None, None))
+    if said_at is None or time.monotonic() - said_at > SECONDS:
+        try:
+            answer = ask(request)
+        except RuntimeError as error:
+            answer = error
+        _answers[key] = time.monotonic(), answer
+    if isinstance(answer, RuntimeError):
+        raise RuntimeError(str(answer))
+    return answer
