@@ -1,7 +1,9 @@
 """Whole pipelines in real headless CellProfiler, against the core called directly."""
 
 import csv
+import json
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,12 @@ from PIL import Image
 
 from cpcnn_core import embed_cells, feature_names, load_model
 from cpcnn_core.errors import HostError
+from cpcnn_core.hosts.headless import headless_environ
 
 CHANNELS = ("DNA", "RNA", "ER", "AGP", "Mito")
 IMAGES = {channel: f"Orig{channel}" for channel in CHANNELS}
 FEATURES = feature_names(672)
+INSIDE = Path(__file__).parents[1] / "inside_cellprofiler"
 REAL = Path(__file__).parents[2].parent / "shared" / "data" / "images" / "cpjump1_examples"
 
 
@@ -218,3 +222,24 @@ def test_too_many_columns_for_sqlite_stop_the_run_and_say_what_to_choose(
     }
     with pytest.raises(HostError, match=r"SQLite takes 2000. In ExportToDatabase, switch off the"):
         run_job(tmp_path, job)
+
+
+def test_analysis_in_several_processes_measures_the_same(
+    run_job, cellprofiler_python, plugins, made_up_sites, model_file, unharmed, tmp_path
+):
+    measure_sites(run_job, tmp_path, made_up_sites[:3], model_file, "")
+    done = subprocess.run(
+        [
+            *(cellprofiler_python, INSIDE / "run_analysis.py"),
+            *(tmp_path / "pipeline.cppipe", plugins, tmp_path),
+        ],
+        env=headless_environ(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "RESULT" in done.stdout, done.stderr
+    values = json.loads(done.stdout.split("RESULT")[1])
+    for number in (1, 2, 3):
+        expected = unharmed[unharmed["ImageNumber"] == number][["CPCNN_000", "CPCNN_671"]]
+        np.testing.assert_allclose(np.transpose(values[str(number)]), expected, atol=1e-5)
