@@ -59,12 +59,12 @@ def _draw(random, entry, statistics):
     if weight.startswith("moving_"):
         return statistics[f"{entry['layer']}/{weight}"]
     scale = {"gamma": 1, "beta": 0.1, "bias": 0.1}.get(weight) or np.sqrt(
-        16 / shape[0] if len(shape) == 2 else 2 / np.prod(shape[:2 if "depth" in weight else 3])
+        16 / shape[0] if len(shape) == 2 else 2 / np.prod(shape[: 2 if "depth" in weight else 3])
     )
     return (value * scale).astype(np.float32)
 
 
-def _write_keras(path, weights, *, group="/", encode=str.encode, chunk=None):
+def _write_keras(path, weights, *, group="/", as_bytes=True, chunk=None):
     """Write weights {(layer, "layer_1/kernel:0"): array}; attributes in chunks if asked for."""
     layers = defaultdict(dict, input_1={}, stem_activation={}, pool5={})
     for (layer, name), value in weights.items():
@@ -72,16 +72,17 @@ def _write_keras(path, weights, *, group="/", encode=str.encode, chunk=None):
     with h5py.File(path, "w") as file:
         root = file.require_group(group)
         root.attrs["backend"], root.attrs["keras_version"] = "tensorflow", "2.10.0"
-        _write_names(root, "layer_names", list(layers), encode, chunk)
+        _write_names(root, "layer_names", list(layers), as_bytes, chunk)
         for layer, values in layers.items():
-            _write_names(root.create_group(layer), "weight_names", list(values), encode, chunk)
+            _write_names(root.create_group(layer), "weight_names", list(values), as_bytes, chunk)
             for name, value in values.items():
                 root[layer][name] = value
     return path
 
 
-def _write_names(group, attribute, names, encode, chunk):
-    names = [encode(name) for name in names]
+def _write_names(group, attribute, names, as_bytes, chunk):
+    if as_bytes:
+        names = np.array([name.encode() for name in names])
     if chunk is None:
         group.attrs[attribute] = names
         return

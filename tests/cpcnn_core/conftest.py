@@ -42,6 +42,8 @@ def mirror(monkeypatch):
     """Serve a folder on this machine; gives its address."""
     for name in (*PROXIES, *map(str.lower, PROXIES)):
         monkeypatch.delenv(name, raising=False)
+    quiet = "http.server.SimpleHTTPRequestHandler.log_message"
+    monkeypatch.setattr(quiet, lambda *_: None)
     servers = []
 
     def serve(folder):

@@ -153,9 +153,7 @@ def test_masked_crops_equal_a_slow_loop(given):
     ids = [slow_label_id(labels, center) for center in centers]
     assert len({0, *ids}) > 4
     ids = rng.permutation(ids) if given else ids
-    crops = crop_cells(
-        image, centers, crop_px=box, labels=labels, label_ids=ids if given else None
-    )
+    crops = crop_cells(image, centers, crop_px=box, labels=labels, label_ids=ids if given else None)
     for center, label_id, crop in zip(centers, ids, crops, strict=True):
         expected = slow_crop(image, center, box, labels, label_id)
         np.testing.assert_array_equal(crop, expected, err_msg=f"{center} {label_id}")

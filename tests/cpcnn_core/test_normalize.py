@@ -41,4 +41,4 @@ def test_the_callers_crops_stay_as_they_are():
 
 
 def test_cards_find_the_normalizer_by_name():
-    assert NORMALIZERS == {"minmax-per-crop": minmax_per_crop}
+    assert NORMALIZERS["minmax-per-crop"] is minmax_per_crop

@@ -114,11 +114,11 @@ def test_a_full_model_is_read_like_its_weights(full_keras_weights, expected):
 @pytest.mark.parametrize(
     "options",
     [
-        {"encode": str},
-        {"encode": str.encode},
-        {"encode": str, "chunk": 50},
-        {"encode": str.encode, "chunk": 50},
-        {"encode": str.encode, "chunk": 1},
+        {"as_bytes": False},
+        {"as_bytes": True},
+        {"as_bytes": False, "chunk": 50},
+        {"as_bytes": True, "chunk": 50},
+        {"as_bytes": True, "chunk": 1},
         {"group": "model_weights", "chunk": 40},
     ],
     ids=str,
@@ -215,7 +215,9 @@ def test_a_folder_is_named(tmp_path):
     assert "is not a file" in message
 
 
-@pytest.mark.parametrize("content", [b"", b"<!DOCTYPE html>\n<html>", b"PK\x03\x04\n\r\0", b"\x89HDF"])
+@pytest.mark.parametrize(
+    "content", [b"", b"<!DOCTYPE html>\n<html>", b"PK\x03\x04\n\r\0", b"\x89HDF"]
+)
 def test_what_is_no_hdf5_is_named_by_how_it_begins(tmp_path, content):
     path = tmp_path / "page.hdf5"
     path.write_bytes(content)

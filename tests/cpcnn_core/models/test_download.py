@@ -1,0 +1,273 @@
+"""Downloads: from a mirror on this machine, and what is said when nothing answers."""
+
+import hashlib
+import http.server
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+
+import numpy as np
+import pytest
+
+from cpcnn_core.cli.main import main
+from cpcnn_core.embedding import load_model
+from cpcnn_core.errors import DownloadError, ModelNotFoundError
+from cpcnn_core.models.download import download_weights
+
+MODEL, FILE = "cell-painting-cnn-v1", "Cell_Painting_CNN_v1.hdf5"
+
+
+def fetch(*arguments):
+    return main(["models", "fetch", MODEL, *arguments])
+
+
+def files_in(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def assert_helps(message):
+    """One line that says where to get the file by hand and what to run then."""
+    assert len(message.splitlines()) == 1
+    assert "could not be downloaded (" in message
+    assert f"get {FILE} from https://zenodo.org/records/7114558" in message
+    assert f"cpcnn models import {FILE} --name {MODEL}" in message
+
+
+@pytest.fixture
+def broken_mirror():
+    """A server that promises more than it sends; gives its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer():
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n\x89HDF\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/{FILE}"
+        thread.join()
+
+
+@pytest.fixture
+def archive(mirror, tmp_path, monkeypatch):
+    """Stand in for doi.org and zenodo.org; gives the answers, to be filled, by address."""
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl to make a certificate with")
+    key, certificate, answers = tmp_path / "key.pem", tmp_path / "certificate.pem", {}
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=archive"
+    command += f" -addext subjectAltName=DNS:doi.org,DNS:zenodo.org -keyout {key.name}"
+    command += f" -out {certificate.name}"
+    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    def connect(handler):
+        handler.send_response(200)
+        handler.end_headers()
+        handler.host = handler.path.removesuffix(":443")
+        handler.connection = context.wrap_socket(handler.connection, server_side=True)
+        handler.rfile = handler.connection.makefile("rb")
+        handler.wfile = handler.connection.makefile("wb")
+        handler.close_connection = False
+
+    def get(handler):
+        status, body = answers.get(handler.host + handler.path, (404, b""))
+        handler.send_response(status)
+        if status == 302:
+            handler.send_header("Location", body)
+            body = b""
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+        handler.wfile.flush()
+        handler.connection.close()
+
+    methods = {"do_CONNECT": connect, "do_GET": get, "log_message": lambda *_: None}
+    proxy = type("Proxy", (http.server.BaseHTTPRequestHandler,), methods)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), proxy) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        yield answers
+        server.shutdown()
+        thread.join()
+
+
+def record_of(content, **changes):
+    """The answers of Zenodo, whose interface gives a file's name as its key."""
+    address = "zenodo.org/api/records/7114558"
+    listed = {
+        "key": FILE,
+        "size": len(content),
+        "checksum": f"md5:{hashlib.md5(content).hexdigest()}",
+        "links": {"self": f"https://{address}/files/{FILE}/content"},
+    }
+    return {
+        "doi.org/10.5281/zenodo.7114558": (302, "https://zenodo.org/records/7114558"),
+        "zenodo.org/records/7114558": (200, b"<html></html>"),
+        address: (200, json.dumps({"id": 7114558, "files": [listed | changes]}).encode()),
+        f"{address}/files/{FILE}/content": (200, content),
+    }
+
+
+def test_fetch_from_the_archive_makes_the_model_usable_by_its_name(archive, keras_weights, home):
+    archive |= record_of(keras_weights.read_bytes())
+    assert fetch() == 0
+    assert files_in(home) == [f"models/{MODEL}.safetensors"]
+    sha256 = hashlib.sha256(keras_weights.read_bytes()).hexdigest()
+    assert load_model(MODEL).card.provenance["imported_sha256"] == sha256
+
+
+def test_a_file_with_another_checksum_than_the_archives_is_refused(archive, tmp_path):
+    archive |= record_of(b"the file that was published", checksum=f"md5:{'0' * 32}")
+    with pytest.raises(DownloadError) as caught:
+        download_weights(MODEL, tmp_path / "weights")
+    assert_helps(str(caught.value))
+    assert "does not match" in str(caught.value)
+    assert files_in(tmp_path / "weights") == []
+
+
+def test_an_archive_without_the_file_is_an_error_of_ours(archive, tmp_path):
+    archive |= record_of(b"", key="Cell_Painting_CNN_v2.hdf5")
+    with pytest.raises(DownloadError) as caught:
+        download_weights(MODEL, tmp_path / "weights")
+    assert_helps(str(caught.value))
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("body", [b'{"status": 429, "message": "Too many requests"}', b"<html>"])
+def test_an_archive_that_is_busy_is_an_error_of_ours(archive, tmp_path, status, body):
+    archive |= record_of(b"") | {"zenodo.org/api/records/7114558": (status, body)}
+    with pytest.raises(DownloadError) as caught:
+        download_weights(MODEL, tmp_path / "weights")
+    assert_helps(str(caught.value))
+
+
+def test_fetch_from_a_mirror_makes_the_model_usable_by_its_name(
+    mirror, keras_weights, home, parity, capsys
+):
+    assert fetch("--url", f"{mirror(keras_weights.parent)}/{FILE}") == 0
+    path = home / "models" / f"{MODEL}.safetensors"
+    assert capsys.readouterr().out == f"{MODEL} is ready: {path}\n"
+    assert files_in(home) == [f"models/{MODEL}.safetensors"]
+    features = load_model(MODEL, device="cpu").embed(parity["crops"])
+    np.testing.assert_allclose(features, parity["block6a"], rtol=0, atol=1e-4)
+
+
+def test_a_model_that_is_here_is_not_fetched_again(
+    mirror, keras_weights, home, capsys, closed_port
+):
+    assert main(["models", "import", str(keras_weights), "--name", MODEL]) == 0
+    assert fetch("--url", f"http://127.0.0.1:{closed_port}/{FILE}") == 0
+    assert "is here already" in capsys.readouterr().out
+
+
+def test_fetch_replaces_a_damaged_model(mirror, keras_weights, home):
+    path = home / "models" / f"{MODEL}.safetensors"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"half a model")
+    assert fetch("--url", f"{mirror(keras_weights.parent)}/{FILE}") == 0
+    assert load_model(MODEL).card.name == MODEL
+
+
+def test_a_page_in_place_of_the_file_is_named_and_leaves_no_model(mirror, tmp_path, home, capsys):
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www" / FILE).write_text("<!DOCTYPE html>\n<html>Please log in</html>\n")
+    assert fetch("--url", f"{mirror(tmp_path / 'www')}/{FILE}") == 1
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert "is not an HDF5 file (it begins with b'<!DOCTYP')" in error
+    assert files_in(home) == []
+
+
+def test_a_file_that_the_mirror_lacks_is_named(mirror, tmp_path, home, capsys):
+    assert fetch("--url", f"{mirror(tmp_path)}/{FILE}") == 1
+    error = capsys.readouterr().err
+    assert_helps(error)
+    assert "404" in error
+    assert files_in(home) == []
+
+
+def test_fetch_without_a_connection_is_one_line_of_help(closed_port, mirror, home, capsys):
+    assert fetch("--url", f"http://127.0.0.1:{closed_port}/{FILE}") == 1
+    assert_helps(capsys.readouterr().err)
+    assert files_in(home) == []
+
+
+def test_a_connection_that_ends_early_leaves_nothing(broken_mirror, mirror, tmp_path):
+    with pytest.raises(DownloadError) as caught:
+        download_weights(MODEL, tmp_path / "weights", broken_mirror)
+    assert_helps(str(caught.value))
+    assert not (tmp_path / "weights" / FILE).exists()
+
+
+def test_a_mirror_that_refuses_the_connection_is_an_error_of_ours(closed_port, mirror, tmp_path):
+    with pytest.raises(DownloadError) as caught:
+        download_weights(MODEL, tmp_path, f"http://127.0.0.1:{closed_port}/{FILE}")
+    assert_helps(str(caught.value))
+    assert isinstance(caught.value, ConnectionError)
+
+
+@pytest.mark.parametrize("url", ["Cell_Painting_CNN_v1.hdf5", "gopher://127.0.0.1/x", ""])
+def test_what_is_no_address_is_an_error_of_ours(tmp_path, url):
+    with pytest.raises(DownloadError) as caught:
+        download_weights(MODEL, tmp_path, url)
+    assert_helps(str(caught.value))
+
+
+def test_the_archive_without_a_connection_is_an_error_of_ours(
+    mirror, closed_port, tmp_path, monkeypatch
+):
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port}")
+        monkeypatch.setenv(name.upper(), f"http://127.0.0.1:{closed_port}")
+    with pytest.raises(DownloadError) as caught:
+        download_weights(MODEL, tmp_path)
+    assert_helps(str(caught.value))
+    assert files_in(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_of_ours(mirror, keras_weights, tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(DownloadError) as caught:
+        download_weights(MODEL, tmp_path / "taken", f"{mirror(keras_weights.parent)}/{FILE}")
+    assert_helps(str(caught.value))
+
+
+def test_the_downloaded_file_is_the_mirrors_to_the_bit(mirror, keras_weights, tmp_path):
+    path = download_weights(MODEL, tmp_path, f"{mirror(keras_weights.parent)}/{FILE}")
+    assert path == tmp_path / FILE
+    assert path.read_bytes() == keras_weights.read_bytes()
+
+
+def test_a_file_that_is_there_is_not_fetched_again(tmp_path, closed_port):
+    (tmp_path / FILE).write_bytes(b"here")
+    path = download_weights(MODEL, tmp_path, f"http://127.0.0.1:{closed_port}/{FILE}")
+    assert path.read_bytes() == b"here"
+
+
+def test_progress_is_told_to_whoever_asks(mirror, keras_weights, tmp_path):
+    from tqdm import tqdm
+
+    with (tmp_path / "bar.txt").open("w") as out:
+        bar = tqdm(total=1, file=out, mininterval=0)
+        address = f"{mirror(keras_weights.parent)}/{FILE}"
+        download_weights(MODEL, tmp_path / "weights", address, bar)
+    assert bar.total == keras_weights.stat().st_size
+    assert "100%" in (tmp_path / "bar.txt").read_text()
+
+
+def test_a_model_that_is_made_here_needs_no_download(tmp_path):
+    with pytest.raises(ModelNotFoundError, match="there is nothing to download"):
+        download_weights("untrained-efficientnet-b0", tmp_path)
+
+
+def test_an_unknown_model_leads_to_those_with_a_download(tmp_path):
+    with pytest.raises(ModelNotFoundError, match=f"no download for 'x'; there is one for: {MODEL}"):
+        download_weights("x", tmp_path)
