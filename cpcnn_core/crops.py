@@ -81,8 +81,7 @@ def crop_cells(
     centers = check_centers(centers)
     if labels is not None:
         labels = check_labels(labels, image.shape[1:])
-        if label_ids is None:
-            label_ids = label_ids_at(labels, centers)
+        label_ids = check_label_ids(label_ids, labels, centers)
     warn_of_boxes_outside(centers, image.shape[1:], crop_px)
     return cut_crops(image, centers, crop_px, labels, label_ids, normalizer)
 
@@ -249,6 +248,28 @@ def check_labels(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
             "find the objects on an image of the same size"
         )
     return labels
+
+
+def check_label_ids(
+    label_ids: np.ndarray | None, labels: np.ndarray, centers: np.ndarray
+) -> np.ndarray:
+    """Return one label per centre: those given, else those found at the centres.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> check_label_ids([4], np.ones((9, 9), int), np.array([[3.0, 3.0]])).tolist()
+    [4]
+    """
+    if label_ids is None:
+        return label_ids_at(labels, centers)
+    label_ids = np.asarray(label_ids)
+    if label_ids.shape != (len(centers),):
+        raise ImageError(
+            f"expected one label per centre, got labels of shape {label_ids.shape} for "
+            f"{len(centers)} centres"
+        )
+    return label_ids
 
 
 def warn_of_boxes_outside(centers: np.ndarray, shape: tuple[int, ...], crop_px: int) -> None:

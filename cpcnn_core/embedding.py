@@ -13,19 +13,20 @@ import torch
 from cpcnn_core.crops import (
     check_centers,
     check_image,
+    check_label_ids,
     check_labels,
     cut_crops,
-    label_ids_at,
     touches_border,
     warn_of_boxes_outside,
 )
 from cpcnn_core.errors import CancelledError, ChannelError, CropError, DeviceError, WeightsError
 from cpcnn_core.fields import Field
 from cpcnn_core.models.card import ModelCard
-from cpcnn_core.models.efficientnet import TappedEfficientNet
+from cpcnn_core.models.efficientnet import TAP_DIMS, TappedEfficientNet
 from cpcnn_core.models.registry import find_model
 from cpcnn_core.models.untrained import untrained_efficientnet_b0
 from cpcnn_core.models.weights import read_model
+from cpcnn_core.normalize import NORMALIZERS
 from cpcnn_core.tables import Profiles, feature_names
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ def embed_cells(
     centers = check_centers(centers)
     if labels is not None:
         labels = check_labels(labels, image.shape[1:])
-        label_ids = label_ids_at(labels, centers) if label_ids is None else np.asarray(label_ids)
+        label_ids = check_label_ids(label_ids, labels, centers)
     warn_of_boxes_outside(centers, image.shape[1:], card.crop_px)
     features = np.empty((len(centers), card.embed_dim), np.float32)
     for batch in _batches(len(centers), model.batch_size):
@@ -323,7 +324,22 @@ def _build(card: ModelCard, weights: Mapping[str, np.ndarray]) -> TappedEfficien
             f"{card.name} is a {card.architecture}, this cpcnn builds efficientnet_b0; "
             "upgrade with: pip install --upgrade cpcnn"
         )
+    for what, name, known in (
+        ("layer", card.tap, TAP_DIMS),
+        ("normaliser", card.normalizer, NORMALIZERS),
+    ):
+        if name not in known:
+            raise WeightsError(
+                f"{card.name} asks for the {what} {name}, this cpcnn knows {', '.join(known)}; "
+                "upgrade with: pip install --upgrade cpcnn"
+            )
     classes = len(weights.get("classifier.bias", ()))
+    dim = TAP_DIMS[card.tap] or classes
+    if card.embed_dim != dim:
+        raise WeightsError(
+            f"{card.name} promises {card.embed_dim} features, {card.tap} gives {dim}; "
+            "import the model again"
+        )
     network = TappedEfficientNet(len(card.channels), card.tap, classes)
     for name, shape in network.weight_shapes().items():
         found = weights[name].shape if name in weights else None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cpcnn_core.crops import check_centers
+from cpcnn_core.crops import check_centers, check_labels
 from cpcnn_core.errors import ChannelError, ImageError
 
 
@@ -67,6 +67,8 @@ class Field:
             )
         if len(set(self.channels)) != len(self.channels):
             raise ChannelError(f"expected every channel name once, got {', '.join(self.channels)}")
+        if self.labels is not None:
+            self.labels = check_labels(self.labels, self.image.shape[1:])
         if self.object_numbers is None:
             self.object_numbers = np.arange(1, len(self.centers) + 1)
         self.object_numbers = np.asarray(self.object_numbers, np.int64)

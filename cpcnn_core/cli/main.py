@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -44,21 +45,33 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     let_threads_wait()
     try:
-        return options.do(options) or 0
+        return _do(options)
     except KeyboardInterrupt:
         print("cpcnn: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader of our output, such as head, has seen enough.
-        sys.stderr.close()
+        # The reader of our output, such as head, has seen enough; Python flushes
+        # once more at exit, and shall find somebody listening.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # noqa: BLE001  (the last resort, for a user)
         if options.debug:
             traceback.print_exception(error)
         text = str(error) if isinstance(error, CPCNNError) else f"{type(error).__name__}: {error}"
-        hint = "" if isinstance(error, CPCNNError) or options.debug else " (--debug shows where)"
+        hint = (
+            ""
+            if isinstance(error, CPCNNError) or options.debug
+            else " (cpcnn --debug ... shows where)"
+        )
         print(f"cpcnn: error: {text}{hint}", file=sys.stderr)
         return 1
+
+
+def _do(options: argparse.Namespace) -> int:
+    code = options.do(options) or 0
+    # Now, while an error of the reader's can still be told from one of ours.
+    sys.stdout.flush()
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -61,7 +61,7 @@ def _names(text: str) -> list[str]:
 
 
 def _list(options: argparse.Namespace) -> None:  # noqa: ARG001
-    from cpcnn_core.errors import ModelNotFoundError
+    from cpcnn_core.errors import ModelNotFoundError, WeightsError
     from cpcnn_core.models.registry import BUILTIN_CARDS, find_model, list_models
 
     for name in list_models():
@@ -70,6 +70,9 @@ def _list(options: argparse.Namespace) -> None:  # noqa: ARG001
             state = "ready" if path or not card.trained else ""
         except ModelNotFoundError:
             card, state = BUILTIN_CARDS[name], f"not here yet: cpcnn models fetch {name}"
+        except WeightsError as error:
+            print(f"{name}\n    cannot be used: {error}")
+            continue
         print(f"{name}\n    {card.summary}\n    channels {', '.join(card.channels)}; {state}")
 
 
@@ -98,6 +101,19 @@ def _is_here(name: str) -> bool:
     return model_file(name).is_file()
 
 
+def _is_whole(name: str) -> bool:
+    """Tell whether the model is here and undamaged; a damaged one is fetched anew."""
+    from cpcnn_core.errors import CPCNNError
+    from cpcnn_core.models.registry import model_file
+    from cpcnn_core.models.weights import read_model
+
+    try:
+        read_model(model_file(name))
+    except CPCNNError:
+        return False
+    return True
+
+
 def _fetch(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
@@ -105,11 +121,12 @@ def _fetch(options: argparse.Namespace) -> None:
     from cpcnn_core.models.importing import import_keras_model
     from cpcnn_core.models.registry import model_file
 
-    if model_file(options.model).is_file():
+    if _is_whole(options.model):
         print(f"{options.model} is here already: {model_file(options.model)}")
         return
     with tempfile.TemporaryDirectory() as folder:
-        bar = tqdm(unit="B", unit_scale=True, disable=None, desc=options.model)
+        # Without a total tqdm is neither true nor false, and pooch asks.
+        bar = tqdm(total=1, unit="B", unit_scale=True, disable=None, desc=options.model)
         weights = download_weights(options.model, folder, options.url, bar)
         card, path = import_keras_model(weights, options.model)
     print(f"{card.name} is ready: {path}")

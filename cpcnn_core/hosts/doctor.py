@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 import cpcnn_core
-from cpcnn_core.errors import CPCNNError
+from cpcnn_core.errors import CPCNNError, HostError
 from cpcnn_core.hosts.install import (
     MODULE_FILE,
     default_plugins_directory,
@@ -115,6 +115,17 @@ def _worker(python: str) -> Finding:
     cure = "run cpcnn cellprofiler install with the cpcnn that you want to use"
     if not Path(python).is_file():
         return Finding(False, f"the recorded Python {python} does not exist", cure)
+    try:
+        hello, names = _greet(python)
+    except (OSError, CPCNNError) as error:
+        return Finding(False, f"no worker starts in {python}: {error}", cure)
+    return Finding(
+        True, f"a worker starts in {python} (cpcnn {hello['cpcnn']}) and knows {len(names)} models"
+    )
+
+
+def _greet(python: str) -> tuple[dict, list[str]]:
+    """Start a worker, return its greeting and the models it knows, and end it."""
     process = subprocess.Popen(
         [python, "-m", "cpcnn_core.worker"],
         stdin=subprocess.PIPE,
@@ -122,19 +133,18 @@ def _worker(python: str) -> Finding:
         stderr=subprocess.PIPE,
     )
     with process:
-        hello = read_message(process.stdout)
-        if hello is None:
-            lines = process.stderr.read().decode(errors="replace").strip().splitlines()
-            reason = lines[-1] if lines else "it printed nothing"
-            return Finding(False, f"no worker starts in {python}: {reason}", cure)
-        write_message(process.stdin, {"type": "models"})
-        answer = read_message(process.stdout)
+        try:
+            hello = read_message(process.stdout)
+            if hello is None:
+                lines = process.stderr.read().decode(errors="replace").strip().splitlines()
+                raise HostError(lines[-1] if lines else "it printed nothing")
+            write_message(process.stdin, {"type": "models"})
+            answer = read_message(process.stdout)
+        except CPCNNError:
+            process.kill()
+            raise
         process.stdin.close()
-        names = answer[0]["names"] if answer else []
-    return Finding(
-        True,
-        f"a worker starts in {python} (cpcnn {hello[0]['cpcnn']}) and knows {len(names)} models",
-    )
+    return hello[0], answer[0]["names"] if answer else []
 
 
 _LOAD_MODULE = """

@@ -47,6 +47,7 @@ pymysql.escape_string = lambda value: escape_string(value).encode()
 pymysql.install_as_MySQLdb()
 '''
 _COMPLETE = "cpcnn-environment-complete"
+_LOG = "cpcnn-install.log"
 Report = Callable[[str], None]
 
 
@@ -90,7 +91,8 @@ def create_environment(
     folder = Path(folder).absolute()
     if is_complete(folder):
         return environment_python(folder)
-    if folder.exists() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").is_file():
+    unfinished = any((folder / name).is_file() for name in ("pyvenv.cfg", _LOG))
+    if folder.exists() and any(folder.iterdir()) and not unfinished:
         raise HostError(f"{folder} holds other files; choose a folder that does not exist yet")
     base = find_python() if python is None else check_python(python)
     java_home = find_java_home()
@@ -271,7 +273,7 @@ def _run(command: Sequence[str], folder: Path, environ: dict[str, str]) -> str:
         check=False,
     )
     folder.mkdir(parents=True, exist_ok=True)
-    log = folder / "cpcnn-install.log"
+    log = folder / _LOG
     with log.open("a", encoding="utf-8") as file:
         file.write(f"$ {' '.join(command)}\n{done.stdout}\n")
     if done.returncode != 0:

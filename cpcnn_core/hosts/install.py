@@ -115,7 +115,7 @@ def install_plugin(
 
 
 def read_record(plugins_directory: str | Path) -> dict[str, str]:
-    """Read which Python was recorded beside the module; empty when none was.
+    """Read which Python was recorded beside the module; empty when none was, legibly.
 
     Examples
     --------
@@ -123,7 +123,11 @@ def read_record(plugins_directory: str | Path) -> dict[str, str]:
     {}
     """
     path = Path(plugins_directory) / HELPER_FOLDER / RECORD_FILE
-    return json.loads(path.read_text()) if path.is_file() else {}
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) and "python" in record else {}
 
 
 def outdated_files(plugins_directory: str | Path) -> list[str]:

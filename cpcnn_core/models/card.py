@@ -71,7 +71,8 @@ class ModelCard:
     provenance: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.channels or len(set(self.channels)) != len(self.channels):
+        different = len(set(self.channels)) == len(self.channels)
+        if not self.channels or not all(self.channels) or not different:
             raise ChannelError(
                 f"expected one or more different channel names, got {list(self.channels)}"
             )
@@ -96,7 +97,12 @@ class ModelCard:
         Traceback (most recent call last):
         cpcnn_core.errors.WeightsError: the model card is incomplete: summary is missing
         """
-        values = json.loads(text)
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise WeightsError(f"expected a model card in JSON ({error})") from error
+        if not isinstance(values, dict):
+            raise WeightsError(f"expected a model card as a JSON object, got {text[:40]}")
         known = {f.name for f in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:

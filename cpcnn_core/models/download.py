@@ -69,6 +69,7 @@ def download_weights(
             else f"there is no download for {name!r}; there is one for: {', '.join(ARCHIVES)}"
         )
     archive = ARCHIVES[name]
+    bar = False if progress is None else progress
     folder = Path(folder)
     pooch.get_logger().setLevel("WARNING")
     try:
@@ -78,14 +79,14 @@ def download_weights(
                 known_hash=None,
                 fname=archive.file,
                 path=folder,
-                downloader=pooch.HTTPDownloader(progressbar=progress or False),
+                downloader=pooch.HTTPDownloader(progressbar=bar),
             )
         else:
             shelf = pooch.create(folder, f"doi:{archive.doi}/", registry={archive.file: None})
             shelf.load_registry_from_doi()
-            downloader = pooch.DOIDownloader(progressbar=progress or False)
+            downloader = pooch.DOIDownloader(progressbar=bar)
             path = shelf.fetch(archive.file, downloader=downloader)
-    except (requests.RequestException, OSError, ValueError) as error:
+    except (requests.RequestException, OSError, ValueError, KeyError) as error:
         raise DownloadError(
             f"{name} could not be downloaded ({_reason(error)}). By hand: get {archive.file} from "
             f"{BUILTIN_CARDS[name].source} on any machine, copy it here, and run: "

@@ -13,7 +13,13 @@ import cpcnn_core
 from cpcnn_core.errors import WeightsError
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.keras_hdf5 import keras_name, read_keras_weights
-from cpcnn_core.models.registry import BUILTIN_CARDS, CELL_PAINTING_CHANNELS, model_file
+from cpcnn_core.models.registry import (
+    BUILTIN_CARDS,
+    CELL_PAINTING_CHANNELS,
+    MODEL_SUFFIX,
+    is_model_path,
+    model_file,
+)
 from cpcnn_core.models.weights import save_model
 
 
@@ -56,6 +62,14 @@ def import_keras_model(
     """
     weights_file = Path(weights_file)
     name = name or Path(out or weights_file).stem
+    if out is None and is_model_path(name):
+        raise WeightsError(
+            f"{name} is the name of a file, not of a model; give another with --name"
+        )
+    if out is not None and (Path(out).suffix.lower() != MODEL_SUFFIX or Path(out).is_dir()):
+        raise WeightsError(
+            f"expected a file *{MODEL_SUFFIX} to write, got {out}; give another --out"
+        )
     known = BUILTIN_CARDS.get(name)
     if known is not None and not known.trained:
         raise WeightsError(f"the name {name} belongs to a built-in model; give another with --name")

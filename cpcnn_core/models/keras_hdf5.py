@@ -17,6 +17,8 @@ optimiser, augmentation) are left alone.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import h5py
@@ -33,6 +35,9 @@ _BATCH_NORM = {
     "moving_variance": "running_var",
 }
 _LAST_TRUNK_LAYER = "block6a_bn"
+_BLOCK = re.compile(r"block\d+[a-z]_")
+# Axes of convolutions (4) and dense layers (2); everything else has one.
+_AXES = {"depthwise_kernel": (4,), "kernel": (4, 2)}
 
 
 def read_keras_weights(path: str | Path, channels: int) -> dict[str, np.ndarray]:
@@ -83,6 +88,7 @@ def read_keras_weights(path: str | Path, channels: int) -> dict[str, np.ndarray]
             f"{path} is not a complete EfficientNet-B0 checkpoint of Keras: {missing[0]} is missing"
             + (f", and {len(missing) - 1} more of its {len(wanted)} weights" if missing[1:] else "")
         )
+    _refuse_other_architectures(path, found, layout)
     weights = {name: _to_timm(found[layer, weight], weight) for layer, weight, name in wanted}
     taken = weights["conv_stem.weight"].shape[1:2]
     if taken != (channels,):
@@ -91,6 +97,25 @@ def read_keras_weights(path: str | Path, channels: int) -> dict[str, np.ndarray]
             f"{channels}; name its channels in the order of training with --channels"
         )
     return weights
+
+
+def _refuse_other_architectures(
+    path: Path,
+    found: Mapping[tuple[str, str], np.ndarray],
+    layout: list[tuple[str, str, str]],
+) -> None:
+    """Larger EfficientNets have all the layers of B0, and more of them."""
+    known = {layer for layer, _, _ in layout}
+    more = sorted({layer for layer, _ in found if _BLOCK.match(layer)} - known)
+    if more:
+        raise WeightsError(f"{path} is not an EfficientNet-B0 but a larger one: it has {more[0]}")
+    for layer, weight, _ in layout:
+        axes = _AXES.get(weight, (1,))
+        if (layer, weight) in found and found[layer, weight].ndim not in axes:
+            raise WeightsError(
+                f"{path} is not an EfficientNet-B0 checkpoint: {layer}/{weight} has shape "
+                f"{found[layer, weight].shape}, expected {axes[0]} axes"
+            )
 
 
 def keras_name(timm_name: str) -> str:
@@ -125,7 +150,7 @@ def _read_all(path: Path) -> dict[tuple[str, str], np.ndarray]:
                 if isinstance(root.get(layer), h5py.Group)
                 for name in _text_attribute(root[layer], "weight_names")
             }
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise WeightsError(
             f"{path} cannot be read to its end, so it is truncated or damaged ({error}); "
             "download or copy it again"

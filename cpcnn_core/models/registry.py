@@ -86,7 +86,8 @@ def list_models() -> list[str]:
     >>> "untrained-efficientnet-b0" in list_models()
     True
     """
-    imported = sorted(path.stem for path in model_folder().glob(f"*{MODEL_SUFFIX}"))
+    stems = sorted(path.stem for path in model_folder().glob(f"*{MODEL_SUFFIX}"))
+    imported = [stem for stem in stems if not is_model_path(stem)]
     return [*BUILTIN_CARDS, *(name for name in imported if name not in BUILTIN_CARDS)]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from cpcnn_core.errors import ModelNotFoundError, WeightsError
+from cpcnn_core.errors import ChannelError, ModelNotFoundError, WeightsError
 from cpcnn_core.models.card import ModelCard
 
 FORMAT_VERSION = "1"
@@ -49,7 +49,9 @@ def save_model(path: str | Path, card: ModelCard, weights: Mapping[str, np.ndarr
     """
     path = Path(path)
     card = dataclasses.replace(card, sha256=weights_sha256(weights))
-    data = save(dict(weights), {"cpcnn_format": FORMAT_VERSION, "cpcnn_card": card.to_json()})
+    # safetensors writes the bytes as they lie in memory, whatever the strides say.
+    tensors = {name: np.ascontiguousarray(value) for name, value in weights.items()}
+    data = save(tensors, {"cpcnn_format": FORMAT_VERSION, "cpcnn_card": card.to_json()})
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -152,4 +154,7 @@ def _card_in(path: Path, file) -> ModelCard:  # noqa: ANN001
             f"{path} has format {metadata.get('cpcnn_format')!r}, this cpcnn reads "
             f"{FORMAT_VERSION!r}; upgrade with: pip install --upgrade cpcnn"
         )
-    return ModelCard.from_json(metadata["cpcnn_card"])
+    try:
+        return ModelCard.from_json(metadata["cpcnn_card"])
+    except (WeightsError, ChannelError) as error:
+        raise WeightsError(f"{path}: {error}") from error

@@ -118,7 +118,7 @@ def test_an_error_that_is_not_ours_says_its_kind_and_how_to_see_more(
     arguments = ["models", "import", str(keras_weights)]
     assert main(arguments) == 1
     said = capsys.readouterr().err
-    assert re.fullmatch(r"cpcnn: error: \w+Error: .+ \(--debug shows where\)\n", said)
+    assert re.fullmatch(r"cpcnn: error: \w+Error: .+ \(cpcnn --debug \.\.\. shows where\)\n", said)
     assert main(["--debug", *arguments]) == 1
     said = capsys.readouterr().err
     assert said.startswith("Traceback (most recent call last):\n")
