@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cpcnn_core.errors import HostError
@@ -79,7 +79,7 @@ def create_environment(
 
     Notes
     -----
-    Takes two to four minutes and 0.9 GB.
+    Takes one to four minutes and 0.9 GB.
 
     Examples
     --------
@@ -101,32 +101,12 @@ def create_environment(
             "CellProfiler's Java bridge is compiled from source and there is no C compiler; "
             "install gcc (Debian and Ubuntu: apt-get install gcc libc6-dev)"
         )
-    report(f"installing CellProfiler {CELLPROFILER_VERSION} into {folder} (two to four minutes)")
-    _run([str(base), "-m", "venv", "--clear", str(folder)], folder, dict(os.environ))
-    constraints = folder / "constraints.txt"
-    constraints.write_text("\n".join(CONSTRAINTS) + "\n")
-    # Newer pips read the second name for packages that they compile.
-    environ = {
-        **os.environ,
-        "JAVA_HOME": str(java_home),
-        "PIP_CONSTRAINT": str(constraints),
-        "PIP_BUILD_CONSTRAINT": str(constraints),
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-    }
-    own = environment_python(folder)
-    pip = [str(own), "-m", "pip", "install"]
-    _run([*pip, "setuptools", "wheel", "numpy", "cython"], folder, environ)
-    _run([*pip, *PACKAGES], folder, environ)
-    _run([*pip, "--no-deps", f"cellprofiler=={CELLPROFILER_VERSION}"], folder, environ)
-    site_packages = _run(
-        [str(own), "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"],
-        folder,
-        environ,
-    )
-    (Path(site_packages.strip().splitlines()[-1]) / "MySQLdb.py").write_text(MYSQLDB)
+    report(f"installing CellProfiler {CELLPROFILER_VERSION} into {folder} (one to four minutes)")
+    _install(base, folder, java_home)
     report("trying whether all of it can be imported")
-    _run([str(own), "-c", "import cellprofiler.modules.exporttodatabase"], folder, environ)
-    (folder / _COMPLETE).write_text(f"{CELLPROFILER_VERSION}\n{java_home}\n")
+    own = environment_python(folder)
+    _run([str(own), "-c", "import cellprofiler.modules.exporttodatabase"], folder)
+    (folder / _COMPLETE).write_text(f"{CELLPROFILER_VERSION}\n")
     return own
 
 
@@ -248,6 +228,27 @@ def find_java_home() -> Path:
     return Path(javac).resolve().parents[1]
 
 
+def _install(base: Path, folder: Path, java_home: Path) -> None:
+    _run([str(base), "-m", "venv", "--clear", str(folder)], folder)
+    constraints = folder / "constraints.txt"
+    constraints.write_text("\n".join(CONSTRAINTS) + "\n")
+    # Newer pips read the second name for packages that they compile.
+    environ = {
+        "JAVA_HOME": str(java_home),
+        "PIP_CONSTRAINT": str(constraints),
+        "PIP_BUILD_CONSTRAINT": str(constraints),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+    own = str(environment_python(folder))
+    pip = [own, "-m", "pip", "install"]
+    _run([*pip, "setuptools", "wheel", "numpy", "cython"], folder, environ)
+    _run([*pip, *PACKAGES], folder, environ)
+    _run([*pip, "--no-deps", f"cellprofiler=={CELLPROFILER_VERSION}"], folder, environ)
+    code = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
+    site_packages = _run([own, "-c", code], folder).strip().splitlines()[-1]
+    (Path(site_packages) / "MySQLdb.py").write_text(MYSQLDB)
+
+
 def _version_of(command: Sequence[str]) -> tuple[str, str] | None:
     """Ask a Python for its version and its own path; None when it does not work."""
     code = "import sys, venv; print('%d.%d' % sys.version_info[:2], sys.executable)"
@@ -261,11 +262,11 @@ def _version_of(command: Sequence[str]) -> tuple[str, str] | None:
     return version, executable
 
 
-def _run(command: Sequence[str], folder: Path, environ: dict[str, str]) -> str:
+def _run(command: Sequence[str], folder: Path, environ: Mapping[str, str] | None = None) -> str:
     """Run one step, keep its output in the log, and fail with its last lines."""
     done = subprocess.run(
         command,
-        env=environ,
+        env={**os.environ, **(environ or {})},
         text=True,
         errors="replace",
         stdout=subprocess.PIPE,
