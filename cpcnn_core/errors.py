@@ -17,6 +17,10 @@ class ImageError(CPCNNError, ValueError):
     """An image, a label image or object centres cannot be used as they are."""
 
 
+class SiteError(CPCNNError, ValueError):
+    """A screen's tables do not say what is needed, or contradict themselves."""
+
+
 class CropError(CPCNNError, ValueError):
     """Crops handed to a model do not fit its card."""
 

@@ -20,7 +20,7 @@ from cpcnn_core.models.registry import (
     is_model_path,
     model_file,
 )
-from cpcnn_core.models.weights import save_model
+from cpcnn_core.models.weights import save_model, weights_sha256
 
 
 def import_keras_model(
@@ -60,7 +60,6 @@ def import_keras_model(
     Traceback (most recent call last):
     cpcnn_core.errors.WeightsError: nowhere.hdf5 does not exist or is not a file...
     """
-    weights_file = Path(weights_file)
     name = name or Path(out or weights_file).stem
     if out is None and is_model_path(name):
         raise WeightsError(
@@ -70,6 +69,32 @@ def import_keras_model(
         raise WeightsError(
             f"expected a file *{MODEL_SUFFIX} to write, got {out}; give another --out"
         )
+    card, weights = read_keras_model(weights_file, name, channels)
+    path = model_file(name) if out is None else Path(out)
+    return save_model(path, card, weights), path
+
+
+def read_keras_model(
+    weights_file: str | Path, name: str | None = None, channels: Sequence[str] | None = None
+) -> tuple[ModelCard, dict[str, np.ndarray]]:
+    """Read a Keras checkpoint and make its card; write nothing.
+
+    Parameters and errors are those of `import_keras_model`.
+
+    Returns
+    -------
+    card : ModelCard
+        With the hash of the weights, and where they come from.
+    weights : dict of str to ndarray, float32
+
+    Examples
+    --------
+    >>> read_keras_model("nowhere.hdf5")
+    Traceback (most recent call last):
+    cpcnn_core.errors.WeightsError: nowhere.hdf5 does not exist or is not a file...
+    """
+    weights_file = Path(weights_file)
+    name = name or weights_file.stem
     known = BUILTIN_CARDS.get(name)
     if known is not None and not known.trained:
         raise WeightsError(f"the name {name} belongs to a built-in model; give another with --name")
@@ -87,14 +112,14 @@ def import_keras_model(
     card = dataclasses.replace(
         card,
         channels=tuple(channels),
+        sha256=weights_sha256(weights),
         provenance={
             "imported_from": weights_file.name,
             "imported_sha256": hashlib.sha256(weights_file.read_bytes()).hexdigest(),
             "imported_by": f"cpcnn {cpcnn_core.__version__}",
         },
     )
-    path = model_file(name) if out is None else Path(out)
-    return save_model(path, card, weights), path
+    return card, weights
 
 
 def _check_shapes(file: Path, weights: Mapping[str, np.ndarray], channels: int) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import ChannelError, ModelNotFoundError, WeightsError
 from cpcnn_core.models.card import ModelCard
 
@@ -52,13 +52,7 @@ def save_model(path: str | Path, card: ModelCard, weights: Mapping[str, np.ndarr
     # safetensors writes the bytes as they lie in memory, whatever the strides say.
     tensors = {name: np.ascontiguousarray(value) for name, value in weights.items()}
     data = save(tensors, {"cpcnn_format": FORMAT_VERSION, "cpcnn_card": card.to_json()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, lambda temporary: temporary.write_bytes(data))
     return card
 
 

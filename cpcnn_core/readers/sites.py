@@ -1,0 +1,177 @@
+"""The Site: where one field of view lies on disk, before anything of it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from cpcnn_core.errors import ChannelError, ImageError, SiteError
+from cpcnn_core.fields import Field
+from cpcnn_core.readers.images import read_plane
+
+KEYS = ("Plate", "Well", "Site")
+
+
+class ImageFile(NamedTuple):
+    """One plane on disk: its file, the page in it, and what it is to be divided by."""
+
+    path: Path
+    page: int | None = None
+    illumination: Path | None = None
+
+
+class Objects(NamedTuple):
+    """The objects of a site.
+
+    Attributes
+    ----------
+    centers : ndarray of shape (n, 2), float64, (row, col) in pixels
+    numbers : ndarray of shape (n,), integer
+    labels : ndarray of shape (h, w), integer, or None
+    locations : ndarray of shape (n, k), or None
+        The table they came from, x and y first, for writers that keep it.
+    numbers_are_labels : bool
+        Whether object k has the value k in the labels; else the label at its centre.
+    """
+
+    centers: np.ndarray
+    numbers: np.ndarray
+    labels: np.ndarray | None = None
+    locations: np.ndarray | None = None
+    numbers_are_labels: bool = True
+
+
+@dataclass(frozen=True)
+class Site:
+    """One field of view on disk.
+
+    Attributes
+    ----------
+    metadata : dict of str to str
+        Plate, Well and Site, and what else is known.
+    images : dict of str to ImageFile
+        One file per channel, by the channel's name.
+    read_objects : callable () -> Objects or None
+        Reads the objects' positions; None where there are none on record.
+
+    Examples
+    --------
+    >>> Site({"Plate": "P1", "Well": "A01", "Site": "1"}, {}, lambda: None).key
+    ('P1', 'A01', '1')
+    """
+
+    metadata: Mapping[str, str]
+    images: Mapping[str, ImageFile]
+    read_objects: Callable[[], Objects | None] = field(compare=False)
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Plate, well and site."""
+        return tuple(self.metadata[name] for name in KEYS)
+
+    def __str__(self) -> str:
+        return "/".join(self.key)
+
+
+def read_field(site: Site, objects: Objects, channels: Sequence[str]) -> Field:
+    """Read the channels of a site.
+
+    Parameters
+    ----------
+    site : Site
+    objects : Objects
+    channels : sequence of str
+        Which channels, in which order.
+
+    Returns
+    -------
+    Field
+        Pixel values as stored; float32 where an illumination function divides them.
+
+    Raises
+    ------
+    ChannelError
+        The site has no file for a channel.
+    ImageError
+        A file that is missing, damaged, in colour, or of another size than the first.
+
+    Examples
+    --------
+    >>> site = Site({"Plate": "P", "Well": "A01", "Site": "1"}, {}, lambda: None)
+    >>> read_field(site, Objects(np.zeros((0, 2)), np.zeros(0, int)), ("DNA",))
+    Traceback (most recent call last):
+    cpcnn_core.errors.ChannelError: site P/A01/1 has no image of DNA; it has: none
+    """
+    missing = [name for name in channels if name not in site.images]
+    if missing:
+        raise ChannelError(
+            f"site {site} has no image of {', '.join(missing)}; it has: "
+            f"{', '.join(site.images) or 'none'}"
+        )
+    planes = []
+    for name in channels:
+        plane = _read_image(site.images[name])
+        if planes and plane.shape != planes[0].shape:
+            raise ImageError(
+                f"{site.images[name].path} is {plane.shape[0]} x {plane.shape[1]} pixels, the "
+                f"{channels[0]} image of this site {planes[0].shape[0]} x {planes[0].shape[1]}"
+            )
+        planes.append(plane)
+    return Field(
+        np.stack(planes),
+        tuple(channels),
+        objects.centers,
+        objects.numbers,
+        objects.labels,
+        dict(site.metadata),
+    )
+
+
+def refuse_duplicates(sites: Sequence[Site], source: str | Path) -> None:
+    """Raise when two sites have the same plate, well and site.
+
+    Examples
+    --------
+    >>> twice = [Site({"Plate": "P", "Well": "A01", "Site": "1"}, {}, lambda: None)] * 2
+    >>> refuse_duplicates(twice, "load_data.csv")
+    Traceback (most recent call last):
+    cpcnn_core.errors.SiteError: load_data.csv has site P/A01/1 twice, in its rows 1 and 2...
+    """
+    rows: dict[tuple[str, str, str], int] = {}
+    for row, site in enumerate(sites, start=1):
+        if site.key in rows:
+            raise SiteError(
+                f"{source} has site {site} twice, in its rows {rows[site.key]} and {row}; "
+                "every site shall stand there once"
+            )
+        rows[site.key] = row
+
+
+def _read_image(image: ImageFile) -> np.ndarray:
+    plane = read_plane(image.path, image.page)
+    if image.illumination is None:
+        return plane
+    illumination = _read_illumination(image.illumination)
+    if illumination.shape != plane.shape:
+        raise ImageError(
+            f"the illumination function {image.illumination} is {illumination.shape}, "
+            f"the image {image.path} {plane.shape}"
+        )
+    return (plane / illumination).astype(np.float32)
+
+
+def _read_illumination(path: Path) -> np.ndarray:
+    """Read an illumination function as CellProfiler saves it: ``.npy``, formerly ``.mat``."""
+    if not path.is_file():
+        raise ImageError(f"there is no illumination function {path}")
+    if path.suffix.lower() == ".npy":
+        return np.load(path)
+    if path.suffix.lower() == ".mat":
+        from scipy.io import loadmat
+
+        return loadmat(path)["Image"]
+    return read_plane(path)

@@ -1,0 +1,115 @@
+"""Which sites a run has to do: its shard, less what is done already."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cpcnn_core
+from cpcnn_core.errors import SiteError
+from cpcnn_core.models.card import ModelCard
+from cpcnn_core.readers.sites import Site
+from cpcnn_core.tables.deepprofiler_npz import read_header
+
+FEATURES_FOLDER = "features"
+_UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the features of a run depend on, beside the images.
+
+    Attributes
+    ----------
+    card : ModelCard
+    mask_neighbors : bool
+    compartment : str
+        Whose features they are called in the tables.
+
+    Examples
+    --------
+    >>> card = ModelCard("tiny", "An example.", ("DNA",), 3, sha256="ab")
+    >>> Settings(card).provenance()["model_sha256"]
+    'ab'
+    """
+
+    card: ModelCard
+    mask_neighbors: bool = False
+    compartment: str = "Cells"
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    def provenance(self) -> dict[str, str]:
+        """Return what every file of the run says about how it was made."""
+        card = self.card
+        return {
+            "model": card.name,
+            "model_sha256": card.sha256 or "",
+            "channels": ",".join(card.channels),
+            "layer": card.tap,
+            "crop_px": str(card.crop_px),
+            "normalizer": card.normalizer,
+            "mask_neighbors": str(self.mask_neighbors),
+            "cpcnn": cpcnn_core.__version__,
+            **self.extra,
+        }
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Read ``I/N``, the I-th of N parts, counted from 1.
+
+    Examples
+    --------
+    >>> parse_shard("2/10")
+    (2, 10)
+    >>> parse_shard("0/10")
+    Traceback (most recent call last):
+    cpcnn_core.errors.SiteError: expected a shard I/N with I from 1 to N, got '0/10'
+    """
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    part, parts = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= part <= parts:
+        raise SiteError(f"expected a shard I/N with I from 1 to N, got {text!r}")
+    return part, parts
+
+
+def shard_of(sites: Sequence[Site], part: int, parts: int) -> list[Site]:
+    """Return the part-th of so many parts: every parts-th site.
+
+    Examples
+    --------
+    >>> shard_of(["a", "b", "c", "d", "e"], 2, 2)
+    ['b', 'd']
+    """
+    return list(sites[part - 1 :: parts])
+
+
+def site_file(out: str | Path, site: Site) -> Path:
+    """Return where a site's features lie, in DeepProfiler's layout.
+
+    Examples
+    --------
+    >>> site = Site({"Plate": "P1", "Well": "A01", "Site": "3"}, {}, lambda: None)
+    >>> site_file("out", site).as_posix()
+    'out/features/P1/A01/3.npz'
+    """
+    plate, well, number = site.key
+    for name in site.key:
+        if not name or name in (".", "..") or _UNSAFE.search(name):
+            raise SiteError(f"site {site} cannot name a file; {name!r} is empty or has odd signs")
+    return Path(out) / FEATURES_FOLDER / plate / well / f"{number}.npz"
+
+
+def is_done(path: str | Path, provenance: Mapping[str, str]) -> bool:
+    """Tell whether a site's file is there, whole, and made with this model and settings.
+
+    Examples
+    --------
+    >>> is_done("nowhere.npz", {})
+    False
+    """
+    try:
+        return read_header(path)["provenance"] == dict(provenance)
+    except SiteError:
+        return False

@@ -1,0 +1,143 @@
+"""All cells of a plate in one wide parquet file, written site by site.
+
+Columns: ``Metadata_*`` first (text, but for numbers and positions), then the features
+``<Compartment>_CPCNN_<000>`` as float32 in byte-stream-split encoding, compressed with
+zstd. The file's own metadata hold, under ``cpcnn``, the provenance as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cpcnn_core.atomic import write_atomically
+from cpcnn_core.errors import DependencyError
+from cpcnn_core.tables.columns import feature_names
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from cpcnn_core.tables.deepprofiler_npz import SiteTable
+
+# Rows are gathered up to this many before they are written: a row group for each
+# site of a few cells would make a large and slow file.
+ROWS_PER_GROUP = 8192
+
+
+def write_plate(
+    path: str | Path,
+    sites: Iterable[SiteTable],
+    metadata_names: Sequence[str],
+    provenance: Mapping[str, str],
+    dim: int,
+    compartment: str = "Cells",
+) -> int:
+    """Write the sites of a plate, in the order they come; equal sites give equal bytes.
+
+    Parameters
+    ----------
+    path : str or Path
+    sites : iterable of SiteTable
+        Read one after the other: memory is that of a row group.
+    metadata_names : sequence of str
+        Names of the sites' metadata, which become ``Metadata_`` columns; a site that
+        lacks one has an empty text there.
+    provenance : dict of str to str
+    dim : int
+        Number of features.
+    compartment : str
+        First part of the feature names.
+
+    Returns
+    -------
+    int
+        Number of cells written.
+
+    Raises
+    ------
+    DependencyError
+        pyarrow is not installed.
+
+    Examples
+    --------
+    >>> write_plate("P1.parquet", [], ["Plate"], {}, 672)  # doctest: +SKIP
+    0
+    """
+    pa, parquet = _import_pyarrow()
+    names = feature_names(dim, compartment=compartment)
+    schema = _schema(pa, metadata_names, names, provenance)
+    count = 0
+
+    def write(temporary: Path) -> None:
+        nonlocal count
+        with parquet.ParquetWriter(
+            temporary,
+            schema,
+            compression="zstd",
+            use_dictionary=[f.name for f in schema if f.type == pa.string()],
+            column_encoding=dict.fromkeys(names, "BYTE_STREAM_SPLIT"),
+        ) as writer:
+            waiting: list[pa.Table] = []
+            for site in sites:
+                waiting.append(_table(pa, site, metadata_names, names, schema))
+                count += len(site.features)
+                if sum(len(table) for table in waiting) >= ROWS_PER_GROUP:
+                    writer.write_table(pa.concat_tables(waiting))
+                    waiting.clear()
+            if waiting:
+                writer.write_table(pa.concat_tables(waiting))
+
+    write_atomically(path, write)
+    return count
+
+
+def _schema(
+    pa,  # noqa: ANN001  (the module pyarrow)
+    metadata_names: Sequence[str],
+    names: Sequence[str],
+    provenance: Mapping[str, str],
+) -> pa.Schema:
+    fields = [pa.field(f"Metadata_{name}", pa.string()) for name in metadata_names]
+    fields += [
+        pa.field("Metadata_ObjectNumber", pa.int64()),
+        pa.field("Metadata_Location_Center_X", pa.float64()),
+        pa.field("Metadata_Location_Center_Y", pa.float64()),
+        pa.field("Metadata_CropTouchesBorder", pa.bool_()),
+        pa.field("Metadata_Model", pa.string()),
+    ]
+    fields += [pa.field(name, pa.float32()) for name in names]
+    own = json.dumps(dict(provenance), sort_keys=True)
+    return pa.schema(fields, metadata={"cpcnn": own})
+
+
+def _table(
+    pa,  # noqa: ANN001
+    site: SiteTable,
+    metadata_names: Sequence[str],
+    names: Sequence[str],
+    schema: pa.Schema,
+) -> pa.Table:
+    rows = len(site.features)
+    columns = [pa.array([site.metadata.get(name, "")] * rows) for name in metadata_names]
+    columns += [
+        pa.array(site.object_numbers),
+        pa.array(site.locations[:, 0], pa.float64()),
+        pa.array(site.locations[:, 1], pa.float64()),
+        pa.array(site.touches_border),
+        pa.array([site.provenance.get("model", "")] * rows),
+    ]
+    columns += [pa.array(site.features[:, i]) for i in range(len(names))]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _import_pyarrow():  # noqa: ANN202
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError as error:
+        raise DependencyError(
+            "parquet tables need pyarrow; install it with: pip install pyarrow"
+        ) from error
+    return pa, parquet

@@ -1,0 +1,304 @@
+"""``cpcnn embed``: a screen goes in, tables come out, and nothing is lost on the way."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import tifffile
+from PIL import Image
+
+from cpcnn_core import embed_cells, load_model
+from cpcnn_core.cli.main import main
+from cpcnn_core.tables.deepprofiler_npz import read_site
+
+from .conftest import CHANNELS, PROJECT, command_for, make_screen
+
+CPCNN = [sys.executable, "-m", "cpcnn_core.cli"]
+
+
+def log_of(out):
+    return [json.loads(line) for line in (out / "embed.jsonl").read_text().splitlines()]
+
+
+def states(out):
+    last = max(i for i, line in enumerate(log_of(out)) if line["event"] == "start")
+    return [line["state"] for line in log_of(out)[last:] if line["event"] == "site"]
+
+
+# ---- a DeepProfiler project ------------------------------------------------------------
+
+
+def test_a_deepprofiler_project_gives_the_references_own_features(project, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["embed", "--deepprofiler", str(project), "--out", str(out)]) == 0
+    for site in ("1", "2"):
+        inside = Path("features") / "P1" / "A01" / f"{site}.npz"
+        theirs = np.load(PROJECT / "outputs" / "cell_painting" / inside, allow_pickle=True)
+        ours = np.load(out / inside, allow_pickle=True)
+        np.testing.assert_allclose(ours["features"], theirs["features"], rtol=0, atol=1e-4)
+        np.testing.assert_array_equal(ours["locations"], theirs["locations"])
+        assert ours["locations"].dtype == theirs["locations"].dtype
+        assert ours["metadata"].item()["Metadata_Model"] == "efficientnet"
+        assert ours["metadata"].item()["Metadata_Site"] == site
+    assert states(out) == ["embedded", "embedded", "no objects", "no locations"]
+    assert not (out / "features" / "P1" / "B02").exists()
+    assert "P1/B03/4: no locations" in capsys.readouterr().out
+
+
+def test_by_default_features_go_to_the_projects_experiment(project):
+    features = project / "outputs" / "cell_painting" / "features"
+    reference = (features / "P1" / "A01" / "1.npz").read_bytes()
+    assert main(["embed", "--deepprofiler", str(project)]) == 0
+    assert (features / "P1" / "A01" / "1.npz").read_bytes() != reference
+    assert read_site(features / "P1" / "A01" / "1.npz").features.shape == (14, 672)
+
+
+def test_channels_in_another_order_are_warned_about(project, tmp_path):
+    path = project / "inputs" / "config" / "profile.json"
+    text = path.read_text().replace('"RNA"', '"?"').replace('"ER"', '"RNA"').replace('"?"', '"ER"')
+    path.write_text(text)
+    with pytest.warns(UserWarning, match="order DNA, ER, RNA, AGP, Mito; the published"):
+        assert main(["embed", "--deepprofiler", str(project), "--out", str(tmp_path / "o")]) == 0
+
+
+# ---- CellProfiler's tables ---------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def embedded(screen, tmp_path_factory):
+    out = tmp_path_factory.mktemp("embedded")
+    assert main([*command_for(screen), "--out", str(out)]) == 0
+    return out
+
+
+def test_every_cell_is_embedded_as_the_library_does(screen, embedded):
+    sites = pd.read_csv(screen / "load_data.csv", dtype=str)
+    objects = pd.read_csv(screen / "Nuclei.csv")
+    model = load_model("untrained-efficientnet-b0", device="cpu")
+    assert len(sites) == 8
+    for number, row in enumerate(sites.itertuples(), start=1):
+        found = read_site(
+            embedded
+            / "features"
+            / row.Metadata_Plate
+            / row.Metadata_Well
+            / f"{row.Metadata_Site}.npz"
+        )
+        image = np.stack(
+            [np.asarray(Image.open(screen / getattr(row, f"FileName_Orig{c}"))) for c in CHANNELS]
+        )
+        mine = objects[objects["ImageNumber"] == number]
+        centers = mine[["Location_Center_Y", "Location_Center_X"]].to_numpy()
+        np.testing.assert_array_equal(found.features, embed_cells(model, image, centers))
+        np.testing.assert_array_equal(found.object_numbers, mine["ObjectNumber"])
+        assert found.provenance["model"] == "untrained-efficientnet-b0"
+
+
+def test_plates_hold_their_sites_in_order_with_metadata_and_provenance(embedded):
+    for plate in ("P1", "P2"):
+        path = embedded / "plates" / f"{plate}.parquet"
+        table = pd.read_parquet(path)
+        names = [c for c in table.columns if not c.startswith("Metadata_")]
+        assert names == [f"Cells_CPCNN_{i:03d}" for i in range(672)]
+        assert (table.dtypes[names] == np.float32).all()
+        assert set(table["Metadata_Plate"]) == {plate}
+        wells = table["Metadata_Well"].drop_duplicates().tolist()
+        assert wells == (["A01", "A03"] if plate == "P1" else ["A02", "A04"])
+        row = table.iloc[-1]
+        site = read_site(embedded / "features" / plate / row.Metadata_Well / "2.npz")
+        np.testing.assert_array_equal(row[names].to_numpy(np.float32), site.features[-1])
+        assert row.Metadata_Location_Center_X == site.locations[-1, 0]
+        file = pq.ParquetFile(path)
+        own = json.loads(file.schema_arrow.metadata[b"cpcnn"])
+        assert own["layer"] == "block6a_activation"
+        column = file.metadata.row_group(0).column(table.columns.get_loc("Cells_CPCNN_000"))
+        assert (column.compression, "BYTE_STREAM_SPLIT" in column.encodings) == ("ZSTD", True)
+
+
+def test_shards_do_what_the_whole_does(screen, embedded, tmp_path):
+    out = tmp_path / "out"
+    for part in (1, 2, 3):
+        assert main([*command_for(screen), "--out", str(out), "--shard", f"{part}/3"]) == 0
+    assert not (out / "plates").exists()
+    assert main([*command_for(screen), "--out", str(out)]) == 0
+    assert states(out) == ["already done"] * 8
+    assert bytes_in(out) == bytes_in(embedded)
+
+
+def bytes_in(out):
+    paths = [p for p in out.rglob("*") if p.is_file() and p.name != "embed.jsonl"]
+    return {str(p.relative_to(out)): p.read_bytes() for p in paths}
+
+
+def test_another_setting_makes_every_site_again(own_screen, tmp_path):
+    tifffile_labels(own_screen)
+    command = [
+        *("embed", "--load-data", str(own_screen / "load_data.csv")),
+        *("--labels", str(own_screen / "labels"), "--model", "untrained-efficientnet-b0"),
+        *("--out", str(tmp_path / "out")),
+    ]
+    assert main(command) == 0
+    assert main([*command, "--mask"]) == 0
+    assert states(tmp_path / "out") == ["embedded"] * 8
+    assert main([*command, "--mask"]) == 0
+    assert states(tmp_path / "out") == ["already done"] * 8
+
+
+def tifffile_labels(folder):
+    (folder / "labels").mkdir()
+    labels = np.zeros((80, 80), np.uint16)
+    labels[20:40, 20:40] = 4
+    for row in pd.read_csv(folder / "load_data.csv", dtype=str).itertuples():
+        name = f"{row.Metadata_Plate}_{row.Metadata_Well}_{row.Metadata_Site}.tif"
+        tifffile.imwrite(folder / "labels" / name, labels)
+
+
+# ---- bad input -----------------------------------------------------------------------------
+
+
+def spoil_missing(folder):
+    (folder / "3_ER.png").unlink()
+    return "there is no image file"
+
+
+def spoil_truncated(folder):
+    data = (folder / "3_ER.png").read_bytes()
+    (folder / "3_ER.png").write_bytes(data[:2000])
+    return "3_ER.png cannot be read to its end"
+
+
+def spoil_size(folder):
+    Image.fromarray(np.zeros((80, 70), np.uint16)).save(folder / "3_ER.png")
+    return "3_ER.png is 80 x 70 pixels, the DNA image of this site 80 x 80"
+
+
+def spoil_colour(folder):
+    Image.fromarray(np.zeros((80, 80, 3), np.uint8)).save(folder / "3_ER.png")
+    return "expected one grey value per pixel"
+
+
+SPOIL = [spoil_missing, spoil_truncated, spoil_size, spoil_colour]
+
+
+@pytest.mark.parametrize("spoil", SPOIL, ids=lambda f: f.__name__)
+def test_a_site_that_fails_is_named_and_the_others_are_done(
+    own_screen, embedded, tmp_path, capsys, spoil
+):
+    message = spoil(own_screen)
+    out = tmp_path / "out"
+    assert main([*command_for(own_screen), "--out", str(out)]) == 1
+    assert states(out).count("embedded") == 7
+    said = capsys.readouterr().out
+    assert "7 embedded; 1 failed" in said or "1 failed" in said
+    assert "P2/A02/1: failed" in said
+    assert message in said
+    left = bytes_in(out)
+    assert "features/P2/A02/1.npz" not in left
+    same = {k: v for k, v in bytes_in(embedded).items() if k.startswith("features")}
+    del same["features/P2/A02/1.npz"]
+    assert {k: v for k, v in left.items() if k.startswith("features")} == same
+    assert main([*command_for(own_screen), "--out", str(out), "--strict"]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_cell_outside_the_image_is_embedded_and_noted(own_screen, tmp_path):
+    path = own_screen / "Nuclei.csv"
+    table = pd.read_csv(path)
+    table.loc[0, "Location_Center_X"] = 900.0
+    table.to_csv(path, index=False)
+    out = tmp_path / "out"
+    assert main([*command_for(own_screen), "--out", str(out)]) == 0
+    first = next(line for line in log_of(out) if line["event"] == "site")
+    assert "1 of 3 boxes lie completely outside the image" in first["reason"]
+
+
+def test_a_name_that_is_no_utf8_is_read_all_the_same(own_screen, tmp_path):
+    folder = os.fsdecode(os.fsencode(own_screen) + b"-\xe9")
+    try:
+        own_screen.rename(folder)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    table = Path(folder) / "load_data.csv"
+    text = "\n".join(
+        ",".join("" if cell == str(own_screen) else cell for cell in line.split(","))
+        for line in table.read_text().splitlines()
+    )
+    table.write_text(text)
+    assert main([*command_for(Path(folder)), "--out", str(tmp_path / "out")]) == 0
+    assert states(tmp_path / "out") == ["embedded"] * 8
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits of file size are set in another way there")
+def test_a_full_disk_is_named_and_leaves_nothing_half_written(screen, tmp_path):
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))\n"
+        "from cpcnn_core.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, *command_for(screen), "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "P1/A01/1: failed OSError: [Errno 27] File too large" in done.stdout
+    assert [p for p in (tmp_path / "out").rglob("*") if p.is_file()] == [
+        tmp_path / "out" / "embed.jsonl"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "say where the cells are: either --objects FILE or --labels DIR"),
+        (["--objects", "none.csv"], "there is no file none.csv"),
+        (["--labels", "d", "--shard", "3/2"], "expected a shard I/N with I from 1 to N, got '3/2'"),
+        (["--labels", "d", "--channels", "DNA"], "expected --channels CHANNEL=IMAGE, got 'DNA'"),
+    ],
+)
+def test_options_that_do_not_fit_are_one_line(screen, tmp_path, capsys, options, message):
+    command = ["embed", "--load-data", str(screen / "load_data.csv"), "--out", str(tmp_path)]
+    assert main([*command, "--model", "untrained-efficientnet-b0", *options]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("cpcnn: error: ")
+    assert message in error
+    assert len(error.splitlines()) == 1
+
+
+# ---- killed and started again ----------------------------------------------------------------
+
+
+def test_a_run_killed_five_times_ends_with_the_same_bytes(tmp_path):
+    folder = tmp_path / "screen"
+    folder.mkdir()
+    command = make_screen(folder, wells=100, sites=2, cells=2, side=40)
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    assert main([*command, "--out", str(undisturbed)]) == 0
+    moments = random.Random(3)
+    for _ in range(5):
+        process = subprocess.Popen(
+            [*CPCNN, *command, "--out", str(killed)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        before = number_of_sites(killed)
+        while process.poll() is None and number_of_sites(killed) < before + 5:
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, 0.3))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert number_of_sites(killed) < 200
+    (killed / "features" / "P1" / "A01" / ".1.part.1.npz").write_bytes(b"left by a killed run")
+    (killed / "features" / "P1" / "A01" / "1.npz").unlink()
+    assert main([*command, "--out", str(killed)]) == 0
+    assert bytes_in(killed) == bytes_in(undisturbed)
+
+
+def number_of_sites(out):
+    return len(list((out / "features").rglob("[!.]*.npz")))
