@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from cpcnn_core import embed_cells, feature_names, load_model
+from cpcnn_core.cli.main import main
 from cpcnn_core.errors import HostError
 from cpcnn_core.hosts.headless import headless_environ
 
@@ -29,10 +30,11 @@ def write_load_data(path, sites):
         names = [
             f"{part}_Orig{channel}" for channel in CHANNELS for part in ("PathName", "FileName")
         ]
-        writer.writerow([*names, "Metadata_Site"])
+        writer.writerow([*names, "Metadata_Plate", "Metadata_Well", "Metadata_Site"])
         for number, site in enumerate(sites, start=1):
             paths = [Path(site[channel]) for channel in CHANNELS]
-            writer.writerow([x for p in paths for x in (p.parent, p.name)] + [number])
+            files = [x for p in paths for x in (p.parent, p.name)]
+            writer.writerow([*files, "P1", f"A{number:02d}", number])
     return str(path)
 
 
@@ -126,6 +128,23 @@ def test_the_pixel_scale_does_not_matter(real_run, tables):
     ours, theirs = embed_cells(model, raw, centers), embed_cells(model, image, centers)
     # The 1e-7 in the normaliser's denominator counts for more on the smaller scale.
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("objects", ["Nuclei.csv", "measurements.db"])
+def test_cpcnn_embed_gives_the_same_from_the_files_and_cellprofilers_positions(
+    real_run, tables, tmp_path, objects
+):
+    command = ["embed", "--load-data", str(real_run / "load.csv"), "--device", "cpu"]
+    command += ["--objects", str(real_run / objects), "--out", str(tmp_path)]
+    assert main([*command, "--model", "untrained-efficientnet-b0"]) == 0
+    cells, nuclei = tables["Cells"], pd.read_parquet(tmp_path / "plates" / "P1.parquet")
+    nuclei["ImageNumber"] = nuclei["Metadata_Site"].astype(int)
+    keys = ["ImageNumber", "Metadata_ObjectNumber"]
+    theirs = nuclei.set_index(keys).loc[
+        pd.MultiIndex.from_frame(cells[["ImageNumber", "Parent_Nuclei"]], names=keys)
+    ]
+    # The files hold 16 bits, CellProfiler the same from 0 to 1: see the pixel scale above.
+    np.testing.assert_allclose(deep(theirs), deep(cells), rtol=2e-5, atol=1e-4)
 
 
 def test_the_model_is_recorded(real_run):
