@@ -13,6 +13,7 @@ Layout (REFERENCE c)::
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Sequence
@@ -47,6 +48,8 @@ class DeepProfilerProject:
     compressed : bool
         Whether the 8-bit images under ``outputs/compressed`` are read.
     feature_layer, checkpoint, model_name : str
+    bits, down_scale, median_px : int
+        How compressed images are made; see `cpcnn_core.compression`.
 
     Examples
     --------
@@ -64,6 +67,13 @@ class DeepProfilerProject:
     feature_layer: str
     checkpoint: str
     model_name: str
+    bits: int
+    down_scale: int
+    median_px: int
+
+    def with_compression(self, *, on: bool) -> DeepProfilerProject:
+        """Return the same project, reading its compressed or its original images."""
+        return dataclasses.replace(self, compressed=on)
 
 
 def read_project(root: str | Path, config: str | Path | None = None) -> DeepProfilerProject:
@@ -100,6 +110,10 @@ def read_project(root: str | Path, config: str | Path | None = None) -> DeepProf
         images = values["dataset"]["images"]
         locations = values["dataset"]["locations"]
         prepare, profile = values.get("prepare", {}), values.get("profile", {})
+        correction = prepare.get("illumination_correction", {})
+        scaling = prepare.get("compression", {}).get("scaling_factor", 1.0)
+        if scaling != 1.0:
+            raise SiteError(f"{path} asks for images scaled by {scaling}; only 1.0 is supported")
         mode = locations.get("mode", "single_cells")
         if mode != "single_cells":
             raise SiteError(f"{path} asks for the mode {mode}; only single_cells is supported")
@@ -114,6 +128,9 @@ def read_project(root: str | Path, config: str | Path | None = None) -> DeepProf
             feature_layer=profile.get("feature_layer", "block6a_activation"),
             checkpoint=profile.get("checkpoint", ""),
             model_name=values.get("train", {}).get("model", {}).get("name", ""),
+            bits=int(images.get("bits", 16)),
+            down_scale=int(correction.get("down_scale_factor", 4)),
+            median_px=int(correction.get("median_filter_size", 24)),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, SiteError):
@@ -146,6 +163,11 @@ def read_sites(project: DeepProfilerProject) -> list[Site]:
     index_path = project.root / "inputs" / "metadata" / "index.csv"
     required = ["Metadata_Plate", "Metadata_Well", "Metadata_Site", *project.channels]
     index = read_text_table(index_path, required)
+    if project.compressed and not (project.root / "outputs" / "compressed" / "images").is_dir():
+        raise SiteError(
+            f"{project.root} is set to use compressed images and has none yet; make them with: "
+            f"cpcnn prepare {project.root}"
+        )
     outlines = _read_outlines(project) if project.mask_objects else {}
     sites = [_site(project, row, outlines) for row in index.to_dict("records")]
     refuse_duplicates(sites, index_path)

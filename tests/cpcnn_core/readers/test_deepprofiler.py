@@ -139,6 +139,10 @@ def test_what_is_no_project_is_named(tmp_path, root):
     with pytest.raises(SiteError, match="is no configuration of DeepProfiler"):
         read_project(root, "other.json")
     assert read_project(root, "profile.json").box_px == 128
+    configure(root, prepare__compression__scaling_factor=0.5)
+    with pytest.raises(SiteError, match=r"images scaled by 0.5; only 1.0 is supported"):
+        read_project(root, "profile.json")
+    configure(root, prepare__compression__scaling_factor=1.0)
     configure(root, dataset__locations__mode="full_image")
     with pytest.raises(SiteError, match="asks for the mode full_image"):
         read_project(root, "profile.json")

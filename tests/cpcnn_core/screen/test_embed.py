@@ -18,6 +18,8 @@ from PIL import Image
 
 from cpcnn_core import embed_cells, load_model
 from cpcnn_core.cli.main import main
+from cpcnn_core.readers.deepprofiler import read_project, read_sites
+from cpcnn_core.screen.deepprofiler_model import project_model
 from cpcnn_core.tables.deepprofiler_npz import read_site
 
 from .conftest import CHANNELS, PROJECT, command_for, make_screen
@@ -68,6 +70,27 @@ def test_channels_in_another_order_are_warned_about(project, tmp_path):
     path.write_text(text)
     with pytest.warns(UserWarning, match="order DNA, ER, RNA, AGP, Mito; the published"):
         assert main(["embed", "--deepprofiler", str(project), "--out", str(tmp_path / "o")]) == 0
+
+
+def test_compressed_images_are_made_once_and_then_embedded(project, tmp_path, capsys):
+    path = project / "inputs" / "config" / "profile.json"
+    path.write_text(path.read_text().replace('"implement": false', '"implement": true'))
+    command = ["embed", "--deepprofiler", str(project), "--out", str(tmp_path / "out")]
+    assert main(command) == 1
+    assert "make them with: cpcnn prepare" in capsys.readouterr().err
+    assert main(["prepare", str(project)]) == 0
+    assert "20 images were made" in capsys.readouterr().out
+    images = project / "outputs" / "compressed" / "images" / "P1"
+    expected = np.load(PROJECT.parent / "compression" / "expected.npz")["png_site2"]
+    made = [np.asarray(Image.open(images / f"A01_s2_{channel}.png")) for channel in CHANNELS]
+    np.testing.assert_array_equal(np.stack(made, axis=2), expected)
+    assert main(["prepare", str(project)]) == 0
+    assert "0 images were made" in capsys.readouterr().out
+    assert main(command) == 0
+    model = project_model(read_project(project), project / "outputs" / "cell_painting", "cpu")
+    features = read_site(tmp_path / "out" / "features" / "P1" / "A01" / "2.npz").features
+    centers = read_sites(read_project(project))[1].read_objects().centers
+    np.testing.assert_array_equal(features, embed_cells(model, np.stack(made), centers))
 
 
 # ---- CellProfiler's tables ---------------------------------------------------------------
