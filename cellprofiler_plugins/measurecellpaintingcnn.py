@@ -274,7 +274,13 @@ CPCNN_PYTHON when it is set. To use another one, enter its path here."""
         try:
             self.test_valid(workspace.pipeline)
         except ValidationError as error:
-            raise RuntimeError("%s cannot run: %s" % (self.module_name, error)) from error
+            raise RuntimeError(
+                "%s cannot run: %s: %s" % (self.module_name, error.setting.text, _plain(error))
+            ) from None
+        try:
+            self.validate_module_warnings(workspace.pipeline)
+        except ValidationError as error:
+            LOGGER.warning("%s: %s", self.module_name, error)
         workspace.measurements.add_experiment_measurement(
             self._model_measurement(), _identity(self._card())
         )
@@ -472,6 +478,13 @@ CPCNN_PYTHON when it is set. To use another one, enter its path here."""
 def _identity(card):
     sha256 = card["sha256"]
     return "%s sha256:%s" % (card["name"], sha256) if sha256 else card["name"]
+
+
+def _plain(error):
+    """Say in a user's words what CellProfiler says in its own."""
+    if "No prior instances" in str(error):
+        return "nothing before this module makes one; place it after the modules that do."
+    return str(error)
 
 
 def _helper(name):

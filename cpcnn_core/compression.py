@@ -113,7 +113,7 @@ def illumination_function(
 
     Examples
     --------
-    >>> illumination_function(np.full((8, 8), 100.0), (32, 32)).max()
+    >>> float(illumination_function(np.full((8, 8), 100.0), (32, 32)).max())
     1.0
     """
     from skimage.filters import median
@@ -150,7 +150,7 @@ def compress_plane(plane: np.ndarray, illumination: np.ndarray, upper: float) ->
     Examples
     --------
     >>> plane = np.arange(10000).reshape(100, 100)
-    >>> compress_plane(plane, np.ones((100, 100)), 65535).max()
+    >>> int(compress_plane(plane, np.ones((100, 100)), 65535).max())
     255
     """
     corrected = plane / illumination

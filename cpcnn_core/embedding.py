@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from cpcnn_core.crops import (
     touches_border,
     warn_of_boxes_outside,
 )
+from cpcnn_core.engines import ENGINES, TorchEngine, choose_engine
 from cpcnn_core.errors import CancelledError, ChannelError, CropError, DeviceError, WeightsError
 from cpcnn_core.fields import Field
 from cpcnn_core.models.card import ModelCard
@@ -52,6 +52,9 @@ class Embedder:
         1e-4 at block6a (REFERENCE a).
     batch_size : int
         Crops per pass through the network; bounds the memory.
+    engine : str
+        ``auto`` (OpenVINO on a CPU where it is installed, else PyTorch), ``torch`` or
+        ``openvino``; see `cpcnn_core.engines.choose_engine`.
 
     Examples
     --------
@@ -69,14 +72,23 @@ class Embedder:
         device: str = "auto",
         precision: str = "auto",
         batch_size: int = BATCH_SIZE,
+        engine: str = "auto",
     ) -> None:
+        if engine not in ENGINES:
+            raise DeviceError(f"expected an engine of {', '.join(ENGINES)}, got {engine!r}")
         if precision not in ("auto", "float32"):
             raise DeviceError(f"expected precision 'auto' or 'float32', got {precision!r}")
         self.card = card
         self.batch_size = batch_size
         self.device = _pick_device(device)
-        network = _build(card, weights)
-        self.network = network.eval().to(self.device, memory_format=torch.channels_last)
+        truth = TorchEngine(_build(card, weights), self.device)
+        size = (len(card.channels), card.crop_px, card.crop_px)
+        self._engine = choose_engine(truth, size, engine)
+
+    @property
+    def engine(self) -> str:
+        """What runs the network: ``torch`` or ``openvino``."""
+        return self._engine.name
 
     def embed(self, crops: np.ndarray) -> np.ndarray:
         """Embed crops.
@@ -124,20 +136,22 @@ class Embedder:
                 f"({self.card.normalizer}), got {crops.min()} to {crops.max()}; "
                 "cut them with crop_cells"
             )
-        batch = torch.from_numpy(np.ascontiguousarray(crops)).to(self.device)
-        with torch.inference_mode(), _exact_float32(self.device):
-            features = self.network(batch.contiguous(memory_format=torch.channels_last))
-        return features.cpu().numpy()
+        return self._engine(crops)
 
 
-def load_model(name_or_path: str | Path, device: str = "auto", precision: str = "auto") -> Embedder:
+def load_model(
+    name_or_path: str | Path,
+    device: str = "auto",
+    precision: str = "auto",
+    engine: str = "auto",
+) -> Embedder:
     """Load a model by name or from a model file.
 
     Parameters
     ----------
     name_or_path : str or Path
         A name of ``cpcnn models list``, or a ``.safetensors`` file with a card.
-    device, precision : str
+    device, precision, engine : str
         See `Embedder`.
 
     Returns
@@ -163,7 +177,7 @@ def load_model(name_or_path: str | Path, device: str = "auto", precision: str = 
         card, weights = untrained_efficientnet_b0()
     else:
         card, weights = read_model(path)
-    return Embedder(card, weights, device, precision)
+    return Embedder(card, weights, device, precision, engine=engine)
 
 
 def embed_cells(
@@ -350,10 +364,3 @@ def _build(card: ModelCard, weights: Mapping[str, np.ndarray]) -> TappedEfficien
             )
     network.load_weights(weights)
     return network
-
-
-def _exact_float32(device: torch.device) -> contextlib.AbstractContextManager:
-    """Keep TensorFloat-32, PyTorch's default for CUDA convolutions, out of the way."""
-    if device.type != "cuda":
-        return contextlib.nullcontext()
-    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)

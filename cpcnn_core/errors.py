@@ -57,5 +57,9 @@ class CancelledError(CPCNNError):
     """The caller's ``cancel`` said so; nothing is wrong."""
 
 
+class EngineWarning(UserWarning):
+    """The faster engine cannot be used; the slower one is."""
+
+
 class CropWarning(UserWarning):
     """Some crops hold little or nothing of the image."""

@@ -171,8 +171,8 @@ class Worker:
         lines = "\n".join(self._last_lines)
         if "No module named 'cpcnn_core'" in lines or "No module named cpcnn_core" in lines:
             return WorkerError(
-                "%s has no cpcnn. Install it there (%s -m pip install cpcnn), or choose another "
-                "Python in the module's setting." % (self.python, self.python)
+                "%s has no cpcnn. Enter the path of a Python that has it in the module's setting, "
+                "or run cpcnn cellprofiler install where cpcnn is installed." % self.python
             )
         return WorkerError(
             "The worker (%s) ended with exit status %s.%s" % (self.python, code, self._said())

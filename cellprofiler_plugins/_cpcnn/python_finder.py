@@ -8,6 +8,9 @@ from .errors import WorkerError
 
 AUTOMATIC = "Automatic"
 VARIABLE = "CPCNN_PYTHON"
+SETTING = "Python with cpcnn"
+INSTALLER = "cpcnn cellprofiler install"
+CURES = {INSTALLER: "Run it again where cpcnn is installed now."}
 RECORD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "python.json")
 
 
@@ -19,20 +22,19 @@ def find_python(setting, record=RECORD):
     the command ``cpcnn`` on the PATH belongs to.
     """
     if setting and setting != AUTOMATIC:
-        return _checked(setting, "the module's setting")
+        return _checked(setting, "the module's setting " + SETTING)
     if os.environ.get(VARIABLE):
         return _checked(os.environ[VARIABLE], "the environment variable " + VARIABLE)
     if os.path.isfile(record):
         with open(record, encoding="utf-8") as file:
-            return _checked(json.load(file)["python"], "cpcnn cellprofiler install")
+            return _checked(json.load(file)["python"], INSTALLER)
     command = shutil.which("cpcnn")
     python = _python_beside(os.path.realpath(command)) if command else None
     if python:
         return python, "the command cpcnn on the PATH"
     raise WorkerError(
-        "No Python with cpcnn was found. Install it (python3.11 -m venv cpcnn-env, then "
-        "cpcnn-env/bin/pip install cpcnn) and run cpcnn-env/bin/cpcnn cellprofiler install, "
-        "or choose the Python in the module's setting."
+        "No Python with cpcnn was found. Install cpcnn as its README says and run its command "
+        "cpcnn cellprofiler install, or enter the path of its Python in the module's setting."
     )
 
 
@@ -43,8 +45,8 @@ def _checked(path, source):
         path = next((python for python in inside if os.path.isfile(python)), path)
     if not os.path.isfile(path):
         raise WorkerError(
-            "There is no Python at %s (named by %s). Run cpcnn cellprofiler install where cpcnn "
-            "is installed now, or choose the Python in the module's setting." % (path, source)
+            "There is no Python at %s, which is named by %s. %s"
+            % (path, source, CURES.get(source, "Correct it, or remove it."))
         )
     return path, source
 

@@ -61,7 +61,8 @@ def _install(options: argparse.Namespace) -> None:
     print(f"The module MeasureCellPaintingCNN is in {folder}")
     print("In CellProfiler: File > Preferences > Plugins directory: choose this folder, restart.")
     print(f"Without a window: cellprofiler -c -r --plugins-directory {folder} -p PIPELINE ...")
-    print("Check it with: cpcnn cellprofiler doctor")
+    named = f" --plugins-directory {folder}" if options.plugins_directory else ""
+    print(f"Check it with: cpcnn cellprofiler doctor{named}")
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -82,4 +83,8 @@ def _create(options: argparse.Namespace) -> None:
 
     python = create_environment(options.folder, options.python, print)
     print(f"CellProfiler's Python: {python}")
-    print(f"Run a pipeline: {python} -m cellprofiler -c -r -p PIPELINE -i IMAGES -o RESULTS")
+    print(
+        f"Run a pipeline: {python} -m cellprofiler -c -r --plugins-directory PLUGINS "
+        "-p PIPELINE -i IMAGES -o RESULTS"
+    )
+    print("PLUGINS is the folder that cpcnn cellprofiler install prints.")

@@ -74,7 +74,7 @@ def draw_cells(cells: Cells, images: Sequence[Path], crop_px: int, out: str | Pa
     crops_side.set_axis_off()
     crops_side.set_title(
         f"{len(chosen)} of {len(cells.features)} cells, {crop_px} px crops, "
-        "ordered along the map's first axis",
+        "left to right, top to bottom along the map's first axis",
         fontsize=11,
     )
     for field, color in zip(np.unique(cells.field), COLORS * len(images), strict=False):
@@ -84,7 +84,9 @@ def draw_cells(cells: Cells, images: Sequence[Path], crop_px: int, out: str | Pa
         )
     map_side.scatter(*where[chosen].T, s=30, fc="none", ec="black", lw=0.7, label="in the montage")
     map_side.set(xlabel="first principal component", ylabel="second principal component")
-    map_side.set_title(f"Map of the cells: {cells.features.shape[1]} features each", fontsize=11)
+    map_side.set_title(
+        f"Map of the cells: {cells.features.shape[1]} features of an untrained network", fontsize=11
+    )
     map_side.spines[["top", "right"]].set_visible(False)
     map_side.legend(frameon=False, fontsize=9)
     figure.savefig(out, dpi=110)

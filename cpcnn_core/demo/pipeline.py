@@ -13,6 +13,11 @@ _CORNER = (
     ("Left and right rectangle positions:501,700", "Left and right rectangle positions:101,800"),
     ("Top and bottom rectangle positions:251,450", "Top and bottom rectangle positions:101,800"),
 )
+# Each field is cropped by itself, so that a part of them can be run alone (-f, -l).
+_EVERY = (
+    "Apply which cycle's cropping pattern?:First",
+    "Apply which cycle's cropping pattern?:Every",
+)
 _HEADING = re.compile(r"^(\w+):\[module_num:(\d+)\|", re.MULTILINE)
 
 
@@ -100,7 +105,7 @@ def module_text(
 
 
 def widen_corner(pipeline: str) -> str:
-    """Let the ExampleFly pipeline look at 700 x 700 pixels instead of a corner.
+    """Let the ExampleFly pipeline look at 700 x 700 pixels of each field, not at a corner.
 
     Raises
     ------
@@ -113,7 +118,7 @@ def widen_corner(pipeline: str) -> str:
     Traceback (most recent call last):
     cpcnn_core.errors.HostError: CellProfiler's ExampleFly pipeline is not the one of 4.2.8...
     """
-    for old, new in _CORNER:
+    for old, new in (*_CORNER, _EVERY):
         if old not in pipeline:
             raise HostError(
                 f"CellProfiler's ExampleFly pipeline is not the one of 4.2.8 ({old!r} is missing); "

@@ -80,7 +80,8 @@ def run_demo(
         f"  the pipeline       {pipeline}\n"
         f"  the picture        {picture}\n"
         f"The model has learned nothing ({card.name}): it shows that all works, not biology. "
-        "For that: cpcnn models fetch cell-painting-cnn-v1"
+        "The published one takes the five channels of your own Cell Painting images: "
+        "cpcnn models fetch cell-painting-cnn-v1"
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 import cpcnn_core
 from cpcnn_core.errors import CPCNNError, HostError
+from cpcnn_core.hosts.environment import environment_python
 from cpcnn_core.hosts.install import (
     MODULE_FILE,
     default_plugins_directory,
@@ -94,7 +95,8 @@ def _model() -> Finding:
     try:
         _, path = find_model(PUBLISHED_MODEL)
     except CPCNNError as error:
-        return Finding(False, str(error), f"cpcnn models fetch {PUBLISHED_MODEL}")
+        cure = f"cpcnn models fetch {PUBLISHED_MODEL}; not needed for a model of your own"
+        return Finding(False, str(error).split(";")[0], cure)
     return Finding(True, f"the model {PUBLISHED_MODEL}: {path}")
 
 
@@ -104,7 +106,9 @@ def _module(folder: Path) -> Finding:
         return Finding(False, f"there is no module in {folder}", cure)
     outdated = outdated_files(folder)
     if outdated:
-        return Finding(False, f"{', '.join(outdated)} in {folder} is of another version", cure)
+        return Finding(
+            False, f"{', '.join(outdated)} in {folder} is missing or of another version", cure
+        )
     if not read_record(folder):
         return Finding(False, f"no Python is recorded beside the module in {folder}", cure)
     return Finding(True, f"the module in {folder}")
@@ -162,6 +166,8 @@ print("LOADED" if "MeasureCellPaintingCNN" in all_modules else mine)
 
 
 def _cellprofiler(python: str | Path, folder: Path) -> Finding:
+    if Path(python).is_dir():
+        python = environment_python(python)
     try:
         asked = subprocess.run(
             [str(python), "-c", _LOAD_MODULE, str(folder)],

@@ -156,7 +156,8 @@ def find_python() -> Path:
                 return Path(found[1])
     raise HostError(
         "CellProfiler 4.2.8 needs Python 3.9 or 3.8 and none was found; install one "
-        "(python.org, pyenv install 3.9, conda create -n py39 python=3.9) and name it with --python"
+        "(python.org, pyenv install 3.9, conda create -n py39 python=3.9) and name "
+        "it: cpcnn cellprofiler create FOLDER --python PYTHON"
     )
 
 

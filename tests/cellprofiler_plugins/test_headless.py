@@ -224,7 +224,7 @@ def test_without_leave_to_continue_an_error_ends_the_run_and_says_so(
 
 
 def test_a_missing_model_stops_the_run_before_the_first_image_set(run_job, made_up_sites, tmp_path):
-    with pytest.raises(HostError, match=r"cannot run: there is no model file"):
+    with pytest.raises(HostError, match=r"cannot run: Select the model: there is no model file"):
         measure_sites(run_job, tmp_path, made_up_sites, tmp_path / "none.safetensors", "")
     assert not (tmp_path / "Cells.csv").exists()
 

@@ -120,8 +120,8 @@ def test_one_image_for_two_channels_is_worth_a_warning(bench):
     bench.module.validate_module_warnings(bench.pipeline)
 
 
-def test_an_image_that_is_not_chosen(bench):
-    with pytest.raises(RuntimeError, match="cannot run"):
+def test_a_module_before_its_objects_says_where_it_belongs(bench):
+    with pytest.raises(RuntimeError, match=r"Select the objects to measure: .* place it after"):
         bench.module.prepare_run(bench.workspace())
 
 

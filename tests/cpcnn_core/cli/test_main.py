@@ -31,6 +31,8 @@ def commands(parser=None, words=()):
 def test_the_commands_are_those_of_the_contract():
     assert set(commands()) == {
         ("demo",),
+        ("embed",),
+        ("prepare",),
         ("models",),
         *(("models", name) for name in ("list", "show", "fetch", "import")),
         ("cellprofiler",),

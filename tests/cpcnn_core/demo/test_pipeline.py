@@ -19,6 +19,7 @@ Images:[module_num:1|svn_version:'Unknown'|enabled:True]
     Filter images?:Images only
 
 Crop:[module_num:2|svn_version:'Unknown'|enabled:True]
+    Apply which cycle's cropping pattern?:First
     Left and right rectangle positions:501,700
     Top and bottom rectangle positions:251,450
 
@@ -93,8 +94,11 @@ def test_the_corner_becomes_700_pixels_wide_and_high():
     new = widen_corner(PIPELINE)
     found = re.findall(r"rectangle positions:(\d+),(\d+)", new)
     assert [(int(low), int(high)) for low, high in found] == [(101, 800), (101, 800)]
-    kept = [line for line in new.splitlines() if "rectangle positions" not in line]
-    assert kept == [line for line in PIPELINE.splitlines() if "rectangle positions" not in line]
+    changed = ("rectangle positions", "cropping pattern?")
+    kept = [line for line in new.splitlines() if not any(text in line for text in changed)]
+    assert kept == [line for line in PIPELINE.splitlines() if not any(t in line for t in changed)]
+    assert "cycle's cropping pattern?:Every" in new
+    assert "cycle's cropping pattern?:First" not in new
 
 
 def test_another_pipeline_is_named():

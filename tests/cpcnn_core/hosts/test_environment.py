@@ -179,7 +179,7 @@ def test_a_step_that_fails_says_its_last_lines_and_where_the_log_is(path, tmp_pa
     assert last == f"The whole log: {log}"
     assert log.read_text().splitlines()[1] == "no such step"
     assert told == [
-        f"installing CellProfiler 4.2.8.1 into {tmp_path / 'env'} (two to four minutes)"
+        f"installing CellProfiler 4.2.8.1 into {tmp_path / 'env'} (one to four minutes)"
     ]
     assert not is_complete(tmp_path / "env")
 

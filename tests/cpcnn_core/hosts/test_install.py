@@ -144,5 +144,6 @@ def test_the_command_says_where_the_module_is_and_what_to_do_next(tmp_path, caps
     said = capsys.readouterr().out.splitlines()
     assert said[0] == f"The module MeasureCellPaintingCNN is in {tmp_path}"
     assert f"cellprofiler -c -r --plugins-directory {tmp_path}" in said[2]
-    assert said[-1] == "Check it with: cpcnn cellprofiler doctor"
+    check = f"Check it with: cpcnn cellprofiler doctor --plugins-directory {tmp_path}"
+    assert said[-1] == check
     assert outdated_files(tmp_path) == []

@@ -1,0 +1,177 @@
+"""What runs a network: PyTorch, which always works, or OpenVINO, faster on CPUs."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import sys
+import warnings
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+
+from cpcnn_core.errors import DependencyError, EngineWarning
+from cpcnn_core.models.folding import fold_batch_norms
+
+if TYPE_CHECKING:
+    from cpcnn_core.models.efficientnet import TappedEfficientNet
+
+ENGINES = ("auto", "torch", "openvino")
+# How much the features of a trial batch may differ: as much as the layer may differ from
+# the reference (REFERENCE a), and a relative part for large ones.
+TOLERANCES = {"block6a_activation": 1e-4, "pool5": 5e-4, "ClassProb": 5e-5}
+RELATIVE_TOLERANCE = 1e-5
+_TRIAL_CROPS = 4
+
+
+class Engine(Protocol):
+    """Runs a network on a batch: crops (n, c, h, w) float32 in, features (n, d) out."""
+
+    name: str
+
+    def __call__(self, crops: np.ndarray) -> np.ndarray:
+        """Return the features of a batch of crops."""
+
+
+class TorchEngine:
+    """PyTorch, on any of its devices: batch norms folded, channels last.
+
+    Examples
+    --------
+    >>> TorchEngine(network, torch.device("cpu"))(crops)  # doctest: +SKIP
+    """
+
+    name = "torch"
+
+    def __init__(self, network: TappedEfficientNet, device: torch.device) -> None:
+        self.device = device
+        self.network = fold_batch_norms(network.eval()).to(
+            device, memory_format=torch.channels_last
+        )
+
+    def __call__(self, crops: np.ndarray) -> np.ndarray:
+        """Return the features of a batch of crops."""
+        batch = torch.from_numpy(np.ascontiguousarray(crops)).to(self.device)
+        with torch.inference_mode(), _exact_float32(self.device):
+            features = self.network(batch.contiguous(memory_format=torch.channels_last))
+        return features.cpu().numpy()
+
+
+class OpenVINOEngine:
+    """OpenVINO on the CPU, in float32, made from the PyTorch network.
+
+    Notes
+    -----
+    Importing ``openvino`` reports its use to its maker where the package
+    ``openvino_telemetry`` is found. Nothing shall leave a user's machine that the
+    user has not sent, so that package is kept from being found.
+
+    Examples
+    --------
+    >>> OpenVINOEngine(torch_engine, (5, 128, 128))(crops)  # doctest: +SKIP
+    """
+
+    name = "openvino"
+
+    def __init__(self, truth: TorchEngine, crop_shape: tuple[int, int, int]) -> None:
+        # None stands for a package that cannot be imported.
+        sys.modules.setdefault("openvino_telemetry", None)
+        import openvino
+        from openvino.frontend import FrontEndManager
+        from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        example = torch.zeros((1, *crop_shape))
+        with warnings.catch_warnings(), torch.inference_mode():
+            # PyTorch announces an end to the tracing that OpenVINO uses.
+            warnings.simplefilter("ignore")
+            decoder = TorchScriptPythonDecoder(truth.network, example_input=(example,))
+            model = frontend.convert(frontend.load(decoder))
+        model.reshape([-1, *crop_shape])
+        options = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+            # PyTorch's number heeds OMP_NUM_THREADS, which clusters set.
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        }
+        self._compiled = openvino.Core().compile_model(model, "CPU", options)
+
+    def __call__(self, crops: np.ndarray) -> np.ndarray:
+        """Return the features of a batch of crops."""
+        return self._compiled(np.ascontiguousarray(crops))[0]
+
+
+def choose_engine(truth: TorchEngine, crop_shape: tuple[int, int, int], wanted: str) -> Engine:
+    """Return the fastest engine that gives PyTorch's numbers.
+
+    Parameters
+    ----------
+    truth : TorchEngine
+    crop_shape : (channels, height, width)
+    wanted : str
+        ``auto``: OpenVINO where it is installed and the device is a CPU, else
+        PyTorch. Or the name of an engine.
+
+    Returns
+    -------
+    Engine
+
+    Warns
+    -----
+    EngineWarning
+        With ``auto``: OpenVINO is installed and fails, or gives other numbers;
+        PyTorch is used.
+
+    Raises
+    ------
+    DependencyError
+        OpenVINO was asked for by name and cannot be used.
+
+    Examples
+    --------
+    >>> choose_engine(torch_engine, (5, 128, 128), "auto").name  # doctest: +SKIP
+    'openvino'
+    """
+    on_cpu = truth.device.type == "cpu"
+    installed = importlib.util.find_spec("openvino") is not None
+    if wanted == "torch" or (wanted == "auto" and not (on_cpu and installed)):
+        return truth
+    if not installed or not on_cpu:
+        raise DependencyError(
+            "the engine openvino needs a CPU and the package openvino; install it with: "
+            "pip install openvino"
+        )
+    try:
+        engine = OpenVINOEngine(truth, crop_shape)
+        _compare(engine, truth, crop_shape)
+    except Exception as error:
+        # Whatever goes wrong in an engine that is only there for speed.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if wanted == "openvino":
+            raise DependencyError(f"the engine openvino cannot be used: {reason}") from error
+        warnings.warn(
+            f"OpenVINO cannot be used ({reason}); PyTorch is, more slowly",
+            EngineWarning,
+            stacklevel=2,
+        )
+        return truth
+    return engine
+
+
+def _compare(engine: Engine, truth: TorchEngine, crop_shape: tuple[int, int, int]) -> None:
+    """Run a trial batch through both, and refuse numbers that differ by more than rounding."""
+    random = np.random.default_rng(0)
+    crops = random.random((_TRIAL_CROPS, *crop_shape), dtype=np.float32)
+    expected, found = truth(crops), engine(crops)
+    allowed = TOLERANCES[truth.network.tap] + RELATIVE_TOLERANCE * np.abs(expected)
+    worst = float(np.max(np.abs(found - expected) - allowed))
+    if not worst <= 0:
+        raise ArithmeticError(f"its features differ from PyTorch's by {worst:.1e} too much")
+
+
+def _exact_float32(device: torch.device) -> contextlib.AbstractContextManager:
+    """Keep TensorFloat-32, PyTorch's default for CUDA convolutions, out of the way."""
+    if device.type != "cuda":
+        return contextlib.nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)

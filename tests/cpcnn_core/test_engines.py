@@ -1,0 +1,97 @@
+"""Every engine gives the reference's numbers, or is not used."""
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from cpcnn_core import Embedder, load_model
+from cpcnn_core.errors import DependencyError, DeviceError
+from cpcnn_core.models.importing import read_keras_model
+
+LAYERS = [("block6a_activation", 672, 1e-4), ("pool5", 1280, 5e-4), ("ClassProb", 490, 5e-5)]
+
+
+@pytest.fixture(params=["torch", "openvino"])
+def engine(request):
+    if request.param == "openvino":
+        pytest.importorskip("openvino")
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def network(keras_weights):
+    return read_keras_model(keras_weights)
+
+
+@pytest.mark.parametrize(("layer", "dim", "tolerance"), LAYERS, ids=[row[0] for row in LAYERS])
+def test_every_layer_equals_the_reference(network, parity, engine, layer, dim, tolerance):
+    card, weights = network
+    card = dataclasses.replace(card, tap=layer, embed_dim=dim)
+    model = Embedder(card, weights, "cpu", engine=engine)
+    assert model.engine == engine
+    expected = parity["block6a" if dim == 672 else "pool5" if dim == 1280 else "classprob"]
+    np.testing.assert_allclose(model.embed(parity["crops"]), expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 32])
+def test_the_size_of_the_batch_does_not_matter(network, parity, engine, batch):
+    model = Embedder(*network, "cpu", batch_size=batch, engine=engine)
+    np.testing.assert_allclose(model.embed(parity["crops"]), parity["block6a"], rtol=0, atol=1e-4)
+
+
+def test_the_fast_engine_is_used_by_itself_where_it_is_installed():
+    pytest.importorskip("openvino")
+    assert load_model("untrained-efficientnet-b0", device="cpu").engine == "openvino"
+
+
+def test_it_reports_nothing_to_its_maker():
+    pytest.importorskip("openvino")
+    code = (
+        "from cpcnn_core import load_model\n"
+        "assert load_model('untrained-efficientnet-b0', 'cpu').engine == 'openvino'\n"
+        "import sys; print([name for name, m in sys.modules.items() if m and "
+        "name.startswith('openvino_telemetry')])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
+
+
+BROKEN = {
+    "raises": "raise ImportError('libopenvino.so.1 is missing')",
+    "another version": "Core = None",
+}
+
+
+@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN)
+def test_a_broken_fast_engine_is_replaced_with_a_notice(tmp_path, text):
+    (tmp_path / "openvino").mkdir()
+    (tmp_path / "openvino" / "__init__.py").write_text(text)
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from cpcnn_core import load_model\n"
+        "print(load_model('untrained-efficientnet-b0', 'cpu').engine)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "torch"
+    assert "EngineWarning: OpenVINO cannot be used (" in done.stderr
+    assert "PyTorch is, more slowly" in done.stderr
+
+
+def test_numbers_that_differ_are_not_used(monkeypatch):
+    pytest.importorskip("openvino")
+    import cpcnn_core.engines as engines
+
+    # No other numbers can be had from a sound engine than by asking for too much.
+    monkeypatch.setattr(engines, "TOLERANCES", {"block6a_activation": -1.0})
+    with pytest.warns(engines.EngineWarning, match="its features differ from PyTorch's by"):
+        assert load_model("untrained-efficientnet-b0", "cpu").engine == "torch"
+    with pytest.raises(DependencyError, match="the engine openvino cannot be used: its features"):
+        load_model("untrained-efficientnet-b0", "cpu", engine="openvino")
+
+
+def test_an_engine_nobody_knows():
+    with pytest.raises(DeviceError, match="expected an engine of auto, torch, openvino, got 'tpu'"):
+        load_model("untrained-efficientnet-b0", "cpu", engine="tpu")
