@@ -202,13 +202,14 @@ CPCNN_PYTHON when it is set. To use another one, enter its path here."""
 
     def on_activated(self, workspace):
         self._pipeline = workspace.pipeline
-        self._follow_model()
 
     def on_deactivated(self):
         self._pipeline = None
 
     def on_setting_changed(self, setting, pipeline):
-        if setting in (self.model, self.model_directory, self.model_file_name, self.python):
+        # Settings are equal when their values are; here it has to be this very one.
+        followed = (self.model, self.model_directory, self.model_file_name, self.python)
+        if any(setting is one for one in followed):
             self._follow_model()
 
     def _follow_model(self):
