@@ -1,4 +1,4 @@
-"""One site as DeepProfiler writes it, readable by pycytominer and CytoTable.
+"""One site as DeepProfiler writes it, readable by pycytominer.
 
 Members of ``<plate>/<well>/<site>.npz``, compressed:
 

@@ -93,6 +93,32 @@ def test_compressed_images_are_made_once_and_then_embedded(project, tmp_path, ca
     np.testing.assert_array_equal(features, embed_cells(model, np.stack(made), centers))
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:No features could be found")
+def test_pycytominer_reads_the_sites_and_the_plates(project, tmp_path):
+    pytest.importorskip("pycytominer")
+    from pycytominer import aggregate
+    from pycytominer.cyto_utils.DeepProfiler_processing import (
+        DeepProfilerData,
+        SingleCellDeepProfiler,
+    )
+
+    out = tmp_path / "out"
+    assert main(["embed", "--deepprofiler", str(project), "--out", str(out)]) == 0
+    index = project / "inputs" / "metadata" / "index.csv"
+    data = DeepProfilerData(index, out / "features", filename_delimiter="/")
+    cells = SingleCellDeepProfiler(data).get_single_cells(output=True)
+    ours = [read_site(out / "features" / "P1" / "A01" / f"{site}.npz") for site in "12"]
+    names = [f"efficientnet_{i}" for i in range(672)]
+    np.testing.assert_array_equal(cells[names], np.concatenate([t.features for t in ours]))
+    assert set(cells["Metadata_Treatment"]) == {"DMSO@0"}
+    plate = pd.read_parquet(out / "plates" / "P1.parquet")
+    strata = ["Metadata_Plate", "Metadata_Well", "Metadata_Site"]
+    means = aggregate(plate, strata=strata, features="infer", operation="mean")
+    assert list(means.columns) == [*strata, *(f"Cells_CPCNN_{i:03d}" for i in range(672))]
+    expected = np.stack([table.features.mean(axis=0, dtype=np.float64) for table in ours])
+    np.testing.assert_allclose(means.iloc[:, 3:], expected, rtol=0, atol=1e-6)
+
+
 # ---- CellProfiler's tables ---------------------------------------------------------------
 
 
