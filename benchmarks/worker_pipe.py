@@ -23,6 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "cellprofiler_plugins"))
 
 from _cpcnn.client import Worker
 
+from cpcnn_core import load_model
+
 SIDE, CELLS, REPEATS = 1080, 100, 9
 CHANNELS = ["DNA", "RNA", "ER", "AGP", "Mito"]
 
@@ -54,6 +56,7 @@ def main():
         "pipe to embedding, %": round(100 * pipe / (whole - pipe), 2),
         "cells per second": round(CELLS / whole, 1),
         "repeats, medians": REPEATS,
+        "engine": load_model("untrained-efficientnet-b0").engine,
         "torch": importlib.metadata.version("torch"),
         **machine(),
     }
