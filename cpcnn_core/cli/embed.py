@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -164,6 +163,6 @@ class _Bar:
     def add(self, report) -> None:  # noqa: ANN001
         self._cells += report.cells
         self._bar.update()
-        elapsed: Sequence[float] = [self._bar.format_dict.get("elapsed") or 0]
-        if elapsed[0]:
-            self._bar.set_postfix_str(f"{self._cells / elapsed[0]:.0f} cells/s", refresh=False)
+        elapsed = self._bar.format_dict.get("elapsed")
+        if elapsed:
+            self._bar.set_postfix_str(f"{self._cells / elapsed:.0f} cells/s", refresh=False)

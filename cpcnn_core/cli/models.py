@@ -80,8 +80,7 @@ def _show(options: argparse.Namespace) -> None:
     from cpcnn_core.models.registry import BUILTIN_CARDS, find_model
 
     known = BUILTIN_CARDS.get(options.model)
-    card = known if known and not known.sha256 and not _is_here(known.name) else None
-    card = card or find_model(options.model)[0]
+    card = known if known and not _is_here(known.name) else find_model(options.model)[0]
     values = json.loads(card.to_json())
     if options.json:
         print(json.dumps(values, indent=2))

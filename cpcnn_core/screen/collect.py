@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from cpcnn_core.readers.sites import Site
-from cpcnn_core.screen.plan import Settings, is_done, site_file
-from cpcnn_core.tables.deepprofiler_npz import SiteTable, read_header, read_site
+from cpcnn_core.screen.plan import Settings, header_if_done, site_file
+from cpcnn_core.tables.deepprofiler_npz import read_site
 from cpcnn_core.tables.plate_parquet import write_plate
 
 PLATES_FOLDER = "plates"
@@ -40,34 +40,25 @@ def collect_plates(sites: Sequence[Site], out: str | Path, settings: Settings) -
     []
     """
     provenance = settings.provenance()
-    by_plate: dict[str, list[Path]] = {}
+    paths_of: dict[str, list[Path]] = {}
+    # What is known of any site of the plate, in the order in which it is first met.
+    names_of: dict[str, dict[str, None]] = {}
     for site in sites:
-        path = site_file(out, site)
-        if is_done(path, provenance):
-            by_plate.setdefault(site.metadata["Plate"], []).append(path)
+        path, plate = site_file(out, site), site.metadata["Plate"]
+        header = header_if_done(path, provenance)
+        if header is not None:
+            paths_of.setdefault(plate, []).append(path)
+            names_of.setdefault(plate, {}).update(dict.fromkeys(header["metadata"]))
     tables = []
-    for plate, paths in by_plate.items():
+    for plate, paths in paths_of.items():
         table = Path(out) / PLATES_FOLDER / f"{plate}.parquet"
         write_plate(
             table,
-            _read(paths),
-            _metadata_names(paths),
+            map(read_site, paths),
+            list(names_of[plate]),
             provenance,
             settings.card.embed_dim,
             settings.compartment,
         )
         tables.append(table)
     return tables
-
-
-def _read(paths: Sequence[Path]) -> Iterator[SiteTable]:
-    for path in paths:
-        yield read_site(path)
-
-
-def _metadata_names(paths: Sequence[Path]) -> list[str]:
-    """Name what is known of any site, in the order in which it is first met."""
-    names: dict[str, None] = {}
-    for path in paths:
-        names |= dict.fromkeys(read_header(path)["metadata"])
-    return list(names)

@@ -109,7 +109,19 @@ def is_done(path: str | Path, provenance: Mapping[str, str]) -> bool:
     >>> is_done("nowhere.npz", {})
     False
     """
+    return header_if_done(path, provenance) is not None
+
+
+def header_if_done(path: str | Path, provenance: Mapping[str, str]) -> dict | None:
+    """Return the header of a site's file that `is_done`, else None.
+
+    Examples
+    --------
+    >>> header_if_done("nowhere.npz", {}) is None
+    True
+    """
     try:
-        return read_header(path)["provenance"] == dict(provenance)
+        header = read_header(path)
     except SiteError:
-        return False
+        return None
+    return header if header["provenance"] == dict(provenance) else None
