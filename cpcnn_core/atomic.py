@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import platform
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: some writers choose the format by it, or add their own.
-    temporary = path.with_name(f".{os.getpid()}{_MARK}{path.name}")
+    temporary = path.with_name(f".{platform.node()}-{os.getpid()}{_MARK}{path.name}")
     try:
         write(temporary)
         temporary.replace(path)

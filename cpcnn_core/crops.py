@@ -106,8 +106,8 @@ def cut_crops(
     >>> cut_crops(image, np.array([[32.0, 32.0]]), 32, None, None, "minmax-per-crop").shape
     (1, 1, 32, 32)
     """
-    rows = _sample_axis(centers[:, 0], image.shape[1], crop_px)
-    cols = _sample_axis(centers[:, 1], image.shape[2], crop_px)
+    rows = sample_axis(centers[:, 0], image.shape[1], crop_px)
+    cols = sample_axis(centers[:, 1], image.shape[2], crop_px)
     crops = _resample(image, rows, cols)
     if labels is not None:
         # The reference interpolates the label image like any channel and asks
@@ -141,8 +141,8 @@ def touches_border(
     [False, True]
     """
     centers = check_centers(centers)
-    rows = _sample_axis(centers[:, 0], shape[0], crop_px)
-    cols = _sample_axis(centers[:, 1], shape[1], crop_px)
+    rows = sample_axis(centers[:, 0], shape[0], crop_px)
+    cols = sample_axis(centers[:, 1], shape[1], crop_px)
     return ~(rows.inside.all(axis=1) & cols.inside.all(axis=1))
 
 
@@ -280,8 +280,8 @@ def warn_of_boxes_outside(centers: np.ndarray, shape: tuple[int, ...], crop_px: 
     >>> import numpy as np
     >>> warn_of_boxes_outside(np.array([[50.0, 50.0]]), (100, 100), 128)
     """
-    rows = _sample_axis(centers[:, 0], shape[0], crop_px)
-    cols = _sample_axis(centers[:, 1], shape[1], crop_px)
+    rows = sample_axis(centers[:, 0], shape[0], crop_px)
+    cols = sample_axis(centers[:, 1], shape[1], crop_px)
     outside = ~(rows.inside.any(axis=1) & cols.inside.any(axis=1))
     if outside.any():
         first = int(np.flatnonzero(outside)[0])
@@ -294,8 +294,18 @@ def warn_of_boxes_outside(centers: np.ndarray, shape: tuple[int, ...], crop_px: 
         )
 
 
-class _Axis(NamedTuple):
-    """Where the samples of each crop fall along one image axis, each (n, crop_px)."""
+class Axis(NamedTuple):
+    """Where the samples of each crop fall along one image axis, each (n, crop_px).
+
+    Attributes
+    ----------
+    low, high : ndarray of intp
+        The pixels on both sides of a sample.
+    weight : ndarray of float32
+        How far the sample lies from `low` towards `high`, in pixels.
+    inside : ndarray of bool
+        Whether the sample lies in the image; elsewhere the crop is zero.
+    """
 
     low: np.ndarray
     high: np.ndarray
@@ -303,7 +313,16 @@ class _Axis(NamedTuple):
     inside: np.ndarray
 
 
-def _sample_axis(centers: np.ndarray, size: int, crop_px: int) -> _Axis:
+def sample_axis(centers: np.ndarray, size: int, crop_px: int) -> Axis:
+    """Say where the samples of every crop fall along one axis (REFERENCE b.3).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> axis = sample_axis(np.array([50.0]), size=100, crop_px=4)
+    >>> axis.low.tolist(), axis.inside.all()
+    ([[47, 48, 50, 51]], np.True_)
+    """
     # Corners in float64, everything after in float32 and in this order: so the
     # positions are TensorFlow's to the bit.
     half = crop_px / 2
@@ -315,19 +334,19 @@ def _sample_axis(centers: np.ndarray, size: int, crop_px: int) -> _Axis:
     inside = (position >= 0) & (position <= last)
     position = np.where(inside, position, np.float32(0))
     low = np.floor(position)
-    return _Axis(low.astype(np.intp), np.ceil(position).astype(np.intp), position - low, inside)
+    return Axis(low.astype(np.intp), np.ceil(position).astype(np.intp), position - low, inside)
 
 
-def _resample(image: np.ndarray, rows: _Axis, cols: _Axis) -> np.ndarray:
+def _resample(image: np.ndarray, rows: Axis, cols: Axis) -> np.ndarray:
     crops = np.zeros(
         (len(rows.low), image.shape[0], rows.low.shape[1], cols.low.shape[1]), np.float32
     )
     for crop, *axes in zip(crops, zip(*rows, strict=True), zip(*cols, strict=True), strict=True):
-        _resample_one(image, _Axis(*axes[0]), _Axis(*axes[1]), crop)
+        _resample_one(image, Axis(*axes[0]), Axis(*axes[1]), crop)
     return crops
 
 
-def _resample_one(image: np.ndarray, rows: _Axis, cols: _Axis, crop: np.ndarray) -> None:
+def _resample_one(image: np.ndarray, rows: Axis, cols: Axis, crop: np.ndarray) -> None:
     """Fill one crop (c, crop_px, crop_px); samples outside the image stay zero."""
     into_rows, into_cols = np.flatnonzero(rows.inside), np.flatnonzero(cols.inside)
     if not (into_rows.size and into_cols.size):

@@ -18,21 +18,21 @@ from cpcnn_core.crops import (
     touches_border,
     warn_of_boxes_outside,
 )
-from cpcnn_core.engines import ENGINES, TorchEngine, choose_engine
-from cpcnn_core.errors import CancelledError, ChannelError, CropError, DeviceError, WeightsError
+from cpcnn_core.engines import ENGINES, PRECISIONS, TorchEngine, choose_engine, mixed_engine
+from cpcnn_core.errors import CancelledError, ChannelError, CropError, DeviceError
 from cpcnn_core.fields import Field
+from cpcnn_core.models.building import build_network
 from cpcnn_core.models.card import ModelCard
-from cpcnn_core.models.efficientnet import TAP_DIMS, TappedEfficientNet
+from cpcnn_core.models.folding import fold_batch_norms
 from cpcnn_core.models.registry import find_model
 from cpcnn_core.models.untrained import untrained_efficientnet_b0
 from cpcnn_core.models.weights import read_model
-from cpcnn_core.normalize import NORMALIZERS
 from cpcnn_core.tables import Profiles, feature_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-BATCH_SIZE = 32
+BATCH_SIZE, GPU_BATCH_SIZE = 32, 256
 Progress = Callable[[int, int], None]
 Cancel = Callable[[], bool]
 
@@ -49,9 +49,11 @@ class Embedder:
         ``auto`` (a CUDA device when there is one, else the CPU) or a torch device.
     precision : str
         ``float32``, which ``auto`` stands for: equal to the reference within
-        1e-4 at block6a (REFERENCE a).
-    batch_size : int
-        Crops per pass through the network; bounds the memory.
+        1e-4 at block6a (REFERENCE a). ``mixed``, for GPUs: half precision, features
+        within `cpcnn_core.engines.MIXED_TOLERANCE`, which is tried at load.
+    batch_size : int, optional
+        Crops per pass through the network; bounds the memory. Default: 32 on a CPU,
+        256 on a GPU.
     engine : str
         ``auto`` (OpenVINO on a CPU where it is installed, else PyTorch), ``torch`` or
         ``openvino``; see `cpcnn_core.engines.choose_engine`.
@@ -71,24 +73,55 @@ class Embedder:
         weights: Mapping[str, np.ndarray],
         device: str = "auto",
         precision: str = "auto",
-        batch_size: int = BATCH_SIZE,
+        batch_size: int | None = None,
         engine: str = "auto",
     ) -> None:
         if engine not in ENGINES:
             raise DeviceError(f"expected an engine of {', '.join(ENGINES)}, got {engine!r}")
-        if precision not in ("auto", "float32"):
-            raise DeviceError(f"expected precision 'auto' or 'float32', got {precision!r}")
+        if precision not in PRECISIONS:
+            raise DeviceError(f"expected a precision of {', '.join(PRECISIONS)}, got {precision!r}")
+        if precision == "mixed" and engine == "openvino":
+            raise DeviceError("mixed precision needs the engine torch; leave one of them out")
         self.card = card
-        self.batch_size = batch_size
         self.device = _pick_device(device)
-        truth = TorchEngine(_build(card, weights), self.device)
+        self.batch_size = batch_size or (
+            BATCH_SIZE if self.device.type == "cpu" else GPU_BATCH_SIZE
+        )
+        truth = TorchEngine(fold_batch_norms(build_network(card, weights).eval()), self.device)
         size = (len(card.channels), card.crop_px, card.crop_px)
-        self._engine = choose_engine(truth, size, engine)
+        if precision == "mixed":
+            self._engine = mixed_engine(truth, size)
+        else:
+            self._engine = choose_engine(truth, size, engine)
 
     @property
     def engine(self) -> str:
         """What runs the network: ``torch`` or ``openvino``."""
         return self._engine.name
+
+    @property
+    def precision(self) -> str:
+        """``float32``, or ``mixed`` where that was asked for and can be had."""
+        return self._engine.precision
+
+    def embed_on_device(self, crops: torch.Tensor) -> torch.Tensor:
+        """Embed crops that PyTorch's engine finds, and leaves, on the model's device.
+
+        Parameters
+        ----------
+        crops : Tensor of shape (n, c, crop_px, crop_px), float32, range [0, 1]
+
+        Returns
+        -------
+        Tensor of shape (n, embed_dim), float32
+
+        Examples
+        --------
+        >>> model = load_model("untrained-efficientnet-b0", device="cpu", engine="torch")
+        >>> model.embed_on_device(torch.zeros((2, 5, 128, 128))).shape
+        torch.Size([2, 672])
+        """
+        return self._engine.on_device(crops)
 
     def embed(self, crops: np.ndarray) -> np.ndarray:
         """Embed crops.
@@ -227,6 +260,37 @@ def embed_cells(
     (1, 672)
     """
     card = model.card
+    image, centers, labels, label_ids = check_cells(card, image, centers, labels, label_ids)
+    features = np.empty((len(centers), card.embed_dim), np.float32)
+    for batch in _batches(len(centers), model.batch_size):
+        if cancel is not None and cancel():
+            raise CancelledError("cancelled")
+        ids = None if label_ids is None else label_ids[batch]
+        crops = cut_crops(image, centers[batch], card.crop_px, labels, ids, card.normalizer)
+        features[batch] = model.embed(crops)
+        if progress is not None:
+            progress(min(batch.stop, len(centers)), len(centers))
+    return features
+
+
+def check_cells(
+    card: ModelCard,
+    image: np.ndarray,
+    centers: np.ndarray,
+    labels: np.ndarray | None,
+    label_ids: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Return image, centres, labels and label ids ready to be cut, or say what is wrong.
+
+    Parameters and errors are those of `embed_cells`.
+
+    Examples
+    --------
+    >>> card = ModelCard("tiny", "", ("DNA",), 3)
+    >>> check_cells(card, np.zeros((2, 9, 9)), np.ones((1, 2)), None, None)
+    Traceback (most recent call last):
+    cpcnn_core.errors.ChannelError: tiny takes 1 channels (DNA), got 2; give one...
+    """
     image = check_image(image)
     if len(image) != len(card.channels):
         raise ChannelError(
@@ -238,16 +302,7 @@ def embed_cells(
         labels = check_labels(labels, image.shape[1:])
         label_ids = check_label_ids(label_ids, labels, centers)
     warn_of_boxes_outside(centers, image.shape[1:], card.crop_px)
-    features = np.empty((len(centers), card.embed_dim), np.float32)
-    for batch in _batches(len(centers), model.batch_size):
-        if cancel is not None and cancel():
-            raise CancelledError("cancelled")
-        ids = None if label_ids is None else label_ids[batch]
-        crops = cut_crops(image, centers[batch], card.crop_px, labels, ids, card.normalizer)
-        features[batch] = model.embed(crops)
-        if progress is not None:
-            progress(min(batch.stop, len(centers)), len(centers))
-    return features
+    return image, centers, labels, label_ids
 
 
 def embed_field(
@@ -330,37 +385,3 @@ def _pick_device(device: str) -> torch.device:
             f"the device {device!r} cannot be used here ({reason}); use 'auto' or 'cpu'"
         ) from error
     return torch.device(device)
-
-
-def _build(card: ModelCard, weights: Mapping[str, np.ndarray]) -> TappedEfficientNet:
-    if card.architecture != "efficientnet_b0":
-        raise WeightsError(
-            f"{card.name} is a {card.architecture}, this cpcnn builds efficientnet_b0; "
-            "upgrade with: pip install --upgrade cpcnn"
-        )
-    for what, name, known in (
-        ("layer", card.tap, TAP_DIMS),
-        ("normaliser", card.normalizer, NORMALIZERS),
-    ):
-        if name not in known:
-            raise WeightsError(
-                f"{card.name} asks for the {what} {name}, this cpcnn knows {', '.join(known)}; "
-                "upgrade with: pip install --upgrade cpcnn"
-            )
-    classes = len(weights.get("classifier.bias", ()))
-    dim = TAP_DIMS[card.tap] or classes
-    if card.embed_dim != dim:
-        raise WeightsError(
-            f"{card.name} promises {card.embed_dim} features, {card.tap} gives {dim}; "
-            "import the model again"
-        )
-    network = TappedEfficientNet(len(card.channels), card.tap, classes)
-    for name, shape in network.weight_shapes().items():
-        found = weights[name].shape if name in weights else None
-        if found != shape:
-            raise WeightsError(
-                f"{card.name} lacks what {card.tap} needs: expected {name} of shape {shape}, "
-                f"got {found}; import the model again"
-            )
-    network.load_weights(weights)
-    return network

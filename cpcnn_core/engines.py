@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib.util
 import sys
 import warnings
@@ -12,16 +13,20 @@ import numpy as np
 import torch
 
 from cpcnn_core.errors import DependencyError, EngineWarning
-from cpcnn_core.models.folding import fold_batch_norms
 
 if TYPE_CHECKING:
     from cpcnn_core.models.efficientnet import TappedEfficientNet
 
 ENGINES = ("auto", "torch", "openvino")
+PRECISIONS = ("auto", "float32", "mixed")
 # How much the features of a trial batch may differ: as much as the layer may differ from
 # the reference (REFERENCE a), and a relative part for large ones.
 TOLERANCES = {"block6a_activation": 1e-4, "pool5": 5e-4, "ClassProb": 5e-5}
 RELATIVE_TOLERANCE = 1e-5
+# What mixed precision may do to the features of a crop: to each, as a part of 1 + its
+# size, and to the angle by which crops are compared.
+MIXED_TOLERANCE = 0.05
+MIXED_COSINE = 0.9999
 _TRIAL_CROPS = 4
 
 
@@ -29,13 +34,22 @@ class Engine(Protocol):
     """Runs a network on a batch: crops (n, c, h, w) float32 in, features (n, d) out."""
 
     name: str
+    precision: str
 
     def __call__(self, crops: np.ndarray) -> np.ndarray:
         """Return the features of a batch of crops."""
 
 
 class TorchEngine:
-    """PyTorch, on any of its devices: batch norms folded, channels last.
+    """PyTorch, on any of its devices, channels last.
+
+    Parameters
+    ----------
+    network : TappedEfficientNet
+        In evaluation mode, its batch norms folded by `fold_batch_norms`.
+    device : torch.device
+    dtype : torch.dtype
+        Of weights and activations; sums are float32 in any case.
 
     Examples
     --------
@@ -44,18 +58,24 @@ class TorchEngine:
 
     name = "torch"
 
-    def __init__(self, network: TappedEfficientNet, device: torch.device) -> None:
+    def __init__(
+        self, network: TappedEfficientNet, device: torch.device, dtype: torch.dtype = torch.float32
+    ) -> None:
         self.device = device
-        self.network = fold_batch_norms(network.eval()).to(
-            device, memory_format=torch.channels_last
-        )
+        self.dtype = dtype
+        self.precision = "float32" if dtype == torch.float32 else "mixed"
+        self.network = network.to(device, dtype, memory_format=torch.channels_last)
 
     def __call__(self, crops: np.ndarray) -> np.ndarray:
         """Return the features of a batch of crops."""
         batch = torch.from_numpy(np.ascontiguousarray(crops)).to(self.device)
+        return self.on_device(batch).cpu().numpy()
+
+    def on_device(self, batch: torch.Tensor) -> torch.Tensor:
+        """Return the features of a batch that lies on the device, left there, float32."""
         with torch.inference_mode(), _exact_float32(self.device):
-            features = self.network(batch.contiguous(memory_format=torch.channels_last))
-        return features.cpu().numpy()
+            batch = batch.to(self.dtype, memory_format=torch.channels_last)
+            return self.network(batch).float()
 
 
 class OpenVINOEngine:
@@ -73,6 +93,7 @@ class OpenVINOEngine:
     """
 
     name = "openvino"
+    precision = "float32"
 
     def __init__(self, truth: TorchEngine, crop_shape: tuple[int, int, int]) -> None:
         # None stands for a package that cannot be imported.
@@ -100,6 +121,48 @@ class OpenVINOEngine:
     def __call__(self, crops: np.ndarray) -> np.ndarray:
         """Return the features of a batch of crops."""
         return self._compiled(np.ascontiguousarray(crops))[0]
+
+
+def mixed_engine(truth: TorchEngine, crop_shape: tuple[int, int, int]) -> TorchEngine:
+    """Return PyTorch with weights and activations in half precision.
+
+    Parameters
+    ----------
+    truth : TorchEngine
+        In float32, on the same device.
+    crop_shape : (channels, height, width)
+
+    Returns
+    -------
+    TorchEngine
+        Every feature of the trial crops within ``MIXED_TOLERANCE * (1 + |feature|)`` of
+        the truth, every crop's features within the cosine ``MIXED_COSINE``; or `truth`.
+
+    Warns
+    -----
+    EngineWarning
+        This network's features suffer more; `truth` is returned.
+
+    Examples
+    --------
+    >>> mixed_engine(torch_engine, (5, 128, 128)).dtype  # doctest: +SKIP
+    torch.float16
+    """
+    engine = TorchEngine(copy.deepcopy(truth.network), truth.device, torch.float16)
+    crops = _trial(crop_shape)
+    expected, found = truth(crops), engine(crops)
+    worst = float(np.max(np.abs(found - expected) / (1 + np.abs(expected))))
+    lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(found, axis=1)
+    cosine = float(np.min((expected * found).sum(axis=1) / lengths))
+    if worst <= MIXED_TOLERANCE and cosine >= MIXED_COSINE:
+        return engine
+    warnings.warn(
+        f"mixed precision changes this network's features too much (by up to {worst:.1%}, "
+        f"cosine {cosine:.6f}); float32 is used",
+        EngineWarning,
+        stacklevel=2,
+    )
+    return truth
 
 
 def choose_engine(truth: TorchEngine, crop_shape: tuple[int, int, int], wanted: str) -> Engine:
@@ -161,13 +224,17 @@ def choose_engine(truth: TorchEngine, crop_shape: tuple[int, int, int], wanted: 
 
 def _compare(engine: Engine, truth: TorchEngine, crop_shape: tuple[int, int, int]) -> None:
     """Run a trial batch through both, and refuse numbers that differ by more than rounding."""
-    random = np.random.default_rng(0)
-    crops = random.random((_TRIAL_CROPS, *crop_shape), dtype=np.float32)
+    crops = _trial(crop_shape)
     expected, found = truth(crops), engine(crops)
     allowed = TOLERANCES[truth.network.tap] + RELATIVE_TOLERANCE * np.abs(expected)
     worst = float(np.max(np.abs(found - expected) - allowed))
     if not worst <= 0:
         raise ArithmeticError(f"its features differ from PyTorch's by {worst:.1e} too much")
+
+
+def _trial(crop_shape: tuple[int, int, int]) -> np.ndarray:
+    random = np.random.default_rng(0)
+    return random.random((_TRIAL_CROPS, *crop_shape), dtype=np.float32)
 
 
 def _exact_float32(device: torch.device) -> contextlib.AbstractContextManager:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from cpcnn_core.cli.parsers import add_command
 from cpcnn_core.errors import SiteError
 
 if TYPE_CHECKING:
-    from cpcnn_core.embedding import Embedder
-    from cpcnn_core.readers.sites import Site
-    from cpcnn_core.screen.plan import Settings
+    from collections.abc import Callable
 
-DEFAULT_MODEL = "cell-painting-cnn-v1"
+    from cpcnn_core.readers.sites import Site
+    from cpcnn_core.screen.job import Job, OpenJob
+    from cpcnn_core.screen.report import SiteReport
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
@@ -39,103 +38,168 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     objects.add_argument(
         "--labels", metavar="DIR", help="label images DIR/{Plate}_{Well}_{Site}.tif, or such a name"
     )
-    parser.add_argument(
-        "--object-name", default="Nuclei", help="whose positions, in a database (%(default)s)"
+    objects.add_argument(
+        "--locations", metavar="DIR", help="DeepProfiler's location files, as in inputs/locations"
     )
-    parser.add_argument(
+    images = parser.add_argument_group("with --load-data")
+    images.add_argument("--object-name", help="whose positions, in a database (default: Nuclei)")
+    images.add_argument(
         "--channels",
         nargs="+",
-        default=[],
         metavar="CHANNEL=IMAGE",
         help="the image of a channel, where its name does not tell (DNA=OrigHoechst)",
     )
-    parser.add_argument("--config", help="with --deepprofiler: its configuration")
-    parser.add_argument("--exp", help="with --deepprofiler: its experiment (default: the only one)")
-    parser.add_argument(
-        "--model", help=f"name or file (default: {DEFAULT_MODEL}, or the project's)"
+    images.add_argument(
+        "--mask", action="store_true", help="mask neighbouring cells; needs --labels"
     )
-    parser.add_argument(
-        "--out", metavar="DIR", help="folder to write (or the project's experiment)"
+    project = parser.add_argument_group("with --deepprofiler")
+    project.add_argument("--config", help="its configuration, where there are several")
+    project.add_argument("--exp", help="its experiment, where there are several")
+    network = parser.add_argument_group("the network")
+    network.add_argument(
+        "--model", help="name or file (default: cell-painting-cnn-v1, or the project's own)"
     )
-    parser.add_argument("--mask", action="store_true", help="mask neighbouring cells; needs labels")
-    parser.add_argument("--compartment", default="Cells", help="first part of feature names")
-    parser.add_argument("--shard", metavar="I/N", help="only the I-th of N parts of the sites")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default: %(default)s)")
-    parser.add_argument("--strict", action="store_true", help="stop at the first site that fails")
+    network.add_argument("--device", default="auto", help="auto, cpu, cuda (default: %(default)s)")
+    network.add_argument(
+        "--engine", default="auto", help="auto, torch, openvino (default: %(default)s)"
+    )
+    network.add_argument(
+        "--precision", default="auto", help="auto, float32, mixed (default: %(default)s: float32)"
+    )
+    result = parser.add_argument_group("what is written")
+    result.add_argument(
+        "--out", metavar="DIR", help="folder to write (default: the project's experiment)"
+    )
+    result.add_argument(
+        "--tables",
+        nargs="+",
+        choices=("parquet", "anndata"),
+        default=["parquet"],
+        help="format of the plates' tables (default: parquet)",
+    )
+    result.add_argument("--compartment", default="Cells", help="first part of feature names")
+    work = parser.add_argument_group("the work")
+    work.add_argument("--shard", metavar="I/N", help="only the I-th of N parts of the sites")
+    work.add_argument(
+        "--cluster",
+        metavar="WHERE",
+        help="on Dask: local, local:N, dask://HOST:PORT, or a scheduler's FILE.json",
+    )
+    work.add_argument("--readers", type=_positive, metavar="N", help="threads that read images")
+    work.add_argument("--strict", action="store_true", help="stop at the first site that fails")
 
 
 def _embed(options: argparse.Namespace) -> int:
-    from cpcnn_core.screen.collect import collect_plates
+    from cpcnn_core.screen.collect import collect_plates, require_writers
+    from cpcnn_core.screen.job import open_job
     from cpcnn_core.screen.log import RunLog, summary
     from cpcnn_core.screen.plan import parse_shard, shard_of
-    from cpcnn_core.screen.run import embed_sites
 
     part, parts = parse_shard(options.shard or "1/1")
-    model, sites, out, settings = _prepare(options)
-    mine = shard_of(sites, part, parts)
+    job = _job(options)
+    # Now, not after hours of work.
+    require_writers(options.tables)
+    opened = open_job(job)
+    mine = shard_of(list(enumerate(opened.sites)), part, parts)
     started = time.perf_counter()
-    with RunLog(out) as log, _Bar(len(mine)) as bar:
-        log.write({"event": "start", "sites": len(mine), "shard": f"{part}/{parts}"})
+    with RunLog(opened.out) as log, _Bar(len(mine)) as bar:
+        log.write(
+            {
+                "event": "start",
+                "sites": len(mine),
+                "shard": f"{part}/{parts}",
+                "cluster": options.cluster,
+                "engine": opened.model.engine,
+                "device": str(opened.model.device),
+                **opened.settings.provenance(),
+            }
+        )
 
-        def note(report) -> None:  # noqa: ANN001
+        def note(report: SiteReport) -> None:
             log.write_site(report)
             bar.add(report)
 
-        reports = embed_sites(model, mine, out, settings, strict=options.strict, progress=note)
+        reports = _run(options, job, opened, mine, note)
         lines = summary(reports, time.perf_counter() - started)
         log.write({"event": "end", "summary": lines[0]})
     print("\n".join(lines))
-    failed = any(report.state == "failed" for report in reports)
     if parts == 1:
-        for table in collect_plates(sites, out, settings):
+        for table in collect_plates(opened.sites, opened.out, opened.settings, options.tables):
             print(f"wrote {table}")
     else:
         print("When all shards are done, run this once without --shard: it collects the plates.")
-    return 1 if failed else 0
+    return 1 if any(report.state == "failed" for report in reports) else 0
 
 
-def _prepare(options: argparse.Namespace) -> tuple[Embedder, list[Site], Path, Settings]:
-    from cpcnn_core.screen.plan import Settings
+def _run(
+    options: argparse.Namespace,
+    job: Job,
+    opened: OpenJob,
+    sites: list[tuple[int, Site]],
+    note: Callable[[SiteReport], None],
+) -> list[SiteReport]:
+    how = {"strict": options.strict, "progress": note}
+    if options.cluster:
+        from cpcnn_core.screen.cluster import connect, embed_on_cluster
 
+        named = [(place, str(site)) for place, site in sites]
+        with connect(options.cluster) as client:
+            return embed_on_cluster(client, job, opened.settings.provenance(), named, **how)
+    from cpcnn_core.screen.run import embed_sites
+
+    mine = [site for _, site in sites]
+    return embed_sites(opened.model, mine, opened.out, opened.settings, readers=job.readers, **how)
+
+
+def _job(options: argparse.Namespace) -> Job:
+    from cpcnn_core.screen.job import Job
+
+    _refuse_what_does_not_fit(options)
+    return Job(
+        load_data=options.load_data,
+        objects=options.objects,
+        object_name=options.object_name or "Nuclei",
+        labels=options.labels,
+        locations=options.locations,
+        channels=tuple(_pair(text) for text in options.channels or ()),
+        mask=options.mask,
+        deepprofiler=options.deepprofiler,
+        config=options.config,
+        experiment=options.exp,
+        out=options.out,
+        model=options.model,
+        compartment=options.compartment,
+        device=options.device,
+        engine=options.engine,
+        precision=options.precision,
+        readers=options.readers,
+    ).absolute()
+
+
+_WITH_LOAD_DATA = ("objects", "labels", "locations", "object_name", "channels", "mask")
+_WITH_PROJECT = ("config", "exp")
+
+
+def _refuse_what_does_not_fit(options: argparse.Namespace) -> None:
+    source, other = "--load-data", _WITH_PROJECT
     if options.deepprofiler:
-        model, sites, out, mask = _deepprofiler(options)
-    else:
-        model, sites, out, mask = _load_data(options)
-    return model, sites, out, Settings(model.card, mask, options.compartment)
-
-
-def _load_data(options: argparse.Namespace) -> tuple[Embedder, list[Site], Path, bool]:
-    from cpcnn_core.embedding import load_model
-    from cpcnn_core.readers.cellprofiler_objects import objects_from_cellprofiler
-    from cpcnn_core.readers.label_images import objects_from_labels
-    from cpcnn_core.readers.load_data import read_load_data
-
-    if bool(options.objects) == bool(options.labels):
-        raise SiteError("say where the cells are: either --objects FILE or --labels DIR")
+        source, other = "--deepprofiler", _WITH_LOAD_DATA
+    wrong = [f"--{name.replace('_', '-')}" for name in other if getattr(options, name)]
+    if wrong:
+        raise SiteError(
+            f"{', '.join(wrong)} cannot be used with {source}; leave it out"
+            + (" (the project says it itself)" if options.deepprofiler else "")
+        )
+    if options.deepprofiler:
+        return
+    if sum(bool(place) for place in (options.objects, options.labels, options.locations)) != 1:
+        raise SiteError(
+            "say where the cells are: either --objects FILE, --labels DIR or --locations DIR"
+        )
+    if options.mask and not options.labels:
+        raise SiteError("--mask needs the cells' outlines: give --labels DIR")
     if not options.out:
         raise SiteError("say where to write: --out DIR")
-    if options.objects:
-        read_objects = objects_from_cellprofiler(options.objects, options.object_name)
-    else:
-        read_objects = objects_from_labels(options.labels)
-    model = load_model(options.model or DEFAULT_MODEL, options.device)
-    images = dict(_pair(text) for text in options.channels)
-    sites = read_load_data(options.load_data, model.card.channels, images, read_objects)
-    return model, sites, Path(options.out), options.mask
-
-
-def _deepprofiler(options: argparse.Namespace) -> tuple[Embedder, list[Site], Path, bool]:
-    from cpcnn_core.embedding import load_model
-    from cpcnn_core.readers.deepprofiler import read_project, read_sites
-    from cpcnn_core.screen.deepprofiler_model import experiment_folder, project_model
-
-    project = read_project(options.deepprofiler, options.config)
-    experiment = experiment_folder(project, options.exp)
-    if options.model:
-        model = load_model(options.model, options.device)
-    else:
-        model = project_model(project, experiment, options.device)
-    return model, read_sites(project), Path(options.out or experiment), project.mask_objects
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -143,6 +207,12 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals or not channel or not image:
         raise SiteError(f"expected --channels CHANNEL=IMAGE, got {text!r}")
     return channel, image
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    return int(text)
 
 
 class _Bar:
@@ -160,7 +230,7 @@ class _Bar:
     def __exit__(self, *error: object) -> None:
         self._bar.close()
 
-    def add(self, report) -> None:  # noqa: ANN001
+    def add(self, report: SiteReport) -> None:
         self._cells += report.cells
         self._bar.update()
         elapsed = self._bar.format_dict.get("elapsed")

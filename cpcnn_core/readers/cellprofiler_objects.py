@@ -92,7 +92,9 @@ def _lookup(path: Path, table: pd.DataFrame, images: pd.DataFrame) -> ReadObject
         if image not in known:
             return None
         rows = rows_of.get(image, np.zeros(0, int))
-        return Objects(centers[rows], numbers[rows], None, centers[rows][:, ::-1])
+        return Objects(
+            centers[rows], numbers[rows], locations=centers[rows][:, ::-1], image_number=int(image)
+        )
 
     return read
 

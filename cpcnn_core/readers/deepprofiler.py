@@ -24,10 +24,10 @@ import numpy as np
 
 from cpcnn_core.errors import ImageError, SiteError
 from cpcnn_core.readers.images import read_plane
+from cpcnn_core.readers.locations import read_locations
 from cpcnn_core.readers.sites import ImageFile, Objects, Site, refuse_duplicates
 from cpcnn_core.readers.tables import read_text_table
 
-CENTER_COLUMNS = ("Nuclei_Location_Center_X", "Nuclei_Location_Center_Y")
 # The reference replaces every such string of the index, with a dot that matches anything.
 _TIFF = re.compile(r".tiff?\b")
 
@@ -169,13 +169,17 @@ def read_sites(project: DeepProfilerProject) -> list[Site]:
             f"cpcnn prepare {project.root}"
         )
     outlines = _read_outlines(project) if project.mask_objects else {}
-    sites = [_site(project, row, outlines) for row in index.to_dict("records")]
+    rows = enumerate(index.to_dict("records"), start=1)
+    sites = [_site(project, number, row, outlines) for number, row in rows]
     refuse_duplicates(sites, index_path)
     return sites
 
 
 def _site(
-    project: DeepProfilerProject, row: dict[str, str], outlines: dict[tuple[str, ...], Path]
+    project: DeepProfilerProject,
+    number: int,
+    row: dict[str, str],
+    outlines: dict[tuple[str, ...], Path],
 ) -> Site:
     metadata = {
         name.removeprefix("Metadata_"): value
@@ -184,7 +188,9 @@ def _site(
     }
     key = tuple(metadata[name] for name in ("Plate", "Well", "Site"))
     images = {name: ImageFile(_image_path(project, row[name])) for name in project.channels}
-    return Site(metadata, images, lambda: _read_objects(project, key, outlines))
+    return Site(
+        metadata, images, lambda: _read_objects(project, key, outlines), number, project.size
+    )
 
 
 def _image_path(project: DeepProfilerProject, entry: str) -> Path:
@@ -199,31 +205,13 @@ def _read_objects(
 ) -> Objects | None:
     plate, well, site = key
     path = project.root / "inputs" / "locations" / plate / f"{well}-{site}-Nuclei.csv"
-    if not path.is_file():
-        return None
-    table = read_text_table(path, CENTER_COLUMNS)
-    try:
-        centers = table[list(CENTER_COLUMNS[::-1])].to_numpy(np.float64)
-    except ValueError as error:
-        raise SiteError(f"{path} has a position that is not a number: {error}") from error
-    if not np.isfinite(centers).all():
-        row = int(np.flatnonzero(~np.isfinite(centers).all(axis=1))[0])
-        raise SiteError(f"{path} has no position in row {row + 1}; give x and y, or drop the row")
-    labels = None
-    if project.mask_objects:
-        if key not in outlines:
-            raise ImageError(
-                f"inputs/metadata/outlines.csv names no outlines of site {'/'.join(key)}"
-            )
-        labels = _label_regions(read_plane(outlines[key]))
-    return Objects(centers, np.arange(1, len(table) + 1), labels, _numbers(table), False)
-
-
-def _numbers(table) -> np.ndarray:  # noqa: ANN001  (a DataFrame)
-    """Return the table's values as the reference stores them: int64, else float64."""
-    import pandas as pd
-
-    return table.apply(pd.to_numeric, errors="coerce").to_numpy()
+    objects = read_locations(path)
+    if objects is None or not project.mask_objects:
+        return objects
+    if key not in outlines:
+        raise ImageError(f"inputs/metadata/outlines.csv names no outlines of site {'/'.join(key)}")
+    labels = _label_regions(read_plane(outlines[key]))
+    return objects._replace(labels=labels, numbers_are_labels=False)
 
 
 def _label_regions(outlines: np.ndarray) -> np.ndarray:

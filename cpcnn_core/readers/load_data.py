@@ -73,7 +73,7 @@ def read_load_data(
         def objects(number: int = number, metadata: dict = metadata) -> Objects | None:
             return None if read_objects is None else read_objects(number, metadata)
 
-        sites.append(Site(metadata, files, objects))
+        sites.append(Site(metadata, files, objects, number))
     refuse_duplicates(sites, path)
     return sites
 

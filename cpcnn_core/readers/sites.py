@@ -36,6 +36,8 @@ class Objects(NamedTuple):
         The table they came from, x and y first, for writers that keep it.
     numbers_are_labels : bool
         Whether object k has the value k in the labels; else the label at its centre.
+    image_number : int or None
+        CellProfiler's number of the image set, where it measured the objects.
     """
 
     centers: np.ndarray
@@ -43,6 +45,7 @@ class Objects(NamedTuple):
     labels: np.ndarray | None = None
     locations: np.ndarray | None = None
     numbers_are_labels: bool = True
+    image_number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,10 @@ class Site:
         One file per channel, by the channel's name.
     read_objects : callable () -> Objects or None
         Reads the objects' positions; None where there are none on record.
+    image_number : int
+        Its row in the screen's table, from 1, as CellProfiler counts image sets.
+    size : (height, width) in pixels, optional
+        What the images shall be; others are refused.
 
     Examples
     --------
@@ -67,6 +74,8 @@ class Site:
     metadata: Mapping[str, str]
     images: Mapping[str, ImageFile]
     read_objects: Callable[[], Objects | None] = field(compare=False)
+    image_number: int = 0
+    size: tuple[int, int] | None = None
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -115,6 +124,11 @@ def read_field(site: Site, objects: Objects, channels: Sequence[str]) -> Field:
     planes = []
     for name in channels:
         plane = _read_image(site.images[name])
+        if site.size is not None and plane.shape != site.size:
+            raise ImageError(
+                f"{site.images[name].path} is {plane.shape[0]} x {plane.shape[1]} pixels, the "
+                f"project's configuration says {site.size[0]} x {site.size[1]} (height x width)"
+            )
         if planes and plane.shape != planes[0].shape:
             raise ImageError(
                 f"{site.images[name].path} is {plane.shape[0]} x {plane.shape[1]} pixels, the "

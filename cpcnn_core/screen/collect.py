@@ -8,13 +8,31 @@ from pathlib import Path
 from cpcnn_core.readers.sites import Site
 from cpcnn_core.screen.plan import Settings, header_if_done, site_file
 from cpcnn_core.tables.deepprofiler_npz import read_site
+from cpcnn_core.tables.plate_anndata import require_anndata, write_plate_anndata
 from cpcnn_core.tables.plate_parquet import write_plate
 
 PLATES_FOLDER = "plates"
+FORMATS = {"parquet": (".parquet", write_plate), "anndata": (".h5ad", write_plate_anndata)}
 
 
-def collect_plates(sites: Sequence[Site], out: str | Path, settings: Settings) -> list[Path]:
-    """Write one parquet table per plate from the sites that are done.
+def require_writers(formats: Sequence[str]) -> None:
+    """Raise `DependencyError` where the packages of a format are missing.
+
+    Examples
+    --------
+    >>> require_writers(["parquet"])
+    """
+    if "anndata" in formats:
+        require_anndata()
+
+
+def collect_plates(
+    sites: Sequence[Site],
+    out: str | Path,
+    settings: Settings,
+    formats: Sequence[str] = ("parquet",),
+) -> list[Path]:
+    """Write a table per plate from the sites that are done.
 
     Parameters
     ----------
@@ -24,6 +42,8 @@ def collect_plates(sites: Sequence[Site], out: str | Path, settings: Settings) -
         Where `cpcnn_core.screen.run.embed_sites` wrote; tables go to ``plates`` in it.
     settings : Settings
         Sites that were made with others are left out.
+    formats : sequence of str
+        Of `FORMATS`: one file per plate in each.
 
     Returns
     -------
@@ -51,14 +71,16 @@ def collect_plates(sites: Sequence[Site], out: str | Path, settings: Settings) -
             names_of.setdefault(plate, {}).update(dict.fromkeys(header["metadata"]))
     tables = []
     for plate, paths in paths_of.items():
-        table = Path(out) / PLATES_FOLDER / f"{plate}.parquet"
-        write_plate(
-            table,
-            map(read_site, paths),
-            list(names_of[plate]),
-            provenance,
-            settings.card.embed_dim,
-            settings.compartment,
-        )
-        tables.append(table)
+        for name in formats:
+            suffix, write = FORMATS[name]
+            table = Path(out) / PLATES_FOLDER / f"{plate}{suffix}"
+            write(
+                table,
+                map(read_site, paths),
+                list(names_of[plate]),
+                provenance,
+                settings.card.embed_dim,
+                settings.compartment,
+            )
+            tables.append(table)
     return tables

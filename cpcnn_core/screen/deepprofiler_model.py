@@ -39,14 +39,21 @@ def experiment_folder(project: DeepProfilerProject, name: str | None = None) -> 
     return found[0]
 
 
-def project_model(project: DeepProfilerProject, experiment: Path, device: str) -> Embedder:
+def project_model(
+    project: DeepProfilerProject,
+    experiment: Path,
+    device: str = "auto",
+    precision: str = "auto",
+    engine: str = "auto",
+) -> Embedder:
     """Load the project's checkpoint: its channels, its layer, its size of crops.
 
     Parameters
     ----------
     project : DeepProfilerProject
     experiment : Path
-    device : str
+    device, precision, engine : str
+        See `Embedder`.
 
     Returns
     -------
@@ -90,4 +97,4 @@ def project_model(project: DeepProfilerProject, experiment: Path, device: str) -
     card = dataclasses.replace(
         card, tap=project.feature_layer, embed_dim=dim, crop_px=project.box_px
     )
-    return Embedder(card, weights, device)
+    return Embedder(card, weights, device, precision, engine=engine)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from cpcnn_core.screen.run import SiteReport
+from cpcnn_core.screen.report import SiteReport
 
 LOG_FILE = "embed.jsonl"
 
@@ -45,7 +45,7 @@ class RunLog:
         self.write(
             {
                 "event": "site",
-                "site": str(report.site),
+                "site": report.site,
                 "state": report.state,
                 "cells": report.cells,
                 "seconds": round(report.seconds, 4),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import cpcnn_core
@@ -27,6 +27,8 @@ class Settings:
     mask_neighbors : bool
     compartment : str
         Whose features they are called in the tables.
+    precision : str
+        ``float32`` or ``mixed``.
 
     Examples
     --------
@@ -38,7 +40,7 @@ class Settings:
     card: ModelCard
     mask_neighbors: bool = False
     compartment: str = "Cells"
-    extra: Mapping[str, str] = field(default_factory=dict)
+    precision: str = "float32"
 
     def provenance(self) -> dict[str, str]:
         """Return what every file of the run says about how it was made."""
@@ -51,8 +53,8 @@ class Settings:
             "crop_px": str(card.crop_px),
             "normalizer": card.normalizer,
             "mask_neighbors": str(self.mask_neighbors),
+            "precision": self.precision,
             "cpcnn": cpcnn_core.__version__,
-            **self.extra,
         }
 
 

@@ -1,62 +1,30 @@
-"""Embed the sites of a screen: reading runs ahead while the network works."""
+"""Embed the sites of a screen: reading and writing go on while the network works."""
 
 from __future__ import annotations
 
-import queue
-import threading
+import os
 import time
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from cpcnn_core.atomic import remove_leftovers
 from cpcnn_core.crops import touches_border
-from cpcnn_core.embedding import Embedder, embed_cells
-from cpcnn_core.errors import CPCNNError, SiteError
-from cpcnn_core.fields import Field
-from cpcnn_core.readers.sites import Objects, Site, read_field
-from cpcnn_core.screen.plan import Settings, is_done, site_file
+from cpcnn_core.embedding import Embedder
+from cpcnn_core.field_batches import Cells, Embedded, batches_for
+from cpcnn_core.readers.sites import Site
+from cpcnn_core.screen.plan import Settings, site_file
+from cpcnn_core.screen.reading import LoadedSite, read_ahead
+from cpcnn_core.screen.report import SiteReport, failure
 from cpcnn_core.tables.deepprofiler_npz import SiteTable, write_site
 
-# Fields that wait, read, for the network. Bounds the memory together with the
-# readers, each of which holds one more.
-FIELDS_AHEAD = 2
-READERS = 2
-
-
-@dataclass
-class SiteReport:
-    """What became of one site.
-
-    Attributes
-    ----------
-    site : Site
-    state : str
-        ``embedded``, ``already done``, ``no objects``, ``no locations`` or ``failed``.
-    cells : int
-    reason : str
-        Why it failed, or what was odd about it.
-    seconds : float
-    """
-
-    site: Site
-    state: str
-    cells: int = 0
-    reason: str = ""
-    seconds: float = 0.0
-
-
-@dataclass
-class _Loaded:
-    """A site as the reading thread hands it over: its field, or why there is none."""
-
-    site: Site
-    field: Field | None = None
-    objects: Objects | None = None
-    report: SiteReport | None = None
-    error: Exception | None = None
+Progress = Callable[[SiteReport], None]
+READERS_FOR_CPU = 2
 
 
 def embed_sites(
@@ -66,8 +34,8 @@ def embed_sites(
     settings: Settings,
     *,
     strict: bool = False,
-    readers: int = READERS,
-    progress: Callable[[SiteReport], None] | None = None,
+    readers: int | None = None,
+    progress: Progress | None = None,
 ) -> list[SiteReport]:
     """Embed every site that is not done yet, one file per site.
 
@@ -81,8 +49,9 @@ def embed_sites(
         Written into every file; a file made with others is made again.
     strict : bool
         Stop at the first site that fails.
-    readers : int
-        Threads that read images ahead.
+    readers : int, optional
+        Threads that read images ahead, and as many that write. Default: 2 where the
+        network runs on the CPU, else one for every core.
     progress : callable (SiteReport), optional
         Called after every site.
 
@@ -95,129 +64,138 @@ def embed_sites(
     ------
     CPCNNError, OSError
         With `strict`, what the first failing site raised.
+    RuntimeError
+        What a GPU raises; it would fail for every site.
 
     Notes
     -----
-    Memory is that of ``FIELDS_AHEAD + readers + 1`` fields and one batch of crops,
-    whatever the number of sites.
+    Memory is that of ``FIELDS_AHEAD + readers + 1`` fields, the features of twice as
+    many and one batch of crops, whatever the number of sites.
 
     Examples
     --------
     >>> embed_sites(model, sites, "out", Settings(model.card))  # doctest: +SKIP
     """
-    provenance = settings.provenance()
-    reports = []
-    with closing(_read_ahead(sites, out, settings, model.card.channels, readers)) as loaded:
+    if readers is None:
+        readers = READERS_FOR_CPU if model.device.type == "cpu" else os.cpu_count() or 1
+    run = _Run(sites, out, settings, strict, readers, progress)
+    batches = batches_for(model)
+    with run, closing(read_ahead(sites, out, settings, readers)) as loaded:
         for item in loaded:
-            started = time.perf_counter()
-            report = item.report
-            if report is None:
-                try:
-                    report = _embed_one(model, item, out, settings, provenance)
-                except Exception as error:
-                    if strict:
-                        raise
-                    report = SiteReport(item.site, "failed", reason=_one_line(error))
-            report.seconds = time.perf_counter() - started
-            reports.append(report)
-            if progress is not None:
-                progress(report)
-    return reports
+            if item.report is not None:
+                run.note(item.report)
+            elif item.error is not None:
+                run.fail(item.site, item.error)
+            else:
+                for embedded in batches.add(_cells(item, settings)):
+                    run.finish(embedded)
+        for embedded in batches.flush():
+            run.finish(embedded)
+    return [run.reports[str(site)] for site in sites]
 
 
-def _embed_one(
-    model: Embedder, item: _Loaded, out: str | Path, settings: Settings, provenance: dict[str, str]
-) -> SiteReport:
-    if item.error is not None:
-        raise item.error
-    site, objects = item.field, item.objects
-    mask = settings.mask_neighbors
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        features = embed_cells(
-            model,
-            site.image,
-            site.centers,
-            labels=site.labels if mask else None,
-            label_ids=site.object_numbers if mask and objects.numbers_are_labels else None,
-        )
-    locations = site.centers[:, ::-1] if objects.locations is None else objects.locations
-    border = touches_border(site.centers, site.image.shape[1:], model.card.crop_px)
-    table = SiteTable(
-        features, dict(item.site.metadata), locations, site.object_numbers, border, provenance
-    )
-    path = site_file(out, item.site)
-    write_site(path, table)
-    # Of a run that was killed; a site belongs to one shard, so to nobody else.
-    remove_leftovers(path)
-    notes = "; ".join(str(warning.message) for warning in caught)
-    return SiteReport(item.site, "embedded", len(features), notes)
+@dataclass
+class _Facts:
+    """What is written beside a site's features; its images are needed no more."""
+
+    site: Site
+    image_number: int
+    object_numbers: np.ndarray
+    locations: np.ndarray
+    touches_border: np.ndarray
+    since: float
 
 
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if isinstance(error, CPCNNError) else f"{type(error).__name__}: {text}"
+def _cells(item: LoadedSite, settings: Settings) -> Cells:
+    field, objects, since = item.field, item.objects, item.since
+    locations = field.centers[:, ::-1] if objects.locations is None else objects.locations
+    border = touches_border(field.centers, field.image.shape[1:], settings.card.crop_px)
+    number = item.site.image_number if objects.image_number is None else objects.image_number
+    facts = _Facts(item.site, number, field.object_numbers, locations, border, since)
+    if not settings.mask_neighbors:
+        return Cells(field.image, field.centers, key=facts)
+    ids = field.object_numbers if objects.numbers_are_labels else None
+    return Cells(field.image, field.centers, field.labels, ids, key=facts)
 
 
-def _read_ahead(
-    sites: Sequence[Site],
-    out: str | Path,
-    settings: Settings,
-    channels: tuple[str, ...],
-    readers: int,
-) -> Iterator[_Loaded]:
-    """Yield the sites in order, read by threads that stay a few sites ahead."""
-    provenance = settings.provenance()
-    slots: queue.Queue[queue.Queue[_Loaded]] = queue.Queue(FIELDS_AHEAD + readers)
-    todo = iter(sites)
-    lock, stop = threading.Lock(), threading.Event()
+class _Run:
+    """Writes what comes out of the network, in threads, and reports it in order."""
 
-    def work() -> None:
-        while not stop.is_set():
-            # Taking a site and a place in the queue together keeps the order.
-            with lock:
-                site = next(todo, None)
-                slot: queue.Queue[_Loaded] = queue.Queue(1)
-                if site is None or not _put(slots, slot, stop):
-                    return
-            slot.put(_load(site, out, settings.mask_neighbors, provenance, channels))
+    def __init__(
+        self,
+        sites: Sequence[Site],
+        out: str | Path,
+        settings: Settings,
+        strict: bool,
+        writers: int,
+        progress: Progress | None,
+    ) -> None:
+        self.reports: dict[str, SiteReport] = {}
+        self._untold = deque(str(site) for site in sites)
+        self._out, self._settings, self._strict = out, settings, strict
+        self._provenance = settings.provenance()
+        self._progress = progress
+        self._pool, self._limit = ThreadPoolExecutor(writers), 2 * writers
+        self._writing: deque[tuple[Site, Future[SiteReport]]] = deque()
 
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(readers)]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in sites:
-            yield slots.get().get()
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
+    def __enter__(self) -> None:
+        self._pool.__enter__()
 
-
-def _put(slots: queue.Queue, slot: queue.Queue, stop: threading.Event) -> bool:
-    while not stop.is_set():
+    def __exit__(self, *error: object) -> None:
         try:
-            slots.put(slot, timeout=0.1)
-        except queue.Full:
-            continue
-        return True
-    return False
+            # Also after an error or Ctrl-C: what is embedded shall be written and told.
+            self._settle(0)
+        finally:
+            self._pool.shutdown(wait=True)
 
+    def finish(self, embedded: Embedded) -> None:
+        """Write a site, or report why it failed."""
+        site = embedded.key.site
+        if embedded.error is not None:
+            self.fail(site, embedded.error)
+            return
+        self._writing.append((site, self._pool.submit(self._write, embedded)))
+        self._settle(self._limit)
 
-def _load(
-    site: Site, out: str | Path, mask: bool, provenance: dict[str, str], channels: Iterable[str]
-) -> _Loaded:
-    try:
-        if is_done(site_file(out, site), provenance):
-            return _Loaded(site, report=SiteReport(site, "already done"))
-        objects = site.read_objects()
-        if objects is None:
-            return _Loaded(site, report=SiteReport(site, "no locations"))
-        if len(objects.centers) == 0:
-            return _Loaded(site, report=SiteReport(site, "no objects"))
-        if mask and objects.labels is None:
-            error = SiteError(f"site {site} has no label image to mask neighbouring cells with")
-            return _Loaded(site, error=error)
-        return _Loaded(site, read_field(site, objects, tuple(channels)), objects)
-    except Exception as error:  # noqa: BLE001  (raised again where the site's turn comes)
-        return _Loaded(site, error=error)
+    def fail(self, site: Site, error: Exception) -> None:
+        """Report why a site failed; with `strict`, raise it."""
+        if self._strict:
+            raise error
+        self.note(failure(site, error))
+
+    def note(self, report: SiteReport) -> None:
+        """Keep a report, and tell those whose turn it is."""
+        self.reports[report.site] = report
+        while self._untold and self._untold[0] in self.reports:
+            told = self.reports[self._untold.popleft()]
+            if self._progress is not None:
+                self._progress(told)
+
+    def _settle(self, left: int) -> None:
+        while len(self._writing) > left:
+            site, writing = self._writing.popleft()
+            try:
+                report = writing.result()
+            except Exception as error:  # noqa: BLE001  (raised again where it shall be)
+                self.fail(site, error)
+            else:
+                self.note(report)
+
+    def _write(self, embedded: Embedded) -> SiteReport:
+        facts: _Facts = embedded.key
+        table = SiteTable(
+            embedded.features,
+            dict(facts.site.metadata),
+            facts.locations,
+            facts.object_numbers,
+            facts.touches_border,
+            self._provenance,
+            facts.image_number,
+        )
+        path = site_file(self._out, facts.site)
+        write_site(path, table)
+        # Of a run that was killed; a site belongs to one shard, so to nobody else.
+        remove_leftovers(path)
+        notes = "; ".join(embedded.notes)
+        seconds = time.perf_counter() - facts.since
+        return SiteReport(str(facts.site), "embedded", len(embedded.features), notes, seconds)

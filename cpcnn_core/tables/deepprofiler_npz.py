@@ -9,7 +9,8 @@ metadata        () object         pickled dict of the site's metadata, as the
 locations       (n, 2) float64    x, y in pixels
 object_numbers  (n,) int64        ours, as all that follow
 touches_border  (n,) bool
-cpcnn           (k,) uint8        JSON: format, metadata again, provenance
+cpcnn           (k,) uint8        JSON: format, metadata again, image number,
+                                  provenance
 =============== ================= ==================================================
 
 The pickled member is for the programs that expect it; `read_site` never opens it.
@@ -27,6 +28,7 @@ import numpy as np
 
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import SiteError
+from cpcnn_core.tables.cells import metadata_column
 
 FORMAT_VERSION = 1
 
@@ -46,6 +48,8 @@ class SiteTable:
     touches_border : ndarray of shape (n,), bool
     provenance : dict of str to str
         Model, hash, settings, versions.
+    image_number : int
+        The site's number in CellProfiler, or its row in the screen's table.
 
     Examples
     --------
@@ -61,6 +65,7 @@ class SiteTable:
     object_numbers: np.ndarray
     touches_border: np.ndarray
     provenance: Mapping[str, str]
+    image_number: int = 0
 
 
 def write_site(path: str | Path, table: SiteTable) -> None:
@@ -77,14 +82,12 @@ def write_site(path: str | Path, table: SiteTable) -> None:
     ...     read_site(f"{folder}/1.npz").metadata
     {'Well': 'A01'}
     """
-    keyed = {
-        name if name.startswith("Metadata_") else f"Metadata_{name}": value
-        for name, value in table.metadata.items()
-    }
+    keyed = {metadata_column(name): value for name, value in table.metadata.items()}
     keyed["Metadata_Model"] = table.provenance.get("model", "")
     own = {
         "format": FORMAT_VERSION,
         "metadata": dict(table.metadata),
+        "image_number": table.image_number,
         "provenance": dict(table.provenance),
     }
     members = {
@@ -121,6 +124,7 @@ def read_site(path: str | Path) -> SiteTable:
             file["object_numbers"],
             file["touches_border"],
             own["provenance"],
+            own["image_number"],
         )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import DependencyError
+from cpcnn_core.tables.cells import CELL_COLUMNS, cell_columns, metadata_column
 from cpcnn_core.tables.columns import feature_names
 
 if TYPE_CHECKING:
@@ -99,14 +100,9 @@ def _schema(
     names: Sequence[str],
     provenance: Mapping[str, str],
 ) -> pa.Schema:
-    fields = [pa.field(f"Metadata_{name}", pa.string()) for name in metadata_names]
-    fields += [
-        pa.field("Metadata_ObjectNumber", pa.int64()),
-        pa.field("Metadata_Location_Center_X", pa.float64()),
-        pa.field("Metadata_Location_Center_Y", pa.float64()),
-        pa.field("Metadata_CropTouchesBorder", pa.bool_()),
-        pa.field("Metadata_Model", pa.string()),
-    ]
+    texts = [pa.field(metadata_column(name), pa.string()) for name in metadata_names]
+    numbers = [pa.field(name, pa.from_numpy_dtype(t)) for name, t in CELL_COLUMNS.items()]
+    fields = [*texts, *numbers, pa.field("Metadata_Model", pa.string())]
     fields += [pa.field(name, pa.float32()) for name in names]
     own = json.dumps(dict(provenance), sort_keys=True)
     return pa.schema(fields, metadata={"cpcnn": own})
@@ -120,13 +116,9 @@ def _table(
     schema: pa.Schema,
 ) -> pa.Table:
     rows = len(site.features)
-    columns = [pa.array([site.metadata.get(name, "")] * rows) for name in metadata_names]
-    columns += [
-        pa.array(site.object_numbers),
-        pa.array(site.locations[:, 0], pa.float64()),
-        pa.array(site.locations[:, 1], pa.float64()),
-        pa.array(site.touches_border),
-        pa.array([site.provenance.get("model", "")] * rows),
+    columns = [
+        pa.array([values] * rows if isinstance(values, str) else values)
+        for values in cell_columns(site, metadata_names).values()
     ]
     columns += [pa.array(site.features[:, i]) for i in range(len(names))]
     return pa.Table.from_arrays(columns, schema=schema)

@@ -323,7 +323,7 @@ def test_a_gpu_that_is_not_there_is_named():
 
 
 def test_another_precision_is_named():
-    with pytest.raises(DeviceError, match="'auto' or 'float32', got 'float16'"):
+    with pytest.raises(DeviceError, match="auto, float32, mixed, got 'float16'"):
         load_model("untrained-efficientnet-b0", precision="float16")
 
 

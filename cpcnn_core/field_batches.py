@@ -1,0 +1,234 @@
+"""Fields in, features out: field by field, or several fields in a batch on a GPU."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from cpcnn_core.device_crops import cut_crops_on_device
+from cpcnn_core.embedding import Embedder, check_cells, embed_cells
+
+
+@dataclass
+class Cells:
+    """The cells of one field, to be embedded.
+
+    Attributes
+    ----------
+    image : ndarray of shape (c, h, w)
+        Channels in the order of the model's card.
+    centers : ndarray of shape (n, 2), float64, (row, col) in pixels
+    labels : ndarray of shape (h, w), integer, or None
+        Given, neighbouring cells are masked.
+    label_ids : ndarray of shape (n,), or None
+        As in `cpcnn_core.crop_cells`.
+    key : object
+        Handed back with the features.
+    """
+
+    image: np.ndarray
+    centers: np.ndarray
+    labels: np.ndarray | None = None
+    label_ids: np.ndarray | None = None
+    key: object = None
+
+
+@dataclass
+class Embedded:
+    """What became of the cells of one field: features (n, d) float32, or the error."""
+
+    key: object
+    features: np.ndarray | None = None
+    error: Exception | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Batches(Protocol):
+    """Takes fields one by one and gives those that are finished."""
+
+    def add(self, cells: Cells) -> list[Embedded]:
+        """Take a field; return the fields finished by now, in the order they came."""
+
+    def flush(self) -> list[Embedded]:
+        """Finish the fields that still wait."""
+
+
+def batches_for(model: Embedder) -> Batches:
+    """Return what suits the model's device.
+
+    On a CPU every field has batches of its own, so that its features are the same bits
+    whichever fields came before. On a GPU fields share batches, and every batch has the
+    same shape for the same reason.
+
+    Examples
+    --------
+    >>> from cpcnn_core.embedding import load_model
+    >>> model = load_model("untrained-efficientnet-b0", device="cpu")
+    >>> batches = batches_for(model)
+    >>> done = batches.add(Cells(np.zeros((5, 99, 99)), np.array([[50.0, 50.0]]), key="A01"))
+    >>> done[0].key, done[0].features.shape
+    ('A01', (1, 672))
+    """
+    return OneByOne(model) if model.device.type == "cpu" else SharedBatches(model)
+
+
+class OneByOne:
+    """Every field has batches of its own.
+
+    Examples
+    --------
+    >>> OneByOne(model).add(cells)  # doctest: +SKIP
+    """
+
+    def __init__(self, model: Embedder) -> None:
+        self._model = model
+
+    def add(self, cells: Cells) -> list[Embedded]:
+        """Embed a field."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                features = embed_cells(
+                    self._model,
+                    cells.image,
+                    cells.centers,
+                    labels=cells.labels,
+                    label_ids=cells.label_ids,
+                )
+            except Exception as error:  # noqa: BLE001  (handed on with the field it belongs to)
+                return [Embedded(cells.key, error=error)]
+        return [Embedded(cells.key, features, notes=_texts(caught))]
+
+    def flush(self) -> list[Embedded]:
+        """Return nothing: no field waits."""
+        return []
+
+
+class SharedBatches:
+    """Fields are uploaded once, cut on the device, and share batches of one shape.
+
+    The batch before is fetched while the device works on the next. A field that cannot
+    be used is handed back with its error; an error of the device ends the work.
+
+    Parameters
+    ----------
+    model : Embedder
+        With PyTorch as its engine.
+
+    Examples
+    --------
+    >>> SharedBatches(model).add(cells)  # doctest: +SKIP
+    """
+
+    def __init__(self, model: Embedder) -> None:
+        self._model = model
+        card = model.card
+        shape = (model.batch_size, len(card.channels), card.crop_px, card.crop_px)
+        self._crops = torch.zeros(shape, device=model.device)
+        self._filled = 0
+        # Which cells of which field stand in the batch being filled, and in the one on its way.
+        self._filling: list[tuple[_Waiting, slice, slice]] = []
+        self._on_its_way: _OnItsWay | None = None
+        self._waiting: list[_Waiting] = []
+
+    def add(self, cells: Cells) -> list[Embedded]:
+        """Take a field; return the fields finished by now."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                checked = check_cells(
+                    self._model.card, cells.image, cells.centers, cells.labels, cells.label_ids
+                )
+            except Exception as error:  # noqa: BLE001  (handed on with the field it belongs to)
+                self._waiting.append(_Waiting(Embedded(cells.key, error=error), 0))
+                return self._finished()
+        count = len(cells.centers)
+        features = np.empty((count, self._model.card.embed_dim), np.float32)
+        field = _Waiting(Embedded(cells.key, features, notes=_texts(caught)), count)
+        self._waiting.append(field)
+        self._cut(Cells(*checked), field)
+        return self._finished()
+
+    def flush(self) -> list[Embedded]:
+        """Finish the fields that still wait."""
+        if self._filled:
+            self._launch()
+        self._fetch()
+        return self._finished()
+
+    def _cut(self, cells: Cells, field: _Waiting) -> None:
+        device, card = self._model.device, self._model.card
+        image = torch.from_numpy(cells.image).to(device)
+        labels = None
+        if cells.labels is not None:
+            labels = torch.from_numpy(cells.labels.astype(np.float32)).to(device)
+        start = 0
+        while start < len(cells.centers):
+            room = len(self._crops) - self._filled
+            part = slice(start, min(start + room, len(cells.centers)))
+            place = slice(self._filled, self._filled + part.stop - part.start)
+            ids = None if cells.label_ids is None else cells.label_ids[part]
+            self._crops[place] = cut_crops_on_device(
+                image, cells.centers[part], card.crop_px, labels, ids, card.normalizer
+            )
+            self._filling.append((field, part, place))
+            self._filled, start = place.stop, part.stop
+            if self._filled == len(self._crops):
+                self._launch()
+
+    def _launch(self) -> None:
+        features = self._model.embed_on_device(self._crops)
+        batch = _OnItsWay(features, self._filling)
+        self._fetch()
+        self._on_its_way, self._filling, self._filled = batch, [], 0
+
+    def _fetch(self) -> None:
+        if self._on_its_way is None:
+            return
+        features = self._on_its_way.arrive()
+        for field, part, place in self._on_its_way.owners:
+            field.embedded.features[part] = features[place]
+            field.missing -= part.stop - part.start
+        self._on_its_way = None
+
+    def _finished(self) -> list[Embedded]:
+        done = []
+        while self._waiting and self._waiting[0].missing == 0:
+            done.append(self._waiting.pop(0).embedded)
+        return done
+
+
+@dataclass
+class _Waiting:
+    """A field, and how many of its cells have no features yet."""
+
+    embedded: Embedded
+    missing: int
+
+
+class _OnItsWay:
+    """Features that the device is working on, copied to the host as soon as they are there."""
+
+    def __init__(self, features: torch.Tensor, owners: list[tuple[_Waiting, slice, slice]]) -> None:
+        self.owners = owners
+        on_gpu = features.device.type == "cuda"
+        # Only into pinned memory does a copy run beside the device's other work.
+        self._host = torch.empty(features.shape, dtype=features.dtype, pin_memory=on_gpu)
+        self._host.copy_(features, non_blocking=on_gpu)
+        self._there = torch.cuda.Event() if on_gpu else None
+        if self._there is not None:
+            self._there.record()
+
+    def arrive(self) -> np.ndarray:
+        """Wait for the features, and for these only."""
+        if self._there is not None:
+            self._there.synchronize()
+        return self._host.numpy()
+
+
+def _texts(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
+    return tuple(str(warning.message) for warning in caught)

@@ -1,0 +1,137 @@
+"""What a user asks for, as plain values, and the opening of it: model, sites, settings."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from cpcnn_core.embedding import Embedder, load_model
+from cpcnn_core.models.registry import is_model_path
+from cpcnn_core.readers.cellprofiler_objects import objects_from_cellprofiler
+from cpcnn_core.readers.deepprofiler import read_project, read_sites
+from cpcnn_core.readers.label_images import objects_from_labels
+from cpcnn_core.readers.load_data import ReadObjects, read_load_data
+from cpcnn_core.readers.locations import objects_from_locations
+from cpcnn_core.readers.sites import Site
+from cpcnn_core.screen.deepprofiler_model import experiment_folder, project_model
+from cpcnn_core.screen.plan import Settings
+
+DEFAULT_MODEL = "cell-painting-cnn-v1"
+_PATHS = ("out", "load_data", "objects", "labels", "locations", "deepprofiler")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A screen, where its cells are, and what to embed them with.
+
+    Only texts and numbers, so that it can be sent to another machine, which opens its
+    own files.
+
+    Attributes
+    ----------
+    load_data : str, optional
+        CellProfiler's LoadData table; then one of `objects`, `labels`, `locations`.
+    deepprofiler : str, optional
+        Or a DeepProfiler project, with `config` and `experiment` where there are several.
+    out : str, optional
+        Default for a project: its experiment.
+    channels : tuple of (channel, image)
+        See `cpcnn_core.readers.load_data.read_load_data`.
+    model : str, optional
+        Default: `DEFAULT_MODEL`, or the project's own.
+    readers : int, optional
+        See `cpcnn_core.screen.run.embed_sites`.
+
+    Examples
+    --------
+    >>> Job(deepprofiler="project").engine
+    'auto'
+    """
+
+    load_data: str | None = None
+    objects: str | None = None
+    object_name: str = "Nuclei"
+    labels: str | None = None
+    locations: str | None = None
+    channels: tuple[tuple[str, str], ...] = ()
+    mask: bool = False
+    deepprofiler: str | None = None
+    config: str | None = None
+    experiment: str | None = None
+    out: str | None = None
+    model: str | None = None
+    compartment: str = "Cells"
+    device: str = "auto"
+    engine: str = "auto"
+    precision: str = "auto"
+    readers: int | None = None
+
+    def absolute(self) -> Job:
+        """Return the same job for another working directory.
+
+        Examples
+        --------
+        >>> Path(Job(out="embedded").absolute().out).is_absolute()
+        True
+        """
+        paths = {name: getattr(self, name) for name in _PATHS}
+        if self.model and is_model_path(self.model):
+            paths["model"] = self.model
+        found = {name: str(Path(path).absolute()) for name, path in paths.items() if path}
+        return dataclasses.replace(self, **found)
+
+
+@dataclass(frozen=True)
+class OpenJob:
+    """A job whose tables are read and whose model is loaded."""
+
+    model: Embedder
+    sites: list[Site]
+    out: Path
+    settings: Settings
+
+
+def open_job(job: Job) -> OpenJob:
+    """Read the screen's tables and load the model.
+
+    Raises
+    ------
+    CPCNNError
+        Whatever is wrong with them.
+
+    Examples
+    --------
+    >>> open_job(Job(deepprofiler="nowhere"))
+    Traceback (most recent call last):
+    cpcnn_core.errors.SiteError: nowhere is no DeepProfiler project: it has no folder inputs...
+    """
+    return _open_project(job) if job.deepprofiler else _open_load_data(job)
+
+
+def _open_load_data(job: Job) -> OpenJob:
+    read_objects = _objects(job)
+    model = load_model(job.model or DEFAULT_MODEL, job.device, job.precision, job.engine)
+    images = dict(job.channels)
+    sites = read_load_data(job.load_data, model.card.channels, images, read_objects)
+    return OpenJob(model, sites, Path(job.out), _settings(job, model, job.mask))
+
+
+def _objects(job: Job) -> ReadObjects:
+    if job.objects:
+        return objects_from_cellprofiler(job.objects, job.object_name)
+    return objects_from_labels(job.labels) if job.labels else objects_from_locations(job.locations)
+
+
+def _open_project(job: Job) -> OpenJob:
+    project = read_project(job.deepprofiler, job.config)
+    experiment = experiment_folder(project, job.experiment)
+    how = (job.device, job.precision, job.engine)
+    own = job.model is None
+    model = project_model(project, experiment, *how) if own else load_model(job.model, *how)
+    out = Path(job.out or experiment)
+    return OpenJob(model, read_sites(project), out, _settings(job, model, project.mask_objects))
+
+
+def _settings(job: Job, model: Embedder, mask: bool) -> Settings:
+    return Settings(model.card, mask, job.compartment, model.precision)

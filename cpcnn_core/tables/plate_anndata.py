@@ -1,0 +1,180 @@
+"""All cells of a plate as AnnData (``.h5ad``), written site by site.
+
+=========================== =====================================================
+X                           (n, d) float32, the features
+obs                         the ``Metadata_*`` columns, texts as categories, and
+                            ``Metadata_CellKey`` (plate/well/site/object); row names
+                            are whole numbers as text, which pycytominer asks for
+var                         compartment, family, feature_index; names as in parquet
+obsm["spatial"]             (n, 2) float64: x, y in pixels
+uns                         schema_id, processing_stage, aggregation,
+                            feature_extraction_provenance
+=========================== =====================================================
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import h5py
+import numpy as np
+
+from cpcnn_core.atomic import write_atomically
+from cpcnn_core.errors import DependencyError
+from cpcnn_core.tables.cells import CELL_COLUMNS, cell_columns
+from cpcnn_core.tables.columns import feature_names
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cpcnn_core.tables.deepprofiler_npz import SiteTable
+
+SCHEMA = "cpcnn.cells.1"
+# 1024 cells of 672 features: 2.6 MiB.
+ROWS_PER_CHUNK = 1024
+
+
+def require_anndata() -> None:
+    """Raise `DependencyError` where the package anndata is missing.
+
+    Examples
+    --------
+    >>> require_anndata()
+    """
+    if importlib.util.find_spec("anndata") is None:
+        raise DependencyError(
+            "AnnData tables need the package anndata; install it with: pip install anndata"
+        )
+
+
+def write_plate_anndata(
+    path: str | Path,
+    sites: Iterable[SiteTable],
+    metadata_names: Sequence[str],
+    provenance: Mapping[str, str],
+    dim: int,
+    compartment: str = "Cells",
+) -> int:
+    """Write the sites of a plate, in the order they come; equal sites give equal bytes.
+
+    Parameters
+    ----------
+    path : str or Path
+    sites : iterable of SiteTable
+        Read one after the other. Memory: one site's features, and the metadata of all.
+    metadata_names : sequence of str
+        Names of the sites' metadata, which become ``Metadata_`` columns of obs; a site
+        that lacks one has an empty text there.
+    provenance : dict of str to str
+    dim : int
+        Number of features.
+    compartment : str
+        First part of the feature names.
+
+    Returns
+    -------
+    int
+        Number of cells written.
+
+    Raises
+    ------
+    DependencyError
+        anndata is not installed.
+
+    Examples
+    --------
+    >>> write_plate_anndata("P1.h5ad", [], ["Plate"], {}, 672)  # doctest: +SKIP
+    0
+    """
+    require_anndata()
+    count = 0
+
+    def write(temporary: Path) -> None:
+        nonlocal count
+        with h5py.File(temporary, "w") as file:
+            # What anndata itself writes at these places.
+            file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
+            chunks = (ROWS_PER_CHUNK, dim)
+            features = file.create_dataset(
+                "X", (0, dim), np.float32, maxshape=(None, dim), chunks=chunks
+            )
+            features.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+            rows = _Rows()
+            for site in sites:
+                features.resize(rows.count + len(site.features), axis=0)
+                features[rows.count :] = site.features
+                rows.add(site, metadata_names)
+            count = rows.count
+            _write_frames(file, rows, feature_names(dim, compartment=compartment), provenance)
+
+    write_atomically(path, write)
+    return count
+
+
+class _Rows:
+    """The metadata of the cells so far: numbers in full, texts once per site."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._cells: list[int] = []
+        self._columns: dict[str, list[str | np.ndarray]] = {}
+
+    def add(self, site: SiteTable, metadata_names: Sequence[str]) -> None:
+        self.count += len(site.features)
+        self._cells.append(len(site.features))
+        for name, values in cell_columns(site, metadata_names).items():
+            self._columns.setdefault(name, []).append(values)
+
+    def frame(self) -> pd.DataFrame:
+        import pandas as pd
+
+        columns = {
+            name: np.concatenate(values)
+            if name in CELL_COLUMNS
+            else pd.Categorical(values).repeat(self._cells)
+            for name, values in self._columns.items()
+        }
+        key = [f"Metadata_{name}" for name in ("Plate", "Well", "Site", "ObjectNumber")]
+        if columns:
+            parts = zip(*(columns[name] for name in key), strict=True)
+            columns["Metadata_CellKey"] = ["/".join(map(str, part)) for part in parts]
+        index = pd.RangeIndex(self.count).astype(str)
+        return pd.DataFrame(columns, index=index)
+
+
+def _write_frames(
+    file: h5py.File, rows: _Rows, names: list[str], provenance: Mapping[str, str]
+) -> None:
+    import pandas as pd
+    from anndata.io import write_elem
+
+    obs = rows.frame()
+    compartment, family, _ = names[0].split("_")
+    var = {
+        "compartment": pd.Categorical([compartment] * len(names)),
+        "family": pd.Categorical([family] * len(names)),
+        "feature_index": np.arange(len(names)),
+    }
+    place = [c for c in CELL_COLUMNS if c.startswith("Metadata_Location")]
+    made = dict(provenance)
+    uns = {
+        "schema_id": SCHEMA,
+        "processing_stage": "raw",
+        "aggregation": {"method": "none", "source_level": "cell"},
+        "feature_extraction_provenance": {
+            "tool": "cpcnn",
+            "version": made.pop("cpcnn", ""),
+            "model": made.pop("model", ""),
+            "sha256": made.pop("model_sha256", ""),
+            **made,
+        },
+    }
+    write_elem(file, "obs", obs)
+    write_elem(file, "var", pd.DataFrame(var, index=names))
+    write_elem(file, "obsm", {"spatial": obs.reindex(columns=place).to_numpy(np.float64)})
+    write_elem(file, "uns", uns)
+    for empty in ("layers", "obsp", "varm", "varp"):
+        write_elem(file, empty, {})
