@@ -1,7 +1,7 @@
 """``cpcnn embed`` beside ``deepprofiler profile`` 0.5.1: same images, weights and machine.
 
-A made-up project (uint16 TIFF, five channels, cells everywhere) with a checkpoint that
-TensorFlow itself writes. The programs take turns, each as its users start it, so that
+A made-up project (uint16 TIFF, five channels, cells everywhere) with the random network
+of the tests, as Keras writes it. The programs take turns, each as its users start it, so that
 the start counts too. Afterwards: are the features equal, where does our time go, and what
 part of the machine's matrix-product rate does the network reach? Run it from the
 project's folder, on a machine that does nothing else::
@@ -28,6 +28,11 @@ from pathlib import Path
 import numpy as np
 from machine import machine
 
+# Last: the folder of the tests holds one named as the package.
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+
+from reference_network import seeded_weights, write_keras
+
 from cpcnn_core.threads import let_threads_wait
 
 let_threads_wait()
@@ -35,7 +40,6 @@ let_threads_wait()
 import torch
 
 from cpcnn_core.crops import check_image, cut_crops
-from cpcnn_core.embedding import BATCH_SIZE
 from cpcnn_core.models.registry import CELL_PAINTING_CHANNELS as CHANNELS
 from cpcnn_core.readers.deepprofiler import read_project, read_sites
 from cpcnn_core.readers.sites import read_field
@@ -44,27 +48,10 @@ from cpcnn_core.tables.deepprofiler_npz import SiteTable, write_site
 
 SITES, CELLS, SIDE, ROUNDS = 24, 120, 1080, 3
 CROP_PX, MULTIPLY_ADDS = 128, 87.0e6
+# With pandas 3, deepprofiler 0.5.1 fails at its first table.
+WITH = ("deepprofiler==0.5.1", "pandas<3")
 EXPERIMENT = "cell_painting"
 ENGINES = ("openvino", "torch")
-# Its weights are drawn at random; the batch norms then take the statistics of a batch, so
-# that features are neither nil nor huge.
-MAKE_CHECKPOINT = """
-import sys
-import numpy as np
-import tensorflow as tf
-import efficientnet.tfkeras as efn
-tf.keras.utils.set_random_seed(7)
-image = tf.keras.layers.Input((128, 128, 5))
-trunk = efn.EfficientNetB0(input_tensor=image, include_top=False, weights=None)
-pooled = tf.keras.layers.GlobalAveragePooling2D(name="pool5")(trunk.layers[-1].output)
-classes = tf.keras.layers.Dense(4, activation="softmax", name="ClassProb")(pooled)
-model = tf.keras.Model(image, classes)
-for layer in model.layers:
-    if isinstance(layer, tf.keras.layers.BatchNormalization):
-        layer.momentum = 0.0
-model(np.random.default_rng(7).random((64, 128, 128, 5), np.float32), training=True)
-model.save_weights(sys.argv[1])
-"""
 
 
 def main():
@@ -74,7 +61,7 @@ def main():
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         theirs = options.deepprofiler_python or install_deepprofiler(Path(folder) / "env")
-        project = make_project(Path(folder) / "project", theirs)
+        project = make_project(Path(folder) / "project")
         outs = {engine: Path(folder) / engine for engine in ENGINES}
         commands = {"deepprofiler": deepprofiler_command(theirs, project)}
         commands |= {f"cpcnn, {engine}": ours(project, engine, outs[engine]) for engine in ENGINES}
@@ -106,11 +93,11 @@ def main():
 def install_deepprofiler(folder):
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "-q", "deepprofiler==0.5.1"], check=True)
+    subprocess.run([python, "-m", "pip", "install", "-q", *WITH], check=True)
     return python
 
 
-def make_project(root, theirs):
+def make_project(root):
     import tifffile
 
     random = np.random.default_rng(0)
@@ -125,8 +112,7 @@ def make_project(root, theirs):
     for site in range(1, SITES + 1):
         files = [f"P1/A01_s{site}_{channel}.tif" for channel in CHANNELS]
         for file in files:
-            pixels = random.integers(0, 4000, (SIDE, SIDE)).astype(np.uint16)
-            tifffile.imwrite(root / "inputs" / "images" / file, pixels)
+            tifffile.imwrite(root / "inputs" / "images" / file, patches(random))
         lines.append(",".join(["P1", "A01", str(site), f"T{site % 4}", *files]))
         centers = random.uniform(0, SIDE, (CELLS, 2))
         table = [f"{x},{y}" for x, y in centers]
@@ -134,8 +120,17 @@ def make_project(root, theirs):
         header = "Nuclei_Location_Center_X,Nuclei_Location_Center_Y"
         path.write_text("\n".join([header, *table]) + "\n")
     (root / "inputs" / "metadata" / "index.csv").write_text("\n".join(lines) + "\n")
-    subprocess.run([theirs, "-c", MAKE_CHECKPOINT, checkpoint], check=True, capture_output=True)
+    write_keras(checkpoint, seeded_weights())
     return root
+
+
+def patches(random):
+    """Return a made-up image with structure of several sizes."""
+    layers = [
+        np.kron(random.random((SIDE // n, SIDE // n), np.float32), np.ones((n, n), np.float32))
+        for n in (2, 9, 36)
+    ]
+    return (sum(layers) * 1300).astype(np.uint16)
 
 
 def configuration():
@@ -157,7 +152,7 @@ def configuration():
         "profile": {
             "feature_layer": "block6a_activation",
             "checkpoint": "weights.hdf5",
-            "batch_size": BATCH_SIZE,
+            "batch_size": 32,
         },
     }
 

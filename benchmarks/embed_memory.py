@@ -1,4 +1,4 @@
-"""Peak memory of ``cpcnn embed`` for 10 and for 100 fields: it must not grow.
+"""Peak memory of ``cpcnn embed`` for 1, 10 and 100 fields: it must not grow.
 
 Fields of 1080 x 1080 x 5, 16 bit, 20 cells each, each run in a process of its own. Run it
 from the project's folder::
@@ -21,7 +21,7 @@ from machine import machine
 from cpcnn_core import load_model
 from cpcnn_core.models.registry import CELL_PAINTING_CHANNELS
 
-SIDE, CELLS, COUNTS = 1080, 20, (10, 100)
+SIDE, CELLS, COUNTS = 1080, 20, (1, 10, 100)
 RUN = "import sys; from cpcnn_core.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
 

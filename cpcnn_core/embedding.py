@@ -32,7 +32,6 @@ from cpcnn_core.tables import Profiles, feature_names
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-BATCH_SIZE, GPU_BATCH_SIZE = 32, 256
 Progress = Callable[[int, int], None]
 Cancel = Callable[[], bool]
 
@@ -52,8 +51,8 @@ class Embedder:
         1e-4 at block6a (REFERENCE a). ``mixed``, for GPUs: half precision, features
         within `cpcnn_core.engines.MIXED_TOLERANCE`, which is tried at load.
     batch_size : int, optional
-        Crops per pass through the network; bounds the memory. Default: 32 on a CPU,
-        256 on a GPU.
+        Crops per pass through the network; bounds the memory. Default: what suits the
+        engine.
     engine : str
         ``auto`` (OpenVINO on a CPU where it is installed, else PyTorch), ``torch`` or
         ``openvino``; see `cpcnn_core.engines.choose_engine`.
@@ -84,15 +83,13 @@ class Embedder:
             raise DeviceError("mixed precision needs the engine torch; leave one of them out")
         self.card = card
         self.device = _pick_device(device)
-        self.batch_size = batch_size or (
-            BATCH_SIZE if self.device.type == "cpu" else GPU_BATCH_SIZE
-        )
         truth = TorchEngine(fold_batch_norms(build_network(card, weights).eval()), self.device)
         size = (len(card.channels), card.crop_px, card.crop_px)
         if precision == "mixed":
             self._engine = mixed_engine(truth, size)
         else:
             self._engine = choose_engine(truth, size, engine)
+        self.batch_size = batch_size or self._engine.batch_size
 
     @property
     def engine(self) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ENGINES = ("auto", "torch", "openvino")
 PRECISIONS = ("auto", "float32", "mixed")
 # How much the features of a trial batch may differ: as much as the layer may differ from
-# the reference (REFERENCE a), and a relative part for large ones.
+# the reference (REFERENCE a), and a part of the largest feature of the crop.
 TOLERANCES = {"block6a_activation": 1e-4, "pool5": 5e-4, "ClassProb": 5e-5}
 RELATIVE_TOLERANCE = 1e-5
 # What mixed precision may do to the features of a crop: to each, as a part of 1 + its
@@ -28,6 +28,7 @@ RELATIVE_TOLERANCE = 1e-5
 MIXED_TOLERANCE = 0.05
 MIXED_COSINE = 0.9999
 _TRIAL_CROPS = 4
+CPU_BATCH_SIZE, GPU_BATCH_SIZE = 32, 256
 
 
 class Engine(Protocol):
@@ -35,6 +36,7 @@ class Engine(Protocol):
 
     name: str
     precision: str
+    batch_size: int
 
     def __call__(self, crops: np.ndarray) -> np.ndarray:
         """Return the features of a batch of crops."""
@@ -63,6 +65,7 @@ class TorchEngine:
     ) -> None:
         self.device = device
         self.dtype = dtype
+        self.batch_size = CPU_BATCH_SIZE if device.type == "cpu" else GPU_BATCH_SIZE
         self.precision = "float32" if dtype == torch.float32 else "mixed"
         self.network = network.to(device, dtype, memory_format=torch.channels_last)
 
@@ -96,6 +99,8 @@ class OpenVINOEngine:
     precision = "float32"
 
     def __init__(self, truth: TorchEngine, crop_shape: tuple[int, int, int]) -> None:
+        # So many that every thread has work, so few that they stay in its cache.
+        self.batch_size = min(max(8, 4 * torch.get_num_threads()), CPU_BATCH_SIZE)
         # None stands for a package that cannot be imported.
         sys.modules.setdefault("openvino_telemetry", None)
         import openvino
@@ -151,9 +156,11 @@ def mixed_engine(truth: TorchEngine, crop_shape: tuple[int, int, int]) -> TorchE
     engine = TorchEngine(copy.deepcopy(truth.network), truth.device, torch.float16)
     crops = _trial(crop_shape)
     expected, found = truth(crops), engine(crops)
-    worst = float(np.max(np.abs(found - expected) / (1 + np.abs(expected))))
-    lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(found, axis=1)
-    cosine = float(np.min((expected * found).sum(axis=1) / lengths))
+    # Half precision ends at 65504; what is beyond fails the comparison below.
+    with np.errstate(all="ignore"):
+        worst = float(np.max(np.abs(found - expected) / (1 + np.abs(expected))))
+        lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(found, axis=1)
+        cosine = float(np.min((expected * found).sum(axis=1) / lengths))
     if worst <= MIXED_TOLERANCE and cosine >= MIXED_COSINE:
         return engine
     warnings.warn(
@@ -226,7 +233,9 @@ def _compare(engine: Engine, truth: TorchEngine, crop_shape: tuple[int, int, int
     """Run a trial batch through both, and refuse numbers that differ by more than rounding."""
     crops = _trial(crop_shape)
     expected, found = truth(crops), engine(crops)
-    allowed = TOLERANCES[truth.network.tap] + RELATIVE_TOLERANCE * np.abs(expected)
+    # Rounding grows with the largest features of a crop, also in its small ones.
+    largest = np.abs(expected).max(axis=1, keepdims=True)
+    allowed = TOLERANCES[truth.network.tap] + RELATIVE_TOLERANCE * largest
     worst = float(np.max(np.abs(found - expected) - allowed))
     if not worst <= 0:
         raise ArithmeticError(f"its features differ from PyTorch's by {worst:.1e} too much")

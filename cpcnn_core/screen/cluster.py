@@ -24,6 +24,7 @@ LOCAL, DASK = "local", "dask://"
 # What a worker that dies costs is started anew, elsewhere: small enough not to matter,
 # large enough for reading ahead.
 SITES_PER_TASK = 16
+CONNECT_SECONDS = 30
 CORES_PER_WORKER = 4
 # A network uses all threads of its worker: one task at a time.
 _ONE_TASK = threading.Lock()
@@ -176,7 +177,7 @@ def connect(cluster: str) -> Iterator[Client]:
             yield client
         return
     try:
-        client = Client(**where, timeout=30)
+        client = Client(**where, timeout=CONNECT_SECONDS)
     except (OSError, ValueError) as error:
         raise SiteError(
             f"there is no Dask scheduler at {cluster} ({error}); start it, or look at its address"

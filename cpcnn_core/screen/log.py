@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from cpcnn_core.errors import SiteError
 from cpcnn_core.screen.report import SiteReport
 
 LOG_FILE = "embed.jsonl"
@@ -27,8 +28,14 @@ class RunLog:
         self.path = Path(out) / LOG_FILE
 
     def __enter__(self) -> Self:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.path.open("a", encoding="utf-8")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise SiteError(
+                f"cannot write to {self.path.parent}: {error.strerror}; choose another folder "
+                "with --out, or have this one made writable"
+            ) from error
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from cpcnn_core import Embedder, load_model
-from cpcnn_core.errors import DependencyError, DeviceError
+from cpcnn_core.engines import MIXED_COSINE, MIXED_TOLERANCE
+from cpcnn_core.errors import DependencyError, DeviceError, EngineWarning
 from cpcnn_core.models.importing import read_keras_model
 
 LAYERS = [("block6a_activation", 672, 1e-4), ("pool5", 1280, 5e-4), ("ClassProb", 490, 5e-5)]
@@ -95,3 +96,31 @@ def test_numbers_that_differ_are_not_used(monkeypatch):
 def test_an_engine_nobody_knows():
     with pytest.raises(DeviceError, match="expected an engine of auto, torch, openvino, got 'tpu'"):
         load_model("untrained-efficientnet-b0", "cpu", engine="tpu")
+
+
+def test_mixed_precision_stays_within_what_is_said(network, parity):
+    model = Embedder(*network, "cpu", precision="mixed")
+    assert (model.precision, model.engine) == ("mixed", "torch")
+    found, expected = model.embed(parity["crops"]), parity["block6a"]
+    assert found.dtype == np.float32
+    difference = np.abs(found - expected)
+    # Not float32 in disguise either.
+    assert difference.max() > 1e-3
+    assert (difference <= MIXED_TOLERANCE * (1 + np.abs(expected))).all()
+    cosines = (found * expected).sum(axis=1)
+    cosines /= np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
+    assert cosines.min() >= MIXED_COSINE
+
+
+def test_mixed_precision_is_not_used_where_it_does_harm(network):
+    card, weights = network
+    name = "blocks.5.0.bn2.weight"
+    huge = {**weights, name: weights[name] * np.float32(1e6)}
+    with pytest.warns(EngineWarning, match="mixed precision changes this network's features"):
+        model = Embedder(card, huge, "cpu", precision="mixed")
+    assert model.precision == "float32"
+
+
+def test_openvino_and_mixed_precision_exclude_each_other(network):
+    with pytest.raises(DeviceError, match="mixed precision needs the engine torch"):
+        Embedder(*network, "cpu", precision="mixed", engine="openvino")

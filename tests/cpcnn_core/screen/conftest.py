@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from cpcnn_core.cli.main import main
+
 CHANNELS = ("DNA", "RNA", "ER", "AGP", "Mito")
 PROJECT = Path(__file__).parents[2] / "data" / "deepprofiler_project"
 
@@ -62,6 +64,15 @@ def screen(tmp_path_factory):
     folder = tmp_path_factory.mktemp("screen")
     make_screen(folder, wells=4, sites=2)
     return folder
+
+
+@pytest.fixture(scope="session")
+def embedded(screen, tmp_path_factory):
+    """What ``cpcnn embed`` makes of the screen: sites, and tables in both formats."""
+    out = tmp_path_factory.mktemp("embedded")
+    command = [*command_for(screen), "--tables", "parquet", "anndata", "--out", str(out)]
+    assert main(command) == 0
+    return out
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,6 +57,23 @@ def test_a_deepprofiler_project_gives_the_references_own_features(project, tmp_p
     assert "P1/B03/4: no locations" in capsys.readouterr().out
 
 
+def test_images_of_another_size_than_the_configuration_says_are_refused(project, tmp_path, capsys):
+    path = project / "inputs" / "config" / "profile.json"
+    path.write_text(path.read_text().replace('"width": 300', '"width": 301'))
+    assert main(["embed", "--deepprofiler", str(project), "--out", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().out
+    assert "A01_s1_DNA.tif is 280 x 300 pixels, the project's configuration says 280 x 301" in said
+
+
+def test_options_that_a_project_answers_itself_are_refused(project, tmp_path, capsys):
+    command = ["embed", "--deepprofiler", str(project), "--mask", "--objects", "Nuclei.csv"]
+    assert main(command) == 1
+    assert (
+        "--objects, --mask cannot be used with --deepprofiler; leave it out (the project says "
+        "it itself)" in capsys.readouterr().err
+    )
+
+
 def test_by_default_features_go_to_the_projects_experiment(project):
     features = project / "outputs" / "cell_painting" / "features"
     reference = (features / "P1" / "A01" / "1.npz").read_bytes()
@@ -93,40 +111,7 @@ def test_compressed_images_are_made_once_and_then_embedded(project, tmp_path, ca
     np.testing.assert_array_equal(features, embed_cells(model, np.stack(made), centers))
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:No features could be found")
-def test_pycytominer_reads_the_sites_and_the_plates(project, tmp_path):
-    pytest.importorskip("pycytominer")
-    from pycytominer import aggregate
-    from pycytominer.cyto_utils.DeepProfiler_processing import (
-        DeepProfilerData,
-        SingleCellDeepProfiler,
-    )
-
-    out = tmp_path / "out"
-    assert main(["embed", "--deepprofiler", str(project), "--out", str(out)]) == 0
-    index = project / "inputs" / "metadata" / "index.csv"
-    data = DeepProfilerData(index, out / "features", filename_delimiter="/")
-    cells = SingleCellDeepProfiler(data).get_single_cells(output=True)
-    ours = [read_site(out / "features" / "P1" / "A01" / f"{site}.npz") for site in "12"]
-    names = [f"efficientnet_{i}" for i in range(672)]
-    np.testing.assert_array_equal(cells[names], np.concatenate([t.features for t in ours]))
-    assert set(cells["Metadata_Treatment"]) == {"DMSO@0"}
-    plate = pd.read_parquet(out / "plates" / "P1.parquet")
-    strata = ["Metadata_Plate", "Metadata_Well", "Metadata_Site"]
-    means = aggregate(plate, strata=strata, features="infer", operation="mean")
-    assert list(means.columns) == [*strata, *(f"Cells_CPCNN_{i:03d}" for i in range(672))]
-    expected = np.stack([table.features.mean(axis=0, dtype=np.float64) for table in ours])
-    np.testing.assert_allclose(means.iloc[:, 3:], expected, rtol=0, atol=1e-6)
-
-
 # ---- CellProfiler's tables ---------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def embedded(screen, tmp_path_factory):
-    out = tmp_path_factory.mktemp("embedded")
-    assert main([*command_for(screen), "--out", str(out)]) == 0
-    return out
 
 
 def test_every_cell_is_embedded_as_the_library_does(screen, embedded):
@@ -173,12 +158,60 @@ def test_plates_hold_their_sites_in_order_with_metadata_and_provenance(embedded)
         assert (column.compression, "BYTE_STREAM_SPLIT" in column.encodings) == ("ZSTD", True)
 
 
+def test_cells_can_be_joined_with_cellprofilers_tables(screen, embedded):
+    found = pd.concat(pd.read_parquet(embedded / "plates" / f"{p}.parquet") for p in ("P1", "P2"))
+    objects = pd.read_csv(screen / "Nuclei.csv")
+    joined = found.merge(
+        objects,
+        left_on=["Metadata_ImageNumber", "Metadata_ObjectNumber"],
+        right_on=["ImageNumber", "ObjectNumber"],
+        validate="one_to_one",
+    )
+    assert len(joined) == len(objects) == len(found)
+    np.testing.assert_array_equal(joined["Metadata_Location_Center_X"], joined["Location_Center_X"])
+
+
+def test_positions_may_come_from_deepprofilers_files(screen, embedded, tmp_path):
+    sites = pd.read_csv(screen / "load_data.csv", dtype=str)
+    objects = pd.read_csv(screen / "Nuclei.csv")
+    names = {f"Location_Center_{axis}": f"Nuclei_Location_Center_{axis}" for axis in "XY"}
+    for number, row in enumerate(sites.itertuples(), start=1):
+        mine = objects.loc[objects["ImageNumber"] == number, list(names)].rename(columns=names)
+        name = f"{row.Metadata_Well}-{row.Metadata_Site}-Nuclei.csv"
+        path = tmp_path / "locations" / row.Metadata_Plate / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mine.to_csv(path, index=False)
+    command = command_for(screen)
+    place = command.index("--objects")
+    command[place : place + 2] = ["--locations", str(tmp_path / "locations")]
+    out = tmp_path / "out"
+    assert main([*command, "--out", str(out)]) == 0
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(out / "plates" / "P2.parquet"),
+        pd.read_parquet(embedded / "plates" / "P2.parquet"),
+    )
+
+
+def test_mixed_precision_is_written_down_and_is_another_setting(screen, embedded, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(embedded, out)
+    assert main([*command_for(screen), "--out", str(out), "--precision", "mixed"]) == 0
+    assert states(out) == ["embedded"] * 8
+    start = next(line for line in reversed(log_of(out)) if line["event"] == "start")
+    assert (start["engine"], start["precision"]) == ("torch", "mixed")
+    site = Path("features") / "P1" / "A01" / "1.npz"
+    half, full = read_site(out / site), read_site(embedded / site)
+    assert half.provenance["precision"] == "mixed"
+    assert 0 < np.abs(half.features - full.features).max() < 0.2
+
+
 def test_shards_do_what_the_whole_does(screen, embedded, tmp_path):
     out = tmp_path / "out"
+    command = [*command_for(screen), "--tables", "parquet", "anndata", "--out", str(out)]
     for part in (1, 2, 3):
-        assert main([*command_for(screen), "--out", str(out), "--shard", f"{part}/3"]) == 0
+        assert main([*command, "--shard", f"{part}/3"]) == 0
     assert not (out / "plates").exists()
-    assert main([*command_for(screen), "--out", str(out)]) == 0
+    assert main(command) == 0
     assert states(out) == ["already done"] * 8
     assert bytes_in(out) == bytes_in(embedded)
 
@@ -302,11 +335,51 @@ def test_a_full_disk_is_named_and_leaves_nothing_half_written(screen, tmp_path):
     ]
 
 
+def without_roots_rights():
+    """Return the words before a command that make root as powerless as others."""
+    if os.geteuid() != 0:
+        return []
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        pytest.skip("root may write anywhere, and there is no setpriv to prevent it")
+    return [setpriv, "--bounding-set=-dac_override", "--inh-caps=-dac_override", "--"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="rights are set in another way there")
+def test_an_output_folder_that_is_read_only_is_named(screen, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    out.chmod(0o500)
+    command = [*without_roots_rights(), *CPCNN, *command_for(screen), "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"cpcnn: error: cannot write to {out}: Permission denied; choose another folder with "
+        "--out, or have this one made writable\n"
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="rights are set in another way there")
+def test_a_features_folder_that_is_read_only_fails_its_sites_and_says_so(screen, tmp_path):
+    well = tmp_path / "out" / "features" / "P1" / "A01"
+    well.mkdir(parents=True)
+    well.chmod(0o500)
+    command = [*without_roots_rights(), *CPCNN, *command_for(screen), "--out", str(well.parents[2])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "8 sites; 2 failed; 6 embedded" in done.stdout
+    assert "P1/A01/1: failed PermissionError: [Errno 13] Permission denied" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "say where the cells are: either --objects FILE or --labels DIR"),
-        (["--objects", "none.csv"], "there is no file none.csv"),
+        ([], "say where the cells are: either --objects FILE, --labels DIR or --locations DIR"),
+        (["--objects", "none.csv"], "none.csv"),
+        (["--objects", "n.csv", "--labels", "d"], "say where the cells are: either"),
+        (["--objects", "n.csv", "--mask"], "--mask needs the cells' outlines: give --labels DIR"),
+        (["--labels", "d", "--exp", "e"], "--exp cannot be used with --load-data; leave it out"),
+        (["--locations", "d", "--cluster", "dask"], "expected --cluster local, local:N, dask://"),
         (["--labels", "d", "--shard", "3/2"], "expected a shard I/N with I from 1 to N, got '3/2'"),
         (["--labels", "d", "--channels", "DNA"], "expected --channels CHANNEL=IMAGE, got 'DNA'"),
     ],
