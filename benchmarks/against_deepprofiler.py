@@ -28,11 +28,6 @@ from pathlib import Path
 import numpy as np
 from machine import machine
 
-# Last: the folder of the tests holds one named as the package.
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
-
-from reference_network import seeded_weights, write_keras
-
 from cpcnn_core.threads import let_threads_wait
 
 let_threads_wait()
@@ -45,6 +40,11 @@ from cpcnn_core.readers.deepprofiler import read_project, read_sites
 from cpcnn_core.readers.sites import read_field
 from cpcnn_core.screen.deepprofiler_model import project_model
 from cpcnn_core.tables.deepprofiler_npz import SiteTable, write_site
+
+# After our own package: the tests' folder holds one of its name.
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+
+from reference_network import seeded_weights, write_keras
 
 SITES, CELLS, SIDE, ROUNDS = 24, 120, 1080, 3
 CROP_PX, MULTIPLY_ADDS = 128, 87.0e6

@@ -24,7 +24,7 @@ from cpcnn_core.screen.report import SiteReport, failure
 from cpcnn_core.tables.deepprofiler_npz import SiteTable, write_site
 
 Progress = Callable[[SiteReport], None]
-READERS_FOR_CPU = 2
+READERS_FOR_CPU, MOST_READERS = 2, 16
 
 
 def embed_sites(
@@ -51,7 +51,7 @@ def embed_sites(
         Stop at the first site that fails.
     readers : int, optional
         Threads that read images ahead, and as many that write. Default: 2 where the
-        network runs on the CPU, else one for every core.
+        network runs on the CPU, else one for every core, at most 16.
     progress : callable (SiteReport), optional
         Called after every site.
 
@@ -77,7 +77,8 @@ def embed_sites(
     >>> embed_sites(model, sites, "out", Settings(model.card))  # doctest: +SKIP
     """
     if readers is None:
-        readers = READERS_FOR_CPU if model.device.type == "cpu" else os.cpu_count() or 1
+        cores = min(os.cpu_count() or 1, MOST_READERS)
+        readers = READERS_FOR_CPU if model.device.type == "cpu" else cores
     run = _Run(sites, out, settings, strict, readers, progress)
     batches = batches_for(model)
     with run, closing(read_ahead(sites, out, settings, readers)) as loaded:
