@@ -173,7 +173,8 @@ class _Run:
                 self._progress(told)
 
     def _settle(self, left: int) -> None:
-        while len(self._writing) > left:
+        # What is written is told at once; what is not is waited for only beyond the limit.
+        while self._writing and (len(self._writing) > left or self._writing[0][1].done()):
             site, writing = self._writing.popleft()
             try:
                 report = writing.result()

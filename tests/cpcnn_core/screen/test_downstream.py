@@ -152,7 +152,7 @@ def test_copairs_finds_the_cells_of_a_well(embedded):
     from copairs.map import average_precision
 
     table = plate_table(embedded)
-    metadata, features = table[KEYS].copy(), table[FEATURES].to_numpy()
+    metadata, features = table[KEYS].copy(), table[FEATURES].to_numpy(copy=True)
     # Cells of one well made alike, so that there is something to find.
     well_a = metadata["Metadata_Well"] == "A01"
     features[well_a] += 30 * np.random.default_rng(0).standard_normal(672)
