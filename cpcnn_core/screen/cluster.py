@@ -73,9 +73,7 @@ def embed_on_cluster(
     part_of = {}
     for part in parts:
         places = tuple(place for place, _ in part)
-        future = client.submit(
-            embed_part, job, dict(provenance), places, strict, pure=False, key=f"cpcnn-{part[0][0]}"
-        )
+        future = client.submit(embed_part, job, dict(provenance), places, strict, pure=False)
         part_of[future] = part
     reports: dict[str, SiteReport] = {}
     try:
