@@ -226,11 +226,12 @@ def test_our_columns_are_those_that_cytotable_gives_cellprofilers_tables(embedde
     theirs = pd.read_parquet(out)
     of_features = [c for c in theirs.columns if "CPCNN" in c]
     assert of_features == FEATURES
-    ours = set(table.columns.drop(FEATURES))
-    assert {"Metadata_ImageNumber", "Metadata_ObjectNumber"} <= ours & {
-        c.replace("Cells_ObjectNumber", "ObjectNumber") for c in theirs.columns
-    }
-    assert set(KEYS) <= ours
+    numbers = ["Metadata_ImageNumber", "Metadata_ObjectNumber"]
+    theirs = theirs.sort_values(numbers, ignore_index=True)
+    ours = table.sort_values(numbers, ignore_index=True)
+    for name in numbers:
+        assert theirs[name].tolist() == ours[name].tolist()
+    np.testing.assert_allclose(theirs[FEATURES], ours[FEATURES], rtol=1e-6)
 
 
 def write_cellprofiler_tables(table, folder):
@@ -247,6 +248,7 @@ def write_cellprofiler_tables(table, folder):
     parents = nuclei.assign(Parent_Cells=number, Parent_Nuclei=number)
     parents.to_csv(folder / "Cytoplasm.csv", index=False)
     images = table[["Metadata_ImageNumber", *KEYS]].drop_duplicates()
+    images = images.assign(FileName_DNA="dna.tif")
     images.rename(columns={"Metadata_ImageNumber": "ImageNumber"}).to_csv(
         folder / "Image.csv", index=False
     )
