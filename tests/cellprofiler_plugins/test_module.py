@@ -22,7 +22,7 @@ def run_inside(python, environ, tmp_path, *files):
     done = subprocess.run(
         [
             *(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore"),
-            *("--rootdir", INSIDE, "-c", tmp_path / "none.ini", *files),
+            *("--rootdir", INSIDE, "--confcutdir", INSIDE, "-c", tmp_path / "none.ini", *files),
         ],
         cwd=INSIDE,
         env={**environ, "PYTHONPATH": str(pytest_folder)},
