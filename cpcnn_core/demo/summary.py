@@ -51,7 +51,7 @@ def summarize(csv: str | Path, dim: int) -> Cells:
     """
     import pandas as pd
 
-    table = pd.read_csv(csv)
+    table = pd.read_csv(csv, float_precision="round_trip")
     names = feature_names(dim)
     missing = [name for name in names if name not in table.columns]
     if missing or table[names].isna().to_numpy().any():

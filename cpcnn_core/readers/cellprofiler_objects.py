@@ -104,7 +104,9 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     columns = pd.read_csv(path, nrows=0, encoding="utf-8-sig").columns.tolist()
     names = _columns(path, columns, "")
-    table = _as_positions(pd.read_csv(path, usecols=names, encoding="utf-8-sig")[names])
+    # As precise as the file: the default is not, in pandas 2.
+    exact = {"encoding": "utf-8-sig", "float_precision": "round_trip"}
+    table = _as_positions(pd.read_csv(path, usecols=names, **exact)[names])
     image_path = path.parent / "Image.csv"
     if not image_path.is_file():
         return table, table[["image"]].drop_duplicates()

@@ -116,7 +116,7 @@ def test_compressed_images_are_made_once_and_then_embedded(project, tmp_path, ca
 
 def test_every_cell_is_embedded_as_the_library_does(screen, embedded):
     sites = pd.read_csv(screen / "load_data.csv", dtype=str)
-    objects = pd.read_csv(screen / "Nuclei.csv")
+    objects = pd.read_csv(screen / "Nuclei.csv", float_precision="round_trip")
     model = load_model("untrained-efficientnet-b0", device="cpu")
     assert len(sites) == 8
     for number, row in enumerate(sites.itertuples(), start=1):
@@ -160,7 +160,7 @@ def test_plates_hold_their_sites_in_order_with_metadata_and_provenance(embedded)
 
 def test_cells_can_be_joined_with_cellprofilers_tables(screen, embedded):
     found = pd.concat(pd.read_parquet(embedded / "plates" / f"{p}.parquet") for p in ("P1", "P2"))
-    objects = pd.read_csv(screen / "Nuclei.csv")
+    objects = pd.read_csv(screen / "Nuclei.csv", float_precision="round_trip")
     joined = found.merge(
         objects,
         left_on=["Metadata_ImageNumber", "Metadata_ObjectNumber"],
@@ -173,7 +173,7 @@ def test_cells_can_be_joined_with_cellprofilers_tables(screen, embedded):
 
 def test_positions_may_come_from_deepprofilers_files(screen, embedded, tmp_path):
     sites = pd.read_csv(screen / "load_data.csv", dtype=str)
-    objects = pd.read_csv(screen / "Nuclei.csv")
+    objects = pd.read_csv(screen / "Nuclei.csv", float_precision="round_trip")
     names = {f"Location_Center_{axis}": f"Nuclei_Location_Center_{axis}" for axis in "XY"}
     for number, row in enumerate(sites.itertuples(), start=1):
         mine = objects.loc[objects["ImageNumber"] == number, list(names)].rename(columns=names)
