@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from cpcnn_core import Embedder, load_model
 from cpcnn_core.engines import MIXED_COSINE, MIXED_TOLERANCE
@@ -41,6 +42,20 @@ def test_every_layer_equals_the_reference(network, parity, engine, layer, dim, t
 def test_the_size_of_the_batch_does_not_matter(network, parity, engine, batch):
     model = Embedder(*network, "cpu", batch_size=batch, engine=engine)
     np.testing.assert_allclose(model.embed(parity["crops"]), parity["block6a"], rtol=0, atol=1e-4)
+
+
+def test_the_number_of_threads_changes_no_bit(network, engine):
+    crops = np.random.default_rng(0).random((35, 5, 128, 128), np.float32)
+    features, before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            features.append(Embedder(*network, "cpu", engine=engine).embed(crops))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    one, two, five = (array.tobytes() for array in features)
+    assert one == two == five
 
 
 def test_the_fast_engine_is_used_by_itself_where_it_is_installed():

@@ -38,6 +38,7 @@ def job_for(folder, out):
         objects=str(folder / "Nuclei.csv"),
         model="untrained-efficientnet-b0",
         device="cpu",
+        engine="torch",
         out=str(out),
     )
 
