@@ -16,6 +16,8 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "fields": ["Field"],
         "models.card": ["ModelCard"],
         "models.registry": ["list_models"],
+        "profiles.aggregate": ["aggregate"],
+        "profiles.sphering": ["Sphering", "fit_sphering"],
         "tables.columns": ["feature_names"],
         "tables.profiles": ["Profiles"],
     },

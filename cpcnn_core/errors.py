@@ -37,6 +37,10 @@ class DownloadError(CPCNNError, ConnectionError):
     """A model could not be downloaded."""
 
 
+class ProfileError(CPCNNError, ValueError):
+    """Profiles cannot be made, corrected or compared as asked."""
+
+
 class DependencyError(CPCNNError, ImportError):
     """A package that is needed here is missing or broken."""
 
@@ -63,3 +67,7 @@ class EngineWarning(UserWarning):
 
 class CropWarning(UserWarning):
     """Some crops hold little or nothing of the image."""
+
+
+class ProfileWarning(UserWarning):
+    """Some rows or features of profiles could not be used."""

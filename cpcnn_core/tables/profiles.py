@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cpcnn_core.errors import ProfileError
 from cpcnn_core.tables.columns import METADATA_PREFIX
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ class Profiles:
 
     Attributes
     ----------
-    features : ndarray of shape (n, d), float32
+    features : ndarray of shape (n, d), float32 or float64
     metadata : pandas.DataFrame with n rows
         Every column begins with ``Metadata_``.
     feature_names : list of d str
@@ -70,3 +72,41 @@ class Profiles:
             self.features, columns=self.feature_names, index=self.metadata.index
         )
         return pd.concat([self.metadata, features], axis=1)
+
+    def require(self, columns: Sequence[str]) -> None:
+        """Say which of these metadata columns are not there.
+
+        Raises
+        ------
+        ProfileError
+
+        Examples
+        --------
+        >>> import numpy as np, pandas as pd
+        >>> rows = pd.DataFrame({"Metadata_Well": ["A01"]})
+        >>> Profiles(np.ones((1, 1)), rows, ["x"]).require(["Metadata_Plate"])
+        Traceback (most recent call last):
+        cpcnn_core.errors.ProfileError: there is no column Metadata_Plate; there are Metadata_Well
+        """
+        missing = [name for name in columns if name not in self.metadata.columns]
+        if missing:
+            raise ProfileError(
+                f"there is no column {', '.join(missing)}; there are "
+                f"{', '.join(map(str, self.metadata.columns)) or 'none'}"
+            )
+
+    def select(self, rows: np.ndarray) -> Profiles:
+        """Return some rows: a mask of shape (n,), or row numbers.
+
+        Examples
+        --------
+        >>> import numpy as np, pandas as pd
+        >>> rows = pd.DataFrame({"Metadata_Well": ["A01", "B01"]})
+        >>> Profiles(np.ones((2, 1)), rows, ["x"]).select(np.array([False, True])).to_frame()
+          Metadata_Well    x
+        0           B01  1.0
+        """
+        metadata = self.metadata.iloc[np.arange(len(self.metadata))[rows]]
+        return Profiles(
+            self.features[rows], metadata.reset_index(drop=True), list(self.feature_names)
+        )

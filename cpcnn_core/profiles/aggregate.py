@@ -1,0 +1,113 @@
+"""Cells to sites, sites to wells, wells to treatments."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from cpcnn_core.errors import ProfileError, ProfileWarning
+from cpcnn_core.tables.profiles import Profiles
+
+METHODS = ("median", "mean")
+CELL_COUNT = "Metadata_CellCount"
+
+
+def aggregate(profiles: Profiles, by: Sequence[str], method: str = "median") -> Profiles:
+    """Make one profile of all rows that have the same metadata.
+
+    The paper's profiles are the median over the cells of a site, the mean over the
+    sites of a well, and the mean over the wells of a treatment (REFERENCE e).
+
+    Parameters
+    ----------
+    profiles : Profiles
+        Rows with NaN or infinite features are left out and warned about, as the
+        reference leaves them out.
+    by : sequence of str
+        Metadata columns, e.g. ``["Metadata_Plate", "Metadata_Well", "Metadata_Site"]``.
+    method : str
+        ``median`` or ``mean``.
+
+    Returns
+    -------
+    Profiles
+        A row for every combination, in the order in which they first appear; features
+        float64. Metadata: the columns of `by`, those that are the same throughout every
+        group, and ``Metadata_CellCount``, the sum over the group (each row counts as one
+        cell where there is no such column yet).
+
+    Raises
+    ------
+    ProfileError
+        An unknown column or method, or no row left.
+
+    Warns
+    -----
+    ProfileWarning
+        Rows were left out.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"Metadata_Well": ["A01", "A01", "A01", "B01"]})
+    >>> cells = Profiles(np.array([[1.0], [2.0], [9.0], [4.0]]), rows, ["Cells_CPCNN_000"])
+    >>> aggregate(cells, ["Metadata_Well"]).to_frame().values.tolist()
+    [['A01', 3, 2.0], ['B01', 1, 4.0]]
+    """
+    by = list(by)
+    if method not in METHODS:
+        raise ProfileError(f"expected a method of {', '.join(METHODS)}, got {method!r}")
+    profiles.require(by)
+    profiles = _finite(profiles)
+    metadata = profiles.metadata
+    groups = metadata.groupby(by, sort=False, dropna=False)
+    group = groups.ngroup().to_numpy()
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    rows = profiles.features[order]
+    if method == "mean":
+        sizes = np.diff(starts, append=len(rows))[:, None]
+        features = np.add.reduceat(rows.astype(np.float64), starts, axis=0) / sizes
+    else:
+        parts = np.split(rows, starts[1:])
+        features = np.stack([np.median(part.astype(np.float64), axis=0) for part in parts])
+    if CELL_COUNT in metadata.columns:
+        counts = metadata[CELL_COUNT].to_numpy()
+    else:
+        counts = np.ones(len(metadata), np.int64)
+    kept = metadata.iloc[order[starts]][_constant(metadata, group, order, starts, by)]
+    kept = kept.reset_index(drop=True)
+    kept[CELL_COUNT] = np.add.reduceat(counts[order], starts)
+    return Profiles(features, kept, list(profiles.feature_names))
+
+
+def _finite(profiles: Profiles) -> Profiles:
+    usable = np.isfinite(profiles.features).all(axis=1)
+    if usable.all() and len(usable):
+        return profiles
+    if not usable.any():
+        raise ProfileError(f"none of the {len(usable)} rows has features without NaN")
+    warnings.warn(
+        f"{len(usable) - usable.sum()} of {len(usable)} rows are left out: NaN or infinite "
+        "features",
+        ProfileWarning,
+        stacklevel=3,
+    )
+    return profiles.select(usable)
+
+
+def _constant(
+    metadata: pd.DataFrame, group: np.ndarray, order: np.ndarray, starts: np.ndarray, by: list[str]
+) -> list[str]:
+    """Name the columns that are the same throughout every group."""
+    first = order[starts][group]
+    names = []
+    for name in metadata.columns:
+        if name == CELL_COUNT:
+            continue
+        codes = pd.factorize(metadata[name], use_na_sentinel=False)[0]
+        if name in by or np.array_equal(codes, codes[first]):
+            names.append(name)
+    return names

@@ -1,0 +1,52 @@
+"""What every step asks of the features that it is given."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cpcnn_core.errors import ProfileError
+
+
+def check_features(features: np.ndarray, what: str = "profiles") -> np.ndarray:
+    """Return features (n, d) as float64, or say why they cannot be used.
+
+    Raises
+    ------
+    ProfileError
+        Not a table, no rows, or values that are NaN or infinite.
+
+    Examples
+    --------
+    >>> check_features(np.array([[1.0, np.nan]]))
+    Traceback (most recent call last):
+    cpcnn_core.errors.ProfileError: 1 of 1 profiles have features that are NaN or infinite; ...
+    """
+    features = np.asarray(features, np.float64)
+    if features.ndim != 2 or not len(features):
+        raise ProfileError(f"expected {what} of shape (n, d) with rows, got {features.shape}")
+    bad = ~np.isfinite(features).all(axis=1)
+    if bad.any():
+        raise ProfileError(
+            f"{bad.sum()} of {len(bad)} {what} have features that are NaN or infinite; leave "
+            "these rows or these features out"
+        )
+    return features
+
+
+def check_same_features(features: np.ndarray, fitted: int) -> np.ndarray:
+    """Return features as `check_features` does, if there are as many as were fitted.
+
+    Raises
+    ------
+    ProfileError
+
+    Examples
+    --------
+    >>> check_same_features(np.ones((1, 3)), 2)
+    Traceback (most recent call last):
+    cpcnn_core.errors.ProfileError: this was fitted on 2 features, got 3
+    """
+    features = check_features(features)
+    if features.shape[1] != fitted:
+        raise ProfileError(f"this was fitted on {fitted} features, got {features.shape[1]}")
+    return features
