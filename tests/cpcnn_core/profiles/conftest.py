@@ -37,4 +37,4 @@ def wells(inputs):
         }
     )
     names = [f"Cells_CPCNN_{i:03d}" for i in range(48)]
-    return Profiles(inputs["features"], metadata, names)
+    return Profiles(inputs["features"].copy(), metadata, names)

@@ -1,0 +1,104 @@
+"""Plates are made alike: every one centred on its own controls and scaled by their spread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.stats
+
+from cpcnn_core.errors import ProfileError
+from cpcnn_core.profiles.checks import check_features, check_same_features
+
+
+@dataclass(frozen=True)
+class PlateScaling:
+    """Medians and spreads of the controls of every plate.
+
+    Attributes
+    ----------
+    plates : ndarray of shape (p,), str
+    centers : ndarray of shape (p, d), float64
+        Medians.
+    scales : ndarray of shape (p, d), float64
+        Median absolute deviations divided by 0.6745 (unrounded), which is the standard
+        deviation where values are normally distributed. NaN for features that `used` leaves out.
+    used : ndarray of shape (d,), bool
+        Features that vary among the controls of every plate.
+
+    Examples
+    --------
+    >>> controls = np.array([[0.0], [1.0], [2.0]])
+    >>> scaling = fit_plate_scaling(controls, ["P1"] * 3)
+    >>> scaling.transform(np.array([[1.0], [2.0]]), ["P1", "P1"]).round(4).tolist()
+    [[0.0], [0.6745]]
+    """
+
+    plates: np.ndarray
+    centers: np.ndarray
+    scales: np.ndarray
+    used: np.ndarray
+
+    def transform(self, features: np.ndarray, plates: Sequence[str]) -> np.ndarray:
+        """Map features (n, d) of wells on `plates` (n,) to (n, used features), float64.
+
+        Raises
+        ------
+        ProfileError
+            A plate that was not fitted, NaN, or another number of features.
+        """
+        features = check_same_features(features, len(self.used))
+        places = {plate: n for n, plate in enumerate(self.plates)}
+        unknown = sorted({plate for plate in map(str, plates) if plate not in places})
+        if unknown:
+            raise ProfileError(
+                f"plate {', '.join(unknown)} was not among those that the correction was fitted "
+                f"on ({', '.join(self.plates)}); fit it again with all plates"
+            )
+        rows = [places[plate] for plate in map(str, plates)]
+        scaled = (features - self.centers[rows]) / self.scales[rows]
+        return scaled[:, self.used]
+
+
+def fit_plate_scaling(controls: np.ndarray, plates: Sequence[str]) -> PlateScaling:
+    """Learn centre and spread of the controls of every plate.
+
+    Parameters
+    ----------
+    controls : ndarray of shape (n, d)
+    plates : sequence of n str
+
+    Returns
+    -------
+    PlateScaling
+
+    Raises
+    ------
+    ProfileError
+        NaN, or no feature varies among the controls of every plate.
+
+    Examples
+    --------
+    >>> fit_plate_scaling(np.array([[0.0, 5], [1, 5], [2, 5]]), ["P1"] * 3).used
+    array([ True, False])
+    """
+    controls = check_features(controls, "controls")
+    names = np.array([str(plate) for plate in plates])
+    known = np.unique(names)
+    centers = np.stack([np.median(controls[names == plate], axis=0) for plate in known])
+    scales = np.stack(
+        [
+            scipy.stats.median_abs_deviation(controls[names == plate], axis=0, scale="normal")
+            for plate in known
+        ]
+    )
+    used = (scales > 0).all(axis=0)
+    if not used.any():
+        few = {plate: int((names == plate).sum()) for plate in known}
+        least = min(few, key=few.get)
+        raise ProfileError(
+            "no feature varies among the controls of every plate; plate "
+            f"{least} has {few[least]} control wells"
+        )
+    return PlateScaling(known, centers, np.where(used, scales, np.nan), used)

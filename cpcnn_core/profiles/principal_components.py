@@ -1,0 +1,78 @@
+"""Fewer features: the directions in which profiles differ most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cpcnn_core.errors import ProfileError
+from cpcnn_core.profiles.checks import check_features, check_same_features
+
+
+@dataclass(frozen=True)
+class PrincipalComponents:
+    """Standardised features, turned to their principal components.
+
+    Attributes
+    ----------
+    mean, scale : ndarray of shape (d,), float64
+        Standard deviation; 1 for a feature that is constant.
+    components : ndarray of shape (k, d), float64
+        Rows of unit length, the one with the largest variance first; the largest entry
+        of each is positive.
+
+    Examples
+    --------
+    >>> profiles = np.random.default_rng(0).normal(size=(30, 5))
+    >>> fit_principal_components(profiles, 2).transform(profiles).shape
+    (30, 2)
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    components: np.ndarray
+
+    def transform(self, features: np.ndarray) -> np.ndarray:
+        """Map features (n, d) to (n, k), float64."""
+        features = check_same_features(features, len(self.mean))
+        return (features - self.mean) / self.scale @ self.components.T
+
+
+def fit_principal_components(profiles: np.ndarray, count: int) -> PrincipalComponents:
+    """Learn the principal components of profiles (n, d).
+
+    Parameters
+    ----------
+    profiles : ndarray of shape (n, d)
+    count : int
+        How many; at most n - 1 and d are there to be had, more are not an error.
+
+    Returns
+    -------
+    PrincipalComponents
+
+    Raises
+    ------
+    ProfileError
+        NaN, fewer than two profiles, or a count below 1.
+
+    Examples
+    --------
+    >>> fit_principal_components(np.eye(3), 64).components.shape
+    (2, 3)
+    """
+    profiles = check_features(profiles)
+    if len(profiles) < 2 or count < 1:
+        raise ProfileError(
+            "principal components need at least 2 profiles and 1 component, got "
+            f"{len(profiles)} and {count}"
+        )
+    mean, scale = profiles.mean(axis=0), profiles.std(axis=0)
+    scale[scale == 0] = 1
+    rows = np.linalg.svd((profiles - mean) / scale, full_matrices=False)[2]
+    components = rows[: min(count, len(profiles) - 1)]
+    largest = np.abs(components).argmax(axis=1)
+    # The sign of a component is arbitrary; two machines shall choose the same.
+    signs = np.sign(np.take_along_axis(components, largest[:, None], axis=1))
+    return PrincipalComponents(mean, scale, components * signs)
