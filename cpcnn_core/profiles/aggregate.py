@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from cpcnn_core.errors import ProfileError, ProfileWarning
 from cpcnn_core.tables.profiles import Profiles
 
 METHODS = ("median", "mean")
-CELL_COUNT = "Metadata_CellCount"
+CELL, CELL_COUNT = "Metadata_ObjectNumber", "Metadata_CellCount"
 
 
 def aggregate(profiles: Profiles, by: Sequence[str], method: str = "median") -> Profiles:
@@ -36,8 +37,8 @@ def aggregate(profiles: Profiles, by: Sequence[str], method: str = "median") -> 
     Profiles
         A row for every combination, in the order in which they first appear; features
         float64. Metadata: the columns of `by`, those that are the same throughout every
-        group, and ``Metadata_CellCount``, the sum over the group (each row counts as one
-        cell where there is no such column yet).
+        group, and ``Metadata_CellCount``: counted where the rows are cells, which have a
+        ``Metadata_ObjectNumber``, and summed where they are counted already.
 
     Raises
     ------
@@ -52,6 +53,7 @@ def aggregate(profiles: Profiles, by: Sequence[str], method: str = "median") -> 
     Examples
     --------
     >>> rows = pd.DataFrame({"Metadata_Well": ["A01", "A01", "A01", "B01"]})
+    >>> rows["Metadata_ObjectNumber"] = [1, 2, 3, 1]
     >>> cells = Profiles(np.array([[1.0], [2.0], [9.0], [4.0]]), rows, ["Cells_CPCNN_000"])
     >>> aggregate(cells, ["Metadata_Well"]).to_frame().values.tolist()
     [['A01', 3, 2.0], ['B01', 1, 4.0]]
@@ -73,14 +75,13 @@ def aggregate(profiles: Profiles, by: Sequence[str], method: str = "median") -> 
     else:
         parts = np.split(rows, starts[1:])
         features = np.stack([np.median(part.astype(np.float64), axis=0) for part in parts])
-    if CELL_COUNT in metadata.columns:
-        counts = metadata[CELL_COUNT].to_numpy()
-    else:
-        counts = np.ones(len(metadata), np.int64)
     kept = metadata.iloc[order[starts]][_constant(metadata, group, order, starts, by)]
     kept = kept.reset_index(drop=True)
-    kept[CELL_COUNT] = np.add.reduceat(counts[order], starts)
-    return Profiles(features, kept, list(profiles.feature_names))
+    if CELL_COUNT in metadata.columns:
+        kept[CELL_COUNT] = np.add.reduceat(metadata[CELL_COUNT].to_numpy()[order], starts)
+    elif CELL in metadata.columns:
+        kept[CELL_COUNT] = np.diff(starts, append=len(order))
+    return replace(profiles, features=features, metadata=kept)
 
 
 def _finite(profiles: Profiles) -> Profiles:
@@ -105,7 +106,7 @@ def _constant(
     first = order[starts][group]
     names = []
     for name in metadata.columns:
-        if name == CELL_COUNT:
+        if name in (CELL, CELL_COUNT):
             continue
         codes = pd.factorize(metadata[name], use_na_sentinel=False)[0]
         if name in by or np.array_equal(codes, codes[first]):

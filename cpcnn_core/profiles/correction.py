@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 import zipfile
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +82,13 @@ class Correction:
                 features = step.transform(features)
             if isinstance(step, PrincipalComponents):
                 names = [f"PC_{i:03d}" for i in range(len(step.components))]
-        return Profiles(np.asarray(features, np.float64), profiles.metadata, names)
+        made_by = {"correction": self.method, **self.settings} if self.steps else {}
+        return replace(
+            profiles,
+            features=np.asarray(features, np.float64),
+            feature_names=list(names),
+            provenance=profiles.provenance | made_by,
+        )
 
     def save(self, path: str | Path) -> None:
         """Write the correction to a file (NumPy's npz, without pickles)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +26,8 @@ class Profiles:
         Every column begins with ``Metadata_``.
     feature_names : list of d str
         E.g. ``Cells_CPCNN_000``.
+    provenance : dict
+        What made the features: model, versions, corrections; JSON's types only.
 
     Raises
     ------
@@ -44,6 +46,7 @@ class Profiles:
     features: np.ndarray
     metadata: pd.DataFrame
     feature_names: list[str]
+    provenance: dict[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         expected = (len(self.metadata), len(self.feature_names))
@@ -107,6 +110,4 @@ class Profiles:
         0           B01  1.0
         """
         metadata = self.metadata.iloc[np.arange(len(self.metadata))[rows]]
-        return Profiles(
-            self.features[rows], metadata.reset_index(drop=True), list(self.feature_names)
-        )
+        return replace(self, features=self.features[rows], metadata=metadata.reset_index(drop=True))

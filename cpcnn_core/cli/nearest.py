@@ -1,0 +1,73 @@
+"""``cpcnn nearest``: the treatments that look like some wells."""
+
+from __future__ import annotations
+
+import argparse
+
+from cpcnn_core.cli.parsers import add_command
+
+
+def add_parser(verbs: argparse._SubParsersAction) -> None:
+    """Add the verb to the command line."""
+    parser = add_command(
+        verbs,
+        "nearest",
+        "Find the treatments whose profiles are most like those of some wells.",
+        "cpcnn nearest profiles.parquet --query \"Treatment == 'taxol'\"",
+        _nearest,
+    )
+    parser.add_argument("profiles", help="wells, made by cpcnn profile")
+    parser.add_argument(
+        "--query", required=True, metavar="EXPR", help="the wells that are asked about"
+    )
+    parser.add_argument("--library", help="wells to search (default: the same table)")
+    parser.add_argument(
+        "--by", default="Metadata_Treatment", help="names the treatment (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--controls", metavar="EXPR", help="control wells (default: those of cpcnn profile)"
+    )
+    parser.add_argument("--count", type=int, default=10, help="how many (default: %(default)s)")
+    parser.add_argument(
+        "--exclude-same",
+        nargs="*",
+        metavar="COLUMN",
+        help="leave out treatments that share these with the query, e.g. Metadata_Plate "
+        "(default: the treatment itself; nothing after it: leave out none)",
+    )
+    parser.add_argument("--out", help="also write the table, CSV")
+
+
+def _nearest(options: argparse.Namespace) -> None:
+    from cpcnn_core.atomic import write_atomically
+    from cpcnn_core.profiles.files import read_profiles
+    from cpcnn_core.profiles.library import build_library
+    from cpcnn_core.profiles.wells import choose_rows, require_same_origin
+    from cpcnn_core.tables.cells import metadata_column
+
+    asked = read_profiles(options.profiles)
+    wells = read_profiles(options.library) if options.library else asked
+    require_same_origin(asked, wells)
+    expression = options.controls or wells.provenance.get("controls")
+    controls = choose_rows(wells, expression) if expression else None
+    library = build_library(wells, metadata_column(options.by), controls)
+    rows = asked.select(choose_rows(asked, options.query))
+    columns = [library.by] if options.exclude_same is None else options.exclude_same
+    columns = [metadata_column(name) for name in columns]
+    rows.require(columns)
+    exclude = library.same_as(columns, rows.metadata)
+    found = library.nearest(
+        rows.features, options.count, exclude=exclude, significance=controls is not None
+    )
+    correction = asked.provenance.get("correction", "none")
+    print(
+        f"{len(rows.metadata)} wells asked about, {len(library.directions)} treatments searched, "
+        f"{exclude.sum()} left out; correction: {correction}"
+    )
+    shown = found.rename(columns=lambda name: name.removeprefix("Metadata_"))
+    print(shown.to_string(index=False, float_format="{:.3f}".format, max_colwidth=40))
+    if controls is None:
+        print("Say which wells are controls (--controls) for p-values.")
+    if options.out:
+        write_atomically(options.out, lambda place: found.to_csv(place, index=False))
+        print(f"wrote {options.out}")

@@ -1,0 +1,201 @@
+"""The treatments of a screen, searched for those that look alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from cpcnn_core.errors import ProfileError
+from cpcnn_core.profiles.aggregate import aggregate
+from cpcnn_core.profiles.checks import check_same_features
+from cpcnn_core.profiles.similarity import unit_length
+from cpcnn_core.tables.profiles import Profiles
+
+TREATMENT = "Metadata_Treatment"
+REPLICATES = "Metadata_Replicates"
+PERMUTATIONS = 999
+SUPPORT_PERCENTILE = 95
+
+
+@dataclass(frozen=True)
+class TreatmentLibrary:
+    """Profiles of treatments, and the wells they come from; made by `build_library`.
+
+    Attributes
+    ----------
+    wells : Profiles
+        Of all wells, corrected.
+    treatments : Profiles
+        Their means by treatment, without the controls.
+    by : str
+        The column that names the treatment.
+    controls : ndarray of shape (wells,), bool
+    directions : ndarray of shape (treatments, d), float32
+        The treatments' profiles, each of length 1.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"Metadata_Treatment": ["a", "a", "b"]})
+    >>> wells = Profiles(np.array([[1.0, 0], [1, 1], [0, 1]]), rows, ["x", "y"])
+    >>> library = build_library(wells)
+    >>> library.nearest(np.array([[0.0, 2.0]]))[["Metadata_Treatment", "similarity"]].round(3)
+      Metadata_Treatment  similarity
+    0                  b       1.000
+    1                  a       0.447
+    """
+
+    wells: Profiles
+    treatments: Profiles
+    by: str
+    controls: np.ndarray
+    directions: np.ndarray
+
+    def nearest(
+        self,
+        query: np.ndarray,
+        count: int = 10,
+        *,
+        exclude: np.ndarray | None = None,
+        significance: bool = False,
+    ) -> pd.DataFrame:
+        """Return the treatments that look most like the query.
+
+        Parameters
+        ----------
+        query : ndarray of shape (n, d)
+            Profiles of cells, wells or a treatment, corrected as the library; their mean
+            is compared.
+        count : int
+            How many treatments, at most.
+        exclude : ndarray of shape (treatments,), bool, optional
+            Those that shall not be found, see `same_as`.
+        significance : bool
+            Add ``p_value`` and ``support``.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The nearest first: ``similarity`` (cosine) and the treatment's metadata, with
+            ``Metadata_Replicates``, its number of wells. ``p_value``: how often as many
+            control wells, drawn at random, look as much like the query, (1 + times) /
+            (1 + 999). ``support``: the part of its wells that is more like the query than
+            95 % of the control wells.
+
+        Raises
+        ------
+        ProfileError
+            Another number of features, NaN, no direction, no controls.
+        """
+        if count < 1:
+            raise ProfileError(f"expected at least 1 treatment to be found, got {count}")
+        query = check_same_features(query, self.directions.shape[1])
+        direction = unit_length(query.mean(axis=0, keepdims=True))[0]
+        similarity = self.directions @ direction.astype(np.float32)
+        if exclude is not None:
+            similarity = np.where(exclude, -np.inf, similarity)
+        count = min(count, int(np.isfinite(similarity).sum()))
+        candidates = np.argpartition(-similarity, count - 1)[:count] if count else []
+        candidates = np.sort(candidates).astype(int)
+        # Those found are compared once more, with all digits.
+        exact = unit_length(self.treatments.features[candidates]) @ direction if count else []
+        order = np.argsort(-np.asarray(exact), kind="stable")
+        rows = candidates[order]
+        found = self.treatments.metadata.iloc[rows].reset_index(drop=True)
+        found.insert(0, "similarity", np.asarray(exact, float)[order])
+        if significance:
+            self._add_significance(found, direction, rows)
+        return found
+
+    def same_as(self, columns: Sequence[str], metadata: pd.DataFrame) -> np.ndarray:
+        """Tell which treatments share a value with some rows, (treatments,) bool.
+
+        A treatment shares a value, e.g. a plate, when one of its wells has it.
+
+        Examples
+        --------
+        >>> rows = pd.DataFrame({"Metadata_Treatment": ["a", "b"], "Metadata_Plate": ["1", "2"]})
+        >>> library = build_library(Profiles(np.eye(2), rows, ["x", "y"]))
+        >>> library.same_as(["Metadata_Plate"], rows[1:])
+        array([False,  True])
+        """
+        self.wells.require(list(columns))
+        names = self.treatments.metadata[self.by]
+        same = np.zeros(len(names), bool)
+        for column in columns:
+            shared = self.wells.metadata[column].isin(metadata[column])
+            same |= names.isin(self.wells.metadata.loc[shared, self.by]).to_numpy()
+        return same
+
+    def _add_significance(
+        self, found: pd.DataFrame, direction: np.ndarray, rows: np.ndarray
+    ) -> None:
+        if not self.controls.any():
+            raise ProfileError("p-values compare with control wells; say which wells they are")
+        controls = self.wells.features[self.controls]
+        random = np.random.default_rng(0)
+        limit = np.percentile(unit_length(controls) @ direction, SUPPORT_PERCENTILE)
+        names = self.wells.metadata[self.by].to_numpy()
+        chance: dict[int, np.ndarray] = {}
+        p_values, support = [], []
+        for row, similarity in zip(rows, found["similarity"], strict=True):
+            mine = names == self.treatments.metadata[self.by].iloc[row]
+            wells = int(mine.sum())
+            if wells not in chance:
+                drawn = random.integers(0, len(controls), (PERMUTATIONS, wells))
+                means = np.stack([controls[some].mean(axis=0) for some in drawn])
+                chance[wells] = unit_length(means) @ direction
+            p_values.append((1 + (chance[wells] >= similarity).sum()) / (1 + PERMUTATIONS))
+            support.append(
+                float(np.mean(unit_length(self.wells.features[mine]) @ direction > limit))
+            )
+        found.insert(1, "p_value", p_values)
+        found.insert(2, "support", support)
+
+
+def build_library(
+    wells: Profiles, by: str = TREATMENT, controls: np.ndarray | None = None
+) -> TreatmentLibrary:
+    """Make a library of the treatments of a screen.
+
+    Parameters
+    ----------
+    wells : Profiles
+        Of ``cpcnn profile``, or other profiles of wells; corrected, if they shall be.
+    by : str
+        The column that names the treatment; wells with an empty name are left out.
+    controls : ndarray of shape (n,), bool, optional
+        Control wells, which are no treatment to be found.
+
+    Returns
+    -------
+    TreatmentLibrary
+
+    Raises
+    ------
+    ProfileError
+        No such column, no treatments, NaN.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"Metadata_Treatment": ["DMSO", "b"]})
+    >>> wells = Profiles(np.eye(2), rows, ["x", "y"])
+    >>> build_library(wells, controls=np.array([True, False])).treatments.metadata.values.tolist()
+    [['b', 1]]
+    """
+    wells.require([by])
+    named = wells.metadata[by].fillna("").astype(str).str.strip() != ""
+    controls = np.zeros(len(named), bool) if controls is None else np.asarray(controls, bool)
+    treated = named.to_numpy() & ~controls
+    if not treated.any():
+        raise ProfileError(f"no well has a treatment in the column {by}")
+    chosen = wells.select(treated)
+    treatments = aggregate(chosen, [by], "mean")
+    counts = chosen.metadata[by].value_counts()
+    metadata = treatments.metadata
+    metadata.insert(0, by, metadata.pop(by))
+    metadata.insert(1, REPLICATES, metadata[by].map(counts).to_numpy())
+    directions = unit_length(treatments.features).astype(np.float32)
+    return TreatmentLibrary(wells, treatments, by, controls, directions)
