@@ -9,11 +9,21 @@ import traceback
 from collections.abc import Sequence
 
 import cpcnn_core
-from cpcnn_core.cli import cellprofiler, demo, embed, models, nearest, prepare, profile, worker
+from cpcnn_core.cli import (
+    cellprofiler,
+    demo,
+    embed,
+    evaluate,
+    models,
+    nearest,
+    prepare,
+    profile,
+    worker,
+)
 from cpcnn_core.errors import CPCNNError
 from cpcnn_core.threads import let_threads_wait
 
-VERBS = (demo, embed, profile, nearest, prepare, models, cellprofiler, worker)
+VERBS = (demo, embed, profile, nearest, evaluate, prepare, models, cellprofiler, worker)
 
 
 def run() -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def read_text_table(path: str | Path, required: Sequence[str] = ()) -> pd.DataFrame:
-    """Read a CSV file with every value as text; "NA" stays "NA".
+    """Read a CSV file (.tsv: parted by tabs) with every value as text; "NA" stays "NA".
 
     Parameters
     ----------
@@ -42,7 +42,10 @@ def read_text_table(path: str | Path, required: Sequence[str] = ()) -> pd.DataFr
     if not path.is_file():
         raise SiteError(f"there is no table {path}")
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        parted_by = "\t" if path.suffix == ".tsv" else ","
+        table = pd.read_csv(
+            path, sep=parted_by, dtype=str, keep_default_na=False, encoding="utf-8-sig"
+        )
     except (ValueError, OSError) as error:
         raise SiteError(f"{path} cannot be read as a CSV table: {error}") from error
     missing = [name for name in required if name not in table.columns]

@@ -1,5 +1,7 @@
 """``cpcnn profile`` and ``cpcnn nearest``: from tables to answers, as a user types them."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -129,6 +131,59 @@ def test_profiles_of_another_correction_are_not_compared(folder, profiles, capsy
 )
 def test_what_cannot_be_done_is_one_line(folder, tmp_path, capsys, more, message):
     assert profile(folder, tmp_path / "out.parquet", *more) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_an_evaluation_is_printed_and_written(folder, profiles, tmp_path, capsys):
+    truth = tmp_path / "moa.tsv"
+    truth.write_text("Treatment\tmoa\ntaxol\ttubulin\nnocodazole\ttubulin|other\nATP\t\n")
+    out = tmp_path / "report"
+    command = ["evaluate", str(profiles), "--truth", str(truth), "--out", str(out)]
+    assert main(command) == 0
+    report = json.loads((out / "evaluation.json").read_text())
+    assert json.dumps(report, indent=2) in capsys.readouterr().out
+    assert report["made_by"]["correction"] == "sphering"
+    assert (report["wells"], report["controls"]) == (48, 16)
+    # taxol and nocodazole are found before each other's replicates now and then.
+    assert 0.6 < report["replicates"]["mean_average_precision"] <= 1
+    assert report["treatments"]["queries"] == 2
+    assert report["treatments"]["mean_average_precision"] == 1
+
+
+def test_a_sweep_needs_uncorrected_profiles(folder, profiles, tmp_path, capsys):
+    plain = tmp_path / "plain.parquet"
+    assert profile(folder, plain, "--controls", "Treatment == 'DMSO'") == 0
+    out = tmp_path / "report"
+    assert main(["evaluate", str(plain), "--sweep", "--relative", "--out", str(out)]) == 0
+    rows = json.loads((out / "evaluation.json").read_text())["sweep"]
+    assert [row["lambda_relative"] for row in rows][:2] == [None, 1e-6]
+    for row in (rows[0], rows[6]):
+        value = row["lambda_relative"]
+        how = ["--correction", "sphering", "--lambda", str(value), "--relative"] if value else []
+        made = tmp_path / "made.parquet"
+        assert profile(folder, made, "--controls", "Treatment == 'DMSO'", *how) == 0
+        assert main(["evaluate", str(made), "--out", str(out)]) == 0
+        alone = json.loads((out / "evaluation.json").read_text())["replicates"]
+        assert row["replicate_map"] == pytest.approx(alone["mean_average_precision"], abs=1e-4)
+    capsys.readouterr()
+    assert main(["evaluate", str(profiles), "--sweep"]) == 1
+    assert "is corrected already (sphering)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("truth", "message"),
+    [
+        ("Compound,moa\na,b\n", "has no column Metadata_Treatment; it has Metadata_Compound"),
+        ("Treatment,target\na,b\n", "has no column Metadata_moa"),
+        ("Treatment,moa\nwater,b\n", "none of the 4 treatments is in"),
+        ("Treatment,moa\nATP,b\n", "none of the 4 treatments shares a label"),
+    ],
+)
+def test_a_truth_that_does_not_fit_is_one_line(profiles, tmp_path, capsys, truth, message):
+    (tmp_path / "moa.csv").write_text(truth)
+    assert main(["evaluate", str(profiles), "--truth", str(tmp_path / "moa.csv")]) == 1
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
