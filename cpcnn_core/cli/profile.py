@@ -25,7 +25,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--correction",
         default="none",
-        help="none, sphering, plate-mad, pca-mad (default: %(default)s)",
+        help="none, sphering, centred-sphering, plate-mad, pca-mad (default: %(default)s)",
     )
     parser.add_argument(
         "--lambda",

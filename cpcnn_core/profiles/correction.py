@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -12,7 +13,11 @@ import numpy as np
 
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import ProfileError, ProfileWarning
-from cpcnn_core.profiles.plate_scaling import PlateScaling, fit_plate_scaling
+from cpcnn_core.profiles.plate_scaling import (
+    PlateScaling,
+    fit_plate_centering,
+    fit_plate_scaling,
+)
 from cpcnn_core.profiles.principal_components import (
     PrincipalComponents,
     fit_principal_components,
@@ -20,7 +25,7 @@ from cpcnn_core.profiles.principal_components import (
 from cpcnn_core.profiles.sphering import Sphering, fit_sphering
 from cpcnn_core.tables.profiles import Profiles
 
-METHODS = ("none", "sphering", "plate-mad", "pca-mad")
+METHODS = ("none", "sphering", "centred-sphering", "plate-mad", "pca-mad")
 PLATE = "Metadata_Plate"
 FORMAT_VERSION = 1
 _STEPS = {kind.__name__: kind for kind in (Sphering, PlateScaling, PrincipalComponents)}
@@ -75,8 +80,7 @@ class Correction:
         features, names = profiles.features, self.feature_names
         for step in self.steps:
             if isinstance(step, PlateScaling):
-                profiles.require([PLATE])
-                features = step.transform(features, profiles.metadata[PLATE].astype(str).tolist())
+                features = step.transform(features, _plates(profiles))
                 names = [name for name, used in zip(names, step.used, strict=True) if used]
             else:
                 features = step.transform(features)
@@ -160,7 +164,9 @@ def fit_correction(
     controls : ndarray of shape (n,), bool
         Which of them are negative controls.
     method : str
-        ``none``. ``sphering``: the paper's, see `fit_sphering`. ``plate-mad``: every plate
+        ``none``. ``sphering``: the paper's, see `fit_sphering`. ``centred-sphering``: every
+        plate minus the mean of its controls, divided by the standard deviation of all
+        controls, then ``sphering``: for features of several scales. ``plate-mad``: every plate
         minus the median of its controls, divided by their median absolute deviation.
         ``pca-mad``: standardised features, principal components of all wells, then
         ``plate-mad``.
@@ -202,33 +208,48 @@ def fit_correction(
         raise ProfileError(
             f"none of the {len(profiles.metadata)} wells is a control; {method} learns from them"
         )
-    if method == "sphering":
-        step = fit_sphering(profiles.features[controls], regularization, relative=relative)
+    if method in ("sphering", "centred-sphering"):
+        steps, features = [], profiles.features
+        if method == "centred-sphering":
+            steps.append(_fit_plates(fit_plate_centering, features, profiles, controls))
+            features = steps[0].transform(features, _plates(profiles))
+        step = fit_sphering(features[controls], regularization, relative=relative)
         settings = {"lambda": step.regularization}
         if relative:
             settings["lambda_relative"] = regularization
-        return Correction(method, names, [step], settings)
+        return Correction(method, names, [*steps, step], settings)
     if method == "plate-mad":
-        return Correction(method, names, [_fit_plates(profiles.features, profiles, controls)])
+        step = _fit_plates(fit_plate_scaling, profiles.features, profiles, controls)
+        return Correction(method, names, [step])
     pca = fit_principal_components(profiles.features, components)
-    scaling = _fit_plates(pca.transform(profiles.features), profiles, controls)
+    features = pca.transform(profiles.features)
+    scaling = _fit_plates(fit_plate_scaling, features, profiles, controls)
     return Correction(method, names, [pca, scaling], {"components": len(pca.components)})
 
 
-def _fit_plates(features: np.ndarray, profiles: Profiles, controls: np.ndarray) -> PlateScaling:
+def _plates(profiles: Profiles) -> list[str]:
     profiles.require([PLATE])
-    plates = profiles.metadata[PLATE].astype(str).to_numpy(object)
+    return profiles.metadata[PLATE].astype(str).tolist()
+
+
+def _fit_plates(
+    fit: Callable[[np.ndarray, list[str]], PlateScaling],
+    features: np.ndarray,
+    profiles: Profiles,
+    controls: np.ndarray,
+) -> PlateScaling:
+    plates = np.array(_plates(profiles), object)
     without = sorted(set(plates) - set(plates[controls]))
     if without:
         raise ProfileError(
             f"plate {', '.join(without)} has no control wells; every plate needs some to be "
             "centred on, or use the correction sphering"
         )
-    scaling = fit_plate_scaling(features[controls], plates[controls].tolist())
+    scaling = fit(features[controls], plates[controls].tolist())
     if not scaling.used.all():
         warnings.warn(
             f"{(~scaling.used).sum()} of {len(scaling.used)} features are left out: they do not "
-            "vary among the controls of every plate",
+            "vary among the controls",
             ProfileWarning,
             stacklevel=3,
         )

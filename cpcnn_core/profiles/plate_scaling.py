@@ -14,18 +14,16 @@ from cpcnn_core.profiles.checks import check_features, check_same_features
 
 @dataclass(frozen=True)
 class PlateScaling:
-    """Medians and spreads of the controls of every plate.
+    """Where the controls of every plate lie, and how far they spread.
 
     Attributes
     ----------
     plates : ndarray of shape (p,), str
     centers : ndarray of shape (p, d), float64
-        Medians.
     scales : ndarray of shape (p, d), float64
-        Median absolute deviations divided by 0.6745 (unrounded), which is the standard
-        deviation where values are normally distributed. NaN for features that `used` leaves out.
+        NaN for features that `used` leaves out.
     used : ndarray of shape (d,), bool
-        Features that vary among the controls of every plate.
+        Features that vary among the controls.
 
     Examples
     --------
@@ -62,7 +60,11 @@ class PlateScaling:
 
 
 def fit_plate_scaling(controls: np.ndarray, plates: Sequence[str]) -> PlateScaling:
-    """Learn centre and spread of the controls of every plate.
+    """Learn median and median absolute deviation of the controls of every plate.
+
+    The deviation is divided by 0.6745 (unrounded), which makes it the standard deviation
+    where values are normally distributed. With few controls on a plate (six in BBBC021) it
+    is so uncertain that it does harm; see `fit_plate_centering`.
 
     Parameters
     ----------
@@ -102,3 +104,30 @@ def fit_plate_scaling(controls: np.ndarray, plates: Sequence[str]) -> PlateScali
             f"{least} has {few[least]} control wells"
         )
     return PlateScaling(known, centers, np.where(used, scales, np.nan), used)
+
+
+def fit_plate_centering(controls: np.ndarray, plates: Sequence[str]) -> PlateScaling:
+    """Learn the mean of the controls of every plate, and one spread for all plates.
+
+    Parameters, errors and result are those of `fit_plate_scaling`; the spread is the
+    standard deviation of all controls, each minus the mean of its plate.
+
+    Examples
+    --------
+    >>> scaling = fit_plate_centering(np.array([[0.0], [2], [5], [7]]), ["P1", "P1", "P2", "P2"])
+    >>> scaling.centers.tolist(), scaling.scales.tolist()
+    ([[1.0], [6.0]], [[1.0], [1.0]])
+    """
+    controls = check_features(controls, "controls")
+    known, plate = np.unique([str(name) for name in plates], return_inverse=True)
+    centers = np.stack([controls[plate == n].mean(axis=0) for n in range(len(known))])
+    spread = (controls - centers[plate]).std(axis=0)
+    # Rounding of the mean leaves a little where all values are the same.
+    used = spread > 1e-12 * np.abs(controls).max(axis=0)
+    if not used.any():
+        raise ProfileError(
+            f"no feature varies among the {len(controls)} control wells of a plate; "
+            "every plate needs several"
+        )
+    scales = np.tile(np.where(used, spread, np.nan), (len(known), 1))
+    return PlateScaling(known, centers, scales, used)

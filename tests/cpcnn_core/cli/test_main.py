@@ -32,6 +32,9 @@ def test_the_commands_are_those_of_the_contract():
     assert set(commands()) == {
         ("demo",),
         ("embed",),
+        ("profile",),
+        ("nearest",),
+        ("evaluate",),
         ("prepare",),
         ("models",),
         *(("models", name) for name in ("list", "show", "fetch", "import")),

@@ -69,6 +69,18 @@ def test_sphering_is_fitted_on_the_controls(wells, controls, arrays):
     assert relative.settings == {"lambda": step.regularization, "lambda_relative": 0.1}
 
 
+def test_centred_sphering_equals_a_loop(wells, controls):
+    found = fit_correction(wells, controls, "centred-sphering", regularization=0.5)
+    plates = wells.metadata["Metadata_Plate"].to_numpy()
+    centred = wells.features.copy()
+    for plate in set(plates):
+        centred[plates == plate] -= wells.features[(plates == plate) & controls].mean(axis=0)
+    scaled = centred / np.sqrt((centred[controls] ** 2).mean(axis=0))
+    expected = fit_sphering(scaled[controls], 0.5).transform(scaled)
+    np.testing.assert_allclose(found.transform(wells).features, expected, rtol=0, atol=1e-9)
+    assert found.settings == {"lambda": 0.5}
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_its_file_gives_the_same_bits(wells, controls, method, tmp_path):
     correction = fit_correction(wells, controls, method)
@@ -88,6 +100,9 @@ def test_constant_features_are_left_out_and_said(wells, controls):
     found = correction.transform(wells)
     assert found.feature_names == [n for n in wells.feature_names if not n.endswith("_003")]
     assert np.isfinite(found.features).all()
+    with pytest.warns(ProfileWarning, match="1 of 48 features are left out"):
+        found = fit_correction(wells, controls, "centred-sphering").transform(wells)
+    assert found.features.shape[1] == 47
     for method in ("sphering", "pca-mad"):
         features = fit_correction(wells, controls, method).transform(wells).features
         assert np.isfinite(features).all()
