@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "models.registry": ["list_models"],
         "profiles.aggregate": ["aggregate"],
         "profiles.correction": ["Correction", "fit_correction"],
+        "profiles.library": ["TreatmentLibrary", "build_library"],
         "profiles.sphering": ["Sphering", "fit_sphering"],
         "tables.columns": ["feature_names"],
         "tables.profiles": ["Profiles"],
