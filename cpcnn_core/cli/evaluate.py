@@ -54,6 +54,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from cpcnn_core.atomic import write_atomically
     from cpcnn_core.errors import ProfileError
     from cpcnn_core.profiles.aggregate import aggregate
+    from cpcnn_core.profiles.confounders import confounders
     from cpcnn_core.profiles.evaluation import (
         evaluate_as_in_the_paper,
         evaluate_treatments,
@@ -84,6 +85,8 @@ def _evaluate(options: argparse.Namespace) -> None:
             "mean_average_precision": float(np.nanmean(found)),
         },
     }
+    if controls.any():
+        report["confounders"] = confounders(wells, controls, by)
     if options.sweep:
         if not controls.any():
             raise ProfileError("sphering learns from control wells; name them with --controls")

@@ -1,0 +1,169 @@
+"""How much of the profiles tells the plate, the place or the batch rather than the treatment.
+
+The paper's point: a network, or a correction, that tells plates apart answers the wrong
+question. Everything here has a chance level beside it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.linear_model import RidgeClassifier
+from sklearn.model_selection import GroupKFold, StratifiedKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from cpcnn_core.errors import ProfileError
+from cpcnn_core.profiles.checks import check_features
+from cpcnn_core.profiles.retrieval import average_precision
+from cpcnn_core.profiles.similarity import cosine_similarity
+from cpcnn_core.tables.profiles import Profiles
+
+PLATE, WELL = "Metadata_Plate", "Metadata_Well"
+FOLDS = 5
+
+
+def confounder_retrieval(profiles: Profiles, column: str) -> dict[str, float] | None:
+    """Return how well profiles find others with the same value of a column.
+
+    Parameters
+    ----------
+    profiles : Profiles
+        Of control wells: what they have in common is not the treatment.
+    column : str
+        E.g. ``Metadata_Plate``.
+
+    Returns
+    -------
+    dict or None
+        ``mean_average_precision``, and ``chance``: the mean part of the others that has the
+        same value, which is about what profiles that know nothing reach. None where the
+        column has one value only, or none twice.
+
+    Raises
+    ------
+    ProfileError
+        No such column, NaN.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"Metadata_Plate": ["1", "1", "2", "2"]})
+    >>> wells = Profiles(np.array([[1.0, 0], [1, 0.1], [0, 1], [0.1, 1]]), rows, ["x", "y"])
+    >>> confounder_retrieval(wells, "Metadata_Plate")
+    {'mean_average_precision': 1.0, 'chance': 0.3333333333333333}
+    """
+    names = _values(profiles, column)
+    matches = (names[:, None] == names) & (names != "")
+    np.fill_diagonal(matches, False)
+    asked = matches.any(axis=1)
+    if matches.sum() == len(names) * (len(names) - 1) or not asked.any():
+        return None
+    found = average_precision(cosine_similarity(profiles.features), matches)
+    return {
+        "mean_average_precision": float(np.nanmean(found)),
+        "chance": float(matches[asked].sum(axis=1).mean() / (len(names) - 1)),
+    }
+
+
+def linear_probe(
+    profiles: Profiles, column: str, *, apart: str | None = None
+) -> dict[str, float] | None:
+    """Return how well a linear classifier reads a column from profiles it has not seen.
+
+    Standardised features, ridge regression to the classes, five folds.
+
+    Parameters
+    ----------
+    profiles : Profiles
+    column : str
+        What is to be read. Empty values, and those there less than five times, are left out.
+    apart : str, optional
+        Profiles with the same value of this column, e.g. ``Metadata_Plate``, are never in
+        both the fitted and the tested part.
+
+    Returns
+    -------
+    dict or None
+        ``balanced_accuracy``: the mean over the classes of the part that is read right, and
+        ``chance``, 1 / number of classes. None where there are fewer than two classes to
+        tell apart, or fewer than two values to keep apart.
+
+    Raises
+    ------
+    ProfileError
+        No such column, NaN.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"Metadata_Plate": ["1"] * 10 + ["2"] * 10})
+    >>> features = np.arange(20.0)[:, None] + np.repeat([0, 50], 10)[:, None]
+    >>> linear_probe(Profiles(features, rows, ["x"]), "Metadata_Plate")
+    {'balanced_accuracy': 1.0, 'chance': 0.5}
+    """
+    names = _values(profiles, column)
+    _, place, count = np.unique(names, return_inverse=True, return_counts=True)
+    used = (count >= FOLDS)[place] & (names != "")
+    if len(np.unique(names[used])) < 2:
+        return None
+    features, truth = check_features(profiles.features[used]), names[used]
+    if apart is None:
+        folds, groups = StratifiedKFold(FOLDS, shuffle=True, random_state=0), None
+    else:
+        groups = _values(profiles, apart)[used]
+        if len(np.unique(groups)) < 2:
+            return None
+        folds = GroupKFold(min(FOLDS, len(np.unique(groups))))
+    found = cross_val_predict(_probe(), features, truth, groups=groups, cv=folds)
+    right = [np.mean(found[truth == name] == name) for name in np.unique(truth)]
+    return {"balanced_accuracy": float(np.mean(right)), "chance": 1 / len(right)}
+
+
+def confounders(wells: Profiles, controls: np.ndarray, by: str) -> dict[str, object]:
+    """Measure what the profiles tell of plates and places, and of treatments across plates.
+
+    Parameters
+    ----------
+    wells : Profiles
+    controls : ndarray of shape (n,), bool
+    by : str
+        The column that names the treatment.
+
+    Returns
+    -------
+    dict
+        ``controls_by_plate``, ``controls_by_well``: `confounder_retrieval`;
+        ``plate_from_controls``: `linear_probe`; ``treatment_leave_wells_out`` and
+        ``treatment_leave_plates_out``: `linear_probe` of the treatments, whose difference is
+        what is read from the plate. None where it cannot be measured.
+
+    Raises
+    ------
+    ProfileError
+        No controls, no such column, NaN.
+
+    Examples
+    --------
+    >>> confounders(wells, controls, "Metadata_Treatment")  # doctest: +SKIP
+    """
+    controls = np.asarray(controls, bool)
+    if not controls.any():
+        raise ProfileError("confounders are read from control wells; say which wells they are")
+    neutral, treated = wells.select(controls), wells.select(~controls)
+    return {
+        "controls_by_plate": confounder_retrieval(neutral, PLATE),
+        "controls_by_well": confounder_retrieval(neutral, WELL),
+        "plate_from_controls": linear_probe(neutral, PLATE),
+        "treatment_leave_wells_out": linear_probe(treated, by),
+        "treatment_leave_plates_out": linear_probe(treated, by, apart=PLATE),
+    }
+
+
+def _values(profiles: Profiles, column: str) -> np.ndarray:
+    profiles.require([column])
+    return profiles.metadata[column].fillna("").astype(str).to_numpy(str)
+
+
+def _probe() -> ClassifierMixin:
+    return make_pipeline(StandardScaler(), RidgeClassifier(alpha=1.0))
