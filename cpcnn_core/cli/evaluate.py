@@ -42,7 +42,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--relative", action="store_true", help="lambdas are parts of the mean eigenvalue"
     )
-    parser.add_argument("--out", help="folder for evaluation.json")
+    parser.add_argument("--out", help="folder for evaluation.json and report.html")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -62,6 +62,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         sweep_lambda,
     )
     from cpcnn_core.profiles.files import read_profiles
+    from cpcnn_core.profiles.report import write_report
     from cpcnn_core.profiles.wells import choose_rows
     from cpcnn_core.tables.cells import metadata_column
 
@@ -101,8 +102,9 @@ def _evaluate(options: argparse.Namespace) -> None:
             {name: None if np.isnan(value) else value, "replicate_map": score}
             for value, score in table.itertuples(index=False, name=None)
         ]
+    treatments = aggregate(treated, [by], "mean")
+    labels = None
     if options.truth:
-        treatments = aggregate(treated, [by], "mean")
         labels = _labels(options, treatments, by)
         report["treatments"] = evaluate_treatments(treatments.features, labels)
         if options.paper:
@@ -114,6 +116,9 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.out:
         path = Path(options.out) / "evaluation.json"
         write_atomically(path, lambda place: place.write_text(json.dumps(report, indent=2)))
+        print(f"wrote {path}")
+        path = path.with_name("report.html")
+        write_report(path, report, wells, controls, treatments, by, labels)
         print(f"wrote {path}")
 
 

@@ -146,6 +146,9 @@ def test_an_evaluation_is_printed_and_written(folder, profiles, tmp_path, capsys
     assert json.dumps(report, indent=2) in capsys.readouterr().out
     assert report["made_by"]["correction"] == "sphering"
     assert (report["wells"], report["controls"]) == (48, 16)
+    page = (out / "report.html").read_text()
+    assert page.count("<img") == 4  # precision and recall, map, two plates
+    assert f"{report['replicates']['mean_average_precision']:.3f}" in page
     # taxol and nocodazole are found before each other's replicates now and then.
     assert 0.6 < report["replicates"]["mean_average_precision"] <= 1
     assert report["treatments"]["queries"] == 2
