@@ -64,7 +64,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from cpcnn_core.profiles.files import read_profiles
     from cpcnn_core.profiles.report import write_report
     from cpcnn_core.profiles.wells import choose_rows
-    from cpcnn_core.tables.cells import metadata_column
+    from cpcnn_core.tables.columns import metadata_column
 
     wells = read_profiles(options.profiles)
     by = metadata_column(options.by)
@@ -125,7 +125,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _labels(options: argparse.Namespace, treatments: Profiles, by: str) -> list[str]:
     from cpcnn_core.errors import ProfileError
     from cpcnn_core.readers.tables import read_text_table
-    from cpcnn_core.tables.cells import metadata_column
+    from cpcnn_core.tables.columns import metadata_column
 
     truth = read_text_table(options.truth)
     truth.columns = [metadata_column(name) for name in truth.columns]

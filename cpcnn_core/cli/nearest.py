@@ -43,7 +43,7 @@ def _nearest(options: argparse.Namespace) -> None:
     from cpcnn_core.profiles.files import read_profiles
     from cpcnn_core.profiles.library import build_library
     from cpcnn_core.profiles.wells import choose_rows, require_same_origin
-    from cpcnn_core.tables.cells import metadata_column
+    from cpcnn_core.tables.columns import metadata_column
 
     asked = read_profiles(options.profiles)
     wells = read_profiles(options.library) if options.library else asked

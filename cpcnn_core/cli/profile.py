@@ -56,7 +56,7 @@ def _profile(options: argparse.Namespace) -> None:
     from cpcnn_core.profiles.correction import fit_correction
     from cpcnn_core.profiles.files import write_profiles
     from cpcnn_core.profiles.wells import choose_rows, join_platemap, well_profiles
-    from cpcnn_core.tables.cells import metadata_column
+    from cpcnn_core.tables.columns import metadata_column
 
     if options.correction != "none" and not options.controls:
         raise ProfileError(

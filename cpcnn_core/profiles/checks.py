@@ -50,3 +50,28 @@ def check_same_features(features: np.ndarray, fitted: int) -> np.ndarray:
     if features.shape[1] != fitted:
         raise ProfileError(f"this was fitted on {fitted} features, got {features.shape[1]}")
     return features
+
+
+def check_similarity(similarity: np.ndarray, matches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return copies of similarities (n, n), float64, and matches (n, n), bool.
+
+    Raises
+    ------
+    ProfileError
+        Another shape, or NaN.
+
+    Examples
+    --------
+    >>> check_similarity(np.eye(3), np.eye(2))
+    Traceback (most recent call last):
+    cpcnn_core.errors.ProfileError: expected similarities and matches of one shape (n, n), ...
+    """
+    similarity, matches = np.array(similarity, np.float64), np.array(matches, bool)
+    if similarity.ndim != 2 or not similarity.shape == similarity.shape[::-1] == matches.shape:
+        raise ProfileError(
+            f"expected similarities and matches of one shape (n, n), got {similarity.shape} and "
+            f"{matches.shape}"
+        )
+    if np.isnan(similarity).any():
+        raise ProfileError("there are NaN among the similarities")
+    return similarity, matches

@@ -13,7 +13,7 @@ from pyarrow import parquet
 
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import DependencyError, ProfileError
-from cpcnn_core.tables.cells import metadata_column
+from cpcnn_core.tables.columns import metadata_column
 from cpcnn_core.tables.profiles import Profiles
 
 # What features are called by cpcnn, CellProfiler, pycytominer and CytoTable.

@@ -15,6 +15,7 @@ import numpy as np
 import scipy.stats
 
 from cpcnn_core.errors import ProfileError
+from cpcnn_core.profiles.checks import check_similarity
 
 TOP_PERCENT = 1.0
 POSITIONS = tuple(range(5, 51, 5))
@@ -146,7 +147,7 @@ def enrichments(
     >>> {query: result.folds for query, result in found.items()}
     {0: 1.0, 1: 1.0}
     """
-    similarity, matches = _checked(similarity, matches)
+    similarity, matches = check_similarity(similarity, matches)
     everything = np.arange(len(similarity))
     return {
         int(query): enrichment(
@@ -191,7 +192,7 @@ def precision_recall_curve(
     >>> recall, precision
     (array([1. , 0.5, 0. ]), array([1., 1., 1.]))
     """
-    similarity, matches = _checked(similarity, matches)
+    similarity, matches = check_similarity(similarity, matches)
     np.fill_diagonal(similarity, -1)
     np.fill_diagonal(matches, False)
     queries = queries_with_a_match(matches)
@@ -251,7 +252,7 @@ def precision_at(similarity: np.ndarray, matches: np.ndarray, k: int) -> float:
     >>> precision_at(similarity, np.ones((3, 3), bool), 1)
     1.0
     """
-    similarity, matches = _checked(similarity, matches)
+    similarity, matches = check_similarity(similarity, matches)
     queries = queries_with_a_match(matches)
     shown = np.delete(similarity, queries[-1], axis=1)
     ranked = np.argsort(-shown[queries], axis=1, kind="stable")[:, 1 : k + 1]
@@ -280,7 +281,7 @@ def recall_at(similarity: np.ndarray, matches: np.ndarray, k: int) -> float:
     >>> round(recall_at(similarity, np.ones((3, 3), bool), 2), 3)
     0.333
     """
-    similarity, matches = _checked(similarity, matches)
+    similarity, matches = check_similarity(similarity, matches)
     queries = queries_with_a_match(matches)
     ranked = np.argsort(-similarity[queries], axis=1, kind="stable")[:, 1:k]
     hits = np.take_along_axis(matches[queries], ranked, axis=1).sum(axis=1)
@@ -296,15 +297,3 @@ def top_k(profiles: int, top_percent: float = TOP_PERCENT) -> int:
     (9, 1)
     """
     return max(1, int(top_percent / 100 * profiles))
-
-
-def _checked(similarity: np.ndarray, matches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    similarity, matches = np.array(similarity, np.float64), np.array(matches, bool)
-    if similarity.ndim != 2 or not similarity.shape == similarity.shape[::-1] == matches.shape:
-        raise ProfileError(
-            f"expected similarities and matches of one shape (n, n), got {similarity.shape} and "
-            f"{matches.shape}"
-        )
-    if np.isnan(similarity).any():
-        raise ProfileError("there are NaN among the similarities")
-    return similarity, matches

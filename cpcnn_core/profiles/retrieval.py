@@ -12,6 +12,7 @@ import numpy as np
 import scipy.stats
 
 from cpcnn_core.errors import ProfileError
+from cpcnn_core.profiles.checks import check_similarity
 
 
 def average_precision(similarity: np.ndarray, matches: np.ndarray) -> np.ndarray:
@@ -152,15 +153,7 @@ def _hits_at(similarity: np.ndarray, matches: np.ndarray, k: int) -> np.ndarray:
 
 
 def _without_self(similarity: np.ndarray, matches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    similarity = np.array(similarity, np.float64)
-    matches = np.array(matches, bool)
-    if similarity.ndim != 2 or not similarity.shape == similarity.shape[::-1] == matches.shape:
-        raise ProfileError(
-            f"expected similarities and matches of one shape (n, n), got {similarity.shape} and "
-            f"{matches.shape}"
-        )
-    if np.isnan(similarity).any():
-        raise ProfileError("there are NaN among the similarities")
+    similarity, matches = check_similarity(similarity, matches)
     np.fill_diagonal(similarity, -np.inf)
     np.fill_diagonal(matches, False)
     return similarity, matches

@@ -13,7 +13,7 @@ from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.aggregate import CELL, aggregate
 from cpcnn_core.profiles.files import FEATURE_PREFIXES, iterate_profiles
 from cpcnn_core.readers.tables import read_text_table
-from cpcnn_core.tables.cells import metadata_column
+from cpcnn_core.tables.columns import metadata_column
 from cpcnn_core.tables.profiles import Profiles
 
 PLATE, WELL, SITE = "Metadata_Plate", "Metadata_Well", "Metadata_Site"

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cpcnn_core.tables.columns import metadata_column
+
 if TYPE_CHECKING:
     from cpcnn_core.tables.deepprofiler_npz import SiteTable
 
@@ -61,14 +63,3 @@ def cell_columns(site: SiteTable, metadata_names: Sequence[str]) -> dict[str, st
         },
         "Metadata_Model": site.provenance.get("model", ""),
     }
-
-
-def metadata_column(name: str) -> str:
-    """Put ``Metadata_`` in front, where it is not there yet.
-
-    Examples
-    --------
-    >>> metadata_column("Well"), metadata_column("Metadata_Well")
-    ('Metadata_Well', 'Metadata_Well')
-    """
-    return name if name.startswith("Metadata_") else f"Metadata_{name}"

@@ -33,3 +33,14 @@ def feature_names(dim: int, prefix: str = "CPCNN", compartment: str = "") -> lis
     width = max(3, len(str(dim - 1)))
     start = f"{compartment}_" if compartment else ""
     return [f"{start}{prefix}_{i:0{width}d}" for i in range(dim)]
+
+
+def metadata_column(name: str) -> str:
+    """Put ``Metadata_`` in front, where it is not there yet.
+
+    Examples
+    --------
+    >>> metadata_column("Well"), metadata_column("Metadata_Well")
+    ('Metadata_Well', 'Metadata_Well')
+    """
+    return name if name.startswith("Metadata_") else f"Metadata_{name}"

@@ -28,7 +28,7 @@ import numpy as np
 
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import SiteError
-from cpcnn_core.tables.cells import metadata_column
+from cpcnn_core.tables.columns import metadata_column
 
 FORMAT_VERSION = 1
 

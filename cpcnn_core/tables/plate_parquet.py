@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import DependencyError
-from cpcnn_core.tables.cells import CELL_COLUMNS, cell_columns, metadata_column
-from cpcnn_core.tables.columns import feature_names
+from cpcnn_core.tables.cells import CELL_COLUMNS, cell_columns
+from cpcnn_core.tables.columns import feature_names, metadata_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
