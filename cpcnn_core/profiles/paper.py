@@ -297,3 +297,52 @@ def top_k(profiles: int, top_percent: float = TOP_PERCENT) -> int:
     (9, 1)
     """
     return max(1, int(top_percent / 100 * profiles))
+
+
+def replicate_correlation(features: np.ndarray) -> float:
+    """Return the median correlation between a treatment's wells, as the notebooks compute it.
+
+    Every well's correlation with itself is among those of which the median is taken.
+
+    Parameters
+    ----------
+    features : ndarray of shape (wells, d)
+
+    Returns
+    -------
+    float
+        Pearson's, -1 to 1.
+
+    Examples
+    --------
+    >>> replicate_correlation(np.array([[0.0, 1, 2], [2, 1, 0]]))
+    0.0
+    """
+    return float(np.median(np.corrcoef(features)))
+
+
+def fraction_strong(
+    correlations: np.ndarray, null: np.ndarray, percentile: float = 95
+) -> tuple[float, float]:
+    """Return which part of the treatments has replicates more alike than chance.
+
+    Parameters
+    ----------
+    correlations : ndarray of shape (treatments,)
+        `replicate_correlation` of each.
+    null : ndarray of shape (draws,)
+        The same of wells drawn at random.
+    percentile : float
+        Of the null, that has to be passed.
+
+    Returns
+    -------
+    fraction, threshold : float
+
+    Examples
+    --------
+    >>> fraction_strong(np.array([0.1, 0.9]), np.linspace(0, 1, 101), 50)
+    (0.5, 0.5)
+    """
+    threshold = float(np.percentile(null, percentile))
+    return float(np.mean(correlations > threshold)), threshold

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles import paper
@@ -105,3 +106,17 @@ def test_nothing_to_find_is_one_line():
         paper.enrichments(np.eye(3), np.eye(2))
     with pytest.raises(ProfileError, match="NaN among the similarities"):
         paper.enrichments(np.full((3, 3), np.nan), np.eye(3))
+
+
+def test_the_part_of_strong_treatments(arrays, scalars):
+    fraction, threshold = paper.fraction_strong(arrays["fs_corr"], arrays["fs_null"])
+    printed = scalars["fraction_strong_test_printed"]
+    assert f"Treatments tested: {len(arrays['fs_corr'])}" in printed
+    assert f"Fraction strong: {fraction:.2%}" in printed
+    assert f"Null threshold: {threshold:.4f}" in printed
+
+
+def test_replicates_are_correlated_with_themselves_too(inputs):
+    wells = inputs["features"][inputs["treatment"] == "T030@1.5"]
+    pairs = [scipy.stats.pearsonr(one, other).statistic for one in wells for other in wells]
+    assert paper.replicate_correlation(wells) == pytest.approx(np.median(pairs), rel=1e-12)
