@@ -344,5 +344,6 @@ def fraction_strong(
     >>> fraction_strong(np.array([0.1, 0.9]), np.linspace(0, 1, 101), 50)
     (0.5, 0.5)
     """
-    threshold = float(np.percentile(null, percentile))
+    # A value of the null itself, none between two.
+    threshold = float(np.sort(null)[int(percentile / 100 * len(null))])
     return float(np.mean(correlations > threshold)), threshold
