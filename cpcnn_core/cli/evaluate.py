@@ -62,7 +62,6 @@ def _evaluate(options: argparse.Namespace) -> None:
         sweep_lambda,
     )
     from cpcnn_core.profiles.files import read_profiles
-    from cpcnn_core.profiles.report import write_report
     from cpcnn_core.profiles.wells import choose_rows
     from cpcnn_core.tables.columns import metadata_column
 
@@ -112,10 +111,14 @@ def _evaluate(options: argparse.Namespace) -> None:
             report["paper"] = evaluate_as_in_the_paper(
                 treatments.features[with_label], [label for label in labels if label]
             )
-    print(json.dumps(report, indent=2))
+    text = json.dumps(report, indent=2)
+    print(text)
     if options.out:
+        # Not before: it draws, and loads what draws.
+        from cpcnn_core.profiles.report import write_report
+
         path = Path(options.out) / "evaluation.json"
-        write_atomically(path, lambda place: place.write_text(json.dumps(report, indent=2)))
+        write_atomically(path, lambda place: place.write_text(text))
         print(f"wrote {path}")
         path = path.with_name("report.html")
         write_report(path, report, wells, controls, treatments, by, labels)

@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.checks import check_features
 from cpcnn_core.profiles.retrieval import average_precision
-from cpcnn_core.profiles.similarity import cosine_similarity
+from cpcnn_core.profiles.similarity import cosine_similarity, same_value
 from cpcnn_core.tables.profiles import Profiles
 
 PLATE, WELL = "Metadata_Plate", "Metadata_Well"
@@ -53,8 +53,8 @@ def confounder_retrieval(profiles: Profiles, column: str) -> dict[str, float] | 
     >>> confounder_retrieval(wells, "Metadata_Plate")
     {'mean_average_precision': 1.0, 'chance': 0.3333333333333333}
     """
-    names = _values(profiles, column)
-    matches = (names[:, None] == names) & (names != "")
+    names = profiles.texts(column)
+    matches = same_value(names)
     np.fill_diagonal(matches, False)
     asked = matches.any(axis=1)
     if matches.sum() == len(names) * (len(names) - 1) or not asked.any():
@@ -102,7 +102,7 @@ def linear_probe(
     >>> linear_probe(Profiles(features, rows, ["x"]), "Metadata_Plate")
     {'balanced_accuracy': 1.0, 'chance': 0.5}
     """
-    names = _values(profiles, column)
+    names = profiles.texts(column)
     _, place, count = np.unique(names, return_inverse=True, return_counts=True)
     used = (count >= FOLDS)[place] & (names != "")
     if len(np.unique(names[used])) < 2:
@@ -111,7 +111,7 @@ def linear_probe(
     if apart is None:
         folds, groups = StratifiedKFold(FOLDS, shuffle=True, random_state=0), None
     else:
-        groups = _values(profiles, apart)[used]
+        groups = profiles.texts(apart)[used]
         if len(np.unique(groups)) < 2:
             return None
         folds = GroupKFold(min(FOLDS, len(np.unique(groups))))
@@ -158,11 +158,6 @@ def confounders(wells: Profiles, controls: np.ndarray, by: str) -> dict[str, obj
         "treatment_leave_wells_out": linear_probe(treated, by),
         "treatment_leave_plates_out": linear_probe(treated, by, apart=PLATE),
     }
-
-
-def _values(profiles: Profiles, column: str) -> np.ndarray:
-    profiles.require([column])
-    return profiles.metadata[column].fillna("").astype(str).to_numpy(str)
 
 
 def _probe() -> ClassifierMixin:

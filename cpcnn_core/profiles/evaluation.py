@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from cpcnn_core.profiles.retrieval import (
     precision_at,
     recall_at,
 )
-from cpcnn_core.profiles.similarity import cosine_similarity, same_label
+from cpcnn_core.profiles.similarity import cosine_similarity, same_label, same_value
 from cpcnn_core.tables.profiles import Profiles
 
 PLATE = "Metadata_Plate"
@@ -56,9 +57,7 @@ def replicate_precision(wells: Profiles, by: str) -> np.ndarray:
     >>> replicate_precision(wells, "Metadata_Treatment")
     array([1., 1., 1., 1.])
     """
-    wells.require([by])
-    names = wells.metadata[by].fillna("").astype(str).to_numpy()
-    matches = (names[:, None] == names) & (names != "")
+    matches = same_value(wells.texts(by))
     similarity = cosine_similarity(wells.features)
     if PLATE in wells.metadata.columns:
         plates = wells.metadata[PLATE].astype(str).to_numpy()
@@ -109,11 +108,14 @@ def sweep_lambda(
     >>> sweep_lambda(wells, controls, "Metadata_Treatment")  # doctest: +SKIP
     """
     controls = np.asarray(controls, bool)
-    rows = [(np.nan, float(np.nanmean(replicate_precision(wells.select(~controls), by))))]
+    treated = wells.select(~controls)
+    rows = [(np.nan, float(np.nanmean(replicate_precision(treated, by))))]
+    # Lambda comes after the eigenvectors, which are the slow part and the same for all.
+    fitted = fit_correction(wells, controls, "sphering", regularization=1.0).steps[0]
+    unit = float(fitted.eigenvalues.mean()) if relative else 1.0
     for value in lambdas:
-        how = {"regularization": value, "relative": relative}
-        corrected = fit_correction(wells, controls, "sphering", **how).transform(wells)
-        found = replicate_precision(corrected.select(~controls), by)
+        features = replace(fitted, regularization=value * unit).transform(treated.features)
+        found = replicate_precision(replace(treated, features=features), by)
         rows.append((float(value), float(np.nanmean(found))))
     return pd.DataFrame(rows, columns=["lambda", "replicate_map"])
 

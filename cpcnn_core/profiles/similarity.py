@@ -67,6 +67,19 @@ def unit_length(features: np.ndarray) -> np.ndarray:
     return features / lengths
 
 
+def same_value(texts: np.ndarray) -> np.ndarray:
+    """Tell which of n texts are equal, (n, n) bool; an empty one equals none.
+
+    Examples
+    --------
+    >>> same_value(np.array(["a", "", "a"])).astype(int)
+    array([[1, 0, 1],
+           [0, 0, 0],
+           [1, 0, 1]])
+    """
+    return (texts[:, None] == texts) & (texts != "")
+
+
 def same_label(labels: Sequence[str]) -> np.ndarray:
     """Tell which profiles share at least one label.
 

@@ -23,7 +23,12 @@ class Sphering:
     eigenvectors : ndarray of shape (d, d), float64
         Of the controls' covariance, one a column.
     regularization : float
-        Lambda, added to every eigenvalue.
+        Lambda, above 0, added to every eigenvalue.
+
+    Raises
+    ------
+    ProfileError
+        Lambda is not above 0.
 
     Examples
     --------
@@ -37,6 +42,11 @@ class Sphering:
     eigenvalues: np.ndarray
     eigenvectors: np.ndarray
     regularization: float
+
+    def __post_init__(self) -> None:
+        # Written so that NaN fails too.
+        if not self.regularization > 0:
+            raise ProfileError(f"expected a lambda above 0, got {self.regularization}")
 
     @property
     def matrix(self) -> np.ndarray:
@@ -98,8 +108,6 @@ def fit_sphering(
     controls = check_features(controls, "controls")
     if len(controls) < 2:
         raise ProfileError(f"sphering needs at least 2 control wells, got {len(controls)}")
-    if not regularization > 0:
-        raise ProfileError(f"expected a lambda above 0, got {regularization}")
     mean = controls.mean(axis=0)
     centred = controls - mean
     covariance = centred.T @ centred / len(controls)

@@ -98,6 +98,24 @@ class Profiles:
                 f"{', '.join(map(str, self.metadata.columns)) or 'none'}"
             )
 
+    def texts(self, column: str) -> np.ndarray:
+        """Return a metadata column as texts (n,); what is missing is empty.
+
+        Raises
+        ------
+        ProfileError
+            No such column.
+
+        Examples
+        --------
+        >>> import numpy as np, pandas as pd
+        >>> rows = pd.DataFrame({"Metadata_Dose": [1, None]}, dtype=object)
+        >>> Profiles(np.ones((2, 1)), rows, ["x"]).texts("Metadata_Dose").tolist()
+        ['1', '']
+        """
+        self.require([column])
+        return self.metadata[column].fillna("").astype(str).to_numpy(str)
+
     def select(self, rows: np.ndarray) -> Profiles:
         """Return some rows: a mask of shape (n,), or row numbers.
 
