@@ -72,8 +72,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     controls = np.zeros(len(wells.metadata), bool)
     if expression:
         controls = choose_rows(wells, expression)
-    named = wells.metadata[by].fillna("").astype(str).str.strip() != ""
-    treated = wells.select(named.to_numpy() & ~controls)
+    treated = wells.select((np.char.strip(wells.texts(by)) != "") & ~controls)
     found = replicate_precision(treated, by)
     report = {
         "profiles": str(options.profiles),

@@ -185,10 +185,9 @@ def build_library(
     >>> build_library(wells, controls=np.array([True, False])).treatments.metadata.values.tolist()
     [['b', 1]]
     """
-    wells.require([by])
-    named = wells.metadata[by].fillna("").astype(str).str.strip() != ""
+    named = np.char.strip(wells.texts(by)) != ""
     controls = np.zeros(len(named), bool) if controls is None else np.asarray(controls, bool)
-    treated = named.to_numpy() & ~controls
+    treated = named & ~controls
     if not treated.any():
         raise ProfileError(f"no well has a treatment in the column {by}")
     chosen = wells.select(treated)

@@ -55,7 +55,7 @@ def command_for(folder):
     return [
         *("embed", "--load-data", str(folder / "load_data.csv")),
         *("--objects", str(folder / "Nuclei.csv")),
-        # Loaded in a second, OpenVINO in five; test_engines tells that both give the same.
+        # OpenVINO takes seconds longer to load; test_engines compares both with the reference.
         *("--model", "untrained-efficientnet-b0", "--device", "cpu", "--engine", "torch"),
     ]
 
