@@ -17,9 +17,9 @@ from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.checks import check_features
 from cpcnn_core.profiles.retrieval import average_precision
 from cpcnn_core.profiles.similarity import cosine_similarity, same_value
+from cpcnn_core.tables.columns import PLATE, WELL
 from cpcnn_core.tables.profiles import Profiles
 
-PLATE, WELL = "Metadata_Plate", "Metadata_Well"
 FOLDS = 5
 
 

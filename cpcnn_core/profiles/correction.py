@@ -23,10 +23,10 @@ from cpcnn_core.profiles.principal_components import (
     fit_principal_components,
 )
 from cpcnn_core.profiles.sphering import Sphering, fit_sphering
+from cpcnn_core.tables.columns import PLATE
 from cpcnn_core.tables.profiles import Profiles
 
 METHODS = ("none", "sphering", "centred-sphering", "plate-mad", "pca-mad")
-PLATE = "Metadata_Plate"
 FORMAT_VERSION = 1
 _STEPS = {kind.__name__: kind for kind in (Sphering, PlateScaling, PrincipalComponents)}
 

@@ -19,9 +19,9 @@ from cpcnn_core.profiles.retrieval import (
     recall_at,
 )
 from cpcnn_core.profiles.similarity import cosine_similarity, same_label, same_value
+from cpcnn_core.tables.columns import PLATE
 from cpcnn_core.tables.profiles import Profiles
 
-PLATE = "Metadata_Plate"
 LAMBDAS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 TOP = 0.01
 POSITIONS = (1, 5, 10, 20, 50)

@@ -18,9 +18,9 @@ from cpcnn_core.atomic import write_atomically
 from cpcnn_core.profiles.principal_components import fit_principal_components
 from cpcnn_core.profiles.retrieval import precision_at, recall_at
 from cpcnn_core.profiles.similarity import cosine_similarity, same_label, unit_length
+from cpcnn_core.tables.columns import PLATE, WELL
 from cpcnn_core.tables.profiles import Profiles
 
-PLATE, WELL = "Metadata_Plate", "Metadata_Well"
 # Told apart by most eyes, also by those that cannot tell red from green (Wong 2011).
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 GREY, MOST_PLATES, MOST_ROWS = "#c8ccd0", 8, 200

@@ -13,10 +13,9 @@ from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.aggregate import CELL, aggregate
 from cpcnn_core.profiles.files import FEATURE_PREFIXES, iterate_profiles
 from cpcnn_core.readers.tables import read_text_table
-from cpcnn_core.tables.columns import metadata_column
+from cpcnn_core.tables.columns import PLATE, SITE, WELL, metadata_column
 from cpcnn_core.tables.profiles import Profiles
 
-PLATE, WELL, SITE = "Metadata_Plate", "Metadata_Well", "Metadata_Site"
 # What has to be the same for two features of one name to mean the same.
 ORIGIN = ("model", "model_sha256", "layer", "correction", "lambda")
 
