@@ -11,8 +11,9 @@ __version__ = "0.1.0"
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
+        "cell_embedding": ["embed_cells", "embed_field"],
         "crops": ["crop_cells", "touches_border"],
-        "embedding": ["Embedder", "embed_cells", "embed_field", "load_model"],
+        "embedding": ["Embedder", "load_model"],
         "fields": ["Field"],
         "models.card": ["ModelCard"],
         "models.registry": ["list_models"],

@@ -10,12 +10,12 @@ were trained and used with this sampling; these functions repeat it to the bit.
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
 
 import numpy as np
 
 from cpcnn_core.errors import CropWarning, ImageError
 from cpcnn_core.normalize import NORMALIZERS
+from cpcnn_core.sampling import resample, sample_axis
 
 CROP_PX = 128
 # REFERENCE b.5: half the side of the patch whose median label names the cell.
@@ -93,11 +93,13 @@ def cut_crops(
     labels: np.ndarray | None,
     label_ids: np.ndarray | None,
     normalizer: str,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Do the work of `crop_cells` on input that was checked already.
 
-    Parameters and result are those of `crop_cells`; `image` is what
-    `check_image` returned. The embedding loop calls this batch by batch.
+    Parameters and result are those of `crop_cells`; `image` is what `check_image`
+    returned, `labels` may be float32 already, and the result goes into `out`, if given.
+    The embedding loop calls this pass by pass.
 
     Examples
     --------
@@ -108,13 +110,20 @@ def cut_crops(
     """
     rows = sample_axis(centers[:, 0], image.shape[1], crop_px)
     cols = sample_axis(centers[:, 1], image.shape[2], crop_px)
-    crops = _resample(image, rows, cols)
-    if labels is not None:
-        # The reference interpolates the label image like any channel and asks
-        # for equality, so pixels between two labels fall out of the mask.
-        ids = np.asarray(label_ids, np.float32)[:, None, None, None]
-        crops *= _resample(labels[None].astype(np.float32), rows, cols) == ids
-    return NORMALIZERS[normalizer](crops)
+    if out is None:
+        out = np.empty((len(centers), len(image), crop_px, crop_px), np.float32)
+    marks = None if labels is None else np.asarray(labels[None], np.float32)
+    mask = np.empty((1, crop_px, crop_px), np.float32)
+    for i, crop in enumerate(out):
+        # Crop by crop, start to end: what one step wrote, the next finds in the cache.
+        resample(image, rows.of_crop(i), cols.of_crop(i), crop)
+        if marks is not None:
+            # The reference interpolates the label image like any channel and asks
+            # for equality, so pixels between two labels fall out of the mask.
+            resample(marks, rows.of_crop(i), cols.of_crop(i), mask)
+            np.multiply(crop, mask == np.float32(label_ids[i]), out=crop)
+        NORMALIZERS[normalizer](out[i : i + 1], out=out[i : i + 1])
+    return out
 
 
 def touches_border(
@@ -292,73 +301,3 @@ def warn_of_boxes_outside(centers: np.ndarray, shape: tuple[int, ...], crop_px: 
             CropWarning,
             stacklevel=3,
         )
-
-
-class Axis(NamedTuple):
-    """Where the samples of each crop fall along one image axis, each (n, crop_px).
-
-    Attributes
-    ----------
-    low, high : ndarray of intp
-        The pixels on both sides of a sample.
-    weight : ndarray of float32
-        How far the sample lies from `low` towards `high`, in pixels.
-    inside : ndarray of bool
-        Whether the sample lies in the image; elsewhere the crop is zero.
-    """
-
-    low: np.ndarray
-    high: np.ndarray
-    weight: np.ndarray
-    inside: np.ndarray
-
-
-def sample_axis(centers: np.ndarray, size: int, crop_px: int) -> Axis:
-    """Say where the samples of every crop fall along one axis (REFERENCE b.3).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> axis = sample_axis(np.array([50.0]), size=100, crop_px=4)
-    >>> axis.low.tolist(), axis.inside.all()
-    ([[47, 48, 50, 51]], np.True_)
-    """
-    # Corners in float64, everything after in float32 and in this order: so the
-    # positions are TensorFlow's to the bit.
-    half = crop_px / 2
-    start = ((centers - half).astype(np.float32) / np.float32(size))[:, None]
-    end = ((centers + half).astype(np.float32) / np.float32(size))[:, None]
-    last = np.float32(size - 1)
-    step = (end - start) * last / np.float32(crop_px - 1)
-    position = start * last + np.arange(crop_px, dtype=np.float32) * step
-    inside = (position >= 0) & (position <= last)
-    position = np.where(inside, position, np.float32(0))
-    low = np.floor(position)
-    return Axis(low.astype(np.intp), np.ceil(position).astype(np.intp), position - low, inside)
-
-
-def _resample(image: np.ndarray, rows: Axis, cols: Axis) -> np.ndarray:
-    crops = np.zeros(
-        (len(rows.low), image.shape[0], rows.low.shape[1], cols.low.shape[1]), np.float32
-    )
-    for crop, *axes in zip(crops, zip(*rows, strict=True), zip(*cols, strict=True), strict=True):
-        _resample_one(image, Axis(*axes[0]), Axis(*axes[1]), crop)
-    return crops
-
-
-def _resample_one(image: np.ndarray, rows: Axis, cols: Axis, crop: np.ndarray) -> None:
-    """Fill one crop (c, crop_px, crop_px); samples outside the image stay zero."""
-    into_rows, into_cols = np.flatnonzero(rows.inside), np.flatnonzero(cols.inside)
-    if not (into_rows.size and into_cols.size):
-        return
-    y, x = slice(into_rows[0], into_rows[-1] + 1), slice(into_cols[0], into_cols[-1] + 1)
-    top, first = rows.low[y.start], cols.low[x.start]
-    part = image[:, top : rows.high[y.stop - 1] + 1, first : cols.high[x.stop - 1] + 1]
-    # Along the columns first, once for every image row the crop needs, then
-    # along the rows: the reference's order, with each product computed once.
-    left = part.take(cols.low[x] - first, axis=2)
-    right = part.take(cols.high[x] - first, axis=2)
-    across = left + (right - left) * cols.weight[x]
-    upper = across.take(rows.low[y] - top, axis=1)
-    lower = across.take(rows.high[y] - top, axis=1)
-    crop[:, y, x] = upper + (lower - upper) * rows.weight[y][:, None]

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from cpcnn_core.crops import Axis, sample_axis
 from cpcnn_core.normalize import MINMAX_EPSILON
+from cpcnn_core.sampling import Axis, sample_axis
 
 
 def cut_crops_on_device(

@@ -1,39 +1,32 @@
-"""Crops to features, batch by batch, on any device: the hot loop."""
+"""A network with its card, and the passes of crops through it, on any device."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from cpcnn_core.crops import (
-    check_centers,
-    check_image,
-    check_label_ids,
-    check_labels,
-    cut_crops,
-    touches_border,
-    warn_of_boxes_outside,
-)
-from cpcnn_core.engines import ENGINES, PRECISIONS, TorchEngine, choose_engine, mixed_engine
-from cpcnn_core.errors import CancelledError, ChannelError, CropError, DeviceError
-from cpcnn_core.fields import Field
+from cpcnn_core.engines.choice import ENGINES, PRECISIONS, choose_engine, mixed_engine
+from cpcnn_core.engines.torch_engine import TorchEngine
+from cpcnn_core.errors import CancelledError, CropError, DeviceError
 from cpcnn_core.models.building import build_network
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.folding import fold_batch_norms
 from cpcnn_core.models.registry import find_model
 from cpcnn_core.models.untrained import untrained_efficientnet_b0
 from cpcnn_core.models.weights import read_model
-from cpcnn_core.tables import Profiles, feature_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Progress = Callable[[int, int], None]
 Cancel = Callable[[], bool]
+Cut = Callable[[slice, np.ndarray], object]
 
 
 class Embedder:
@@ -49,13 +42,13 @@ class Embedder:
     precision : str
         ``float32``, which ``auto`` stands for: equal to the reference within
         1e-4 at block6a (REFERENCE a). ``mixed``, for GPUs: half precision, features
-        within `cpcnn_core.engines.MIXED_TOLERANCE`, which is tried at load.
+        within `cpcnn_core.engines.choice.MIXED_TOLERANCE`, which is tried at load.
     batch_size : int, optional
-        Crops per pass through the network; bounds the memory. Default: what suits the
+        Crops of one pass through the network; bounds the memory. Default: what suits the
         engine.
     engine : str
-        ``auto`` (OpenVINO on a CPU where it is installed, else PyTorch), ``torch`` or
-        ``openvino``; see `cpcnn_core.engines.choose_engine`.
+        ``auto`` (LiteRT on a CPU where it is installed, else PyTorch), ``torch`` or
+        ``litert``; see `cpcnn_core.engines.choice.choose_engine`.
 
     Examples
     --------
@@ -79,21 +72,27 @@ class Embedder:
             raise DeviceError(f"expected an engine of {', '.join(ENGINES)}, got {engine!r}")
         if precision not in PRECISIONS:
             raise DeviceError(f"expected a precision of {', '.join(PRECISIONS)}, got {precision!r}")
-        if precision == "mixed" and engine == "openvino":
+        if precision == "mixed" and engine == "litert":
             raise DeviceError("mixed precision needs the engine torch; leave one of them out")
         self.card = card
         self.device = _pick_device(device)
-        truth = TorchEngine(fold_batch_norms(build_network(card, weights).eval()), self.device)
-        size = (len(card.channels), card.crop_px, card.crop_px)
+        network = fold_batch_norms(build_network(card, weights).eval())
+        truth = TorchEngine(network, self.device, batch_size=batch_size)
+        self._size = (len(card.channels), card.crop_px, card.crop_px)
         if precision == "mixed":
-            self._engine = mixed_engine(truth, size)
+            self._engine = mixed_engine(truth, self._size)
         else:
-            self._engine = choose_engine(truth, size, engine)
-        self.batch_size = batch_size or self._engine.batch_size
+            self._engine = choose_engine(truth, self._size, engine, batch_size)
+        self._buffers = threading.local()
+
+    @property
+    def batch_size(self) -> int:
+        """The most crops of one pass through the network."""
+        return self._engine.batch_size
 
     @property
     def engine(self) -> str:
-        """What runs the network: ``torch`` or ``openvino``."""
+        """What runs the network: ``torch`` or ``litert``."""
         return self._engine.name
 
     @property
@@ -146,19 +145,11 @@ class Embedder:
 (n, 5, 128, 128), got (1, 4, 128, 128); cut them with crop_cells
         """
         crops = np.asarray(crops, np.float32)
-        size = (len(self.card.channels), self.card.crop_px, self.card.crop_px)
-        if crops.ndim != 4 or crops.shape[1:] != size:
+        if crops.ndim != 4 or crops.shape[1:] != self._size:
             raise CropError(
-                f"{self.card.name} takes crops of shape {('n', *size)}, got {crops.shape}; "
+                f"{self.card.name} takes crops of shape {('n', *self._size)}, got {crops.shape}; "
                 "cut them with crop_cells".replace("'", "")
             )
-        features = np.empty((len(crops), self.card.embed_dim), np.float32)
-        for start in range(0, len(crops), self.batch_size):
-            batch = slice(start, start + self.batch_size)
-            features[batch] = self._embed_batch(crops[batch])
-        return features
-
-    def _embed_batch(self, crops: np.ndarray) -> np.ndarray:
         # Written so that NaN fails too.
         if len(crops) and not (crops.min() >= 0 and crops.max() <= 1):
             raise CropError(
@@ -166,7 +157,106 @@ class Embedder:
                 f"({self.card.normalizer}), got {crops.min()} to {crops.max()}; "
                 "cut them with crop_cells"
             )
-        return self._engine(crops)
+        return self.start(len(crops), lambda part, out: np.copyto(out, crops[part])).wait()
+
+    def start(self, count: int, cut: Cut) -> Passes:
+        """Start to embed cells, pass by pass, on the engine's threads.
+
+        Parameters
+        ----------
+        count : int
+            How many cells.
+        cut : callable (slice, ndarray of shape (m, c, crop_px, crop_px), float32)
+            Called for every pass, on the thread that runs it: writes the crops of these
+            cells into the array.
+
+        Returns
+        -------
+        Passes
+
+        Examples
+        --------
+        >>> model = load_model("untrained-efficientnet-b0", device="cpu")
+        >>> model.start(3, lambda part, crops: crops.fill(part.start)).wait().shape
+        (3, 672)
+        """
+        features = np.empty((count, self.card.embed_dim), np.float32)
+        size = self.batch_size
+        parts = [slice(start, min(start + size, count)) for start in range(0, count, size)]
+        run = self._engine.threads.submit
+        return Passes(features, [run(self._pass, features, cut, part) for part in parts])
+
+    def _pass(self, features: np.ndarray, cut: Cut, part: slice) -> int:
+        count = part.stop - part.start
+        # Kept for every thread: memory that is new for every pass takes as long to get as
+        # the crops to cut.
+        if not hasattr(self._buffers, "crops"):
+            self._buffers.crops = np.empty((self.batch_size, *self._size), np.float32)
+        crops = self._buffers.crops[:count]
+        cut(part, crops)
+        found = self._engine(crops)
+        bad = ~np.isfinite(found).all(axis=1)
+        if bad.any():
+            raise CropError(
+                f"{self.card.name} gives features that are NaN or infinite for {bad.sum()} of "
+                f"{count} crops; look for pixel values that are far too large"
+            )
+        features[part] = found
+        return count
+
+
+class Passes:
+    """Cells on their way through the network.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, embed_dim), float32
+        Whole when all passes are done.
+    passes : list of Future
+        One for every pass, in order: the number of cells it embeds.
+
+    Examples
+    --------
+    >>> Passes(np.zeros((0, 672)), []).wait().shape
+    (0, 672)
+    """
+
+    def __init__(self, features: np.ndarray, passes: list[Future[int]]) -> None:
+        self._features = features
+        self._passes = passes
+
+    def done(self) -> bool:
+        """Tell whether `wait` would not wait."""
+        return all(one.done() for one in self._passes)
+
+    def wait(self, progress: Progress | None = None, cancel: Cancel | None = None) -> np.ndarray:
+        """Return the features, (n, embed_dim) float32, when they are whole.
+
+        Parameters
+        ----------
+        progress, cancel : callable, optional
+            See `cpcnn_core.cell_embedding.embed_cells`.
+
+        Raises
+        ------
+        CancelledError
+            `cancel` said so.
+        Exception
+            Whatever a pass raised.
+        """
+        done = 0
+        try:
+            for one in self._passes:
+                if cancel is not None and cancel():
+                    raise CancelledError("cancelled")
+                done += one.result()
+                if progress is not None:
+                    progress(done, len(self._features))
+        finally:
+            # After an error, also Ctrl-C, nobody needs those that have not begun.
+            for one in self._passes:
+                one.cancel()
+        return self._features
 
 
 def load_model(
@@ -208,167 +298,6 @@ def load_model(
     else:
         card, weights = read_model(path)
     return Embedder(card, weights, device, precision, engine=engine)
-
-
-def embed_cells(
-    model: Embedder,
-    image: np.ndarray,
-    centers: np.ndarray,
-    *,
-    labels: np.ndarray | None = None,
-    label_ids: np.ndarray | None = None,
-    progress: Progress | None = None,
-    cancel: Cancel | None = None,
-) -> np.ndarray:
-    """Crop and embed the cells of one field, a batch at a time.
-
-    Parameters
-    ----------
-    model : Embedder
-    image : ndarray of shape (c, h, w), any real dtype
-        Channels in the card's order.
-    centers : ndarray of shape (n, 2), float64, (row, col) in pixels
-    labels, label_ids : ndarray, optional
-        As in `cpcnn_core.crop_cells`: given, neighbouring cells are masked.
-    progress : callable (done, total), optional
-        Called after every batch.
-    cancel : callable () -> bool, optional
-        Asked before every batch; True ends the work with `CancelledError`.
-
-    Returns
-    -------
-    ndarray of shape (n, embed_dim), float32
-        Row i belongs to centre i.
-
-    Raises
-    ------
-    ChannelError, ImageError
-        The image does not fit the model or cannot be used.
-
-    Notes
-    -----
-    Memory beyond the field itself is that of one batch, whatever the number of cells.
-
-    Examples
-    --------
-    >>> model = load_model("untrained-efficientnet-b0", device="cpu")
-    >>> image = np.random.default_rng(0).random((5, 200, 200))
-    >>> embed_cells(model, image, np.array([[100.0, 100.0]])).shape
-    (1, 672)
-    """
-    card = model.card
-    image, centers, labels, label_ids = check_cells(card, image, centers, labels, label_ids)
-    features = np.empty((len(centers), card.embed_dim), np.float32)
-    for batch in _batches(len(centers), model.batch_size):
-        if cancel is not None and cancel():
-            raise CancelledError("cancelled")
-        ids = None if label_ids is None else label_ids[batch]
-        crops = cut_crops(image, centers[batch], card.crop_px, labels, ids, card.normalizer)
-        features[batch] = model.embed(crops)
-        if progress is not None:
-            progress(min(batch.stop, len(centers)), len(centers))
-    return features
-
-
-def check_cells(
-    card: ModelCard,
-    image: np.ndarray,
-    centers: np.ndarray,
-    labels: np.ndarray | None,
-    label_ids: np.ndarray | None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """Return image, centres, labels and label ids ready to be cut, or say what is wrong.
-
-    Parameters and errors are those of `embed_cells`.
-
-    Examples
-    --------
-    >>> card = ModelCard("tiny", "", ("DNA",), 3)
-    >>> check_cells(card, np.zeros((2, 9, 9)), np.ones((1, 2)), None, None)
-    Traceback (most recent call last):
-    cpcnn_core.errors.ChannelError: tiny takes 1 channels (DNA), got 2; give one...
-    """
-    image = check_image(image)
-    if len(image) != len(card.channels):
-        raise ChannelError(
-            f"{card.name} takes {len(card.channels)} channels ({', '.join(card.channels)}), "
-            f"got {len(image)}; give one image per channel, in this order"
-        )
-    centers = check_centers(centers)
-    if labels is not None:
-        labels = check_labels(labels, image.shape[1:])
-        label_ids = check_label_ids(label_ids, labels, centers)
-    warn_of_boxes_outside(centers, image.shape[1:], card.crop_px)
-    return image, centers, labels, label_ids
-
-
-def embed_field(
-    model: Embedder,
-    field: Field,
-    *,
-    compartment: str = "Cells",
-    mask_neighbors: bool = False,
-    progress: Progress | None = None,
-    cancel: Cancel | None = None,
-) -> Profiles:
-    """Embed every object of a field, channels chosen by name.
-
-    Parameters
-    ----------
-    model : Embedder
-    field : Field
-    compartment : str
-        First part of the feature names; see `cpcnn_core.tables.feature_names`.
-    mask_neighbors : bool
-        Set everything outside the object's own label to zero; needs labels.
-    progress, cancel
-        As in `embed_cells`.
-
-    Returns
-    -------
-    Profiles
-        One row per object, in the order of the field. Metadata: that of the
-        field, object number, centre (x, y), whether the crop touches the border,
-        and the model's name.
-
-    Examples
-    --------
-    >>> model = load_model("untrained-efficientnet-b0", device="cpu")
-    >>> site = Field(np.zeros((5, 90, 90)), model.card.channels, [[45.0, 40.0]])
-    >>> embed_field(model, site).to_frame().shape
-    (1, 677)
-    """
-    import pandas as pd
-
-    card = model.card
-    if mask_neighbors and field.labels is None:
-        raise CropError("masking neighbouring cells needs the field's label image; it has none")
-    features = embed_cells(
-        model,
-        field.planes(card.channels),
-        field.centers,
-        labels=field.labels if mask_neighbors else None,
-        label_ids=field.object_numbers if mask_neighbors else None,
-        progress=progress,
-        cancel=cancel,
-    )
-    metadata = {f"Metadata_{key}": value for key, value in field.metadata.items()}
-    metadata |= {
-        "Metadata_ObjectNumber": field.object_numbers,
-        "Metadata_Location_Center_X": field.centers[:, 1],
-        "Metadata_Location_Center_Y": field.centers[:, 0],
-        "Metadata_CropTouchesBorder": touches_border(
-            field.centers, field.image.shape[1:], card.crop_px
-        ),
-        "Metadata_Model": card.name,
-    }
-    index = pd.RangeIndex(len(features))
-    names = feature_names(card.embed_dim, compartment=compartment)
-    return Profiles(features, pd.DataFrame(metadata, index=index), names)
-
-
-def _batches(total: int, size: int) -> Iterator[slice]:
-    return (slice(start, start + size) for start in range(0, total, size))
 
 
 def _pick_device(device: str) -> torch.device:

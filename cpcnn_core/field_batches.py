@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
 
+from cpcnn_core.cell_embedding import check_cells, start_cells
 from cpcnn_core.device_crops import cut_crops_on_device
-from cpcnn_core.embedding import Embedder, check_cells, embed_cells
+from cpcnn_core.embedding import Embedder, Passes
 
 
 @dataclass
@@ -60,7 +62,7 @@ class Batches(Protocol):
 def batches_for(model: Embedder) -> Batches:
     """Return what suits the model's device.
 
-    On a CPU every field has batches of its own, so that its features are the same bits
+    On a CPU every field has passes of its own, so that its features are the same bits
     whichever fields came before. On a GPU fields share batches, and every batch has the
     same shape for the same reason.
 
@@ -69,43 +71,64 @@ def batches_for(model: Embedder) -> Batches:
     >>> from cpcnn_core.embedding import load_model
     >>> model = load_model("untrained-efficientnet-b0", device="cpu")
     >>> batches = batches_for(model)
-    >>> done = batches.add(Cells(np.zeros((5, 99, 99)), np.array([[50.0, 50.0]]), key="A01"))
+    >>> cells = Cells(np.zeros((5, 99, 99)), np.array([[50.0, 50.0]]), key="A01")
+    >>> done = batches.add(cells) + batches.flush()
     >>> done[0].key, done[0].features.shape
     ('A01', (1, 672))
     """
-    return OneByOne(model) if model.device.type == "cpu" else SharedBatches(model)
+    return OwnPasses(model) if model.device.type == "cpu" else SharedBatches(model)
 
 
-class OneByOne:
-    """Every field has batches of its own.
+class OwnPasses:
+    """Every field has passes of its own, and the next field's follow without a pause.
+
+    Two fields are under way at a time: while the last passes of one run, threads that
+    have nothing left to do for it begin with the other.
+
+    Parameters
+    ----------
+    model : Embedder
 
     Examples
     --------
-    >>> OneByOne(model).add(cells)  # doctest: +SKIP
+    >>> OwnPasses(model).add(cells)  # doctest: +SKIP
     """
 
     def __init__(self, model: Embedder) -> None:
         self._model = model
+        self._under_way: deque[tuple[Embedded, Passes | None]] = deque()
 
     def add(self, cells: Cells) -> list[Embedded]:
-        """Embed a field."""
+        """Start a field; return those finished by now, at least all but the last."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
+            given = (cells.image, cells.centers, cells.labels, cells.label_ids)
             try:
-                features = embed_cells(
-                    self._model,
-                    cells.image,
-                    cells.centers,
-                    labels=cells.labels,
-                    label_ids=cells.label_ids,
-                )
-            except Exception as error:  # noqa: BLE001  (handed on with the field it belongs to)
-                return [Embedded(cells.key, error=error)]
-        return [Embedded(cells.key, features, notes=_texts(caught))]
+                passes, error = start_cells(self._model, *given), None
+            except Exception as raised:  # noqa: BLE001  (handed on with the field it belongs to)
+                passes, error = None, raised
+        embedded = Embedded(cells.key, error=error, notes=_texts(caught))
+        self._under_way.append((embedded, passes))
+        return self._finish(1)
 
     def flush(self) -> list[Embedded]:
-        """Return nothing: no field waits."""
-        return []
+        """Finish the fields that are under way."""
+        return self._finish(0)
+
+    def _finish(self, left: int) -> list[Embedded]:
+        done = []
+        while self._under_way and (len(self._under_way) > left or self._is_done()):
+            embedded, passes = self._under_way.popleft()
+            try:
+                embedded.features = None if passes is None else passes.wait()
+            except Exception as error:  # noqa: BLE001  (handed on with the field it belongs to)
+                embedded.error = error
+            done.append(embedded)
+        return done
+
+    def _is_done(self) -> bool:
+        passes = self._under_way[0][1]
+        return passes is None or passes.done()
 
 
 class SharedBatches:
@@ -165,7 +188,7 @@ class SharedBatches:
         image = torch.from_numpy(cells.image).to(device)
         labels = None
         if cells.labels is not None:
-            labels = torch.from_numpy(cells.labels.astype(np.float32)).to(device)
+            labels = torch.from_numpy(cells.labels).to(device)
         start = 0
         while start < len(cells.centers):
             room = len(self._crops) - self._filled

@@ -13,13 +13,15 @@ import numpy as np
 MINMAX_EPSILON = np.float32(1e-7)
 
 
-def minmax_per_crop(crops: np.ndarray) -> np.ndarray:
+def minmax_per_crop(crops: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """Stretch every channel of every crop to [0, 1] by its own minimum and maximum.
 
     Parameters
     ----------
     crops : ndarray of shape (n, c, h, w), float32
         Pixel values in any unit.
+    out : ndarray of the same shape, float32, optional
+        Where the result goes; `crops` itself will do.
 
     Returns
     -------
@@ -40,9 +42,11 @@ def minmax_per_crop(crops: np.ndarray) -> np.ndarray:
     """
     low = crops.min(axis=(2, 3), keepdims=True)
     high = crops.max(axis=(2, 3), keepdims=True)
-    return (crops - low) / (high - low + MINMAX_EPSILON)
+    out = np.subtract(crops, low, out=out)
+    out /= high - low + MINMAX_EPSILON
+    return out
 
 
-NORMALIZERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+NORMALIZERS: dict[str, Callable[..., np.ndarray]] = {
     "minmax-per-crop": minmax_per_crop,
 }

@@ -60,7 +60,7 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     )
     network.add_argument("--device", default="auto", help="auto, cpu, cuda (default: %(default)s)")
     network.add_argument(
-        "--engine", default="auto", help="auto, torch, openvino (default: %(default)s)"
+        "--engine", default="auto", help="auto, torch, litert (default: %(default)s)"
     )
     network.add_argument(
         "--precision", default="auto", help="auto, float32, mixed (default: %(default)s: float32)"

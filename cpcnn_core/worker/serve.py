@@ -126,7 +126,7 @@ class Worker:
         }, {}
 
     def _embed(self, header: dict, arrays: dict, report: Progress | None) -> Answer:
-        from cpcnn_core.embedding import embed_cells
+        from cpcnn_core.cell_embedding import embed_cells
 
         model = self._load(header["model"])
         if header.get("sha256") not in (None, model.card.sha256):

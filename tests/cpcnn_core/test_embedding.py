@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from cpcnn_core.cell_embedding import embed_cells, embed_field
 from cpcnn_core.crops import crop_cells
-from cpcnn_core.embedding import Embedder, embed_cells, embed_field, load_model
+from cpcnn_core.embedding import Embedder, load_model
 from cpcnn_core.errors import (
     CancelledError,
     ChannelError,

@@ -6,7 +6,7 @@ import pytest
 from cpcnn_core import embed_cells
 from cpcnn_core.embedding import Embedder
 from cpcnn_core.errors import ChannelError, ImageError
-from cpcnn_core.field_batches import Cells, OneByOne, SharedBatches, batches_for
+from cpcnn_core.field_batches import Cells, OwnPasses, SharedBatches, batches_for
 from cpcnn_core.models.untrained import untrained_efficientnet_b0
 
 BATCH = 8
@@ -39,7 +39,7 @@ def through(batches, fields):
     return out + [(len(fields), done) for done in batches.flush()]
 
 
-@pytest.mark.parametrize("kind", [OneByOne, SharedBatches])
+@pytest.mark.parametrize("kind", [OwnPasses, SharedBatches])
 def test_every_field_gets_its_own_features_in_order(model, fields, kind):
     found = [done for _, done in through(kind(model), fields)]
     assert [done.key for done in found] == list(range(len(COUNTS)))
@@ -68,7 +68,7 @@ def test_neighbours_are_masked_by_label(model):
     assert np.abs(plain - expected).max() > 0.1
 
 
-@pytest.mark.parametrize("kind", [OneByOne, SharedBatches])
+@pytest.mark.parametrize("kind", [OwnPasses, SharedBatches])
 def test_a_field_that_cannot_be_used_comes_back_with_its_error(model, fields, kind):
     spoilt = np.array(fields[0].image, np.float32)
     spoilt[2, 5, 6] = np.nan
@@ -85,7 +85,7 @@ def test_a_field_that_cannot_be_used_comes_back_with_its_error(model, fields, ki
         np.testing.assert_array_equal(found[n].features, alone[n].features)
 
 
-@pytest.mark.parametrize("kind", [OneByOne, SharedBatches])
+@pytest.mark.parametrize("kind", [OwnPasses, SharedBatches])
 def test_boxes_outside_are_noted(model, fields, kind):
     cells = Cells(fields[0].image, np.array([[900.0, 900.0], [60.0, 60.0]]))
     ((_, done),) = through(kind(model), [cells])
@@ -94,4 +94,4 @@ def test_boxes_outside_are_noted(model, fields, kind):
 
 
 def test_on_a_cpu_every_field_has_its_own_batches(model):
-    assert isinstance(batches_for(model), OneByOne)
+    assert isinstance(batches_for(model), OwnPasses)

@@ -55,8 +55,7 @@ def command_for(folder):
     return [
         *("embed", "--load-data", str(folder / "load_data.csv")),
         *("--objects", str(folder / "Nuclei.csv")),
-        # OpenVINO takes seconds longer to load; test_engines compares both with the reference.
-        *("--model", "untrained-efficientnet-b0", "--device", "cpu", "--engine", "torch"),
+        *("--model", "untrained-efficientnet-b0", "--device", "cpu"),
     ]
 
 

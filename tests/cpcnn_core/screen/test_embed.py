@@ -117,7 +117,7 @@ def test_compressed_images_are_made_once_and_then_embedded(project, tmp_path, ca
 def test_every_cell_is_embedded_as_the_library_does(screen, embedded):
     sites = pd.read_csv(screen / "load_data.csv", dtype=str)
     objects = pd.read_csv(screen / "Nuclei.csv", float_precision="round_trip")
-    model = load_model("untrained-efficientnet-b0", device="cpu", engine="torch")
+    model = load_model("untrained-efficientnet-b0", device="cpu")
     assert len(sites) == 8
     for number, row in enumerate(sites.itertuples(), start=1):
         found = read_site(

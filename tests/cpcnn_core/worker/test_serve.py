@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 import cpcnn_core
-from cpcnn_core.embedding import embed_cells, load_model
+from cpcnn_core.cell_embedding import embed_cells
+from cpcnn_core.embedding import load_model
 from cpcnn_core.models.registry import BUILTIN_CARDS
 from cpcnn_core.models.untrained import untrained_efficientnet_b0
 from cpcnn_core.models.weights import save_model
@@ -141,7 +142,7 @@ def test_embedding_equals_that_of_this_process(worker, cells):
     assert arrays["features"].dtype == np.float32
     expected = embed_cells(load_model(UNTRAINED), image, centers)
     np.testing.assert_allclose(arrays["features"], expected, rtol=0, atol=1e-5)
-    assert told == [(5, 5)]
+    assert told[-1] == (5, 5)
 
 
 def test_a_model_file_is_served_by_its_path(worker, model_file, parity):
