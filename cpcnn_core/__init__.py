@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "models.card": ["ModelCard"],
         "models.registry": ["list_models"],
         "profiles.aggregate": ["aggregate"],
+        "profiles.evaluation": ["evaluate_profiles"],
         "profiles.correction": ["Correction", "fit_correction"],
         "profiles.library": ["TreatmentLibrary", "build_library"],
         "profiles.sphering": ["Sphering", "fit_sphering"],

@@ -23,6 +23,9 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument("--platemap", help="CSV: Well, Plate where plates differ, Treatment, ...")
     parser.add_argument("--controls", metavar="EXPR", help="which wells are negative controls")
     parser.add_argument(
+        "--where", metavar="EXPR", help="keep these wells only, e.g. controls and the highest dose"
+    )
+    parser.add_argument(
         "--correction",
         default="none",
         help="none, sphering, centred-sphering, plate-mad, pca-mad (default: %(default)s)",
@@ -67,6 +70,11 @@ def _profile(options: argparse.Namespace) -> None:
     wells = well_profiles(options.tables, cells=options.cells, sites=options.sites)
     if options.platemap:
         wells = join_platemap(wells, options.platemap)
+    if options.where:
+        kept = choose_rows(wells, options.where)
+        wells = wells.select(kept)
+        wells.provenance["where"] = options.where
+        print(f"{kept.sum()} of {len(kept)} wells kept")
     controls = None
     if options.controls:
         controls = choose_rows(wells, options.controls)

@@ -158,13 +158,22 @@ class _Graph:
         return self._add(Operator.ADD, [x, y], self.shape(x), schema.AddOptionsT())
 
     def mean(self, x: int, *, keep_axes: bool = False) -> int:
-        """Average over height and width."""
-        n, _, _, c = self.shape(x)
+        """Average over width, then over height.
+
+        Both at once would be one long sum, whose rounding is seven times as large.
+        """
+        n, height, _, c = self.shape(x)
+        x = self._mean(x, 2, (n, height, 1, c), keep_axes=True)
+        shape = (n, 1, 1, c) if keep_axes else (n, c)
+        return self._mean(x, 1 if keep_axes else (1, 2), shape, keep_axes=keep_axes)
+
+    def _mean(
+        self, x: int, axes: int | tuple[int, int], shape: Sequence[int], *, keep_axes: bool
+    ) -> int:
         options = schema.ReducerOptionsT()
         options.keepDims = keep_axes
-        axes = self.constant(np.array([1, 2], np.int32))
-        shape = (n, 1, 1, c) if keep_axes else (n, c)
-        return self._add(Operator.MEAN, [x, axes], shape, options)
+        over = self.constant(np.atleast_1d(np.array(axes, np.int32)))
+        return self._add(Operator.MEAN, [x, over], shape, options)
 
     def packed(self, given: int, result: int) -> bytes:
         """Return the whole model as a file's bytes."""

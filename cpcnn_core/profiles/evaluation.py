@@ -1,216 +1,202 @@
-"""How good profiles are: whether replicates, and treatments of one mechanism, find each other."""
+"""All that can be measured of a screen's profiles, alone and beside others of its wells."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.profiles import paper
-from cpcnn_core.profiles.correction import fit_correction
-from cpcnn_core.profiles.retrieval import (
-    average_precision,
-    first_hit,
-    fold_enrichment,
-    precision_at,
-    recall_at,
+from cpcnn_core.profiles.activity import SIGNIFICANT, phenotypic_activity
+from cpcnn_core.profiles.aggregate import CELL_COUNT, aggregate
+from cpcnn_core.profiles.baselines import count_profiles
+from cpcnn_core.profiles.confounders import confounders
+from cpcnn_core.profiles.scores import (
+    evaluate_as_in_the_paper,
+    evaluate_treatments,
+    replicate_precision,
+    sweep_lambda,
 )
-from cpcnn_core.profiles.similarity import cosine_similarity, same_label, same_value
-from cpcnn_core.tables.columns import PLATE
+from cpcnn_core.tables.columns import PLATE, WELL
 from cpcnn_core.tables.profiles import Profiles
 
-LAMBDAS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-TOP = 0.01
-POSITIONS = (1, 5, 10, 20, 50)
+CELL_COUNT_ALONE = "cell count alone"
 
 
-def replicate_precision(wells: Profiles, by: str) -> np.ndarray:
-    """Return the average precision with which every well finds its replicates.
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate_profiles` found, and what it looked at.
 
-    Where treatments are on several plates, a well looks for its replicates among the wells
-    of other plates only: on its own plate it would find what the plate has in common.
-
-    Parameters
+    Attributes
     ----------
+    scores : dict
+        JSON's types only; docs/profiles.md lists them.
     wells : Profiles
-        Treated wells, without controls.
+    controls : ndarray of shape (wells,), bool
+    treatments : Profiles
+        Means of the treated wells.
     by : str
         The column that names the treatment.
-
-    Returns
-    -------
-    ndarray of shape (n,)
-        NaN for wells without replicates.
-
-    Raises
-    ------
-    ProfileError
-        No such column, NaN, or no treatment has replicates.
-
-    Examples
-    --------
-    >>> rows = pd.DataFrame({"Metadata_Treatment": ["a", "b", "a", "b"]})
-    >>> wells = Profiles(np.array([[1.0, 0], [0, 1], [1, 0.1], [0.1, 1]]), rows, ["x", "y"])
-    >>> replicate_precision(wells, "Metadata_Treatment")
-    array([1., 1., 1., 1.])
+    labels : list of str, one for every treatment, or None
     """
-    matches = same_value(wells.texts(by))
-    similarity = cosine_similarity(wells.features)
-    if PLATE in wells.metadata.columns:
-        plates = wells.metadata[PLATE].astype(str).to_numpy()
-        elsewhere = plates[:, None] != plates
-        if (matches & elsewhere).any():
-            # Less alike than anything can be: never ahead of a replicate.
-            similarity = np.where(elsewhere, similarity, -2)
-            matches &= elsewhere
-    found = average_precision(similarity, matches)
-    if np.isnan(found).all():
-        raise ProfileError(f"no treatment in the column {by} has replicates")
-    return found
+
+    scores: dict[str, object]
+    wells: Profiles
+    controls: np.ndarray
+    treatments: Profiles
+    by: str
+    labels: list[str] | None
 
 
-def sweep_lambda(
+def evaluate_profiles(
     wells: Profiles,
-    controls: np.ndarray,
     by: str,
-    lambdas: Sequence[float] = LAMBDAS,
     *,
+    controls: np.ndarray | None = None,
+    truth: Mapping[str, str] | None = None,
+    beside: Mapping[str, Profiles] | None = None,
+    sweep: bool = False,
     relative: bool = False,
-) -> pd.DataFrame:
-    """Try sphering with several lambdas on replicates, which needs no annotation.
+    paper: bool = False,
+) -> Evaluation:
+    """Measure how well profiles find what belongs together, and what misleads them.
 
     Parameters
     ----------
     wells : Profiles
-        Uncorrected.
-    controls : ndarray of shape (n,), bool
     by : str
-        The column that names the treatment.
-    lambdas : sequence of float
-    relative : bool
-        See `cpcnn_core.profiles.sphering.fit_sphering`.
+        The column that names the treatment; wells with an empty name are left out.
+    controls : ndarray of shape (n,), bool, optional
+        Control wells; without them there is neither activity nor confounders.
+    truth : mapping of str to str, optional
+        Labels of treatments, several parted by ``|``.
+    beside : mapping of str to Profiles, optional
+        Other profiles of the same wells, e.g. before correction or of an untrained network,
+        measured in the same way. The number of cells alone is measured too, where it is
+        known.
+    sweep, relative : bool
+        Try sphering with several lambdas, see `cpcnn_core.profiles.scores.sweep_lambda`.
+    paper : bool
+        With `truth`, also the paper's own measures.
 
     Returns
     -------
-    pandas.DataFrame
-        ``lambda`` (NaN: no sphering) and ``replicate_map``.
+    Evaluation
 
     Raises
     ------
     ProfileError
-        No controls, no replicates, NaN.
+        Whatever the parts raise; a sweep without controls or on corrected profiles; a truth
+        that knows none of the treatments; profiles beside that lack some wells.
 
     Examples
     --------
-    >>> sweep_lambda(wells, controls, "Metadata_Treatment")  # doctest: +SKIP
+    >>> evaluation = evaluate_profiles(wells, "Metadata_Treatment")  # doctest: +SKIP
     """
-    controls = np.asarray(controls, bool)
-    treated = wells.select(~controls)
-    rows = [(np.nan, float(np.nanmean(replicate_precision(treated, by))))]
-    # Lambda comes after the eigenvectors, which are the slow part and the same for all.
-    fitted = fit_correction(wells, controls, "sphering", regularization=1.0).steps[0]
-    unit = float(fitted.eigenvalues.mean()) if relative else 1.0
-    for value in lambdas:
-        features = replace(fitted, regularization=value * unit).transform(treated.features)
-        found = replicate_precision(replace(treated, features=features), by)
-        rows.append((float(value), float(np.nanmean(found))))
-    return pd.DataFrame(rows, columns=["lambda", "replicate_map"])
+    named = np.char.strip(wells.texts(by)) != ""
+    controls = np.zeros(len(named), bool) if controls is None else np.asarray(controls, bool)
+    treatments = aggregate(wells.select(named & ~controls), [by], "mean")
+    labels = None if truth is None else _labels(truth, treatments.texts(by).tolist())
+    scores: dict[str, object] = {
+        "made_by": wells.provenance,
+        "wells": len(wells.metadata),
+        "controls": int(controls.sum()),
+        **_measures(wells, controls, by, labels),
+    }
+    if sweep:
+        scores["sweep"] = _sweep(wells, controls, by, relative=relative)
+    if paper and labels is not None:
+        known = np.array([label != "" for label in labels])
+        scores["paper"] = evaluate_as_in_the_paper(
+            treatments.features[known], [label for label in labels if label]
+        )
+    others = {name: _same_wells(table, wells, name) for name, table in (beside or {}).items()}
+    if CELL_COUNT in wells.metadata.columns and wells.metadata[CELL_COUNT].nunique() > 1:
+        others[CELL_COUNT_ALONE] = count_profiles(wells)
+    if others:
+        scores["beside"] = {
+            name: _summary(table, controls, by, labels) for name, table in others.items()
+        }
+    return Evaluation(scores, wells, controls, treatments, by, labels)
 
 
-def evaluate_treatments(
-    features: np.ndarray, labels: Sequence[str], positions: Sequence[int] = POSITIONS
+def _measures(
+    wells: Profiles, controls: np.ndarray, by: str, labels: list[str] | None
 ) -> dict[str, object]:
-    """Score how well treatments that share a label find each other.
-
-    Parameters
-    ----------
-    features : ndarray of shape (n, d)
-        Treatments' profiles.
-    labels : sequence of n str
-        E.g. mechanisms of action; several are separated by ``|``. Treatments without one
-        are searched and ask nothing.
-    positions : sequence of int
-        The k of precision and recall; those beyond n - 1 are left out.
-
-    Returns
-    -------
-    dict
-        JSON's types only: ``treatments``, ``queries`` (those with another of their label),
-        ``mean_average_precision``, ``chance_average_precision`` (the mean part of matches),
-        ``fold_enrichment``, ``significant_queries`` (Fisher, Bonferroni, 5 %),
-        ``precision_at`` and ``recall_at`` by k, ``first_hit_in_top`` (part of the queries).
-
-    Raises
-    ------
-    ProfileError
-        No label is shared, NaN.
-
-    Examples
-    --------
-    >>> features = np.array([[1.0, 0], [1, 0.1], [0, 1], [0.1, 1]])
-    >>> scores = evaluate_treatments(features, ["a", "a", "b", "b"])
-    >>> scores["mean_average_precision"], scores["queries"]
-    (1.0, 4)
-    """
-    similarity, matches = cosine_similarity(features), same_label(labels)
-    precision = average_precision(similarity, matches)
-    asked = ~np.isnan(precision)
-    if not asked.any():
-        raise ProfileError(f"none of the {len(asked)} treatments shares a label with another")
-    folds, p_values = fold_enrichment(similarity, matches, TOP)
-    others = len(asked) - 1
-    positions = [k for k in positions if k <= others]
-    return {
-        "treatments": len(asked),
-        "queries": int(asked.sum()),
-        "mean_average_precision": float(np.nanmean(precision)),
-        "chance_average_precision": float((matches.sum(axis=1)[asked] - 1).mean() / others),
-        "fold_enrichment": float(np.nanmean(folds)),
-        "significant_queries": int((p_values[asked] < 0.05 / asked.sum()).sum()),
-        "precision_at": {
-            str(k): float(np.nanmean(precision_at(similarity, matches, k))) for k in positions
-        },
-        "recall_at": {
-            str(k): float(np.nanmean(recall_at(similarity, matches, k))) for k in positions
-        },
-        "first_hit_in_top": float(
-            (first_hit(similarity, matches)[asked] <= np.ceil(TOP * others)).mean()
-        ),
+    """Measure what is measured of every table."""
+    treated = wells.select((np.char.strip(wells.texts(by)) != "") & ~controls)
+    found = replicate_precision(treated, by)
+    scores: dict[str, object] = {
+        "replicates": {
+            "wells": int((~np.isnan(found)).sum()),
+            "mean_average_precision": float(np.nanmean(found)),
+        }
     }
+    if controls.any():
+        activity = phenotypic_activity(wells, controls, by)
+        scores["activity"] = {
+            "treatments": len(activity),
+            "active": int((activity["corrected_p_value"] < SIGNIFICANT).sum()),
+            "mean_average_precision": float(activity["mean_average_precision"].mean()),
+            "by_treatment": activity.rename(columns={by: "treatment"}).to_dict("records"),
+        }
+        scores["confounders"] = confounders(wells, controls, by)
+    if labels is not None:
+        treatments = aggregate(treated, [by], "mean")
+        scores["treatments"] = evaluate_treatments(treatments.features, labels)
+    return scores
 
 
-def evaluate_as_in_the_paper(features: np.ndarray, labels: Sequence[str]) -> dict[str, object]:
-    """Score treatments as the paper does, to compare with its published numbers.
+def _summary(
+    wells: Profiles, controls: np.ndarray, by: str, labels: list[str] | None
+) -> dict[str, object]:
+    measured = _measures(wells, controls, by, labels)
+    measured.get("activity", {}).pop("by_treatment", None)
+    return {"made_by": wells.provenance, **measured}
 
-    Parameters and errors are those of `evaluate_treatments`; what differs from it is told
-    in `cpcnn_core.profiles.paper`.
 
-    Returns
-    -------
-    dict
-        ``queries``, ``folds_of_enrichment``, ``mean_average_precision``, ``precision_at_top``,
-        ``recall_at_top_10``.
+def _labels(truth: Mapping[str, str], names: list[str]) -> list[str]:
+    if not any(name in truth for name in names):
+        raise ProfileError(
+            f"none of the {len(names)} treatments is in the truth; the profiles have "
+            f"{', '.join(names[:3])}, the truth {', '.join(list(truth)[:3])}"
+        )
+    return [truth.get(name, "") for name in names]
 
-    Examples
-    --------
-    >>> features = np.array([[1.0, 0], [1, 0.1], [0.9, 0], [0.1, 1]])
-    >>> evaluate_as_in_the_paper(features, ["a", "a", "a", "b"])["mean_average_precision"]
-    1.0
-    """
-    similarity = cosine_similarity(features)
-    matches = paper.regex_matches([str(label) for label in labels])
-    found = paper.enrichments(similarity, matches)
-    if not found:
-        raise ProfileError(f"none of the {len(matches)} treatments shares a label with another")
-    _, precision = paper.precision_recall_curve(similarity, matches)
-    k = paper.top_k(len(matches))
-    return {
-        "queries": len(found),
-        "folds_of_enrichment": float(np.mean([one.folds for one in found.values()])),
-        "mean_average_precision": float(precision.mean()),
-        "precision_at_top": paper.precision_at(similarity, matches, k),
-        "recall_at_top_10": paper.recall_at(similarity, matches, 10 * k),
-    }
+
+def _sweep(
+    wells: Profiles, controls: np.ndarray, by: str, *, relative: bool
+) -> list[dict[str, float | None]]:
+    if not controls.any():
+        raise ProfileError("sphering learns from control wells; name them with --controls")
+    if wells.provenance.get("correction"):
+        raise ProfileError(
+            f"the profiles are corrected already ({wells.provenance['correction']}); make "
+            "profiles without --correction for the sweep"
+        )
+    table = sweep_lambda(wells, controls, by, relative=relative)
+    name = "lambda_relative" if relative else "lambda"
+    return [
+        {name: None if np.isnan(value) else value, "replicate_map": score}
+        for value, score in table.itertuples(index=False, name=None)
+    ]
+
+
+def _same_wells(table: Profiles, wells: Profiles, name: str) -> Profiles:
+    """Bring other profiles of the same wells into the same order, with the same metadata."""
+    keys = [PLATE, WELL]
+    wells.require(keys)
+    table.require(keys)
+    theirs = table.metadata[keys].astype(str).agg("/".join, axis=1)
+    mine = wells.metadata[keys].astype(str).agg("/".join, axis=1)
+    rows = {key: row for row, key in enumerate(theirs)}
+    if len(rows) < len(theirs):
+        raise ProfileError(f"{name} has {len(theirs) - len(rows)} wells twice")
+    missing = [key for key in mine if key not in rows]
+    if missing:
+        raise ProfileError(
+            f"{name} lacks {len(missing)} of {len(mine)} wells: {', '.join(missing[:5])}"
+        )
+    features = table.features[[rows[key] for key in mine]]
+    return replace(table, features=features, metadata=wells.metadata)

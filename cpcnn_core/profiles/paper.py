@@ -299,6 +299,49 @@ def top_k(profiles: int, top_percent: float = TOP_PERCENT) -> int:
     return max(1, int(top_percent / 100 * profiles))
 
 
+def precision_to_the_last_hit(hits: Sequence[int]) -> float:
+    """Return what the reference calls R-precision: the precision up to the last hit.
+
+    The textbook's is the precision among the first R, R being the number of matches.
+
+    Parameters
+    ----------
+    hits : sequence of n numbers
+        Whether each profile of a ranking matches, the nearest first.
+
+    Returns
+    -------
+    float
+        0 without a hit.
+
+    Examples
+    --------
+    >>> precision_to_the_last_hit([0, 1, 0, 1, 0])
+    0.5
+    """
+    found = np.asarray(hits) != 0
+    if not found.any():
+        return 0.0
+    return float(found[: np.flatnonzero(found)[-1] + 1].mean())
+
+
+def mean_reciprocal_rank(rankings: Sequence[Sequence[int]]) -> float:
+    """Return the mean of 1 / rank of the first hit; a ranking without a hit counts as 0.
+
+    Parameters
+    ----------
+    rankings : sequence of sequences
+        See `precision_to_the_last_hit`.
+
+    Examples
+    --------
+    >>> mean_reciprocal_rank([[0, 1], [1, 0], [0, 0]])
+    0.5
+    """
+    first = [np.flatnonzero(np.asarray(hits))[:1] for hits in rankings]
+    return float(np.mean([1 / (places[0] + 1) if len(places) else 0.0 for places in first]))
+
+
 def replicate_correlation(features: np.ndarray) -> float:
     """Return the median correlation between a treatment's wells, as the notebooks compute it.
 

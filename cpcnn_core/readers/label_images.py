@@ -88,9 +88,13 @@ def objects_of(labels: np.ndarray) -> Objects:
     ([7], [[2.0, 3.0]])
     """
     rows, cols = np.nonzero(labels)
-    values = labels[rows, cols]
+    values = labels[rows, cols].astype(np.int64)
+    names = np.arange(values.max(initial=0) + 1) if values.max(initial=0) <= labels.size else None
+    if names is None:
+        # Few objects with huge numbers: counting up to them would take all memory.
+        names, values = np.unique(values, return_inverse=True)
     counts = np.bincount(values, minlength=1)
-    numbers = np.flatnonzero(counts)
-    sums = [np.bincount(values, weights=axis, minlength=1)[numbers] for axis in (rows, cols)]
-    centers = np.column_stack(sums) / counts[numbers][:, None]
-    return Objects(centers, numbers, labels, centers[:, ::-1])
+    there = np.flatnonzero(counts)
+    sums = [np.bincount(values, weights=axis, minlength=1)[there] for axis in (rows, cols)]
+    centers = np.column_stack(sums) / counts[there][:, None]
+    return Objects(centers, names[there], labels, centers[:, ::-1])

@@ -118,9 +118,19 @@ def test_profiles_of_another_correction_are_not_compared(folder, profiles, capsy
     assert "cannot be compared: correction is None and sphering" in capsys.readouterr().err
 
 
+def test_wells_can_be_left_out(folder, tmp_path, capsys):
+    out = tmp_path / "some.parquet"
+    assert profile(folder, out, "--where", "Treatment in ['DMSO', 'taxol']") == 0
+    assert "24 of 48 wells kept" in capsys.readouterr().out
+    found = read_profiles(out)
+    assert set(found.metadata["Metadata_Treatment"]) == {"DMSO", "taxol"}
+    assert found.provenance["where"] == "Treatment in ['DMSO', 'taxol']"
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
+        (["--where", "Dose > 1"], "name 'Dose' is not defined"),
         (["--correction", "sphering"], "sphering learns from control wells; name them"),
         (["--controls", "Treatment == 'water'"], "is true for none of the 48 rows"),
         (["--controls", "Dose == 0"], "name 'Dose' is not defined"),
@@ -153,6 +163,27 @@ def test_an_evaluation_is_printed_and_written(folder, profiles, tmp_path, capsys
     assert 0.6 < report["replicates"]["mean_average_precision"] <= 1
     assert report["treatments"]["queries"] == 2
     assert report["treatments"]["mean_average_precision"] == 1
+
+
+def test_profiles_are_evaluated_beside_others(folder, profiles, tmp_path, capsys):
+    plain = tmp_path / "plain.parquet"
+    assert profile(folder, plain) == 0
+    out = tmp_path / "report"
+    command = ["evaluate", str(profiles), "--beside", f"uncorrected={plain}", "--out", str(out)]
+    assert main(command) == 0
+    report = json.loads((out / "evaluation.json").read_text())
+    assert list(report["beside"]) == ["uncorrected"]
+    assert report["beside"]["uncorrected"]["made_by"].get("correction") is None
+    # The plates of this screen differ in brightness: that is what correction takes away.
+    before = report["beside"]["uncorrected"]["confounders"]["plate_from_controls"]
+    after = report["confounders"]["plate_from_controls"]
+    assert before["balanced_accuracy"] >= after["balanced_accuracy"]
+    assert main(["evaluate", str(plain), "--out", str(out)]) == 0
+    alone = json.loads((out / "evaluation.json").read_text())["replicates"]
+    assert report["beside"]["uncorrected"]["replicates"] == alone
+    capsys.readouterr()
+    assert main(["evaluate", str(profiles), "--beside", str(plain)]) == 1
+    assert "expected --beside NAME=TABLE, got" in capsys.readouterr().err
 
 
 def test_a_sweep_needs_uncorrected_profiles(folder, profiles, tmp_path, capsys):

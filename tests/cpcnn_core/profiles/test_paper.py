@@ -99,6 +99,16 @@ def test_precision_and_recall_at_k(arrays, scalars, kind, matches):
     assert found == pytest.approx(expected["recall_top10pct"], rel=1e-12)
 
 
+def test_functions_of_one_ranking(scalars):
+    expected = scalars["functions"]
+    found = paper.precision_to_the_last_hit(expected["r"])
+    assert found == pytest.approx(expected["r_precision"], rel=1e-15)
+    assert paper.precision_to_the_last_hit([0, 0]) == 0
+    # The fixture does not tell these rankings; they are the reference's own example.
+    found = paper.mean_reciprocal_rank([[0, 0, 1], [0, 1, 0], [0, 0, 0]])
+    assert found == pytest.approx(expected["mrr"], rel=1e-15)
+
+
 def test_nothing_to_find_is_one_line():
     with pytest.raises(ProfileError, match="no query has two matches besides itself"):
         paper.precision_recall_curve(np.eye(3), np.eye(3))

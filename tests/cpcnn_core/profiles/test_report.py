@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 from html.parser import HTMLParser
 
@@ -10,9 +11,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cpcnn_core.profiles.aggregate import aggregate
-from cpcnn_core.profiles.confounders import confounders
-from cpcnn_core.profiles.evaluation import evaluate_treatments, sweep_lambda
+from cpcnn_core.profiles.correction import fit_correction
+from cpcnn_core.profiles.evaluation import CELL_COUNT_ALONE, Evaluation, evaluate_profiles
 from cpcnn_core.profiles.report import write_report
 from cpcnn_core.tables.profiles import Profiles
 
@@ -34,34 +34,20 @@ class Page(HTMLParser):
         self.shown.append(data)
 
 
-@pytest.fixture
-def screen(wells):
+def page_of(evaluation, folder):
+    write_report(folder / "r.html", evaluation, "wells.parquet")
+    return Page((folder / "r.html").read_text(encoding="utf-8"))
+
+
+def test_everything_is_inside(wells, inputs, tmp_path):
     controls = (wells.metadata[BY] == "DMSO@0").to_numpy()
-    return wells, controls, aggregate(wells.select(~controls), [BY], "mean")
-
-
-def scores(wells, controls):
-    return {
-        "profiles": "wells.parquet",
-        "made_by": {"model": "m", "correction": "sphering", "lambda": 0.5},
-        "wells": len(wells.metadata),
-        "controls": int(controls.sum()),
-        "replicates": {"wells": 9, "mean_average_precision": 0.12345},
-    }
-
-
-def test_everything_is_inside(screen, inputs, tmp_path):
-    wells, controls, treatments = screen
-    label = dict(zip(inputs["annot_treatment"], inputs["annot_moa"], strict=True))
-    labels = [str(label.get(name, "")) for name in treatments.metadata[BY]]
-    sweep = sweep_lambda(wells, controls, BY, [0.1, 1.0]).to_dict("records")
-    found = scores(wells, controls) | {
-        "treatments": evaluate_treatments(treatments.features, labels),
-        "confounders": confounders(wells, controls, BY),
-        "sweep": [row | {"lambda": None} if np.isnan(row["lambda"]) else row for row in sweep],
-    }
-    write_report(tmp_path / "r.html", found, wells, controls, treatments, BY, labels)
-    page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
+    wells.metadata["Metadata_CellCount"] = np.arange(len(wells.metadata)) % 97 + 3
+    truth = dict(zip(inputs["annot_treatment"], inputs["annot_moa"].tolist(), strict=True))
+    corrected = fit_correction(wells, controls, "sphering", regularization=0.5).transform(wells)
+    evaluation = evaluate_profiles(
+        wells, BY, controls=controls, truth=truth, sweep=True, paper=True, beside={"W": corrected}
+    )
+    page = page_of(evaluation, tmp_path)
     # Curve, sweep, map, and four plates.
     assert len(page.sources) == 7
     for source in page.sources:
@@ -69,19 +55,39 @@ def test_everything_is_inside(screen, inputs, tmp_path):
         pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("L"))
         assert pixels.std() > 5
     shown = " ".join(page.shown)
-    for text in ("0.123", "sphering, lambda 0.5", "516, 36", "plate read from controls"):
+    scores = evaluation.scores
+    for text in ("sphering, lambda 0.5", "516, 36", "plate read from controls", CELL_COUNT_ALONE):
         assert text in shown
-    measured = found["confounders"]["plate_from_controls"]["balanced_accuracy"]
-    assert f"{measured:.3f}" in shown
+    for number in (
+        scores["replicates"]["mean_average_precision"],
+        scores["confounders"]["plate_from_controls"]["balanced_accuracy"],
+        scores["beside"]["W"]["replicates"]["mean_average_precision"],
+        scores["beside"]["W"]["confounders"]["plate_from_controls"]["balanced_accuracy"],
+        scores["beside"][CELL_COUNT_ALONE]["treatments"]["mean_average_precision"],
+        scores["activity"]["by_treatment"][0]["mean_average_precision"],
+        scores["paper"]["folds_of_enrichment"],
+    ):
+        assert f"{number:.3f}" in shown
+    # As JSON the same numbers come back.
+    assert json.loads(json.dumps(scores)) == scores
+
+
+def found_nothing(wells):
+    """Treatments without replicates cannot be evaluated, but shown."""
+    scores = {
+        "made_by": {},
+        "wells": len(wells.metadata),
+        "controls": 0,
+        "replicates": {"wells": 0, "mean_average_precision": 0.5},
+    }
+    return Evaluation(scores, wells, np.zeros(len(wells.metadata), bool), wells, BY, None)
 
 
 def test_names_are_shown_as_they_are_and_strange_wells_are_said(tmp_path):
     rows = pd.DataFrame({BY: ["<b>bold</b>", "a & b", "c"], "Metadata_Plate": "P1"})
     rows["Metadata_Well"] = "well 1", "well 2", "well 3"
     wells = Profiles(np.eye(3) + 0.1, rows, list("xyz"))
-    nothing = np.zeros(3, bool)
-    write_report(tmp_path / "r.html", scores(wells, nothing), wells, nothing, wells, BY)
-    page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
+    page = page_of(found_nothing(wells), tmp_path)
     shown = "".join(page.shown)
     assert "<b>bold</b>" in shown
     assert "a & b" in shown
@@ -93,8 +99,6 @@ def test_names_are_shown_as_they_are_and_strange_wells_are_said(tmp_path):
 def test_few_treatments_have_no_map(tmp_path, count):
     rows = pd.DataFrame({BY: list("ab"[:count]), "Metadata_Plate": "P1", "Metadata_Well": "AB02"})
     wells = Profiles(np.eye(3)[:count] + 0.1, rows, list("xyz"))
-    nothing = np.zeros(count, bool)
-    write_report(tmp_path / "r.html", scores(wells, nothing), wells, nothing, wells, BY)
-    page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
+    page = page_of(found_nothing(wells), tmp_path)
     assert len(page.sources) == 1
     assert ("Nearest treatments" in page.shown) == (count == 2)

@@ -1,0 +1,137 @@
+"""What the report draws, and how a figure becomes part of a page."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Callable
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from cpcnn_core.profiles.principal_components import fit_principal_components
+from cpcnn_core.profiles.retrieval import precision_at, recall_at
+from cpcnn_core.profiles.similarity import cosine_similarity, same_label, unit_length
+from cpcnn_core.tables.profiles import Profiles
+
+# Told apart by most eyes, also by those that cannot tell red from green (Wong 2011).
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
+GREY = "#c8ccd0"
+Draw = Callable[[Axes], None]
+
+
+def figure_as_html(title: str, draw: Draw, size: tuple[float, float], width: int = 0) -> str:
+    """Draw a figure and return it as an image that lies within the page.
+
+    Parameters
+    ----------
+    title : str
+        For those who cannot see it.
+    draw : callable (Axes)
+    size : (width, height) in inches
+    width : int
+        Of the page, in %; 0: its own.
+
+    Examples
+    --------
+    >>> figure_as_html("A line", lambda axes: axes.plot([1, 2]), (3, 2))[:20]
+    "<img alt='A line' sr"
+    """
+    figure = Figure(size, layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    draw(axes)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=130)
+    data = base64.b64encode(file.getvalue()).decode()
+    style = f" style='width:{width}%'" if width else ""
+    return f"<img alt='{html.escape(title)}'{style} src='data:image/png;base64,{data}'>"
+
+
+def draw_precision_recall(treatments: Profiles, labels: list[str]) -> Draw:
+    """Draw precision against recall, as more and more neighbours are looked at.
+
+    Examples
+    --------
+    >>> draw_precision_recall(treatments, labels)(axes)  # doctest: +SKIP
+    """
+    similarity, matches = cosine_similarity(treatments.features), same_label(labels)
+    depths = np.unique(np.geomspace(1, len(labels) - 1, 40).astype(int))
+    precision = [np.nanmean(precision_at(similarity, matches, k)) for k in depths]
+    recall = [np.nanmean(recall_at(similarity, matches, k)) for k in depths]
+
+    def draw(axes: Axes) -> None:
+        axes.plot(recall, precision, color=COLORS[0], marker="o", markersize=3)
+        axes.axhline(precision[-1], color=GREY, linestyle="--", label="chance")
+        axes.set(xlabel="recall among the nearest k", ylabel="precision", xlim=(0, 1))
+        axes.set_ylim(bottom=0)
+        axes.legend(frameon=False)
+
+    return draw
+
+
+def draw_sweep(sweep: list[dict[str, float | None]]) -> Draw:
+    """Draw how well replicates are found with every lambda, beside no sphering.
+
+    Examples
+    --------
+    >>> draw_sweep([{"lambda": 0.1, "replicate_map": 0.5}])(axes)  # doctest: +SKIP
+    """
+    name = next(key for key in sweep[0] if key != "replicate_map")
+    tried = [(row[name], row["replicate_map"]) for row in sweep if row[name] is not None]
+    without = next(row["replicate_map"] for row in sweep if row[name] is None)
+
+    def draw(axes: Axes) -> None:
+        axes.semilogx(*zip(*tried, strict=True), color=COLORS[0], marker="o")
+        axes.axhline(without, color=COLORS[5], linestyle="--", label="no sphering")
+        axes.set(xlabel=name.replace("_", ", "), ylabel="mean average precision")
+        axes.legend(frameon=False)
+
+    return draw
+
+
+def draw_map(treatments: Profiles, labels: list[str]) -> Draw:
+    """Draw the treatments' directions on two principal components, by label.
+
+    Examples
+    --------
+    >>> draw_map(treatments, labels)(axes)  # doctest: +SKIP
+    """
+    directions = unit_length(treatments.features)
+    places = fit_principal_components(directions, 2).transform(directions)
+    counts = {label: labels.count(label) for label in sorted(set(labels) - {""})}
+    shown = sorted(counts, key=lambda label: -counts[label])[: len(COLORS)]
+
+    def draw(axes: Axes) -> None:
+        axes.scatter(*places.T[:2], s=18, color=GREY, linewidths=0)
+        for color, label in zip(COLORS, shown, strict=False):
+            mine = np.array([label == other for other in labels])
+            name = label if len(label) <= 40 else f"{label[:39]}…"
+            axes.scatter(*places[mine].T[:2], s=34, color=color, linewidths=0, label=name)
+        axes.set(xlabel="component 1", ylabel="component 2")
+        if shown:
+            axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+
+    return draw
+
+
+def draw_plate(grid: np.ndarray, plate: str, limits: np.ndarray) -> Draw:
+    """Draw a plate of values (rows, columns); NaN where there is no well.
+
+    Examples
+    --------
+    >>> draw_plate(np.eye(8, 12) + 1, "P1", np.array([1.0, 2.0]))(axes)  # doctest: +SKIP
+    """
+
+    def draw(axes: Axes) -> None:
+        drawn = axes.imshow(grid, cmap="viridis", norm=LogNorm(*limits))
+        axes.figure.colorbar(drawn, ax=axes, shrink=0.75)
+        axes.set_title(plate, fontsize=10)
+        axes.set_xticks(range(0, grid.shape[1], 4), range(1, grid.shape[1] + 1, 4))
+        letters = [chr(65 + i) if i < 26 else f"A{chr(39 + i)}" for i in range(len(grid))]
+        axes.set_yticks(range(0, len(grid), 3), letters[::3])
+
+    return draw

@@ -1,0 +1,217 @@
+"""Scores of whole tables: how well replicates, and treatments of one mechanism, find each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from cpcnn_core.errors import ProfileError
+from cpcnn_core.profiles import paper
+from cpcnn_core.profiles.correction import fit_correction
+from cpcnn_core.profiles.retrieval import (
+    average_precision,
+    first_hit,
+    fold_enrichment,
+    precision_at,
+    recall_at,
+)
+from cpcnn_core.profiles.similarity import cosine_similarity, same_label, same_value
+from cpcnn_core.tables.columns import PLATE
+from cpcnn_core.tables.profiles import Profiles
+
+LAMBDAS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+TOP = 0.01
+POSITIONS = (1, 5, 10, 20, 50)
+
+
+def replicate_precision(wells: Profiles, by: str) -> np.ndarray:
+    """Return the average precision with which every well finds its replicates.
+
+    Where treatments are on several plates, a well looks for its replicates among the wells
+    of other plates only: on its own plate it would find what the plate has in common.
+
+    Parameters
+    ----------
+    wells : Profiles
+        Treated wells, without controls.
+    by : str
+        The column that names the treatment.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        NaN for wells without replicates.
+
+    Raises
+    ------
+    ProfileError
+        No such column, NaN, or no treatment has replicates.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"Metadata_Treatment": ["a", "b", "a", "b"]})
+    >>> wells = Profiles(np.array([[1.0, 0], [0, 1], [1, 0.1], [0.1, 1]]), rows, ["x", "y"])
+    >>> replicate_precision(wells, "Metadata_Treatment")
+    array([1., 1., 1., 1.])
+    """
+    matches = same_value(wells.texts(by))
+    similarity = cosine_similarity(wells.features)
+    if PLATE in wells.metadata.columns:
+        plates = wells.metadata[PLATE].astype(str).to_numpy()
+        elsewhere = plates[:, None] != plates
+        if (matches & elsewhere).any():
+            # Less alike than anything can be: never ahead of a replicate.
+            similarity = np.where(elsewhere, similarity, -2)
+            matches &= elsewhere
+    found = average_precision(similarity, matches)
+    if np.isnan(found).all():
+        raise ProfileError(f"no treatment in the column {by} has replicates")
+    return found
+
+
+def sweep_lambda(
+    wells: Profiles,
+    controls: np.ndarray,
+    by: str,
+    lambdas: Sequence[float] = LAMBDAS,
+    *,
+    relative: bool = False,
+) -> pd.DataFrame:
+    """Try sphering with several lambdas on replicates, which needs no annotation.
+
+    Parameters
+    ----------
+    wells : Profiles
+        Uncorrected.
+    controls : ndarray of shape (n,), bool
+    by : str
+        The column that names the treatment.
+    lambdas : sequence of float
+    relative : bool
+        See `cpcnn_core.profiles.sphering.fit_sphering`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``lambda`` (NaN: no sphering) and ``replicate_map``.
+
+    Raises
+    ------
+    ProfileError
+        No controls, no replicates, NaN.
+
+    Examples
+    --------
+    >>> sweep_lambda(wells, controls, "Metadata_Treatment")  # doctest: +SKIP
+    """
+    controls = np.asarray(controls, bool)
+    treated = wells.select(~controls)
+    rows = [(np.nan, float(np.nanmean(replicate_precision(treated, by))))]
+    # Lambda comes after the eigenvectors, which are the slow part and the same for all.
+    fitted = fit_correction(wells, controls, "sphering", regularization=1.0).steps[0]
+    unit = float(fitted.eigenvalues.mean()) if relative else 1.0
+    for value in lambdas:
+        features = replace(fitted, regularization=value * unit).transform(treated.features)
+        found = replicate_precision(replace(treated, features=features), by)
+        rows.append((float(value), float(np.nanmean(found))))
+    return pd.DataFrame(rows, columns=["lambda", "replicate_map"])
+
+
+def evaluate_treatments(
+    features: np.ndarray, labels: Sequence[str], positions: Sequence[int] = POSITIONS
+) -> dict[str, object]:
+    """Score how well treatments that share a label find each other.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, d)
+        Treatments' profiles.
+    labels : sequence of n str
+        E.g. mechanisms of action; several are separated by ``|``. Treatments without one
+        are searched and ask nothing.
+    positions : sequence of int
+        The k of precision and recall; those beyond n - 1 are left out.
+
+    Returns
+    -------
+    dict
+        JSON's types only: ``treatments``, ``queries`` (those with another of their label),
+        ``mean_average_precision``, ``chance_average_precision`` (the mean part of matches),
+        ``fold_enrichment``, ``significant_queries`` (Fisher, Bonferroni, 5 %),
+        ``precision_at`` and ``recall_at`` by k, ``first_hit_in_top`` (part of the queries),
+        ``mean_reciprocal_rank`` of the first hit.
+
+    Raises
+    ------
+    ProfileError
+        No label is shared, NaN.
+
+    Examples
+    --------
+    >>> features = np.array([[1.0, 0], [1, 0.1], [0, 1], [0.1, 1]])
+    >>> scores = evaluate_treatments(features, ["a", "a", "b", "b"])
+    >>> scores["mean_average_precision"], scores["queries"]
+    (1.0, 4)
+    """
+    similarity, matches = cosine_similarity(features), same_label(labels)
+    precision = average_precision(similarity, matches)
+    asked = ~np.isnan(precision)
+    if not asked.any():
+        raise ProfileError(f"none of the {len(asked)} treatments shares a label with another")
+    folds, p_values = fold_enrichment(similarity, matches, TOP)
+    first = first_hit(similarity, matches)
+    others = len(asked) - 1
+    positions = [k for k in positions if k <= others]
+    return {
+        "treatments": len(asked),
+        "queries": int(asked.sum()),
+        "mean_average_precision": float(np.nanmean(precision)),
+        "chance_average_precision": float((matches.sum(axis=1)[asked] - 1).mean() / others),
+        "fold_enrichment": float(np.nanmean(folds)),
+        "significant_queries": int((p_values[asked] < 0.05 / asked.sum()).sum()),
+        "precision_at": {
+            str(k): float(np.nanmean(precision_at(similarity, matches, k))) for k in positions
+        },
+        "recall_at": {
+            str(k): float(np.nanmean(recall_at(similarity, matches, k))) for k in positions
+        },
+        "first_hit_in_top": float((first[asked] <= np.ceil(TOP * others)).mean()),
+        "mean_reciprocal_rank": float(np.nanmean(1 / first)),
+    }
+
+
+def evaluate_as_in_the_paper(features: np.ndarray, labels: Sequence[str]) -> dict[str, object]:
+    """Score treatments as the paper does, to compare with its published numbers.
+
+    Parameters and errors are those of `evaluate_treatments`; what differs from it is told
+    in `cpcnn_core.profiles.paper`.
+
+    Returns
+    -------
+    dict
+        ``queries``, ``folds_of_enrichment``, ``mean_average_precision``, ``precision_at_top``,
+        ``recall_at_top_10``.
+
+    Examples
+    --------
+    >>> features = np.array([[1.0, 0], [1, 0.1], [0.9, 0], [0.1, 1]])
+    >>> evaluate_as_in_the_paper(features, ["a", "a", "a", "b"])["mean_average_precision"]
+    1.0
+    """
+    similarity = cosine_similarity(features)
+    matches = paper.regex_matches([str(label) for label in labels])
+    found = paper.enrichments(similarity, matches)
+    if not found:
+        raise ProfileError(f"none of the {len(matches)} treatments shares a label with another")
+    _, precision = paper.precision_recall_curve(similarity, matches)
+    k = paper.top_k(len(matches))
+    return {
+        "queries": len(found),
+        "folds_of_enrichment": float(np.mean([one.folds for one in found.values()])),
+        "mean_average_precision": float(precision.mean()),
+        "precision_at_top": paper.precision_at(similarity, matches, k),
+        "recall_at_top_10": paper.recall_at(similarity, matches, 10 * k),
+    }

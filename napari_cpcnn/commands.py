@@ -1,0 +1,46 @@
+"""What napari calls by name: the reader of tables, and the command for a selection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import napari
+
+# Tells napari that a file was read and gives no layer.
+NO_LAYERS = [(None,)]
+
+
+def table_reader(path: str | list[str]) -> Callable[[str | list[str]], list] | None:
+    """Return what opens a table of cells in the dock widget, or None for other files.
+
+    Examples
+    --------
+    >>> table_reader("image.tif") is None
+    True
+    """
+    paths = [path] if isinstance(path, str) else list(path)
+    if not all(Path(one).suffix in (".parquet", ".h5ad") for one in paths):
+        return None
+    return _read
+
+
+def _read(path: str | list[str]) -> list:
+    from napari_cpcnn.widget import widget_of
+
+    widget = widget_of(napari.current_viewer())
+    for one in [path] if isinstance(path, str) else path:
+        widget.open_table(one)
+    return NO_LAYERS
+
+
+def selection_to_layer(viewer: napari.Viewer) -> None:
+    """Put the selected cells into a labels layer of their own.
+
+    Examples
+    --------
+    >>> selection_to_layer(viewer)  # doctest: +SKIP
+    """
+    from napari_cpcnn.widget import widget_of
+
+    widget_of(viewer).selection_to_layer()

@@ -1,0 +1,343 @@
+"""The panel that embeds: which layers, which model, go, stop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
+from napari.qt.threading import GeneratorWorker, create_worker
+from napari.utils.notifications import show_error, show_info
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from cpcnn_core.errors import CPCNNError
+from cpcnn_core.models.registry import find_model, list_models
+from napari_cpcnn.embedding import EmbedRequest, Step, embed_layers, layer_features
+from napari_cpcnn.explorer import Explorer
+from napari_cpcnn.linking import OVERLAY, ViewerLink
+from napari_cpcnn.nuclei import find_nuclei
+from napari_cpcnn.planes import check_channels, guess_channels, pixels, plane_indices
+
+NO_LAYER = "—"
+ONE_LAYER = "all channels in one layer"
+UNTRAINED = "untrained-efficientnet-b0"
+
+
+class EmbedPanel(QWidget):
+    """Chooses layers and model, and embeds the cells off the window's thread.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    explorer : Explorer
+    link : ViewerLink
+
+    Examples
+    --------
+    >>> panel = EmbedPanel(viewer, explorer, link)  # doctest: +SKIP
+    """
+
+    finished = Signal()
+
+    def __init__(self, viewer: ViewerModel, explorer: Explorer, link: ViewerLink) -> None:
+        super().__init__()
+        self._viewer, self._explorer, self._link = viewer, explorer, link
+        self._worker: GeneratorWorker | None = None
+        self._combos: dict[str, QComboBox] = {}
+        # What the user has chosen by hand is not guessed again.
+        self._by_hand: set[str] = set()
+        self._build()
+        self._fill_models()
+        for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
+            event.connect(self._refresh)
+        self._refresh()
+
+    def detach(self) -> None:
+        """Let go of the viewer, and stop what runs."""
+        self.stop()
+        for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
+            event.disconnect(self._refresh)
+
+    @property
+    def running(self) -> bool:
+        """Whether cells are being embedded."""
+        return self._worker is not None
+
+    def request(self) -> EmbedRequest:
+        """Return what would be embedded now.
+
+        Raises
+        ------
+        CPCNNError
+            Something is not chosen.
+        """
+        card = find_model(self.model.currentData())[0]
+        labels = self._layer(self.labels.currentText())
+        if labels is None:
+            raise CPCNNError("choose a labels layer, or find nuclei first")
+        if self.one_layer.isChecked():
+            chosen = [self._layer(self._combos[ONE_LAYER].currentText())]
+            check_channels([ONE_LAYER], chosen)
+            self._check_channel_axis(chosen[0], labels, card.channels)
+        else:
+            chosen = [self._layer(self._combos[name].currentText()) for name in card.channels]
+            check_channels(card.channels, chosen)
+        every = self.planes.currentData()
+        planes = plane_indices(labels, self._viewer.dims.current_step, every=every)
+        return EmbedRequest(
+            self.model.currentData(), chosen, labels, planes, self.mask.isChecked()
+        )
+
+    def run(self) -> None:
+        """Embed; a second call while it runs stops it."""
+        if self.running:
+            self.stop()
+            return
+        try:
+            request = self.request()
+        except CPCNNError as error:
+            show_error(str(error))
+            return
+        self._link.set_channels(request.labels, list(request.images))
+        worker = create_worker(
+            embed_layers, request, _progress={"total": 0, "desc": "Embedding cells"}
+        )
+        worker.yielded.connect(self._tell)
+        worker.returned.connect(self._take)
+        worker.errored.connect(self._fail)
+        worker.finished.connect(self._end)
+        self._worker = worker
+        self.go.setText("Stop")
+        self.bar.setRange(0, 0)
+        self.bar.setFormat("loading the model")
+        self.bar.show()
+        worker.start()
+
+    def stop(self) -> None:
+        """Stop at once; what was embedded so far is given up."""
+        if self._worker is not None:
+            self._worker.quit()
+
+    def find(self) -> None:
+        """Label the nuclei of the plane that is shown, as a new layer."""
+        layer = self._layer(next(iter(self._combos.values())).currentText())
+        if layer is None:
+            show_error("choose the image layer of the DNA channel first")
+            return
+        index = tuple(self._viewer.dims.current_step[-layer.ndim : -2]) if layer.ndim > 2 else ()
+        if self.one_layer.isChecked():
+            index = (0, *index[1:])
+        try:
+            labels = find_nuclei(np.asarray(pixels(layer)[index]))
+        except CPCNNError as error:
+            show_error(str(error))
+            return
+        found = self._viewer.add_labels(
+            labels, name="nuclei", scale=layer.scale[-2:], translate=layer.translate[-2:]
+        )
+        self.labels.setCurrentText(found.name)
+        show_info(f"{labels.max()} nuclei")
+
+    def _build(self) -> None:
+        self.model = _combo("The network; get the published one with: cpcnn models fetch")
+        self.model.currentIndexChanged.connect(self._channels)
+        other = QPushButton("File…")
+        other.setToolTip("Use a model file (.safetensors)")
+        other.clicked.connect(self._open_model)
+        self.one_layer = QCheckBox(ONE_LAYER)
+        self.one_layer.setToolTip("The layer's first axis is the channel, in the model's order")
+        self.one_layer.toggled.connect(self._channels)
+        self.labels = _combo("Every label of this layer is one cell")
+        self.nuclei = QPushButton("Find nuclei")
+        self.nuclei.setToolTip("Label the nuclei of the DNA channel, as a new layer")
+        self.nuclei.clicked.connect(self.find)
+        self.planes = _combo("Of time series and stacks")
+        for text, every in (("the plane shown", False), ("all planes", True)):
+            self.planes.addItem(text, every)
+        self.mask = QCheckBox("mask neighbours")
+        self.mask.setToolTip("Set what is outside the cell's own label to zero")
+        self.go = QPushButton("Embed cells")
+        self.go.setToolTip("Compute the features of every cell (Ctrl+Return)")
+        self.go.setShortcut("Ctrl+Return")
+        self.go.clicked.connect(self.run)
+        self.bar = QProgressBar()
+        self.bar.hide()
+        self.status = QLabel()
+        self.status.setWordWrap(True)
+        self._form = QFormLayout()
+        self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self._form.addRow("Model", _row(self.model, other))
+        self._form.addRow("", self.one_layer)
+        self._channel_rows = QFormLayout()
+        self._channel_rows.setFieldGrowthPolicy(
+            QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow
+        )
+        below = QFormLayout()
+        below.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        below.addRow("Cells", _row(self.labels, self.nuclei))
+        below.addRow("Planes", self.planes)
+        below.addRow("", self.mask)
+        layout = QVBoxLayout(self)
+        for part in (self._form, self._channel_rows, below):
+            layout.addLayout(part)
+        for part in (self.go, self.bar, self.status):
+            layout.addWidget(part)
+        layout.addStretch()
+
+    def _fill_models(self) -> None:
+        for name in list_models():
+            ready = _is_here(name)
+            self.model.addItem(name if ready else f"{name} (not on this machine)", name)
+        first = next((i for i in range(self.model.count()) if self._ready(i)), 0)
+        self.model.setCurrentIndex(first)
+
+    def _ready(self, place: int) -> bool:
+        return _is_here(self.model.itemData(place))
+
+    def _open_model(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Open a model", "", "Models (*.safetensors)")
+        if path:
+            self.add_model(path)
+
+    def add_model(self, path: str) -> None:
+        """Offer a model file, and choose it."""
+        try:
+            card = find_model(path)[0]
+        except CPCNNError as error:
+            show_error(str(error))
+            return
+        self.model.addItem(f"{card.name} ({Path(path).name})", path)
+        self.model.setCurrentIndex(self.model.count() - 1)
+
+    def _channels(self) -> None:
+        """Offer a layer for every channel of the model."""
+        while self._channel_rows.rowCount():
+            self._channel_rows.removeRow(0)
+        self._combos, self._by_hand = {}, set()
+        channels = (ONE_LAYER,) if self.one_layer.isChecked() else self._card_channels()
+        for name in channels:
+            combo = _combo(f"The image layer that shows {name}")
+            combo.activated.connect(lambda _, name=name: self._by_hand.add(name))
+            self._combos[name] = combo
+            self._channel_rows.addRow("Image" if name == ONE_LAYER else name, combo)
+        self._refresh()
+
+    def _card_channels(self) -> tuple[str, ...]:
+        try:
+            return find_model(self.model.currentData())[0].channels
+        except CPCNNError as error:
+            self.status.setText(str(error))
+            from cpcnn_core.models.registry import BUILTIN_CARDS
+
+            return BUILTIN_CARDS[self.model.currentData()].channels
+
+    def _refresh(self) -> None:
+        images = [layer.name for layer in self._viewer.layers if isinstance(layer, Image)]
+        labels = [
+            layer.name
+            for layer in self._viewer.layers
+            if isinstance(layer, Labels) and layer.name != OVERLAY
+        ]
+        guessed = guess_channels(tuple(self._combos), images)
+        for name, combo in self._combos.items():
+            wanted = combo.currentText() if name in self._by_hand else guessed[name]
+            if name == ONE_LAYER and wanted is None and images:
+                wanted = images[0]
+            _fill(combo, [NO_LAYER, *images], wanted or NO_LAYER)
+        _fill(self.labels, labels, self.labels.currentText())
+        if not (images and labels):
+            self.status.setText(
+                "Open the images of a field, one layer for each channel, and a labels layer with "
+                "the cells; or find the nuclei here."
+            )
+        elif not self.running:
+            self.status.setText("")
+
+    def _layer(self, name: str) -> Image | Labels | None:
+        return self._viewer.layers[name] if name in self._viewer.layers else None
+
+    def _check_channel_axis(self, layer: Image, labels: Labels, channels: tuple[str, ...]) -> None:
+        shape, wanted = pixels(layer).shape, pixels(labels).shape
+        if len(shape) != len(wanted) + 1 or shape[0] != len(channels):
+            raise CPCNNError(
+                f"the first axis of {layer.name} should be the {len(channels)} channels "
+                f"{', '.join(channels)}, with the labels' axes after it; its shape is {shape}, "
+                f"the labels' {wanted}"
+            )
+
+    def _tell(self, step: Step) -> None:
+        done, total = step
+        self.bar.setRange(0, total)
+        self.bar.setValue(done)
+        self.bar.setFormat(f"{done} of {total} cells" if done else "loading the model")
+
+    def _take(self, cells: object) -> None:
+        try:
+            self._explorer.add_cells(cells)
+        except CPCNNError as error:
+            show_error(f"{error}; close the other cells first")
+            return
+        name = cells.metadata["Metadata_Layer"].iloc[0]
+        layer = self._layer(name)
+        if layer is not None:
+            # A new table, not new columns: only that tells napari of the change.
+            layer.features = layer_features(self._explorer.cells, name)
+        self.status.setText(f"{len(cells.metadata)} cells of {name} are embedded.")
+
+    def _fail(self, error: Exception) -> None:
+        self.status.setText(str(error))
+
+    def _end(self) -> None:
+        self._worker = None
+        self.go.setText("Embed cells")
+        self.bar.hide()
+        self.finished.emit()
+
+
+def _is_here(name: str) -> bool:
+    try:
+        find_model(name)
+    except CPCNNError:
+        return False
+    return True
+
+
+def _combo(tip: str) -> QComboBox:
+    combo = QComboBox()
+    combo.setToolTip(tip)
+    # Long layer names shall not widen the dock.
+    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    combo.setMinimumContentsLength(8)
+    combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    return combo
+
+
+def _fill(combo: QComboBox, names: list[str], wanted: str) -> None:
+    combo.blockSignals(True)
+    combo.clear()
+    combo.addItems(names)
+    combo.setCurrentText(wanted if wanted in names else (names[0] if names else ""))
+    combo.blockSignals(False)
+
+
+def _row(*widgets: QWidget) -> QWidget:
+    row = QWidget()
+    layout = QHBoxLayout(row)
+    layout.setContentsMargins(0, 0, 0, 0)
+    for widget in widgets:
+        layout.addWidget(widget)
+    return row

@@ -1,0 +1,161 @@
+"""What all panels of the dock widget look at: cells, selection, map, library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from qtpy.QtCore import QObject, Signal
+
+from cpcnn_core.profiles.correction import Correction
+from cpcnn_core.profiles.library import TreatmentLibrary
+from cpcnn_core.tables.profiles import Profiles
+
+# Which labels layer a cell belongs to, its label there, and the plane of a stack ("" if flat).
+LAYER, LABEL, PLANE = "Metadata_Layer", "Metadata_ObjectNumber", "Metadata_Plane"
+PHENOTYPE = "Metadata_Phenotype"
+REPLACE, ADD, REMOVE = "replace", "add", "remove"
+MOST_UNDO = 50
+
+Crops = Callable[[np.ndarray], list[np.ndarray | None]]
+
+
+class Explorer(QObject):
+    """The one state behind the panels; they change it by its methods and follow its signals.
+
+    Attributes
+    ----------
+    cells : Profiles or None
+        A row for every cell of the opened fields and tables; features float32.
+    selection : ndarray of shape (n,), bool
+    picked : int or None
+        The row of the cell that was clicked last.
+    positions : ndarray of shape (n, 2), float32, or None
+        The map.
+    library : TreatmentLibrary or None
+    correction : Correction or None
+        The library's, applied to cells before they are compared with it.
+    crops_of : callable (rows) -> list of ndarray (c, h, w) or None
+        Crops of cells whose images are open, raw pixel values; None for others.
+
+    Examples
+    --------
+    >>> explorer = Explorer()
+    >>> explorer.cells is None
+    True
+    """
+
+    cells_changed = Signal()
+    selection_changed = Signal()
+    picked_changed = Signal()
+    positions_changed = Signal()
+    library_changed = Signal()
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.cells: Profiles | None = None
+        self.selection = np.zeros(0, bool)
+        self.picked: int | None = None
+        self.positions: np.ndarray | None = None
+        self.library: TreatmentLibrary | None = None
+        self.correction: Correction | None = None
+        self.crops_of: Crops = lambda rows: [None] * len(rows)
+        self._before: list[np.ndarray] = []
+        self._after: list[np.ndarray] = []
+
+    def set_cells(self, cells: Profiles | None) -> None:
+        """Replace all cells; selection, map and undo begin anew."""
+        self.cells = cells
+        self.selection = np.zeros(0 if cells is None else len(cells.metadata), bool)
+        self.picked, self.positions = None, None
+        self._before, self._after = [], []
+        self.cells_changed.emit()
+        self.positions_changed.emit()
+        self.picked_changed.emit()
+        self.selection_changed.emit()
+
+    def add_cells(self, cells: Profiles) -> None:
+        """Add cells; those of the same layer and planes that are there already are replaced.
+
+        Raises
+        ------
+        ProfileError
+            Features of another model.
+        """
+        if self.cells is None or not len(self.cells.metadata):
+            self.set_cells(cells)
+            return
+        from cpcnn_core.profiles.wells import require_same_origin
+
+        require_same_origin(self.cells, cells)
+        places = [name for name in (LAYER, PLANE) if name in cells.metadata.columns]
+        new = set(cells.metadata[places].itertuples(index=False, name=None))
+        old = self.cells.metadata.reindex(columns=places)
+        kept = np.array([row not in new for row in old.itertuples(index=False, name=None)], bool)
+        before = self.cells.select(kept)
+        metadata = pd.concat([before.metadata, cells.metadata], ignore_index=True)
+        features = np.concatenate([before.features, cells.features])
+        self.set_cells(replace(cells, features=features, metadata=metadata))
+
+    def set_metadata(self, column: str, rows: np.ndarray, value: object) -> None:
+        """Write a value into a metadata column of some rows, e.g. a phenotype."""
+        metadata = self.cells.metadata.copy()
+        if column not in metadata.columns:
+            metadata[column] = ""
+        metadata.loc[metadata.index[rows], column] = value
+        self.cells = replace(self.cells, metadata=metadata)
+        self.cells_changed.emit()
+
+    def set_positions(self, positions: np.ndarray | None) -> None:
+        """Show another map of the same cells."""
+        self.positions = None if positions is None else np.asarray(positions, np.float32)
+        self.positions_changed.emit()
+
+    def set_library(
+        self, library: TreatmentLibrary | None, correction: Correction | None = None
+    ) -> None:
+        """Open another library of treatments."""
+        self.library, self.correction = library, correction
+        self.library_changed.emit()
+
+    def pick(self, row: int | None) -> None:
+        """Make a cell the one that is looked at."""
+        self.picked = None if row is None else int(row)
+        self.picked_changed.emit()
+
+    def select(self, mask: np.ndarray, how: str = REPLACE) -> None:
+        """Change the selection; the one before can be had back by `undo`."""
+        mask = np.asarray(mask, bool)
+        new = {
+            REPLACE: lambda: mask.copy(),
+            ADD: lambda: self.selection | mask,
+            REMOVE: lambda: self.selection & ~mask,
+        }[how]()
+        if np.array_equal(new, self.selection):
+            return
+        self._before = [*self._before[-MOST_UNDO + 1 :], self.selection]
+        self._after = []
+        self.selection = new
+        self.selection_changed.emit()
+
+    def undo(self) -> None:
+        """Take the last change of the selection back."""
+        self._step(self._before, self._after)
+
+    def redo(self) -> None:
+        """Do what was taken back once more."""
+        self._step(self._after, self._before)
+
+    def asked(self) -> np.ndarray:
+        """Return the rows that are asked about: the selection, else the picked cell, else none."""
+        if self.selection.any():
+            return np.flatnonzero(self.selection)
+        return np.array([] if self.picked is None else [self.picked], int)
+
+    def _step(self, source: list[np.ndarray], target: list[np.ndarray]) -> None:
+        if source:
+            target.append(self.selection)
+            self.selection = source.pop()
+            self.selection_changed.emit()

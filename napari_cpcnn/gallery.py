@@ -1,0 +1,280 @@
+"""Crops of cells side by side, those most alike first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from qtpy.QtCore import QAbstractListModel, QModelIndex, QRect, QSize, Qt, QTimer
+from qtpy.QtGui import QColor, QImage, QPainter, QPalette, QPen, QPixmap
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QLabel,
+    QListView,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_cpcnn.blending import Channel, blend, own_channels
+from napari_cpcnn.explorer import LABEL, LAYER, Explorer
+
+MOST_SHOWN = 200
+MOST_COMPARED = 20_000  # more are thinned out evenly, so that sorting takes no time
+MOST_CUT = 5_000  # how many cells are tried, where the images of many are not open
+THUMBNAIL, GAP = 64, 2
+DELAY_MS = 100
+
+NO_CELLS = "Click a cell or draw a lasso on the map to see its cells here."
+NO_IMAGES = "The images of these cells are not open; open them to see the cells."
+
+
+def nearest_first(features: np.ndarray, rows: np.ndarray, center: int | None = None) -> np.ndarray:
+    """Sort cells by cosine distance to one of them, or to their own mean.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, d)
+        Of all cells.
+    rows : ndarray of shape (m,), int
+        The cells to be sorted; every so many of them, where they are more than 20,000.
+    center : int, optional
+        The row of the cell that they are compared with.
+
+    Returns
+    -------
+    ndarray of shape (m,), int
+        Cells with NaN, and those of zeros, come last.
+
+    Examples
+    --------
+    >>> features = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.1]])
+    >>> nearest_first(features, np.array([0, 1, 2]), center=1)
+    array([1, 2, 0])
+    """
+    rows = np.asarray(rows, int)
+    rows = rows[:: -(-len(rows) // MOST_COMPARED) or 1]
+    own = np.asarray(features[rows], np.float32)
+    usable = np.isfinite(own).all(axis=1)
+    if not usable.any():
+        return rows
+    middle = own[usable].mean(axis=0) if center is None else np.float32(features[center])
+    lengths = np.sqrt(np.einsum("ij,ij->i", own, own))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        similarity = np.nan_to_num((own @ middle) / lengths, nan=-np.inf)
+    return rows[np.argsort(-similarity, kind="stable")]
+
+
+class Gallery(QWidget):
+    """Crops of the selected cells, or of given ones; a click picks the cell.
+
+    Parameters
+    ----------
+    explorer : Explorer
+        Its `crops_of` gives the crops.
+    parent : QWidget, optional
+    follows : bool
+        Show what is selected. Otherwise `show_rows` says what is shown.
+    """
+
+    def __init__(
+        self, explorer: Explorer, parent: QWidget | None = None, *, follows: bool = True
+    ) -> None:
+        super().__init__(parent)
+        self.explorer = explorer
+        self.model = _CropsModel(self)
+        self._features: np.ndarray | None = None
+        self._picked_here = False
+        self.status = QLabel(NO_CELLS)
+        self.status.setWordWrap(True)
+        self.own_scale = QCheckBox("Stretch each cell")
+        self.own_scale.setToolTip(
+            "Show every cell from its own darkest to its own brightest pixel, as the model sees "
+            "it; otherwise with the viewer's contrast limits"
+        )
+        self.own_scale.toggled.connect(self._repaint)
+        self.view = self._make_view()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for part in (self.own_scale, self.status, self.view):
+            layout.addWidget(part)
+        self.own_scale.setVisible(follows)
+        # Takes the space that the hidden view leaves.
+        layout.addStretch(0)
+        self._timer = QTimer(self, singleShot=True, interval=DELAY_MS)
+        self._timer.timeout.connect(self._show_asked)
+        explorer.picked_changed.connect(self._picked_changed)
+        explorer.cells_changed.connect(self._cells_changed)
+        if follows:
+            explorer.selection_changed.connect(self._timer.start)
+        self._follows = follows
+        self._show([], 0)
+
+    def show_rows(self, rows: np.ndarray, caption: str = "") -> None:
+        """Show these cells, the most alike first.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (m,), int
+        caption : str
+            What they are.
+        """
+        cells, picked = self.explorer.cells, self.explorer.picked
+        if cells is None or not len(rows):
+            self._show([], 0, caption)
+            return
+        center = picked if self._follows else None
+        self._features = cells.features
+        self._show(self._cut(nearest_first(cells.features, rows, center)), len(rows), caption)
+
+    def set_channels(self, channels: Sequence[Channel]) -> None:
+        """Colour the channels as in the viewer.
+
+        Parameters
+        ----------
+        channels : sequence of tuples (colour, (low, high))
+            See `blend`. Where there are none, or too few, every cell is stretched by its
+            own minimum and maximum, in napari's colours.
+        """
+        self.model.channels = list(channels)
+        self._repaint()
+
+    def shown_rows(self) -> np.ndarray:
+        """Return the cells that are shown, in order, (k,) int."""
+        return np.array([row for row, _ in self.model.crops], int)
+
+    def _make_view(self) -> QListView:
+        view = QListView()
+        view.setModel(self.model)
+        view.setItemDelegate(_CropPainter(self))
+        view.setViewMode(QListView.ViewMode.IconMode)
+        view.setResizeMode(QListView.ResizeMode.Adjust)
+        view.setMovement(QListView.Movement.Static)
+        view.setUniformItemSizes(True)
+        view.setSpacing(GAP)
+        view.setMinimumHeight(THUMBNAIL + 6 * GAP)
+        view.setVerticalScrollMode(QListView.ScrollMode.ScrollPerPixel)
+        view.setToolTip("Cells, the most alike first; click one to look at it")
+        view.clicked.connect(self._pick)
+        view.activated.connect(self._pick)
+        return view
+
+    def _pick(self, index: QModelIndex) -> None:
+        # The cells stay where they are under the mouse; only the frame moves.
+        self._picked_here = True
+        self.explorer.pick(self.model.crops[index.row()][0])
+        self._picked_here = False
+
+    def _picked_changed(self) -> None:
+        if self._follows and not self._picked_here:
+            self._timer.start()
+        self.view.viewport().update()
+
+    def _cells_changed(self) -> None:
+        cells = self.explorer.cells
+        # The same features: only what is known about the cells has changed.
+        if cells is None or cells.features is not self._features:
+            self._show([], 0)
+
+    def _show_asked(self) -> None:
+        self.show_rows(self.explorer.asked())
+
+    def _cut(self, rows: np.ndarray) -> list[tuple[int, np.ndarray]]:
+        """Get crops of the first cells that have some, a few at a time."""
+        found: list[tuple[int, np.ndarray]] = []
+        for start in range(0, min(len(rows), MOST_CUT), MOST_SHOWN):
+            some = rows[start : start + MOST_SHOWN]
+            crops = zip(some.tolist(), self.explorer.crops_of(some), strict=True)
+            found += [(row, crop) for row, crop in crops if crop is not None]
+            if len(found) >= MOST_SHOWN:
+                break
+        return found[:MOST_SHOWN]
+
+    def _show(self, crops: list[tuple[int, np.ndarray]], asked: int, caption: str = "") -> None:
+        self.model.set_crops(crops)
+        self.view.setVisible(bool(crops))
+        few = f"{len(crops):,} of {asked:,} cells"
+        text = few if crops else NO_IMAGES if asked else NO_CELLS
+        self.status.setText(f"{caption}: {text}" if caption else text)
+
+    def _repaint(self) -> None:
+        self.model.own_scale = self.own_scale.isChecked()
+        self.model.forget_pictures()
+        self.view.viewport().update()
+
+
+class _CropsModel(QAbstractListModel):
+    """Crops and what cells they are of; pictures are made of those that come into sight."""
+
+    def __init__(self, gallery: Gallery) -> None:
+        super().__init__(gallery)
+        self.explorer = gallery.explorer
+        self.crops: list[tuple[int, np.ndarray]] = []
+        self.channels: list[Channel] = []
+        self.own_scale = False
+        self._pictures: dict[int, QPixmap] = {}
+
+    def set_crops(self, crops: list[tuple[int, np.ndarray]]) -> None:
+        self.beginResetModel()
+        self.crops = crops
+        self.forget_pictures()
+        self.endResetModel()
+
+    def forget_pictures(self) -> None:
+        self._pictures = {}
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802
+        return 0 if parent is not None and parent.isValid() else len(self.crops)
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        row, crop = self.crops[index.row()]
+        if role == Qt.ItemDataRole.DecorationRole:
+            if row not in self._pictures:
+                self._pictures[row] = QPixmap.fromImage(_image(self.colour(crop)))
+            return self._pictures[row]
+        if role == Qt.ItemDataRole.ToolTipRole:
+            known = self.explorer.cells.metadata.reindex(columns=[LAYER, LABEL]).iloc[row]
+            return ", ".join(str(value) for value in known.dropna()) or f"cell {row}"
+        return None
+
+    def colour(self, crop: np.ndarray) -> np.ndarray:
+        if self.own_scale or len(self.channels) != len(crop):
+            return blend(crop, own_channels(crop, self.channels))
+        return blend(crop, self.channels)
+
+
+class _CropPainter(QStyledItemDelegate):
+    """Draws a crop, and a frame around the picked one."""
+
+    def __init__(self, gallery: Gallery) -> None:
+        super().__init__(gallery)
+        self.gallery = gallery
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex) -> QSize:  # noqa: ARG002, N802
+        return QSize(THUMBNAIL, THUMBNAIL)
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex) -> None:
+        picture: QPixmap = index.data(Qt.ItemDataRole.DecorationRole)
+        size = picture.size().scaled(option.rect.size(), Qt.AspectRatioMode.KeepAspectRatio)
+        place = QRect(option.rect.topLeft(), size)
+        place.moveCenter(option.rect.center())
+        painter.save()
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        painter.drawPixmap(place, picture)
+        if self.gallery.model.crops[index.row()][0] == self.gallery.explorer.picked:
+            # The theme's colour, and white within it, which is seen on every picture.
+            for inset, colour in (
+                (0, option.palette.color(QPalette.ColorRole.Highlight)),
+                (2, QColor("white")),
+            ):
+                painter.setPen(QPen(colour, 2))
+                painter.drawRect(place.adjusted(inset + 1, inset + 1, -inset - 1, -inset - 1))
+        painter.restore()
+
+
+def _image(picture: np.ndarray) -> QImage:
+    height, width = picture.shape[:2]
+    data = np.ascontiguousarray(picture)
+    # A copy: Qt would go on reading the array's memory after it is gone.
+    return QImage(data.data, width, height, 3 * width, QImage.Format.Format_RGB888).copy()

@@ -1,0 +1,307 @@
+"""Libraries of treatments: opened with their correction, and asked about cells."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cpcnn_core.errors import ProfileError
+from cpcnn_core.profiles.correction import Correction
+from cpcnn_core.profiles.files import read_profiles
+from cpcnn_core.profiles.library import TreatmentLibrary, build_library
+from cpcnn_core.profiles.wells import choose_rows
+from cpcnn_core.tables.columns import PLATE, SITE, WELL
+from cpcnn_core.tables.profiles import Profiles
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# What screens call the column that names the treatment, the likeliest first.
+TREATMENT_NAMES = (
+    "treatment", "pert_iname", "pert_name", "compound", "compound_name", "drug", "gene",
+    "gene_symbol", "broad_sample", "jcp2022",
+)  # fmt: skip
+PLACES = (PLATE, WELL, SITE)
+_COMPARTMENT = re.compile(r"^(Cells|Nuclei|Cytoplasm)_")
+
+
+@dataclass(frozen=True)
+class OpenLibrary:
+    """A library of treatments and what cells need before they are compared with it.
+
+    Attributes
+    ----------
+    library : TreatmentLibrary
+    correction : Correction or None
+        Applied to cells; None where the library is not corrected.
+    name : str
+    provenance : dict
+        Of the table: model, correction, controls.
+    feature_names : list of d str
+        The features that cells must have, before they are corrected.
+    description : str
+        A sentence: how large the library is, and which correction is applied.
+    columns : list of str
+        Those that may name the treatment.
+    controls : str
+        The expression that chose the controls.
+    """
+
+    library: TreatmentLibrary
+    correction: Correction | None
+    name: str
+    provenance: dict[str, object]
+    feature_names: list[str]
+    description: str
+    columns: list[str]
+    controls: str = ""
+
+
+def open_library(
+    path: str | Path, controls: str | None = None, by: str | None = None
+) -> OpenLibrary:
+    """Open a table of wells, with the correction that lies beside it.
+
+    Parameters
+    ----------
+    path : str or Path
+        Made by ``cpcnn profile``, or another table that `read_profiles` reads.
+    controls : str, optional
+        An expression that chooses the control wells. Default: the one that
+        ``cpcnn profile`` was given; an empty one chooses none.
+    by : str, optional
+        The column that names the treatment. Default: the first of `treatment_columns`.
+
+    Returns
+    -------
+    OpenLibrary
+
+    Raises
+    ------
+    ProfileError
+        No such table, no column of treatments, an expression that chooses nothing, or a
+        corrected table without its correction.
+
+    Examples
+    --------
+    >>> open_library("nowhere.parquet")
+    Traceback (most recent call last):
+    cpcnn_core.errors.ProfileError: there is no table nowhere.parquet
+    """
+    path = Path(path)
+    wells = read_profiles(path)
+    correction = _correction_beside(path, wells)
+    if by is None:
+        by = next(iter(treatment_columns(wells)), None)
+    if by is None:
+        raise ProfileError(
+            f"{path.name} has no column that names treatments; it has "
+            f"{', '.join(wells.metadata.columns)}. Add one with: cpcnn profile ... --platemap FILE"
+        )
+    if controls is None:
+        controls = str(wells.provenance.get("controls") or "")
+    chosen = choose_rows(wells, controls) if controls.strip() else None
+    opened = as_open(build_library(wells, by, chosen), correction, path.name)
+    return replace(opened, controls=controls)
+
+
+def as_open(library: TreatmentLibrary, correction: Correction | None, name: str) -> OpenLibrary:
+    """Describe a library that is built already.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"Metadata_Treatment": ["a", "b"]})
+    >>> library = build_library(Profiles(np.eye(2), rows, ["x", "y"]))
+    >>> as_open(library, None, "screen").description
+    '2 treatments; compared as they are, without a correction'
+    """
+    wells = library.wells
+    names = wells.feature_names if correction is None else correction.feature_names
+    sizes = [_counted(len(library.directions), "treatment")]
+    if PLATE in wells.metadata.columns:
+        sizes.insert(0, _counted(wells.metadata[PLATE].nunique(), "plate"))
+    text = f"{', '.join(sizes)}; {_correction_text(correction, wells.provenance)}"
+    columns = treatment_columns(wells)
+    return OpenLibrary(library, correction, name, wells.provenance, list(names), text, columns)
+
+
+def treatment_columns(wells: Profiles) -> list[str]:
+    """Name the metadata columns that may tell the treatment, the likeliest first.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"Metadata_Well": ["A1", "A2"], "Metadata_MoA": ["kinase", ""]})
+    >>> rows["Metadata_Dose"] = ["1", "2"]
+    >>> rows["Metadata_Compound"] = ["a", "b"]
+    >>> treatment_columns(Profiles(np.eye(2), rows, ["x", "y"]))
+    ['Metadata_Compound', 'Metadata_MoA']
+    """
+    import pandas as pd
+
+    ranks = {name: rank for rank, name in enumerate(TREATMENT_NAMES)}
+    found = []
+    for column in map(str, wells.metadata.columns):
+        short = column.removeprefix("Metadata_").casefold()
+        values = pd.Series(wells.texts(column))
+        values = values[values.str.strip() != ""]
+        words = pd.to_numeric(values, errors="coerce").isna().any()
+        if column not in PLACES and (short in ranks or (words and len(values.unique()) > 1)):
+            found.append((ranks.get(short, len(ranks)), column))
+    # Sorting is stable: columns of other names stay in the table's order.
+    return [column for _, column in sorted(found, key=lambda pair: pair[0])]
+
+
+def query_of(cells: Profiles, rows: np.ndarray, opened: OpenLibrary) -> tuple[np.ndarray, str]:
+    """Return the features of some cells, ready to be compared with a library.
+
+    Parameters
+    ----------
+    cells : Profiles
+    rows : ndarray of shape (m,), int, or of shape (n,), bool
+        The cells that are asked about.
+    opened : OpenLibrary
+
+    Returns
+    -------
+    features : ndarray of shape (m, d), float64
+        Corrected as the library is; cells with NaN are left out.
+    note : str
+        What a reader has to know about them, or nothing.
+
+    Raises
+    ------
+    ProfileError
+        No rows, another model or other features, an unknown plate.
+
+    Examples
+    --------
+    >>> query_of(cells, np.array([3, 5]), open_library("profiles.parquet"))  # doctest: +SKIP
+    """
+    chosen = cells.select(np.asarray(rows))
+    if not len(chosen.metadata):
+        raise ProfileError("no cells are asked about; click a cell or draw a lasso on the map")
+    corrected = bool(cells.provenance.get("correction"))
+    # Cells can be made like the library's only with its correction, and only once.
+    _require_same_model(cells.provenance, opened, corrected or opened.correction is None)
+    names = opened.library.wells.feature_names if corrected else opened.feature_names
+    notes = [_require_same_features(cells.feature_names, names)]
+    usable = np.isfinite(chosen.features).all(axis=1)
+    if not usable.any():
+        raise ProfileError("the cells asked about have NaN among their features; ask about others")
+    if not usable.all():
+        notes.append(f"{(~usable).sum():,} of {len(usable):,} cells are left out: NaN features")
+    chosen = replace(chosen.select(usable), feature_names=list(names))
+    if opened.correction is not None and not corrected:
+        chosen = opened.correction.transform(chosen)
+    return np.asarray(chosen.features, np.float64), "; ".join(filter(None, notes))
+
+
+def find_matches(
+    opened: OpenLibrary, cells: Profiles, rows: np.ndarray, count: int, *, leave_out: bool = False
+) -> Iterator[tuple[pd.DataFrame, str]]:
+    """Find the nearest treatments, at once; then again with p-values, if there are controls.
+
+    Parameters are those of `query_of` and `TreatmentLibrary.nearest`; `leave_out` leaves
+    out the treatments of the cells themselves. What comes is a table and a note.
+    """
+    library = opened.library
+    features, note = query_of(cells, rows, opened)
+    exclude = None
+    if leave_out:
+        asked = cells.select(rows)
+        asked.require([library.by])
+        exclude = library.same_as([library.by], asked.metadata)
+    yield library.nearest(features, count, exclude=exclude), note
+    if library.controls.any():
+        yield library.nearest(features, count, exclude=exclude, significance=True), note
+
+
+def rows_like(cells: Profiles, row: int, columns: Sequence[str]) -> np.ndarray:
+    """Return the rows of the cells that share some metadata with a cell, (m,) int.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"Metadata_Well": ["A1", "A2", "A1"]})
+    >>> rows_like(Profiles(np.eye(3), rows, ["x", "y", "z"]), 0, ["Metadata_Well"])
+    array([0, 2])
+    """
+    cells.require(columns)
+    mine = cells.metadata[list(columns)]
+    return np.flatnonzero((mine == mine.iloc[row]).all(axis=1))
+
+
+def _correction_beside(path: Path, wells: Profiles) -> Correction | None:
+    made = wells.provenance.get("correction")
+    beside = path.with_name(f"{path.name.split('.')[0]}.correction.npz")
+    # A table of text cannot tell whether it is corrected; the file beside it does.
+    if not made and (wells.provenance or not beside.is_file()):
+        return None
+    if not beside.is_file():
+        raise ProfileError(
+            f"{path.name} is corrected ({made}), but its correction {beside.name} is not beside "
+            f"it, so cells cannot be corrected alike; put it into {beside.parent}, or make both "
+            "again with: cpcnn profile"
+        )
+    correction = Correction.load(beside)
+    for name, value in {"correction": correction.method, **correction.settings}.items():
+        if made and wells.provenance.get(name) != value:
+            raise ProfileError(
+                f"{beside.name} does not belong to {path.name}: {name} is {value} and "
+                f"{wells.provenance.get(name)}; make both again with: cpcnn profile"
+            )
+    return correction
+
+
+def _require_same_model(mine: dict[str, object], opened: OpenLibrary, needs_same: bool) -> None:
+    theirs = opened.provenance
+    # Weights tell more than the name that somebody gave them.
+    both = {name for name in mine.keys() & theirs.keys() if mine[name] and theirs[name]}
+    for name in ("model_sha256" if "model_sha256" in both else "model", "layer"):
+        if name in both and mine[name] != theirs[name]:
+            raise ProfileError(
+                f"these cells and {opened.name} cannot be compared: {name} is {mine[name]} and "
+                f"{theirs[name]}; embed the cells with the library's model, or open another library"
+            )
+    for name in ("correction", "lambda"):
+        if needs_same and mine.get(name) != theirs.get(name):
+            raise ProfileError(
+                f"these cells and {opened.name} cannot be compared: {name} is {mine.get(name)} "
+                f"and {theirs.get(name)}; open the cells uncorrected, or another library"
+            )
+
+
+def _require_same_features(mine: list[str], theirs: list[str]) -> str:
+    if list(mine) == list(theirs):
+        return ""
+    short = [[_COMPARTMENT.sub("", name) for name in names] for names in (mine, theirs)]
+    if short[0] != short[1]:
+        raise ProfileError(
+            f"these cells have {_counted(len(mine), 'feature')} from {mine[0]} to {mine[-1]}, the "
+            f"library has {len(theirs):,} from {theirs[0]} to {theirs[-1]}; open a library that "
+            "was made with the same model"
+        )
+    return f"your {mine[0]}, ... are compared with the library's {theirs[0]}, ..."
+
+
+def _correction_text(correction: Correction | None, provenance: dict[str, object]) -> str:
+    if correction is None or not correction.steps:
+        made = provenance.get("correction")
+        return f"corrected ({made})" if made else "compared as they are, without a correction"
+    settings, text = correction.settings, correction.method
+    if "lambda_relative" in settings:
+        text += f", lambda {settings['lambda_relative']:g} of the mean eigenvalue,"
+    elif "lambda" in settings:
+        text += f", lambda {settings['lambda']:g},"
+    return f"{text} is applied to your cells"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" + ("" if count == 1 else "s")

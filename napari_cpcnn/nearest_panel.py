@@ -1,0 +1,477 @@
+"""The panel that answers: which treatments are these cells like?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.qt.threading import create_worker
+from napari.utils.notifications import show_error
+from qtpy import QtCore, QtGui, QtWidgets
+from qtpy.QtCore import QModelIndex, QSignalBlocker, Qt
+
+from cpcnn_core.errors import CPCNNError
+from cpcnn_core.profiles.files import FORMATS
+from cpcnn_core.profiles.library import REPLICATES
+from cpcnn_core.tables.columns import PLATE, WELL
+from napari_cpcnn.blending import Channel
+from napari_cpcnn.explorer import LAYER, Explorer
+from napari_cpcnn.gallery import Gallery
+from napari_cpcnn.libraries import OpenLibrary, as_open, find_matches, open_library, rows_like
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DELAY_MS = 200
+NO_LIBRARY = "Open a library of treatments: a table made by `cpcnn profile`"
+NO_CELLS = "Click a cell or draw a lasso on the map"
+# What is asked about, and the metadata that its cells share with the picked one.
+SELECTED, FIELD, WHOLE_WELL = "Selection or picked cell", "Cells of the field", "Cells of the well"
+SCOPES = {SELECTED: [], FIELD: [LAYER], WHOLE_WELL: [PLATE, WELL]}
+SIMILARITY, P_VALUE, SUPPORT = "similarity", "p_value", "support"
+HEADINGS = {
+    SIMILARITY: ("Similarity", "Cosine of the angle between the profiles; 1 is the most"),
+    P_VALUE: ("p", "How often as many control wells, drawn at random, look as much alike"),
+    SUPPORT: ("Support", "Part of its wells that is more like the cells than 95 % of controls"),
+    REPLICATES: ("Wells", "Replicates: wells of this treatment in the library"),
+}
+FORMATS_OF = {SIMILARITY: "{:.3f}", P_VALUE: "{:.3f}", SUPPORT: "{:.0%}"}
+ANNOTATION = re.compile("moa|mechanism|target|pathway|class", re.IGNORECASE)
+VALUE = Qt.ItemDataRole.UserRole
+
+
+class NearestPanel(QtWidgets.QWidget):
+    """Opens a library of treatments and ranks them by likeness to the cells asked about.
+
+    Parameters
+    ----------
+    explorer : Explorer
+    parent : QWidget, optional
+
+    Attributes
+    ----------
+    opened : OpenLibrary or None
+    last_matches : pandas.DataFrame or None
+        What was found last, as of `TreatmentLibrary.nearest`.
+    treatment_chosen : Signal (str)
+        A treatment of the table was clicked.
+    """
+
+    treatment_chosen = QtCore.Signal(str)
+
+    def __init__(self, explorer: Explorer, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.explorer = explorer
+        self.opened: OpenLibrary | None = None
+        self.last_matches: pd.DataFrame | None = None
+        self.chosen = ""
+        self._path: Path | None = None
+        self._rows = np.zeros(0, int)
+        self._features: np.ndarray | None = None
+        # The selection that a click on a treatment makes is an answer, no question.
+        self._answer = np.zeros(0, bool)
+        self._worker, self._ticket, self._opening = None, 0, False
+        self._timer = QtCore.QTimer(self, singleShot=True, interval=DELAY_MS)
+        self._timer.timeout.connect(self.find)
+        self._build()
+        self._arrange()
+        explorer.selection_changed.connect(self._asked_changed)
+        explorer.picked_changed.connect(self._asked_changed)
+        explorer.cells_changed.connect(self._cells_changed)
+        explorer.library_changed.connect(self._library_changed)
+        self._cells_changed()
+        self._library_changed()
+
+    def open(self, path: str | Path, controls: str | None = None, by: str | None = None) -> None:
+        """Open a library in the background; see `open_library`."""
+        path = Path(path)
+        self._opening = True
+        self.status.setText(f"Opening {path.name} …")
+        self._start(partial(_open, path, controls, by))
+
+    def find(self) -> None:
+        """Look for the treatments that are like the cells asked about, in the background."""
+        self._timer.stop()
+        if self._opening:
+            return
+        self._rows = self.rows_asked()
+        if self.opened is None or not len(self._rows):
+            self._ticket += 1
+            self._show_matches(None, NO_LIBRARY if self.opened is None else NO_CELLS)
+            return
+        cells, count = self.explorer.cells, self.count.value()
+        leave_out = self.leave_out.isEnabled() and self.leave_out.isChecked()
+        self._answer = np.zeros(0, bool)
+        self._start(
+            partial(find_matches, self.opened, cells, self._rows, count, leave_out=leave_out)
+        )
+
+    def rows_asked(self) -> np.ndarray:
+        """Return the rows of the cells that are asked about, (m,) int."""
+        cells, picked = self.explorer.cells, self.explorer.picked
+        columns = SCOPES[self.scope.currentText()]
+        if not columns:
+            return self.explorer.asked()
+        if cells is None or picked is None:
+            return np.zeros(0, int)
+        return rows_like(cells, picked, [c for c in columns if c in cells.metadata.columns])
+
+    def choose(self, treatment: str) -> None:
+        """Select the cells of a treatment and show some, where the cells' treatment is known."""
+        self.chosen = treatment
+        self._mark_chosen()
+        self.treatment_chosen.emit(treatment)
+        cells, by = self.explorer.cells, self.opened.library.by
+        mine = np.zeros(len(self.explorer.selection), bool)
+        if cells is not None and by in cells.metadata.columns:
+            mine = (cells.metadata[by].astype(str) == treatment).to_numpy()
+        self.examples.setVisible(bool(mine.any()))
+        if mine.any():
+            self.examples.show_rows(np.flatnonzero(mine), treatment)
+            self._answer = mine
+            self.explorer.select(mine)
+
+    def set_channels(self, channels: Sequence[Channel]) -> None:
+        """Colour the crops as in the viewer; see `Gallery.set_channels`."""
+        self.asked_crops.set_channels(channels)
+        self.examples.set_channels(channels)
+
+    def dragEnterEvent(self, event: QtGui.QDragEnterEvent) -> None:  # noqa: N802
+        """Take one table."""
+        if _dropped(event.mimeData()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QtGui.QDropEvent) -> None:  # noqa: N802
+        """Open the table."""
+        event.acceptProposedAction()
+        self.open(_dropped(event.mimeData()))
+
+    def _build(self) -> None:
+        self.setAcceptDrops(True)
+        self.open_button = QtWidgets.QPushButton("Open library…", clicked=self._ask_for_file)
+        self.about, self.status = QtWidgets.QLabel(), QtWidgets.QLabel()
+        self.by, self.scope = QtWidgets.QComboBox(), QtWidgets.QComboBox()
+        self.controls = QtWidgets.QLineEdit(placeholderText="Treatment == 'DMSO'")
+        self.count = QtWidgets.QSpinBox(minimum=1, maximum=9999, value=20, prefix="Show ")
+        self.leave_out = QtWidgets.QCheckBox("Leave out their own treatment")
+        self.find_button = QtWidgets.QPushButton("Find", clicked=lambda: self.find())
+        self.table = MatchesTable()
+        self.asked_crops = Gallery(self.explorer, follows=False)
+        self.examples = Gallery(self.explorer, follows=False)
+        self.scope.addItem(SELECTED)
+        for part, tip in (
+            (self.open_button, "Wells of a screen: parquet, CSV or AnnData; or drop it here"),
+            (self.about, "The open library, and what is done to cells before they are compared"),
+            (self.by, "The library's column that names the treatment"),
+            (self.controls, "Which wells of the library are negative controls; for p-values"),
+            (self.scope, "The cells asked about; field and well are the picked cell's"),
+            (self.count, "How many treatments, at most"),
+            (self.leave_out, "Do not find the treatments that the cells asked about have had"),
+            (self.find_button, "Find the treatments that these cells are most like"),
+            (self.status, "What was compared"),
+        ):
+            part.setToolTip(tip)
+        for label in (self.about, self.status):
+            label.setWordWrap(True)
+        for box in (self.by, self.scope):
+            box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            box.setMinimumContentsLength(8)
+        self.by.activated.connect(self._reopen)
+        self.controls.editingFinished.connect(self._controls_edited)
+        self.scope.activated.connect(lambda _: self.find())
+        self.leave_out.toggled.connect(lambda _: self.find())
+        self.count.valueChanged.connect(lambda _: self._timer.start())
+        self.table.treatment_clicked.connect(self.choose)
+        self.table.model().modelReset.connect(self._mark_chosen)
+
+    def _arrange(self) -> None:
+        layout, form = QtWidgets.QVBoxLayout(self), QtWidgets.QFormLayout()
+        row, strip = QtWidgets.QHBoxLayout(), QtWidgets.QHBoxLayout()
+        self.form = QtWidgets.QWidget()
+        self.form.setLayout(form)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.addRow("Treatments", self.by)
+        form.addRow("Controls", self.controls)
+        row.addWidget(self.count)
+        row.addWidget(self.find_button, 1)
+        form.addRow("Ask about", self.scope)
+        form.addRow(self.leave_out)
+        form.addRow(row)
+        strip.addWidget(self.asked_crops, 1)
+        strip.addWidget(self.examples, 1)
+        for part in (self.open_button, self.about, self.form, self.status):
+            layout.addWidget(part)
+        layout.addWidget(self.table, 3)
+        layout.addLayout(strip, 1)
+        layout.addStretch(0)
+
+    def _start(self, work: Callable[[], Iterator[object]]) -> None:
+        if self._worker is not None:
+            self._worker.quit()
+        self._ticket += 1
+        self._worker = create_worker(_answers, self._ticket, work)
+        self._worker.yielded.connect(self._answered)
+        self._worker.start()
+
+    def _answered(self, answer: tuple[int, object]) -> None:
+        ticket, result = answer
+        if ticket != self._ticket:
+            return
+        if isinstance(result, Exception):
+            self._opening = False
+            # Said once: every other cell that is clicked would bring the same.
+            if self.status.text() != str(result):
+                show_error(str(result))
+            self._show_matches(None, str(result))
+        elif isinstance(result[0], Path):
+            self._opening = False
+            self._path, self.opened = result
+            self.explorer.set_library(self.opened.library, self.opened.correction)
+        else:
+            self._show_matches(*result)
+
+    def _show_matches(self, found: pd.DataFrame | None, text: str) -> None:
+        asked = self._rows if found is not None else np.zeros(0, int)
+        self.table.setVisible(found is not None)
+        self.asked_crops.setVisible(found is not None)
+        if found is None:
+            self.examples.hide()
+            self.status.setText(text)
+            return
+        library = self.opened.library
+        pending = library.controls.any() and P_VALUE not in found.columns
+        if self.last_matches is None or P_VALUE not in found.columns:
+            self.asked_crops.show_rows(asked, "Asked")
+        self.last_matches = found
+        self.table.model().set_matches(found, library.by, pending=pending)
+        parts = [f"{len(asked):,} cells compared with {len(library.directions):,} treatments"]
+        parts += [text] if text else []
+        if pending:
+            parts.append("p-values follow …")
+        elif P_VALUE not in found.columns:
+            parts.append("say which wells are controls for p-values")
+        self.status.setText("; ".join(parts))
+
+    def _mark_chosen(self) -> None:
+        self.table.mark(self.chosen)
+
+    def _asked_changed(self) -> None:
+        selection = self.explorer.selection
+        if not (selection.any() and np.array_equal(selection, self._answer)):
+            self._timer.start()
+
+    def _cells_changed(self) -> None:
+        cells = self.explorer.cells
+        known = set() if cells is None else set(cells.metadata.columns)
+        chosen = self.scope.currentText()
+        with QSignalBlocker(self.scope):
+            self.scope.clear()
+            # The last column is what makes the scope: the field, or the well of a plate.
+            self.scope.addItems([name for name, by in SCOPES.items() if {*by[-1:]} <= known])
+            self.scope.setCurrentText(chosen)
+        self.leave_out.setEnabled(self.opened is not None and self.opened.library.by in known)
+        # The same features: only what is known about the cells has changed.
+        features = None if cells is None else cells.features
+        if features is not self._features:
+            self._features = features
+            self._ticket += not self._opening
+            self._rows = np.zeros(0, int)
+            self._timer.start()
+
+    def _library_changed(self) -> None:
+        library = self.explorer.library
+        if library is None:
+            self.opened = None
+        elif self.opened is None or self.opened.library is not library:
+            self._path = None
+            self.opened = as_open(library, self.explorer.correction, "The library")
+        opened = self.opened
+        self.form.setVisible(opened is not None)
+        self.about.setVisible(opened is not None)
+        if opened is not None:
+            self.about.setText(f"{opened.name}: {opened.description}")
+            self._fill_form(opened)
+        self._cells_changed()
+        self.find()
+
+    def _fill_form(self, opened: OpenLibrary) -> None:
+        columns = dict.fromkeys([*opened.columns, opened.library.by])
+        self.by.clear()
+        for column in columns:
+            self.by.addItem(_short(column), column)
+        self.by.setCurrentIndex(self.by.findData(opened.library.by))
+        self.controls.setText(opened.controls)
+        # A library that was not opened here has no file to be read again.
+        self.by.setEnabled(self._path is not None and len(columns) > 1)
+        self.controls.setEnabled(self._path is not None)
+
+    def _reopen(self) -> None:
+        self.open(self._path, self.controls.text(), self.by.currentData())
+
+    def _controls_edited(self) -> None:
+        if self._path is not None and self.controls.text() != self.opened.controls:
+            self._reopen()
+
+    def _ask_for_file(self) -> None:
+        kinds = " ".join(f"*{ending}" for ending in FORMATS)
+        path, _ = QtWidgets.QFileDialog.getOpenFileName(
+            self, "Open a library of treatments", "", f"Tables ({kinds})"
+        )
+        if path:
+            self.open(path)
+
+
+class MatchesTable(QtWidgets.QTableView):
+    """The ranked treatments; columns sort, Ctrl+C copies.
+
+    Attributes
+    ----------
+    treatment_clicked : Signal (str)
+    """
+
+    treatment_clicked = QtCore.Signal(str)
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setModel(_MatchesModel(self))
+        self.setItemDelegateForColumn(1, _Bar(self))
+        self.setSelectionBehavior(self.SelectionBehavior.SelectRows)
+        self.setToolTip("Click a treatment to see its cells; Ctrl+C copies")
+        self.setWordWrap(False)
+        self.setMinimumHeight(140)
+        self.verticalHeader().hide()
+        self.verticalHeader().setDefaultSectionSize(22)
+        self.horizontalHeader().setSortIndicator(1, Qt.SortOrder.DescendingOrder)
+        self.setSortingEnabled(True)
+        copy = QtWidgets.QAction("Copy", self)
+        copy.setShortcut(QtGui.QKeySequence(QtGui.QKeySequence.StandardKey.Copy))
+        copy.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
+        copy.triggered.connect(self.copy)
+        self.addAction(copy)
+        self.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
+        self.clicked.connect(self._emit_clicked)
+        self.activated.connect(self._emit_clicked)
+
+    def mark(self, treatment: str) -> None:
+        """Highlight the row of a treatment, where it is found."""
+        frame = self.model().frame
+        rows = np.flatnonzero(frame.iloc[:, 0].astype(str) == treatment) if len(frame) else []
+        if len(rows):
+            self.selectRow(int(rows[0]))
+        else:
+            self.clearSelection()
+
+    def copy(self) -> None:
+        """Put the selected rows, or all, onto the clipboard, separated by tabs."""
+        rows = sorted(index.row() for index in self.selectionModel().selectedRows())
+        frame = self.model().frame
+        text = (frame.iloc[rows] if rows else frame).to_csv(sep="\t", index=False)
+        QtWidgets.QApplication.clipboard().setText(text)
+
+    def _emit_clicked(self, index: QModelIndex) -> None:
+        self.treatment_clicked.emit(str(self.model().frame.iat[index.row(), 0]))
+
+
+class _MatchesModel(QtCore.QAbstractTableModel):
+    """A table of matches: treatment, similarity, p, support, replicates, what else is known."""
+
+    def __init__(self, parent: QtCore.QObject) -> None:
+        import pandas as pd
+
+        super().__init__(parent)
+        self.frame = pd.DataFrame()
+        self._order = (1, Qt.SortOrder.DescendingOrder)
+
+    def set_matches(self, found: pd.DataFrame, by: str, *, pending: bool) -> None:
+        significance = [P_VALUE, SUPPORT] if pending or P_VALUE in found.columns else []
+        first = [by, SIMILARITY, *significance, REPLICATES]
+        rest = [
+            name for name in found.columns if name not in first and not found[name].isna().all()
+        ]
+        rest = sorted(rest, key=lambda name: ANNOTATION.search(name) is None)
+        self.frame = found.reindex(columns=[*first, *rest])
+        self.sort(*self._order)
+
+    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
+        self._order = (column, order)
+        self.beginResetModel()
+        if column < self.frame.shape[1]:
+            self.frame = self.frame.sort_values(
+                self.frame.columns[column],
+                ascending=order == Qt.SortOrder.AscendingOrder,
+                kind="stable",
+                ignore_index=True,
+                key=lambda values: values.astype(str) if values.dtype == object else values,
+            )
+        self.endResetModel()
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802
+        return 0 if parent is not None and parent.isValid() else len(self.frame)
+
+    def columnCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802
+        return 0 if parent is not None and parent.isValid() else self.frame.shape[1]
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        value, name = (
+            self.frame.iat[index.row(), index.column()],
+            self.frame.columns[index.column()],
+        )
+        number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+        if role == VALUE:
+            return float(value) if number else str(value)
+        if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
+            if number and np.isnan(value):
+                return "…" if name in (P_VALUE, SUPPORT) else ""
+            return FORMATS_OF.get(name, "{}").format(value) if value is not None else ""
+        if role == Qt.ItemDataRole.TextAlignmentRole and number:
+            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        return None
+
+    def headerData(  # noqa: N802
+        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
+    ) -> object:
+        if orientation != Qt.Orientation.Horizontal or section >= self.frame.shape[1]:
+            return None
+        name = self.frame.columns[section]
+        heading, tip = HEADINGS.get(name, (_short(name), name))
+        return {Qt.ItemDataRole.DisplayRole: heading, Qt.ItemDataRole.ToolTipRole: tip}.get(role)
+
+
+class _Bar(QtWidgets.QStyledItemDelegate):
+    """Draws a similarity as a bar behind its digits."""
+
+    def paint(
+        self, painter: QtGui.QPainter, option: QtWidgets.QStyleOptionViewItem, index: QModelIndex
+    ) -> None:
+        colour = QtGui.QColor(option.palette.color(QtGui.QPalette.ColorRole.Highlight))
+        colour.setAlphaF(0.4)
+        bar = option.rect.adjusted(0, 3, 0, -3)
+        bar.setWidth(int(bar.width() * min(max(index.data(VALUE), 0), 1)))
+        painter.fillRect(bar, colour)
+        super().paint(painter, option, index)
+
+
+def _open(path: Path, controls: str | None, by: str | None) -> Iterator[tuple[Path, OpenLibrary]]:
+    yield path, open_library(path, controls, by)
+
+
+def _answers(ticket: int, work: Callable[[], Iterator[object]]) -> Iterator[tuple[int, object]]:
+    """Say which question every answer belongs to; an error is an answer, too."""
+    try:
+        for answer in work():
+            yield ticket, answer
+    except (CPCNNError, OSError, ValueError) as error:
+        yield ticket, error
+
+
+def _dropped(data: QtCore.QMimeData) -> str:
+    paths = [url.toLocalFile() for url in data.urls()]
+    return paths[0] if len(paths) == 1 and paths[0].endswith(FORMATS) else ""
+
+
+def _short(column: str) -> str:
+    return column.removeprefix("Metadata_")

@@ -1,0 +1,153 @@
+"""The dock widget: its panels, and what ties them to the viewer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+import napari
+import numpy as np
+from napari.layers import Labels
+from napari.utils.notifications import show_error
+from napari.utils.theme import get_theme
+from qtpy.QtGui import QCloseEvent
+from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+
+from cpcnn_core.errors import CPCNNError
+from cpcnn_core.profiles.files import read_profiles
+from napari_cpcnn.embed_panel import EmbedPanel
+from napari_cpcnn.explorer import LAYER, Explorer
+from napari_cpcnn.gallery import Gallery
+from napari_cpcnn.linking import ViewerLink
+from napari_cpcnn.map_panel import MapPanel
+from napari_cpcnn.nearest_panel import NearestPanel
+from napari_cpcnn.phenotypes import PhenotypePanel
+
+_OPEN: WeakKeyDictionary[napari.Viewer, CellPaintingWidget] = WeakKeyDictionary()
+SELECTION_LAYER = "selection"
+
+
+class CellPaintingWidget(QWidget):
+    """Embed cells, explore the map, find the nearest treatments.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        Given by napari.
+
+    Examples
+    --------
+    >>> viewer.window.add_dock_widget(CellPaintingWidget(viewer))  # doctest: +SKIP
+    """
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        self.explorer = Explorer(self)
+        self.link = ViewerLink(napari_viewer, self.explorer, self)
+        self.embed = EmbedPanel(napari_viewer, self.explorer, self.link)
+        self.map = MapPanel(self.explorer)
+        self.nearest = NearestPanel(self.explorer)
+        self.gallery = Gallery(self.explorer)
+        self.phenotypes = PhenotypePanel(self.explorer)
+        self.tabs = QTabWidget()
+        for panel, name, tip in (
+            (self.embed, "Embed", "Compute the features of every cell"),
+            (self.map, "Map", "Cells that look alike lie together"),
+            (self.nearest, "Nearest", "Which treatments do these cells look like?"),
+            (self.gallery, "Gallery", "The selected cells, the most typical first"),
+            (self.phenotypes, "Phenotypes", "Name what you see, and export it"),
+        ):
+            self.tabs.setTabToolTip(self.tabs.addTab(panel, name), tip)
+        self.tabs.setUsesScrollButtons(True)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 4, 4, 4)
+        layout.addWidget(self.tabs)
+        self.setMinimumWidth(300)
+        self.map.go_to.connect(self.link.go_to)
+        self.embed.finished.connect(self._show_map)
+        self.explorer.cells_changed.connect(self._color_gallery)
+        self.explorer.picked_changed.connect(self._color_gallery)
+        napari_viewer.events.theme.connect(self._follow_theme)
+        self._follow_theme()
+        _OPEN[napari_viewer] = self
+
+    def open_table(self, path: str | Path) -> None:
+        """Show the cells of a table of ``cpcnn embed`` beside those that are there."""
+        try:
+            self.explorer.add_cells(read_profiles(path))
+        except CPCNNError as error:
+            show_error(str(error))
+            return
+        self.tabs.setCurrentWidget(self.map)
+
+    def selection_to_layer(self) -> None:
+        """Put the selected cells of the layer that is shown into a labels layer of their own."""
+        explorer = self.explorer
+        if explorer.cells is None or not explorer.selection.any():
+            show_error("select cells first: click one, or draw a lasso on the map")
+            return
+        chosen = explorer.cells.metadata[explorer.selection]
+        if LAYER not in chosen.columns:
+            show_error("these cells come from a table; open their images to make a layer of them")
+            return
+        for name, rows in chosen.groupby(LAYER):
+            if name in self.viewer.layers and isinstance(self.viewer.layers[name], Labels):
+                self._copy_labels(self.viewer.layers[name], rows["Metadata_ObjectNumber"])
+
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802  (Qt's name)
+        """Let go of the viewer, and stop what runs."""
+        self.detach()
+        super().closeEvent(event)
+
+    def detach(self) -> None:
+        """Stop what runs and forget the viewer; a second call does nothing."""
+        if _OPEN.pop(self.viewer, None) is None:
+            return
+        self.embed.detach()
+        self.link.detach()
+        self.viewer.events.theme.disconnect(self._follow_theme)
+
+    def _copy_labels(self, layer: Labels, numbers: object) -> None:
+        data = np.asarray(layer.data)
+        kept = np.where(np.isin(data, np.asarray(numbers)), data, 0)
+        self.viewer.add_labels(
+            kept,
+            name=f"{SELECTION_LAYER} of {layer.name}",
+            scale=layer.scale,
+            translate=layer.translate,
+        )
+
+    def _show_map(self) -> None:
+        if self.explorer.cells is not None and not self.embed.running:
+            self.tabs.setCurrentWidget(self.map)
+
+    def _color_gallery(self) -> None:
+        """Show crops in the colours and contrast of the viewer."""
+        cells = self.explorer.cells
+        if cells is None or LAYER not in cells.metadata.columns or not len(cells.metadata):
+            return
+        row = 0 if self.explorer.picked is None else self.explorer.picked
+        layers = self.link.channel_layers(cells.metadata[LAYER].iloc[row])
+        colors = [
+            (tuple(layer.colormap.colors[-1][:3]), tuple(layer.contrast_limits)) for layer in layers
+        ]
+        self.gallery.set_channels(colors)
+        self.nearest.set_channels(colors)
+
+    def _follow_theme(self) -> None:
+        theme = get_theme(self.viewer.theme)
+        self.map.set_theme(theme.background.as_rgb_tuple()[:3], theme.text.as_rgb_tuple()[:3])
+
+
+def widget_of(viewer: napari.Viewer) -> CellPaintingWidget:
+    """Return the viewer's dock widget, opened if it is not yet.
+
+    Examples
+    --------
+    >>> widget_of(napari.current_viewer()).tabs.count()  # doctest: +SKIP
+    5
+    """
+    if viewer not in _OPEN:
+        viewer.window.add_plugin_dock_widget("cpcnn", "Cell Painting CNN")
+    return _OPEN[viewer]

@@ -1,0 +1,62 @@
+"""A real napari window; without a screen (Xvfb will do) these tests are skipped."""
+
+import os
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+
+def pytest_collection_modifyitems(items):
+    no_screen = sys.platform.startswith("linux") and not os.environ.get("DISPLAY")
+    for item in items:
+        if "tests/napari_cpcnn/" not in item.path.as_posix():
+            continue
+        # napari and what it stands on announce changes of their own.
+        item.add_marker(pytest.mark.filterwarnings("ignore::DeprecationWarning"))
+        item.add_marker(pytest.mark.filterwarnings("ignore::FutureWarning"))
+        if no_screen:
+            item.add_marker(pytest.mark.skip(reason="no screen: install xvfb, then tests find it"))
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    return make_napari_viewer()
+
+
+@pytest.fixture
+def widget(viewer, qtbot):
+    from napari_cpcnn.widget import CellPaintingWidget
+
+    widget = CellPaintingWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Cell Painting CNN")
+    yield widget
+    widget.detach()
+    qtbot.waitUntil(lambda: not widget.embed.running, timeout=10_000)
+
+
+@pytest.fixture(scope="session")
+def made_up():
+    """One small field: five channels, and labels with gaps in no order."""
+    random = np.random.default_rng(1)
+    channels = {
+        name: random.integers(100, 5000, (220, 260)).astype(np.uint16)
+        for name in ("DNA", "RNA", "ER", "AGP", "Mito")
+    }
+    labels = np.zeros((220, 260), np.int32)
+    numbers = [40, 3, 700, 12, 5, 61]
+    for place, number in enumerate(numbers):
+        row, col = 30 + 80 * (place // 3), 30 + 80 * (place % 3)
+        labels[row : row + 30, col : col + 26 + place] = number
+    return channels, labels
+
+
+@pytest.fixture
+def field(viewer, made_up):
+    channels, labels = made_up
+    for name, image in channels.items():
+        viewer.add_image(image, name=name, blending="additive")
+    viewer.add_labels(labels, name="cells")
+    return viewer
