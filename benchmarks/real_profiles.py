@@ -20,8 +20,8 @@ from machine import machine
 from cpcnn_core.errors import ProfileWarning
 from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.profiles.correction import fit_correction
-from cpcnn_core.profiles.scores import evaluate_treatments, replicate_precision
 from cpcnn_core.profiles.files import read_profiles
+from cpcnn_core.profiles.scores import evaluate_treatments, replicate_precision
 from cpcnn_core.profiles.similarity import cosine_similarity
 from cpcnn_core.profiles.wells import choose_rows, well_profiles
 

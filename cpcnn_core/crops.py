@@ -210,9 +210,9 @@ def check_image(image: np.ndarray) -> np.ndarray:
         )
     if image.dtype.kind not in "buif":
         raise ImageError(f"expected real pixel values, got dtype {image.dtype}")
+    may_lack = image.dtype.kind == "f"
     image = np.ascontiguousarray(image, np.float32)
-    finite = np.isfinite(image)
-    if not finite.all():
+    if may_lack and not (finite := np.isfinite(image)).all():
         channel, row, col = np.argwhere(~finite)[0].tolist()
         raise ImageError(
             f"expected finite pixel values, got {np.count_nonzero(~finite)} that are NaN or "

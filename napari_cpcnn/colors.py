@@ -143,7 +143,7 @@ def legend_html(legend: Legend, text: Rgb) -> str:
         label = escape(f"{short} {counts[number]:,}").replace(" ", "&nbsp;")
         square = f'<span style="color: {_code(rgb)}">■</span>'
         entries.append(f'<a href="{number}" style="{style}">{square}&nbsp;{label}</a>')
-    return " &nbsp; ".join(entries)
+    return "&nbsp;&nbsp; ".join(entries)
 
 
 def _is_number(values: pd.Series) -> bool:

@@ -98,9 +98,7 @@ class EmbedPanel(QWidget):
             check_channels(card.channels, chosen)
         every = self.planes.currentData()
         planes = plane_indices(labels, self._viewer.dims.current_step, every=every)
-        return EmbedRequest(
-            self.model.currentData(), chosen, labels, planes, self.mask.isChecked()
-        )
+        return EmbedRequest(self.model.currentData(), chosen, labels, planes, self.mask.isChecked())
 
     def run(self) -> None:
         """Embed; a second call while it runs stops it."""
@@ -183,9 +181,7 @@ class EmbedPanel(QWidget):
         self._form.addRow("Model", _row(self.model, other))
         self._form.addRow("", self.one_layer)
         self._channel_rows = QFormLayout()
-        self._channel_rows.setFieldGrowthPolicy(
-            QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow
-        )
+        self._channel_rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         below = QFormLayout()
         below.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         below.addRow("Cells", _row(self.labels, self.nuclei))
@@ -268,7 +264,7 @@ class EmbedPanel(QWidget):
             self.status.setText("")
 
     def _layer(self, name: str) -> Image | Labels | None:
-        return self._viewer.layers[name] if name in self._viewer.layers else None
+        return next((layer for layer in self._viewer.layers if layer.name == name), None)
 
     def _check_channel_axis(self, layer: Image, labels: Labels, channels: tuple[str, ...]) -> None:
         shape, wanted = pixels(layer).shape, pixels(labels).shape

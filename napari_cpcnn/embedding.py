@@ -154,7 +154,7 @@ def layer_features(cells: Profiles, layer: str) -> pd.DataFrame:
     """
     mine = cells.select((cells.metadata[LAYER] == layer).to_numpy())
     table = pd.DataFrame(mine.features, columns=mine.feature_names)
-    if mine.metadata[PLANE].nunique() > 1:
+    if len(set(mine.metadata[PLANE])) > 1:
         table.insert(0, "plane", mine.metadata[PLANE])
     table.insert(0, "index", mine.metadata[LABEL])
     return table

@@ -128,11 +128,11 @@ class Explorer(QObject):
     def select(self, mask: np.ndarray, how: str = REPLACE) -> None:
         """Change the selection; the one before can be had back by `undo`."""
         mask = np.asarray(mask, bool)
-        new = {
-            REPLACE: lambda: mask.copy(),
-            ADD: lambda: self.selection | mask,
-            REMOVE: lambda: self.selection & ~mask,
-        }[how]()
+        new = mask.copy()
+        if how == ADD:
+            new |= self.selection
+        elif how == REMOVE:
+            new = self.selection & ~mask
         if np.array_equal(new, self.selection):
             return
         self._before = [*self._before[-MOST_UNDO + 1 :], self.selection]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from qtpy.QtCore import QAbstractListModel, QModelIndex, QRect, QSize, Qt, QTimer
-from qtpy.QtGui import QColor, QImage, QPainter, QPalette, QPen, QPixmap
+from qtpy.QtGui import QColor, QImage, QPainter, QPen
 from qtpy.QtWidgets import (
     QCheckBox,
     QLabel,
@@ -21,10 +21,11 @@ from napari_cpcnn.blending import Channel, blend, own_channels
 from napari_cpcnn.explorer import LABEL, LAYER, Explorer
 
 MOST_SHOWN = 200
-MOST_COMPARED = 20_000  # more are thinned out evenly, so that sorting takes no time
+MOST_COMPARED = 5_000  # more are thinned out evenly, so that sorting takes no time
 MOST_CUT = 5_000  # how many cells are tried, where the images of many are not open
 THUMBNAIL, GAP = 64, 2
 DELAY_MS = 100
+ACCENT = (0, 122, 204)  # napari's, seen on dark and on light; its palette's highlight is grey
 
 NO_CELLS = "Click a cell or draw a lasso on the map to see its cells here."
 NO_IMAGES = "The images of these cells are not open; open them to see the cells."
@@ -38,7 +39,7 @@ def nearest_first(features: np.ndarray, rows: np.ndarray, center: int | None = N
     features : ndarray of shape (n, d)
         Of all cells.
     rows : ndarray of shape (m,), int
-        The cells to be sorted; every so many of them, where they are more than 20,000.
+        The cells to be sorted; every so many of them, where they are more than 5,000.
     center : int, optional
         The row of the cell that they are compared with.
 
@@ -96,12 +97,14 @@ class Gallery(QWidget):
         self.own_scale.toggled.connect(self._repaint)
         self.view = self._make_view()
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        for part in (self.own_scale, self.status, self.view):
-            layout.addWidget(part)
+        layout.addWidget(self.own_scale)
+        layout.addWidget(self.status)
+        # The little stretch below takes the space that a hidden view leaves.
+        layout.addWidget(self.view, 1000)
+        layout.addStretch(1)
+        if not follows:
+            layout.setContentsMargins(0, 0, 0, 0)
         self.own_scale.setVisible(follows)
-        # Takes the space that the hidden view leaves.
-        layout.addStretch(0)
         self._timer = QTimer(self, singleShot=True, interval=DELAY_MS)
         self._timer.timeout.connect(self._show_asked)
         explorer.picked_changed.connect(self._picked_changed)
@@ -124,7 +127,7 @@ class Gallery(QWidget):
         if cells is None or not len(rows):
             self._show([], 0, caption)
             return
-        center = picked if self._follows else None
+        center = picked if self._follows or picked in rows else None
         self._features = cells.features
         self._show(self._cut(nearest_first(cells.features, rows, center)), len(rows), caption)
 
@@ -213,7 +216,7 @@ class _CropsModel(QAbstractListModel):
         self.crops: list[tuple[int, np.ndarray]] = []
         self.channels: list[Channel] = []
         self.own_scale = False
-        self._pictures: dict[int, QPixmap] = {}
+        self._pictures: dict[int, QImage] = {}
 
     def set_crops(self, crops: list[tuple[int, np.ndarray]]) -> None:
         self.beginResetModel()
@@ -231,7 +234,7 @@ class _CropsModel(QAbstractListModel):
         row, crop = self.crops[index.row()]
         if role == Qt.ItemDataRole.DecorationRole:
             if row not in self._pictures:
-                self._pictures[row] = QPixmap.fromImage(_image(self.colour(crop)))
+                self._pictures[row] = _image(self.colour(crop))
             return self._pictures[row]
         if role == Qt.ItemDataRole.ToolTipRole:
             known = self.explorer.cells.metadata.reindex(columns=[LAYER, LABEL]).iloc[row]
@@ -255,19 +258,16 @@ class _CropPainter(QStyledItemDelegate):
         return QSize(THUMBNAIL, THUMBNAIL)
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex) -> None:
-        picture: QPixmap = index.data(Qt.ItemDataRole.DecorationRole)
+        picture: QImage = index.data(Qt.ItemDataRole.DecorationRole)
         size = picture.size().scaled(option.rect.size(), Qt.AspectRatioMode.KeepAspectRatio)
         place = QRect(option.rect.topLeft(), size)
         place.moveCenter(option.rect.center())
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        painter.drawPixmap(place, picture)
+        painter.drawImage(place, picture)
         if self.gallery.model.crops[index.row()][0] == self.gallery.explorer.picked:
-            # The theme's colour, and white within it, which is seen on every picture.
-            for inset, colour in (
-                (0, option.palette.color(QPalette.ColorRole.Highlight)),
-                (2, QColor("white")),
-            ):
+            # Two colours: one of them is seen on every picture.
+            for inset, colour in ((0, QColor(*ACCENT)), (2, QColor("white"))):
                 painter.setPen(QPen(colour, 2))
                 painter.drawRect(place.adjusted(inset + 1, inset + 1, -inset - 1, -inset - 1))
         painter.restore()

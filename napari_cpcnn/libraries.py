@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 # What screens call the column that names the treatment, the likeliest first.
 TREATMENT_NAMES = (
-    "treatment", "pert_iname", "pert_name", "compound", "compound_name", "drug", "gene",
-    "gene_symbol", "broad_sample", "jcp2022",
-)  # fmt: skip
-PLACES = (PLATE, WELL, SITE)
+    "treatment pert_iname pert_name compound compound_name drug gene gene_symbol broad_sample "
+    "jcp2022"
+).split()
+ROWS_AT_A_TIME = 2048
 _COMPARTMENT = re.compile(r"^(Cells|Nuclei|Cytoplasm)_")
 
 
@@ -77,10 +77,6 @@ def open_library(
     by : str, optional
         The column that names the treatment. Default: the first of `treatment_columns`.
 
-    Returns
-    -------
-    OpenLibrary
-
     Raises
     ------
     ProfileError
@@ -111,16 +107,7 @@ def open_library(
 
 
 def as_open(library: TreatmentLibrary, correction: Correction | None, name: str) -> OpenLibrary:
-    """Describe a library that is built already.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> rows = pd.DataFrame({"Metadata_Treatment": ["a", "b"]})
-    >>> library = build_library(Profiles(np.eye(2), rows, ["x", "y"]))
-    >>> as_open(library, None, "screen").description
-    '2 treatments; compared as they are, without a correction'
-    """
+    """Describe a library that is built already; `name` is what it is called."""
     wells = library.wells
     names = wells.feature_names if correction is None else correction.feature_names
     sizes = [_counted(len(library.directions), "treatment")]
@@ -137,7 +124,7 @@ def treatment_columns(wells: Profiles) -> list[str]:
     Examples
     --------
     >>> import pandas as pd
-    >>> rows = pd.DataFrame({"Metadata_Well": ["A1", "A2"], "Metadata_MoA": ["kinase", ""]})
+    >>> rows = pd.DataFrame({"Metadata_Well": ["A1", "A2"], "Metadata_MoA": ["ALK", "mTOR"]})
     >>> rows["Metadata_Dose"] = ["1", "2"]
     >>> rows["Metadata_Compound"] = ["a", "b"]
     >>> treatment_columns(Profiles(np.eye(2), rows, ["x", "y"]))
@@ -152,7 +139,9 @@ def treatment_columns(wells: Profiles) -> list[str]:
         values = pd.Series(wells.texts(column))
         values = values[values.str.strip() != ""]
         words = pd.to_numeric(values, errors="coerce").isna().any()
-        if column not in PLACES and (short in ranks or (words and len(values.unique()) > 1)):
+        if column not in (PLATE, WELL, SITE) and (
+            short in ranks or (words and len(values.unique()) > 1)
+        ):
             found.append((ranks.get(short, len(ranks)), column))
     # Sorting is stable: columns of other names stay in the table's order.
     return [column for _, column in sorted(found, key=lambda pair: pair[0])]
@@ -198,9 +187,13 @@ def query_of(cells: Profiles, rows: np.ndarray, opened: OpenLibrary) -> tuple[np
     if not usable.all():
         notes.append(f"{(~usable).sum():,} of {len(usable):,} cells are left out: NaN features")
     chosen = replace(chosen.select(usable), feature_names=list(names))
+    features = [chosen.features]
     if opened.correction is not None and not corrected:
-        chosen = opened.correction.transform(chosen)
-    return np.asarray(chosen.features, np.float64), "; ".join(filter(None, notes))
+        # In parts: while BLAS multiplies for one thread, all others wait for it.
+        places = np.arange(len(chosen.metadata))
+        parts = [places[n : n + ROWS_AT_A_TIME] for n in places[::ROWS_AT_A_TIME]]
+        features = [opened.correction.transform(chosen.select(part)).features for part in parts]
+    return np.concatenate(features, dtype=np.float64), "; ".join(filter(None, notes))
 
 
 def find_matches(
@@ -234,8 +227,8 @@ def rows_like(cells: Profiles, row: int, columns: Sequence[str]) -> np.ndarray:
     array([0, 2])
     """
     cells.require(columns)
-    mine = cells.metadata[list(columns)]
-    return np.flatnonzero((mine == mine.iloc[row]).all(axis=1))
+    values = [cells.metadata[column].to_numpy() for column in columns]
+    return np.flatnonzero(np.logical_and.reduce([own == own[row] for own in values]))
 
 
 def _correction_beside(path: Path, wells: Profiles) -> Correction | None:

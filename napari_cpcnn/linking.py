@@ -191,7 +191,7 @@ class ViewerLink(QObject):
     def _plane(self, layer: Labels) -> tuple[int, ...]:
         return plane_indices(layer, self._viewer.dims.current_step, every=False)[0]
 
-    def _clicked(self, viewer: ViewerModel, event: object) -> Generator[None, None, None]:
+    def _clicked(self, _viewer: ViewerModel, event: object) -> Generator[None, None, None]:
         """Pick the cell that is clicked; with Shift, add it to the selection."""
         yield
         if event.type != "mouse_release" or self._explorer.cells is None:

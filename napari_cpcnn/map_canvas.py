@@ -38,12 +38,15 @@ class MapCanvas(QWidget):
     point_clicked, point_double_clicked : int
     hovered : int
         -1 where there is none.
+    drawn
+        What was changed is on the screen.
     """
 
     area_drawn = Signal(object, str)
     point_clicked = Signal(int)
     point_double_clicked = Signal(int)
     hovered = Signal(int)
+    drawn = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -60,7 +63,8 @@ class MapCanvas(QWidget):
         self._image = pg.ImageItem(axisOrder="row-major")
         self._area = QGraphicsPolygonItem()
         self._message = QLabel()
-        self._timer = QTimer(self, singleShot=True, interval=REST)
+        self._timer = QTimer(self, singleShot=True)
+        self._rest, self._ready = REST, 0.0
         self._lay_out()
         self._connect()
         self.set_background(self._background)
@@ -169,7 +173,8 @@ class MapCanvas(QWidget):
     def _plan(self) -> None:
         # Not begun anew when it runs: a picture shall come during a long drag, too.
         if not self._timer.isActive():
-            self._timer.start()
+            since = 1000 * (perf_counter() - self._ready)
+            self._timer.start(max(0, round(self._rest - since)))
 
     def _draw(self) -> None:
         started = perf_counter()
@@ -188,7 +193,9 @@ class MapCanvas(QWidget):
             autoLevels=False,
         )
         self._image.setRect(QRectF(x0, y0, x1 - x0, y1 - y0))
-        self._timer.setInterval(max(REST, round(1000 * (perf_counter() - started))))
+        self._ready = perf_counter()
+        self._rest = max(REST, 1000 * (self._ready - started))
+        self.drawn.emit()
 
     def _at(self, spot: QPointF) -> int:
         """Return the row of the point at a spot of the scene, or -1."""

@@ -1,4 +1,4 @@
-"""The panel that answers: which treatments are these cells like?"""
+"""The panel that says which treatments cells are like."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cpcnn_core.profiles.library import REPLICATES
 from cpcnn_core.tables.columns import PLATE, WELL
 from napari_cpcnn.blending import Channel
 from napari_cpcnn.explorer import LAYER, Explorer
-from napari_cpcnn.gallery import Gallery
+from napari_cpcnn.gallery import ACCENT, Gallery
 from napari_cpcnn.libraries import OpenLibrary, as_open, find_matches, open_library, rows_like
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ DELAY_MS = 200
 NO_LIBRARY = "Open a library of treatments: a table made by `cpcnn profile`"
 NO_CELLS = "Click a cell or draw a lasso on the map"
 # What is asked about, and the metadata that its cells share with the picked one.
-SELECTED, FIELD, WHOLE_WELL = "Selection or picked cell", "Cells of the field", "Cells of the well"
+SELECTED, FIELD, WHOLE_WELL = "Selected or picked", "Cells of the field", "Cells of the well"
 SCOPES = {SELECTED: [], FIELD: [LAYER], WHOLE_WELL: [PLATE, WELL]}
 SIMILARITY, P_VALUE, SUPPORT = "similarity", "p_value", "support"
 HEADINGS = {
@@ -42,6 +42,7 @@ HEADINGS = {
 FORMATS_OF = {SIMILARITY: "{:.3f}", P_VALUE: "{:.3f}", SUPPORT: "{:.0%}"}
 ANNOTATION = re.compile("moa|mechanism|target|pathway|class", re.IGNORECASE)
 VALUE = Qt.ItemDataRole.UserRole
+MOST_WIDE = 130  # pixels of a treatment's name, so that its p-value is seen beside it
 
 
 class NearestPanel(QtWidgets.QWidget):
@@ -158,7 +159,7 @@ class NearestPanel(QtWidgets.QWidget):
         self.controls = QtWidgets.QLineEdit(placeholderText="Treatment == 'DMSO'")
         self.count = QtWidgets.QSpinBox(minimum=1, maximum=9999, value=20, prefix="Show ")
         self.leave_out = QtWidgets.QCheckBox("Leave out their own treatment")
-        self.find_button = QtWidgets.QPushButton("Find", clicked=lambda: self.find())
+        self.find_button = QtWidgets.QPushButton("Find", clicked=self.find)
         self.table = MatchesTable()
         self.asked_crops = Gallery(self.explorer, follows=False)
         self.examples = Gallery(self.explorer, follows=False)
@@ -168,7 +169,7 @@ class NearestPanel(QtWidgets.QWidget):
             (self.about, "The open library, and what is done to cells before they are compared"),
             (self.by, "The library's column that names the treatment"),
             (self.controls, "Which wells of the library are negative controls; for p-values"),
-            (self.scope, "The cells asked about; field and well are the picked cell's"),
+            (self.scope, "The selected cells, else the picked one; or all of its field or well"),
             (self.count, "How many treatments, at most"),
             (self.leave_out, "Do not find the treatments that the cells asked about have had"),
             (self.find_button, "Find the treatments that these cells are most like"),
@@ -205,9 +206,10 @@ class NearestPanel(QtWidgets.QWidget):
         strip.addWidget(self.examples, 1)
         for part in (self.open_button, self.about, self.form, self.status):
             layout.addWidget(part)
-        layout.addWidget(self.table, 3)
-        layout.addLayout(strip, 1)
-        layout.addStretch(0)
+        # The little stretch below takes the space that a hidden table leaves.
+        layout.addWidget(self.table, 2000)
+        layout.addLayout(strip, 1000)
+        layout.addStretch(1)
 
     def _start(self, work: Callable[[], Iterator[object]]) -> None:
         if self._worker is not None:
@@ -215,6 +217,7 @@ class NearestPanel(QtWidgets.QWidget):
         self._ticket += 1
         self._worker = create_worker(_answers, self._ticket, work)
         self._worker.yielded.connect(self._answered)
+        self._worker.errored.connect(self._failed)
         self._worker.start()
 
     def _answered(self, answer: tuple[int, object]) -> None:
@@ -234,6 +237,11 @@ class NearestPanel(QtWidgets.QWidget):
         else:
             self._show_matches(*result)
 
+    def _failed(self, error: Exception) -> None:
+        """Go on after an error that nobody thought of; napari shows where it came from."""
+        self._opening = False
+        self._show_matches(None, f"{type(error).__name__}: {error}")
+
     def _show_matches(self, found: pd.DataFrame | None, text: str) -> None:
         asked = self._rows if found is not None else np.zeros(0, int)
         self.table.setVisible(found is not None)
@@ -244,10 +252,10 @@ class NearestPanel(QtWidgets.QWidget):
             return
         library = self.opened.library
         pending = library.controls.any() and P_VALUE not in found.columns
-        if self.last_matches is None or P_VALUE not in found.columns:
-            self.asked_crops.show_rows(asked, "Asked")
+        if P_VALUE not in found.columns:
+            self.asked_crops.show_rows(asked, "Asked about")
         self.last_matches = found
-        self.table.model().set_matches(found, library.by, pending=pending)
+        self.table.show_matches(found, library.by, pending=pending)
         parts = [f"{len(asked):,} cells compared with {len(library.directions):,} treatments"]
         parts += [text] if text else []
         if pending:
@@ -289,7 +297,7 @@ class NearestPanel(QtWidgets.QWidget):
         elif self.opened is None or self.opened.library is not library:
             self._path = None
             self.opened = as_open(library, self.explorer.correction, "The library")
-        opened = self.opened
+        opened, self.chosen = self.opened, ""
         self.form.setVisible(opened is not None)
         self.about.setVisible(opened is not None)
         if opened is not None:
@@ -356,6 +364,19 @@ class MatchesTable(QtWidgets.QTableView):
         self.clicked.connect(self._emit_clicked)
         self.activated.connect(self._emit_clicked)
 
+    def show_matches(self, found: pd.DataFrame, by: str, *, pending: bool) -> None:
+        """Show what was found; with `pending`, p-values are still to come."""
+        before = list(self.model().frame.columns)
+        self.model().set_matches(found, by, pending=pending)
+        # Widths that the user has set stay.
+        if list(self.model().frame.columns) != before:
+            self.resizeColumnsToContents()
+            self.setColumnWidth(0, min(self.columnWidth(0), MOST_WIDE))
+            # Numbers that are still to come need room, too.
+            least = self.fontMetrics().horizontalAdvance("0.000") + 12
+            for column in range(self.model().columnCount()):
+                self.setColumnWidth(column, max(self.columnWidth(column), least))
+
     def mark(self, treatment: str) -> None:
         """Highlight the row of a treatment, where it is found."""
         frame = self.model().frame
@@ -373,7 +394,7 @@ class MatchesTable(QtWidgets.QTableView):
         QtWidgets.QApplication.clipboard().setText(text)
 
     def _emit_clicked(self, index: QModelIndex) -> None:
-        self.treatment_clicked.emit(str(self.model().frame.iat[index.row(), 0]))
+        self.treatment_clicked.emit(str(self.model().frame.iloc[index.row(), 0]))
 
 
 class _MatchesModel(QtCore.QAbstractTableModel):
@@ -416,10 +437,8 @@ class _MatchesModel(QtCore.QAbstractTableModel):
         return 0 if parent is not None and parent.isValid() else self.frame.shape[1]
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> object:
-        value, name = (
-            self.frame.iat[index.row(), index.column()],
-            self.frame.columns[index.column()],
-        )
+        name = self.frame.columns[index.column()]
+        value = self.frame[name].iloc[index.row()]
         number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
         if role == VALUE:
             return float(value) if number else str(value)
@@ -428,7 +447,7 @@ class _MatchesModel(QtCore.QAbstractTableModel):
                 return "…" if name in (P_VALUE, SUPPORT) else ""
             return FORMATS_OF.get(name, "{}").format(value) if value is not None else ""
         if role == Qt.ItemDataRole.TextAlignmentRole and number:
-            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         return None
 
     def headerData(  # noqa: N802
@@ -447,11 +466,9 @@ class _Bar(QtWidgets.QStyledItemDelegate):
     def paint(
         self, painter: QtGui.QPainter, option: QtWidgets.QStyleOptionViewItem, index: QModelIndex
     ) -> None:
-        colour = QtGui.QColor(option.palette.color(QtGui.QPalette.ColorRole.Highlight))
-        colour.setAlphaF(0.4)
         bar = option.rect.adjusted(0, 3, 0, -3)
         bar.setWidth(int(bar.width() * min(max(index.data(VALUE), 0), 1)))
-        painter.fillRect(bar, colour)
+        painter.fillRect(bar, QtGui.QColor(*ACCENT, 120))
         super().paint(painter, option, index)
 
 

@@ -15,6 +15,7 @@ SMALLEST_RADIUS, LARGEST_RADIUS = 1.6, 5.0
 # How much of a colour is left of cells that are not selected, and of a lone cell in a density.
 DIMMED, FAINTEST = 0.3, 0.45
 LEVELS = 8
+RING_GAP = 6
 NOBODY = -1
 
 
@@ -100,7 +101,7 @@ def draw_points(
     ... )
     >>> picture[:3, :3, 0]
     array([[9, 4, 0],
-           [4, 0, 0],
+           [4, 1, 0],
            [0, 0, 0]], dtype=uint8)
     """
     picture = _blank(size, background)
@@ -144,9 +145,9 @@ def draw_density(
     >>> where = np.full((100, 2), 1.5, np.float32)
     >>> white = np.full((100, 3), 255, np.uint8)
     >>> draw_density(where, (0, 0, 3, 3), (3, 3), white)[..., 0]
-    array([[221, 238, 221],
-           [238, 255, 238],
-           [221, 238, 221]], dtype=uint8)
+    array([[213, 234, 213],
+           [234, 255, 234],
+           [213, 234, 213]], dtype=uint8)
     """
     picture = _blank(size, background)
     rows, places = _places(positions, view, size, 0)
@@ -298,11 +299,12 @@ def _ring(picture: np.ndarray, at: np.ndarray, view: View, radius: float, ink: R
     line = (at[1] - y0) * (height / (y1 - y0)) - 0.5
     if not np.isfinite([column, line]).all():
         return
-    outer = 2 * radius + 4
+    ring = radius + RING_GAP
+    outer = ring + 2
     top, bottom = (int(np.clip(line + side * outer, 0, height)) for side in (-1, 1.5))
     left, right = (int(np.clip(column + side * outer, 0, width)) for side in (-1, 1.5))
     lines, columns = np.mgrid[top:bottom, left:right]
-    off = np.abs(np.hypot(lines - line, columns - column) - (2 * radius + 2))
+    off = np.abs(np.hypot(lines - line, columns - column) - ring)
     part = picture[top:bottom, left:right, :3]
     part[:] = _mix(part, np.array(ink), np.clip(1.5 - off, 0, 1)[..., None])
 

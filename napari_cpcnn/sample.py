@@ -90,17 +90,23 @@ def _draw_cell(
     )
     # The outline wobbles, as that of cells does.
     turn = np.arctan2(across, along)
-    wobble = 1 + sum(random.normal(0, 0.06) * np.cos(k * turn + random.uniform(0, 6)) for k in range(2, 6))
+    wobble = 1 + sum(
+        random.normal(0, 0.06) * np.cos(k * turn + random.uniform(0, 6)) for k in range(2, 6)
+    )
     size = random.uniform(0.85, 1.15)
     body = np.hypot(along / stretch, across * np.sqrt(stretch)) / (CELL_PX * size * wobble)
     nucleus = np.hypot(along / np.sqrt(stretch), across * stretch**0.25) / (NUCLEUS_PX * size)
     inside, core = 1 / (1 + np.exp(12 * (body - 1))), 1 / (1 + np.exp(14 * (nucleus - 1)))
     grain = _texture(body.shape, 2.5, random)
-    strands = np.abs(np.sin(across / (2.2 if is_long else 4.0) + 3 * _texture(body.shape, 9, random)))
+    strands = np.abs(
+        np.sin(across / (2.2 if is_long else 4.0) + 3 * _texture(body.shape, 9, random))
+    )
     bright = random.uniform(0.75, 1.25)
     planes["DNA"][window] += bright * core * (0.75 + 0.5 * grain)
     planes["RNA"][window] += bright * (0.25 * inside + 0.5 * core * (grain > 0.75))
-    planes["ER"][window] += bright * inside * (1 - 0.7 * core) * (0.4 + 0.5 * grain) * (1.3 - 0.6 * body)
+    planes["ER"][window] += (
+        bright * inside * (1 - 0.7 * core) * (0.4 + 0.5 * grain) * (1.3 - 0.6 * body)
+    )
     edge = np.exp(-(((body - 0.95) / 0.09) ** 2))
     planes["AGP"][window] += bright * (0.5 * edge + 0.2 * inside * strands)
     mito = strands**4 * (1.2 - 0.4 * body) if is_long else 0.5 * grain**2

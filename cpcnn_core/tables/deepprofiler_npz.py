@@ -1,6 +1,6 @@
 """One site as DeepProfiler writes it, readable by pycytominer.
 
-Members of ``<plate>/<well>/<site>.npz``, compressed:
+Members of ``<plate>/<well>/<site>.npz``:
 
 =============== ================= ==================================================
 features        (n, d) float32
@@ -98,7 +98,8 @@ def write_site(path: str | Path, table: SiteTable) -> None:
         "touches_border": np.asarray(table.touches_border, bool),
         "cpcnn": np.frombuffer(json.dumps(own).encode(), np.uint8),
     }
-    write_atomically(path, lambda temporary: np.savez_compressed(temporary, **members))
+    # Compressed, features would be 7 % smaller and take seventy times as long to write.
+    write_atomically(path, lambda temporary: np.savez(temporary, **members))
 
 
 def read_site(path: str | Path) -> SiteTable:

@@ -157,7 +157,9 @@ def test_stopping_leaves_everything_usable(viewer, widget, qtbot):
     choose_model(widget)
     started = []
     widget.embed.run()
-    widget.embed._worker.yielded.connect(lambda step: started.append(step) or (step[0] and widget.embed.stop()))
+    widget.embed._worker.yielded.connect(
+        lambda step: started.append(step) or (step[0] and widget.embed.stop())
+    )
     qtbot.waitUntil(lambda: not widget.embed.running, timeout=60_000)
     assert widget.explorer.cells is None
     assert started[-1][0] < started[-1][1]
@@ -231,7 +233,10 @@ def test_what_is_missing_is_said(viewer, widget, qtbot, made_up, tmp_path):
     assert "the layer cells has no labels here; paint some" in errors_of(widget, qtbot)[0]
     viewer.layers["cells"].data = labels
     viewer.layers["RNA"].data = channels["RNA"][:200]
-    assert "the layer RNA has 200 x 260 pixels, the labels cells 220 x 260" in errors_of(widget, qtbot)[0]
+    assert (
+        "the layer RNA has 200 x 260 pixels, the labels cells 220 x 260"
+        in errors_of(widget, qtbot)[0]
+    )
     viewer.add_image(np.stack([channels[name] for name in CHANNELS[:4]]), name="four")
     widget.embed.one_layer.setChecked(True)
     widget.embed._combos["all channels in one layer"].setCurrentText("four")

@@ -178,7 +178,8 @@ def test_profiles_are_evaluated_beside_others(folder, profiles, tmp_path, capsys
     before = report["beside"]["uncorrected"]["confounders"]["plate_from_controls"]
     after = report["confounders"]["plate_from_controls"]
     assert before["balanced_accuracy"] >= after["balanced_accuracy"]
-    assert main(["evaluate", str(plain), "--out", str(out)]) == 0
+    controls = ["--controls", "Treatment == 'DMSO'"]
+    assert main(["evaluate", str(plain), *controls, "--out", str(out)]) == 0
     alone = json.loads((out / "evaluation.json").read_text())["replicates"]
     assert report["beside"]["uncorrected"]["replicates"] == alone
     capsys.readouterr()
@@ -203,7 +204,7 @@ def test_a_sweep_needs_uncorrected_profiles(folder, profiles, tmp_path, capsys):
         assert row["replicate_map"] == pytest.approx(alone["mean_average_precision"], abs=1e-4)
     capsys.readouterr()
     assert main(["evaluate", str(profiles), "--sweep"]) == 1
-    assert "is corrected already (sphering)" in capsys.readouterr().err
+    assert "are corrected already (sphering)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

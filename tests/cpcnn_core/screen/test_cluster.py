@@ -38,7 +38,6 @@ def job_for(folder, out):
         objects=str(folder / "Nuclei.csv"),
         model="untrained-efficientnet-b0",
         device="cpu",
-        engine="torch",
         out=str(out),
     )
 

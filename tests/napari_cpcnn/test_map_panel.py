@@ -1,0 +1,360 @@
+"""The panel of the map: maps come and go, and the explorer is followed."""
+
+import importlib.util
+import threading
+
+import numpy as np
+import pandas as pd
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
+
+from cpcnn_core.profiles.principal_components import fit_principal_components
+from cpcnn_core.tables.profiles import Profiles
+from napari_cpcnn import map_panel
+from napari_cpcnn.explorer import Explorer
+from napari_cpcnn.map_canvas import PLAIN_RGB
+from napari_cpcnn.map_panel import MapPanel, components_of, cosines, umap_of
+
+NEEDS_UMAP = pytest.mark.skipif(
+    importlib.util.find_spec("umap") is None, reason="umap-learn is not installed"
+)
+
+
+def made_up(count=60, seed=0):
+    rng = np.random.default_rng(seed)
+    group = np.arange(count) % 3
+    features = (4 * rng.normal(size=(3, 6))[group] + rng.normal(size=(count, 6))).astype("f4")
+    metadata = pd.DataFrame(
+        {
+            "Metadata_Layer": "nuclei",
+            "Metadata_ObjectNumber": np.arange(count) + 1,
+            "Metadata_Compound": np.array(["DMSO", "taxol", ""])[group],
+        }
+    )
+    return Profiles(features, metadata, [f"Cells_CPCNN_{n:03d}" for n in range(6)])
+
+
+@pytest.fixture
+def explorer(qapp):
+    return Explorer()
+
+
+@pytest.fixture
+def panel(explorer, qtbot):
+    widget = MapPanel(explorer)
+    qtbot.addWidget(widget)
+    widget.resize(300, 500)
+    with qtbot.waitExposed(widget):
+        widget.show()
+    return widget
+
+
+@pytest.fixture
+def filled(panel, explorer, qtbot):
+    explorer.set_cells(made_up())
+    qtbot.waitUntil(lambda: explorer.positions is not None)
+    return panel
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    """Hold the computation of maps back, by the number of cells, until it is let go."""
+    gates = {}
+
+    def held(compute):
+        def wait(features):
+            gates.setdefault(len(features), threading.Event()).wait(20)
+            return compute(features)
+
+        return wait
+
+    monkeypatch.setattr(map_panel, "components_of", held(components_of))
+    monkeypatch.setattr(map_panel, "umap_of", held(lambda components: components[:, ::-1][:, :2]))
+    return lambda count: gates.setdefault(count, threading.Event())
+
+
+def color_by(panel, name):
+    panel.color_by.setCurrentIndex(panel.color_by.findText(name))
+
+
+def focus(panel, widget, qtbot):
+    with qtbot.waitActive(panel):
+        panel.activateWindow()
+    widget.setFocus()
+    qtbot.waitUntil(widget.hasFocus)
+
+
+def test_an_empty_panel_says_what_to_do(panel):
+    assert "open a table" in panel.canvas._message.text()
+    assert panel.canvas._message.isVisible()
+    assert panel.count.text() == "0 cells"
+
+
+def test_one_cell_makes_no_map(panel, explorer):
+    explorer.set_cells(made_up(1))
+    assert panel.canvas._message.text() == "One cell makes no map."
+    explorer.set_cells(None)
+    assert "open a table" in panel.canvas._message.text()
+
+
+def test_components_come_at_once(filled, explorer):
+    expected = components_of(explorer.cells.features)[:, :2]
+    np.testing.assert_array_equal(explorer.positions, expected)
+    assert not filled.canvas._message.isVisible()
+
+
+def test_components_equal_those_by_singular_values():
+    features = made_up(200).features
+    expected = fit_principal_components(features, 50).transform(features)
+    np.testing.assert_allclose(components_of(features), expected, atol=1e-4)
+
+
+def test_components_of_a_sample_in_parts(monkeypatch):
+    features = made_up(900).features
+    expected = components_of(features)
+    monkeypatch.setattr(map_panel, "CHUNK", 7)
+    np.testing.assert_allclose(components_of(features), expected, atol=1e-5)
+    monkeypatch.setattr(map_panel, "SAMPLE", 300)
+    found = components_of(features)
+    for column in (0, 1):
+        assert abs(np.corrcoef(found[:, column], expected[:, column])[0, 1]) > 0.99
+
+
+def test_cells_without_a_number_are_nowhere():
+    features = made_up(20).features
+    features[3, 2], features[5, 0] = np.nan, np.inf
+    found = components_of(features)
+    assert np.flatnonzero(np.isnan(found).any(axis=1)).tolist() == [3, 5]
+    assert components_of(features[:, :1]).shape == (20, 2)
+
+
+def test_cosines_equal_a_loop():
+    vectors = np.random.default_rng(0).normal(size=(9, 4))
+    expected = [
+        vectors[2] @ other / np.sqrt((vectors[2] @ vectors[2]) * (other @ other))
+        for other in vectors
+    ]
+    np.testing.assert_allclose(cosines(vectors, 2), expected)
+
+
+def test_map_of_cells_that_are_gone_is_dropped(panel, explorer, qtbot, gate):
+    explorer.set_cells(made_up(30))
+    explorer.set_cells(made_up(40, seed=1))
+    assert "PCA of 40 cells" in panel.canvas._message.text()
+    gate(40).set()
+    gate(30).set()
+    qtbot.waitUntil(lambda: explorer.positions is not None)
+    expected = components_of(explorer.cells.features)[:, :2]
+    np.testing.assert_array_equal(explorer.positions, expected)
+    assert not panel._running
+
+
+def test_slow_map_does_not_come_over_newer_cells(panel, explorer, qtbot, gate):
+    gate(30).set()
+    explorer.set_cells(made_up(30))
+    qtbot.waitUntil(lambda: explorer.positions is not None)
+    gate(30).clear()
+    panel.method.setCurrentText("UMAP")
+    assert "UMAP of 30 cells" in panel.canvas._message.text()
+    gate(40).set()
+    explorer.set_cells(made_up(40, seed=1))
+    assert panel.method.currentText() == "PCA"
+    qtbot.waitUntil(lambda: explorer.positions is not None)
+    before = explorer.positions
+    gate(30).set()
+    qtbot.waitUntil(lambda: not panel._running)
+    assert explorer.positions is before
+
+
+def test_map_that_is_not_asked_for_any_more_is_kept_for_later(filled, explorer, qtbot, gate):
+    components = explorer.positions
+    filled.method.setCurrentText("UMAP")
+    filled.method.setCurrentText("PCA")
+    gate(60).set()
+    qtbot.waitUntil(lambda: not filled._running)
+    assert np.array_equal(explorer.positions, components)
+    filled.method.setCurrentText("UMAP")
+    assert not filled._running
+    assert not np.array_equal(explorer.positions, components)
+
+
+def test_umap_that_is_asked_for_first_waits_for_the_components(panel, explorer, qtbot, gate):
+    explorer.set_cells(made_up(30))
+    panel.method.setCurrentText("UMAP")
+    gate(30).set()
+    qtbot.waitUntil(lambda: "UMAP" in panel._maps)
+    assert np.array_equal(explorer.positions, panel._maps["UMAP"])
+
+
+def test_a_map_that_fails_says_so(filled, qtbot, monkeypatch):
+    seen = []
+    monkeypatch.setattr(threading, "excepthook", seen.append)
+
+    def fail(components):
+        raise ValueError("no")
+
+    monkeypatch.setattr(map_panel, "umap_of", fail)
+    filled.method.setCurrentText("UMAP")
+    qtbot.waitUntil(lambda: filled.canvas._message.text() == "UMAP failed.")
+    qtbot.waitUntil(lambda: len(seen) == 1)
+    assert "PCA" in filled._maps
+
+
+def test_without_umap_the_entry_says_how_to_get_it(explorer, qtbot, monkeypatch):
+    monkeypatch.setattr(map_panel, "find_spec", lambda name: None)
+    panel = MapPanel(explorer)
+    qtbot.addWidget(panel)
+    item = panel.method.model().item(panel.method.findText("UMAP"))
+    assert not item.isEnabled()
+    assert "pip install 'cpcnn[napari]'" in item.toolTip()
+
+
+@NEEDS_UMAP
+@pytest.mark.filterwarnings("ignore")
+def test_umap_parts_groups_and_is_the_same_every_time():
+    components = components_of(made_up(60).features)
+    components[7] = np.nan
+    found = umap_of(components)
+    assert np.flatnonzero(np.isnan(found[:, 0])).tolist() == [7]
+    np.testing.assert_array_equal(found, umap_of(components))
+    means = np.array([np.nanmean(found[group::3], axis=0) for group in range(3)])
+    for group in range(3):
+        off = np.linalg.norm(found[group::3, None] - means, axis=2)
+        off = off[np.isfinite(off).all(axis=1)]
+        assert (off.argmin(axis=1) == group).all()
+
+
+def test_area_and_click_reach_the_explorer(filled, explorer):
+    mask = np.arange(60) < 12
+    filled.canvas.area_drawn.emit(mask, "replace")
+    assert explorer.selection.sum() == 12
+    assert filled.count.text() == "12 of 60 cells selected"
+    filled.canvas.area_drawn.emit(np.arange(60) < 2, "remove")
+    filled.canvas.area_drawn.emit(np.arange(60) == 59, "add")
+    assert np.flatnonzero(explorer.selection).tolist() == [*range(2, 12), 59]
+    filled.canvas.point_clicked.emit(5)
+    assert explorer.picked == 5
+    gone = []
+    filled.go_to.connect(gone.append)
+    filled.canvas.point_double_clicked.emit(6)
+    assert gone == [6]
+
+
+def test_explorer_is_shown(filled, explorer):
+    canvas = filled.canvas
+    mask = np.arange(60) % 7 == 0
+    explorer.select(mask)
+    assert canvas._drawn["selected"].tolist() == mask[canvas._order].tolist()
+    explorer.pick(9)
+    assert canvas._order[canvas._picked] == 9
+    explorer.set_positions(np.zeros((60, 2)))
+    assert canvas._drawn["selected"].tolist() == mask[canvas._order].tolist()
+    assert canvas._order[canvas._picked] == 9
+    assert not canvas._drawn["positions"].any()
+
+
+@pytest.mark.parametrize(("key", "name"), [("P", "pan"), ("L", "lasso"), ("R", "rectangle")])
+def test_keys_choose_the_tool(filled, qtbot, key, name):
+    filled._actions["pan" if name == "lasso" else "lasso"].trigger()
+    focus(filled, filled.canvas._plot, qtbot)
+    qtbot.keyClick(filled.canvas._plot, getattr(Qt.Key, f"Key_{key}"))
+    assert filled._actions[name].isChecked()
+    assert filled.canvas._box.tool == name
+    assert sum(action.isChecked() for action in filled._actions.values()) == 1
+
+
+def test_keys_undo_redo_and_clear(filled, explorer, qtbot):
+    focus(filled, filled.canvas._plot, qtbot)
+    control, shift = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
+    explorer.select(np.arange(60) < 5)
+    qtbot.keyClick(filled.canvas._plot, Qt.Key.Key_Z, control)
+    assert not explorer.selection.any()
+    qtbot.keyClick(filled.canvas._plot, Qt.Key.Key_Z, control | shift)
+    assert explorer.selection.sum() == 5
+    qtbot.keyClick(filled.canvas._plot, Qt.Key.Key_Escape)
+    assert not explorer.selection.any()
+    qtbot.keyClick(filled.canvas._plot, Qt.Key.Key_Z, control)
+    assert explorer.selection.sum() == 5
+
+
+def test_letters_typed_into_the_search_choose_no_tool(filled, qtbot):
+    line = filled.color_by.lineEdit()
+    focus(filled, line, qtbot)
+    line.clear()
+    qtbot.keyClicks(line, "lrp")
+    assert line.text() == "lrp"
+    assert filled._actions["pan"].isChecked()
+    line.clearFocus()
+    QApplication.processEvents()
+    assert line.text() == "one colour"
+
+
+def test_colours_of_a_column_and_its_legend(filled, explorer):
+    color_by(filled, "Compound")
+    legend = filled._legend
+    assert legend.names == ["DMSO", "taxol", "missing"]
+    rgb = filled.canvas._drawn["colors"][filled.canvas._place]
+    assert (rgb == legend.colors[np.arange(60) % 3]).all()
+    filled.legend.linkActivated.emit("1")
+    assert np.flatnonzero(explorer.selection).tolist() == list(range(1, 60, 3))
+    color_by(filled, "one colour")
+    assert not filled.legend.isVisible()
+    assert (filled.canvas._drawn["colors"] == PLAIN_RGB).all()
+
+
+def test_colours_of_a_feature(filled, explorer):
+    color_by(filled, "Cells_CPCNN_004")
+    low, high = np.percentile(explorer.cells.features[:, 4], [1, 99])
+    assert (filled._legend.low, filled._legend.high) == pytest.approx((low, high))
+
+
+def test_similarity_is_offered_when_a_cell_is_picked(filled, explorer):
+    name = "similarity to the picked cell"
+    assert filled.color_by.findText(name) < 0
+    explorer.pick(4)
+    color_by(filled, name)
+    first = filled._rgb
+    explorer.pick(5)
+    assert not np.array_equal(first, filled._rgb)
+    expected = np.percentile(cosines(filled._components, 5), [1, 99])
+    assert (filled._legend.low, filled._legend.high) == pytest.approx(tuple(expected))
+    explorer.pick(None)
+    assert filled.color_by.currentText() == "one colour"
+    assert (filled._rgb == PLAIN_RGB).all()
+
+
+def test_another_value_in_a_column_keeps_map_and_view(filled, explorer):
+    color_by(filled, "Compound")
+    positions = explorer.positions
+    filled.canvas._box.scaleBy((0.5, 0.5))
+    view = filled.canvas._box.viewRange()
+    explorer.set_metadata("Metadata_Compound", np.array([0]), "ALLN")
+    explorer.set_metadata("Metadata_Phenotype", np.array([0]), "round")
+    assert explorer.positions is positions
+    assert filled.canvas._box.viewRange() == view
+    assert "ALLN" in filled._legend.names
+    assert filled.color_by.currentText() == "Compound"
+    assert filled.color_by.findText("Phenotype") > 0
+
+
+def test_tooltip_says_which_cell_it_is(filled):
+    color_by(filled, "Cells_CPCNN_000")
+    text = filled._describe(3)
+    assert "Layer: nuclei\nObjectNumber: 4\nCells_CPCNN_000: " in text
+
+
+def test_it_fits_into_300_pixels(filled):
+    color_by(filled, "Compound")
+    assert filled.minimumSizeHint().width() <= 300
+    assert filled.width() == 300
+
+
+def test_theme_reaches_all_that_is_drawn(filled):
+    color_by(filled, "Compound")
+    filled.set_theme((239, 235, 233), (59, 58, 57))
+    assert filled.canvas._background == (239, 235, 233)
+    assert "#3b3a39" in filled.legend.text()
+    icon = filled._actions["lasso"].icon().pixmap(64).toImage()
+    inks = {icon.pixelColor(x, y).getRgb() for x in range(64) for y in range(64)}
+    assert (59, 58, 57, 255) in inks

@@ -1,0 +1,379 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QApplication
+
+from cpcnn_core.profiles.correction import fit_correction
+from cpcnn_core.profiles.files import write_profiles
+from cpcnn_core.profiles.library import build_library
+from cpcnn_core.profiles.wells import choose_rows
+from cpcnn_core.tables.columns import feature_names
+from cpcnn_core.tables.profiles import Profiles
+from napari_cpcnn.explorer import LABEL, LAYER, PHENOTYPE, Explorer
+from napari_cpcnn.nearest_panel import (
+    FIELD,
+    NO_CELLS,
+    NO_LIBRARY,
+    SELECTED,
+    WHOLE_WELL,
+    NearestPanel,
+)
+
+CONTROLS = "Treatment == 'DMSO'"
+NAMES = feature_names(6, compartment="Cells")
+TREATMENT = "Metadata_Treatment"
+
+
+@pytest.fixture
+def wells():
+    random = np.random.default_rng(0)
+    rows, features = [], []
+    centers = {name: random.normal(size=6) * 3 for name in ["DMSO", *"abcde"]}
+    for plate in ("P1", "P2"):
+        for number, name in enumerate(["DMSO"] * 12 + list("abcde") * 3):
+            rows.append((plate, f"A{number + 1:02d}", name, f"moa {name}"))
+            features.append(centers[name] + random.normal(size=6))
+    columns = ["Metadata_Plate", "Metadata_Well", TREATMENT, "Metadata_moa"]
+    metadata = pd.DataFrame(rows, columns=columns)
+    provenance = {"model": "one", "controls": CONTROLS}
+    return Profiles(np.array(features, np.float32), metadata, NAMES, provenance)
+
+
+@pytest.fixture
+def correction(wells):
+    return fit_correction(wells, choose_rows(wells, CONTROLS), "sphering", regularization=0.1)
+
+
+@pytest.fixture
+def path(tmp_path, wells, correction):
+    path = tmp_path / "screen.parquet"
+    write_profiles(correction.transform(wells), path)
+    correction.save(tmp_path / "screen.correction.npz")
+    return path
+
+
+@pytest.fixture
+def expected(wells, correction):
+    """What the core answers about some cells."""
+
+    def nearest(cells, rows, count=20, **options):
+        corrected = correction.transform(wells)
+        corrected = replace(corrected, features=corrected.features.astype(np.float32))
+        library = build_library(corrected, controls=choose_rows(wells, CONTROLS))
+        features = correction.transform(cells.select(rows)).features
+        return library.nearest(features, count, significance=True, **options)
+
+    return nearest
+
+
+@pytest.fixture
+def cells():
+    random = np.random.default_rng(1)
+    rows = pd.DataFrame(
+        {
+            LAYER: ["left"] * 15 + ["right"] * 15,
+            LABEL: np.arange(30) + 1,
+            "Metadata_Plate": "P1",
+            "Metadata_Well": ["A01", "A02", "A03"] * 10,
+            TREATMENT: ["a", "b"] * 15,
+        }
+    )
+    features = random.normal(size=(30, 6)).astype(np.float32) + 1
+    return Profiles(features, rows, NAMES, {"model": "one"})
+
+
+@pytest.fixture
+def explorer(cells):
+    explorer = Explorer()
+    explorer.set_cells(cells)
+    return explorer
+
+
+@pytest.fixture
+def panel(qtbot, explorer):
+    panel = NearestPanel(explorer)
+    panel.resize(300, 700)
+    qtbot.addWidget(panel)
+    panel.show()
+    return panel
+
+
+@pytest.fixture
+def opened(qtbot, panel, path):
+    with qtbot.waitSignal(panel.explorer.library_changed):
+        panel.open(path)
+    return panel
+
+
+def choose(explorer, rows):
+    mask = np.zeros(len(explorer.selection), bool)
+    mask[rows] = True
+    explorer.select(mask)
+
+
+def has_p_values(panel):
+    return panel.last_matches is not None and "p_value" in panel.last_matches.columns
+
+
+def wait_for(qtbot, panel, rows):
+    """Wait until the cells of these rows have been compared, p-values included."""
+    sentence = f"{len(rows)} cells compared with"
+
+    def done():
+        assert panel._rows.tolist() == list(rows)
+        assert panel.status.text().startswith(sentence)
+        assert has_p_values(panel)
+
+    qtbot.waitUntil(done)
+
+
+def texts(panel, column):
+    model = panel.table.model()
+    return [model.index(row, column).data() for row in range(model.rowCount())]
+
+
+def last_error(qtbot, before):
+    qtbot.waitUntil(lambda: len(notification_manager.records) > before)
+    assert notification_manager.records[-1].severity.value == "error"
+    return notification_manager.records[-1].message
+
+
+def test_empty_states_say_what_to_do(qtbot, panel, path):
+    assert panel.status.text() == NO_LIBRARY
+    assert not panel.table.isVisible()
+    assert not panel.form.isVisible()
+    with qtbot.waitSignal(panel.explorer.library_changed):
+        panel.open(path)
+    assert panel.status.text() == NO_CELLS
+    assert panel.form.isVisible()
+
+
+def test_opening(opened, explorer):
+    assert explorer.library is opened.opened.library
+    assert explorer.correction.method == "sphering"
+    assert opened.about.text() == (
+        "screen.parquet: 2 plates, 5 treatments; sphering, lambda 0.1, is applied to your cells"
+    )
+    assert opened.controls.text() == CONTROLS
+    assert [opened.by.itemText(n) for n in range(opened.by.count())] == ["Treatment", "moa"]
+
+
+def test_matches_are_those_of_the_core(qtbot, opened, explorer, cells, expected):
+    choose(explorer, [3, 4, 9])
+    wait_for(qtbot, opened, [3, 4, 9])
+    frame = expected(cells, [3, 4, 9])
+    pd.testing.assert_frame_equal(opened.last_matches, frame)
+    assert texts(opened, 0) == frame[TREATMENT].tolist()
+    assert texts(opened, 1) == [f"{value:.3f}" for value in frame["similarity"]]
+    assert texts(opened, 2) == [f"{value:.3f}" for value in frame["p_value"]]
+    assert texts(opened, 4) == ["6"] * 5
+    model = opened.table.model()
+    headings = [model.headerData(n, Qt.Orientation.Horizontal) for n in range(model.columnCount())]
+    assert headings == ["Treatment", "Similarity", "p", "Support", "Wells", "moa"]
+
+
+def test_a_picked_cell_is_asked_about_and_quick_changes_are_one_question(
+    qtbot, opened, explorer, cells, expected
+):
+    for row in range(8):
+        explorer.pick(row)
+    wait_for(qtbot, opened, [7])
+    pd.testing.assert_frame_equal(opened.last_matches, expected(cells, [7]))
+    explorer.pick(None)
+    qtbot.waitUntil(lambda: opened.status.text() == NO_CELLS)
+    assert not opened.table.isVisible()
+
+
+def test_stale_answers_are_dropped(qtbot, opened, explorer, cells, expected):
+    explorer.pick(2)
+    opened.find()
+    explorer.pick(11)
+    opened.find()
+    wait_for(qtbot, opened, [11])
+    qtbot.wait(300)
+    pd.testing.assert_frame_equal(opened.last_matches, expected(cells, [11]))
+
+
+def test_fields_and_wells_are_those_of_the_picked_cell(qtbot, opened, explorer, cells):
+    explorer.pick(16)
+    for scope, column in ((FIELD, LAYER), (WHOLE_WELL, "Metadata_Well"), (SELECTED, LABEL)):
+        opened.scope.setCurrentText(scope)
+        rows = [n for n in range(30) if cells.metadata[column][n] == cells.metadata[column][16]]
+        assert opened.rows_asked().tolist() == rows
+        opened.find()
+        wait_for(qtbot, opened, rows)
+    opened.scope.setCurrentText(FIELD)
+    explorer.pick(None)
+    assert opened.rows_asked().tolist() == []
+
+
+def test_wells_are_offered_where_they_are_known(opened, explorer, cells):
+    def offered():
+        return [opened.scope.itemText(n) for n in range(opened.scope.count())]
+
+    assert offered() == [SELECTED, FIELD, WHOLE_WELL]
+    explorer.set_cells(replace(cells, metadata=cells.metadata[[LABEL]]))
+    assert offered() == [SELECTED]
+    assert not opened.leave_out.isEnabled()
+
+
+def test_their_own_treatment_can_be_left_out(qtbot, opened, explorer):
+    choose(explorer, [0, 2])
+    wait_for(qtbot, opened, [0, 2])
+    assert "a" in texts(opened, 0)
+    opened.leave_out.setChecked(True)
+    qtbot.waitUntil(lambda: set(texts(opened, 0)) == set("bcde"))
+
+
+def test_another_column_and_other_controls(qtbot, opened, explorer):
+    opened.by.setCurrentIndex(1)
+    with qtbot.waitSignal(explorer.library_changed):
+        opened.by.activated.emit(1)
+    assert explorer.library.by == "Metadata_moa"
+    assert opened.controls.text() == CONTROLS
+    with qtbot.waitSignal(explorer.library_changed):
+        opened.controls.setText("")
+        opened.controls.editingFinished.emit()
+    assert not explorer.library.controls.any()
+    assert explorer.library.by == "Metadata_moa"
+    explorer.pick(0)
+    qtbot.waitUntil(lambda: "say which wells are controls" in opened.status.text())
+    assert "moa DMSO" in texts(opened, 0)
+    assert not has_p_values(opened)
+
+
+def test_a_click_chooses_selects_and_asks_nothing_new(qtbot, opened, explorer, cells):
+    explorer.crops_of = lambda rows: [np.full((2, 8, 8), row) for row in rows]
+    choose(explorer, [3, 4])
+    wait_for(qtbot, opened, [3, 4])
+    before = opened.last_matches
+    row = texts(opened, 0).index("b")
+    table = opened.table
+    place = table.visualRect(table.model().index(row, 0)).center()
+    with qtbot.waitSignal(opened.treatment_chosen) as chosen:
+        qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    assert chosen.args == ["b"]
+    theirs = np.flatnonzero(cells.metadata[TREATMENT] == "b")
+    assert np.flatnonzero(explorer.selection).tolist() == theirs.tolist()
+    assert set(opened.examples.shown_rows()) == set(theirs)
+    assert set(opened.asked_crops.shown_rows()) == {3, 4}
+    qtbot.wait(350)
+    assert opened.last_matches is before
+    # Asked for by hand, they are what is asked about.
+    qtbot.mouseClick(opened.find_button, Qt.MouseButton.LeftButton)
+    wait_for(qtbot, opened, theirs.tolist())
+
+
+def test_treatments_that_no_cell_has_leave_the_selection(qtbot, opened, explorer):
+    choose(explorer, [3, 4])
+    wait_for(qtbot, opened, [3, 4])
+    opened.choose("e")
+    assert np.flatnonzero(explorer.selection).tolist() == [3, 4]
+    assert not opened.examples.isVisible()
+    assert [index.row() for index in opened.table.selectionModel().selectedRows()] == [
+        texts(opened, 0).index("e")
+    ]
+
+
+def test_columns_sort_and_are_copied(qtbot, opened, explorer):
+    explorer.pick(5)
+    wait_for(qtbot, opened, [5])
+    opened.table.sortByColumn(0, Qt.SortOrder.AscendingOrder)
+    assert texts(opened, 0) == list("abcde")
+    opened.table.clearSelection()
+    opened.table.setFocus()
+    qtbot.keyClick(opened.table, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
+    opened.table.copy()
+    lines = QApplication.clipboard().text().splitlines()
+    assert lines[0].split("\t")[:3] == [TREATMENT, "similarity", "p_value"]
+    assert [line.split("\t")[0] for line in lines[1:]] == list("abcde")
+    opened.table.selectRow(2)
+    opened.table.copy()
+    assert len(QApplication.clipboard().text().splitlines()) == 2
+
+
+def test_a_new_name_of_cells_asks_nothing_new(qtbot, opened, explorer):
+    choose(explorer, [3, 4])
+    wait_for(qtbot, opened, [3, 4])
+    before = opened.last_matches
+    explorer.set_metadata(PHENOTYPE, np.array([3]), "round")
+    qtbot.wait(350)
+    assert opened.last_matches is before
+    assert opened.table.isVisible()
+
+
+def test_files_are_dropped(qtbot, panel, path):
+    def data(*paths):
+        mime = QMimeData()
+        mime.setUrls([QUrl.fromLocalFile(str(one)) for one in paths])
+        return mime
+
+    buttons, keys = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    for mime, taken in ((data(path), True), (data(path, path), False), (data("a.txt"), False)):
+        point = panel.rect().center()
+        event = QDragEnterEvent(point, Qt.DropAction.CopyAction, mime, buttons, keys)
+        event.ignore()
+        panel.dragEnterEvent(event)
+        assert event.isAccepted() == taken
+    mime = data(path)
+    with qtbot.waitSignal(panel.explorer.library_changed):
+        panel.dropEvent(QDropEvent(QPointF(9, 9), Qt.DropAction.CopyAction, mime, buttons, keys))
+    assert panel.opened.name == "screen.parquet"
+
+
+@pytest.mark.parametrize("name", ["text.parquet", "nowhere.parquet", "table.xlsx"])
+def test_what_is_no_table_is_told(qtbot, panel, tmp_path, name):
+    (tmp_path / "text.parquet").write_text("no table")
+    (tmp_path / "table.xlsx").write_text("no table")
+    before = len(notification_manager.records)
+    panel.open(tmp_path / name)
+    assert name in last_error(qtbot, before)
+    assert name in panel.status.text()
+    assert panel.opened is None
+
+
+def test_a_missing_correction_is_told_and_the_library_before_stays(qtbot, opened, tmp_path, path):
+    other = tmp_path / "other.parquet"
+    other.write_bytes(path.read_bytes())
+    before, library = len(notification_manager.records), opened.explorer.library
+    opened.open(other)
+    assert "other.correction.npz is not beside it" in last_error(qtbot, before)
+    assert opened.explorer.library is library
+    assert opened.about.text().startswith("screen.parquet")
+
+
+def test_wrong_controls_are_told(qtbot, opened):
+    before = len(notification_manager.records)
+    opened.controls.setText("Treatment == 'water'")
+    opened.controls.editingFinished.emit()
+    assert "true for none of the 54 rows" in last_error(qtbot, before)
+    assert opened.opened.controls == CONTROLS
+
+
+def test_another_model_is_told_once(qtbot, opened, explorer, cells):
+    explorer.set_cells(replace(cells, provenance={"model": "two"}))
+    before = len(notification_manager.records)
+    explorer.pick(1)
+    assert "model is two and one" in last_error(qtbot, before)
+    explorer.pick(2)
+    qtbot.wait(400)
+    assert len(notification_manager.records) == before + 1
+    assert "model is two and one" in opened.status.text()
+
+
+def test_a_library_of_another_panel_is_searched(qtbot, panel, explorer, wells, cells):
+    library = build_library(wells, controls=choose_rows(wells, CONTROLS))
+    explorer.set_library(library)
+    assert "5 treatments" in panel.about.text()
+    assert not panel.controls.isEnabled()
+    explorer.pick(3)
+    wait_for(qtbot, panel, [3])
+    found = library.nearest(cells.features[[3]], 20, significance=True)
+    pd.testing.assert_frame_equal(panel.last_matches, found)
+    explorer.set_library(None)
+    assert panel.status.text() == NO_LIBRARY
