@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -24,17 +25,18 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from cpcnn_core.errors import CPCNNError
-from cpcnn_core.models.registry import find_model, list_models
-from napari_cpcnn.embedding import EmbedRequest, Step, embed_layers, layer_features
+from cpcnn_core.errors import CancelledError, CPCNNError
+from cpcnn_core.models.registry import BUILTIN_CARDS, find_model, list_models
+from cpcnn_core.tables.profiles import Profiles
+from napari_cpcnn.embedding import EmbedRequest, embed_layers, layer_features
 from napari_cpcnn.explorer import Explorer
 from napari_cpcnn.linking import OVERLAY, ViewerLink
+from napari_cpcnn.network_process import NetworkProcess, Step
 from napari_cpcnn.nuclei import find_nuclei
 from napari_cpcnn.planes import check_channels, guess_channels, pixels, plane_indices
 
 NO_LAYER = "—"
 ONE_LAYER = "all channels in one layer"
-UNTRAINED = "untrained-efficientnet-b0"
 
 
 class EmbedPanel(QWidget):
@@ -56,6 +58,7 @@ class EmbedPanel(QWidget):
     def __init__(self, viewer: ViewerModel, explorer: Explorer, link: ViewerLink) -> None:
         super().__init__()
         self._viewer, self._explorer, self._link = viewer, explorer, link
+        self._network = NetworkProcess()
         self._worker: GeneratorWorker | None = None
         self._combos: dict[str, QComboBox] = {}
         # What the user has chosen by hand is not guessed again.
@@ -112,11 +115,13 @@ class EmbedPanel(QWidget):
             return
         self._link.set_channels(request.labels, list(request.images))
         worker = create_worker(
-            embed_layers, request, _progress={"total": 0, "desc": "Embedding cells"}
+            _embedded_or_error,
+            request,
+            self._network,
+            _progress={"total": 0, "desc": "Embedding cells"},
         )
         worker.yielded.connect(self._tell)
         worker.returned.connect(self._take)
-        worker.errored.connect(self._fail)
         worker.finished.connect(self._end)
         self._worker = worker
         self.go.setText("Stop")
@@ -129,6 +134,7 @@ class EmbedPanel(QWidget):
         """Stop at once; what was embedded so far is given up."""
         if self._worker is not None:
             self._worker.quit()
+        self._network.stop()
 
     def find(self) -> None:
         """Label the nuclei of the plane that is shown, as a new layer."""
@@ -237,8 +243,6 @@ class EmbedPanel(QWidget):
             return find_model(self.model.currentData())[0].channels
         except CPCNNError as error:
             self.status.setText(str(error))
-            from cpcnn_core.models.registry import BUILTIN_CARDS
-
             return BUILTIN_CARDS[self.model.currentData()].channels
 
     def _refresh(self) -> None:
@@ -281,7 +285,13 @@ class EmbedPanel(QWidget):
         self.bar.setValue(done)
         self.bar.setFormat(f"{done} of {total} cells" if done else "loading the model")
 
-    def _take(self, cells: object) -> None:
+    def _take(self, cells: Profiles | CPCNNError) -> None:
+        if isinstance(cells, CancelledError):
+            return
+        if isinstance(cells, CPCNNError):
+            self.status.setText(str(cells))
+            show_error(str(cells))
+            return
         try:
             self._explorer.add_cells(cells)
         except CPCNNError as error:
@@ -294,14 +304,21 @@ class EmbedPanel(QWidget):
             layer.features = layer_features(self._explorer.cells, name)
         self.status.setText(f"{len(cells.metadata)} cells of {name} are embedded.")
 
-    def _fail(self, error: Exception) -> None:
-        self.status.setText(str(error))
-
     def _end(self) -> None:
         self._worker = None
         self.go.setText("Embed cells")
         self.bar.hide()
         self.finished.emit()
+
+
+def _embedded_or_error(
+    request: EmbedRequest, network: NetworkProcess
+) -> Generator[Step, None, Profiles | CPCNNError]:
+    """Hand errors that are written for users over as a result; others napari shows with a trace."""
+    try:
+        return (yield from embed_layers(request, network))
+    except CPCNNError as error:
+        return error
 
 
 def _is_here(name: str) -> bool:

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 from napari.layers import Image, Labels
 
-from cpcnn_core.cell_embedding import start_cells
 from cpcnn_core.crops import touches_border
-from cpcnn_core.embedding import Embedder, load_model
 from cpcnn_core.errors import ImageError
+from cpcnn_core.models.card import ModelCard
+from cpcnn_core.models.registry import find_model
 from cpcnn_core.readers.label_images import objects_of
+from cpcnn_core.readers.sites import Objects
 from cpcnn_core.tables.columns import feature_names
 from cpcnn_core.tables.profiles import Profiles
 from napari_cpcnn.explorer import LABEL, LAYER, PLANE
+from napari_cpcnn.network_process import NetworkProcess, Step
 from napari_cpcnn.planes import channel_planes, pixels, plane_name
-
-# Cells done, cells in all.
-Step = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -48,12 +46,13 @@ class EmbedRequest:
     mask: bool = False
 
 
-def embed_layers(request: EmbedRequest) -> Generator[Step, None, Profiles]:
+def embed_layers(request: EmbedRequest, network: NetworkProcess) -> Generator[Step, None, Profiles]:
     """Embed the objects of a labels layer.
 
     Parameters
     ----------
     request : EmbedRequest
+    network : NetworkProcess
 
     Yields
     ------
@@ -73,9 +72,10 @@ def embed_layers(request: EmbedRequest) -> Generator[Step, None, Profiles]:
 
     Examples
     --------
-    >>> list(embed_layers(request))  # doctest: +SKIP
-    [(8, 120), (16, 120), ...]
+    >>> list(embed_layers(request, NetworkProcess()))  # doctest: +SKIP
+    [(0, 120), (4, 120), ...]
     """
+    card = find_model(request.model)[0]
     # Objects first: what is missing shall be said before the network is loaded.
     objects = [objects_of(np.asarray(pixels(request.labels)[index])) for index in request.planes]
     total = sum(len(found.numbers) for found in objects)
@@ -84,50 +84,46 @@ def embed_layers(request: EmbedRequest) -> Generator[Step, None, Profiles]:
             f"the layer {request.labels.name} has no labels here; paint some, or find nuclei first"
         )
     yield 0, total
-    model = _loaded(request.model)
-    tables, before = [], 0
+    features, rows, before = [], [], 0
     for index, found in zip(request.planes, objects, strict=True):
         planes = channel_planes(request.images, request.labels, index)
-        labels = found.labels if request.mask else None
-        ids = found.numbers if request.mask else None
-        passes = start_cells(model, planes, found.centers, labels, ids)
-        for done in passes.steps():
+        arrays = {"image": planes, "centers": found.centers}
+        if request.mask:
+            arrays |= {"labels": found.labels, "label_ids": found.numbers}
+        passes = network.embed({"model": request.model, "channels": card.channels}, arrays)
+        while True:
+            try:
+                done, _ = next(passes)
+            except StopIteration as end:
+                features.append(end.value)
+                break
             yield before + done, total
         before += len(found.numbers)
-        rows = _rows(request, index, found.numbers, found.centers, planes.shape[1:], model)
-        tables.append((passes.features, rows))
-    features = np.concatenate([features for features, _ in tables])
-    metadata = pd.concat([rows for _, rows in tables], ignore_index=True)
-    card = model.card
+        rows.append(_rows(request, index, found, planes.shape[1:], card))
     names = feature_names(card.embed_dim, compartment="Cells")
     provenance = {"model": card.name, "model_sha256": card.sha256}
-    return Profiles(features, metadata, names, provenance)
+    metadata = pd.concat(rows, ignore_index=True)
+    return Profiles(np.concatenate(features), metadata, names, provenance)
 
 
 def _rows(
     request: EmbedRequest,
     index: tuple[int, ...],
-    numbers: np.ndarray,
-    centers: np.ndarray,
+    found: Objects,
     shape: tuple[int, int],
-    model: Embedder,
+    card: ModelCard,
 ) -> pd.DataFrame:
     return pd.DataFrame(
         {
             LAYER: request.labels.name,
             PLANE: plane_name(index),
-            LABEL: numbers,
-            "Metadata_Location_Center_X": centers[:, 1],
-            "Metadata_Location_Center_Y": centers[:, 0],
-            "Metadata_CropTouchesBorder": touches_border(centers, shape, model.card.crop_px),
-            "Metadata_Model": model.card.name,
+            LABEL: found.numbers,
+            "Metadata_Location_Center_X": found.centers[:, 1],
+            "Metadata_Location_Center_Y": found.centers[:, 0],
+            "Metadata_CropTouchesBorder": touches_border(found.centers, shape, card.crop_px),
+            "Metadata_Model": card.name,
         }
     )
-
-
-@lru_cache(maxsize=2)
-def _loaded(name: str) -> Embedder:
-    return load_model(name)
 
 
 def layer_features(cells: Profiles, layer: str) -> pd.DataFrame:

@@ -22,10 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # What screens call the column that names the treatment, the likeliest first.
-TREATMENT_NAMES = (
-    "treatment pert_iname pert_name compound compound_name drug gene gene_symbol broad_sample "
-    "jcp2022"
-).split()
+TREATMENT_NAMES = ("treatment", "pert_iname", "compound", "compound_name", "drug", "gene")
 ROWS_AT_A_TIME = 2048
 _COMPARTMENT = re.compile(r"^(Cells|Nuclei|Cytoplasm)_")
 

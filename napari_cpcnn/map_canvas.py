@@ -39,7 +39,7 @@ class MapCanvas(QWidget):
     hovered : int
         -1 where there is none.
     drawn
-        What was changed is on the screen.
+        A new picture is there.
     """
 
     area_drawn = Signal(object, str)
@@ -76,7 +76,8 @@ class MapCanvas(QWidget):
         count = len(self._positions)
         # In a random order, or the last plate of a table would cover all others.
         self._order = np.random.default_rng(0).permutation(count)
-        self._place = np.argsort(self._order)
+        self._place = np.empty(count, int)
+        self._place[self._order] = np.arange(count)
         self._drawn = {
             "positions": np.asarray(self._positions, np.float32)[self._order],
             "colors": np.full((count, 3), PLAIN_RGB, np.uint8),

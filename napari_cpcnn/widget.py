@@ -50,6 +50,7 @@ class CellPaintingWidget(QWidget):
         self.nearest = NearestPanel(self.explorer)
         self.gallery = Gallery(self.explorer)
         self.phenotypes = PhenotypePanel(self.explorer)
+        self.phenotypes.matches_of = lambda: self.nearest.last_matches
         self.tabs = QTabWidget()
         for panel, name, tip in (
             (self.embed, "Embed", "Compute the features of every cell"),

@@ -1,7 +1,9 @@
 """A real napari window; without a screen (Xvfb will do) these tests are skipped."""
 
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,3 +62,24 @@ def field(viewer, made_up):
         viewer.add_image(image, name=name, blending="additive")
     viewer.add_labels(labels, name="cells")
     return viewer
+
+
+@pytest.fixture(scope="session")
+def core_features(tmp_path_factory):
+    """Return a function (image, centers) that asks the core in another process."""
+    script = Path(__file__).with_name("core_features.py")
+    folder = tmp_path_factory.mktemp("core")
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+
+        def ask(image, centers):
+            path = folder / f"{len(list(folder.iterdir()))}.npz"
+            np.savez(path, image=image, centers=centers)
+            process.stdin.write(f"{path}\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "done\n"
+            return np.load(f"{path}.npy")
+
+        yield ask
+        process.stdin.close()

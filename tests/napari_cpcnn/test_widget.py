@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QApplication
 
-from cpcnn_core import embed_cells, load_model
 from napari_cpcnn.explorer import LABEL, PLANE
 from napari_cpcnn.linking import OVERLAY, PICKED, SELECTED
 from napari_cpcnn.sample import made_up_fields
@@ -30,14 +29,20 @@ def embed(widget, qtbot):
     return widget.explorer.cells
 
 
-def expected_features(channels, labels, numbers):
+@pytest.fixture
+def expected_features(core_features):
     """The core's own features, label by label."""
-    centers = [np.argwhere(labels == number).mean(axis=0) for number in numbers]
-    model = load_model(UNTRAINED)
-    return embed_cells(model, np.stack([channels[name] for name in CHANNELS]), centers)
+
+    def ask(channels, labels, numbers):
+        centers = [np.argwhere(labels == number).mean(axis=0) for number in numbers]
+        return core_features(np.stack([channels[name] for name in CHANNELS]), centers)
+
+    return ask
 
 
-def test_embeddings_are_the_cores_and_belong_to_their_labels(field, widget, qtbot, made_up):
+def test_embeddings_are_the_cores_and_belong_to_their_labels(
+    field, widget, qtbot, made_up, expected_features
+):
     cells = embed(widget, qtbot)
     channels, labels = made_up
     assert sorted(cells.metadata[LABEL]) == [3, 5, 12, 40, 61, 700]
@@ -48,7 +53,9 @@ def test_embeddings_are_the_cores_and_belong_to_their_labels(field, widget, qtbo
     np.testing.assert_array_equal(table.loc[cells.metadata[LABEL]].to_numpy(), cells.features)
 
 
-def test_channels_are_taken_by_name_whatever_the_order(viewer, widget, qtbot, made_up):
+def test_channels_are_taken_by_name_whatever_the_order(
+    viewer, widget, qtbot, made_up, expected_features
+):
     channels, labels = made_up
     for name in ("Mito", "ER", "DNA", "AGP", "RNA"):
         viewer.add_image(channels[name], name=f"site 1 Orig{name}")
@@ -58,7 +65,7 @@ def test_channels_are_taken_by_name_whatever_the_order(viewer, widget, qtbot, ma
     np.testing.assert_allclose(cells.features, expected, rtol=0, atol=1e-6)
 
 
-def test_one_layer_may_hold_all_channels(viewer, widget, qtbot, made_up):
+def test_one_layer_may_hold_all_channels(viewer, widget, qtbot, made_up, expected_features):
     channels, labels = made_up
     stack = np.stack([channels[name] for name in CHANNELS])
     viewer.add_image(stack, name="all")
@@ -69,7 +76,7 @@ def test_one_layer_may_hold_all_channels(viewer, widget, qtbot, made_up):
     np.testing.assert_allclose(cells.features, expected, rtol=0, atol=1e-6)
 
 
-def test_all_planes_of_a_time_series(viewer, widget, qtbot, made_up):
+def test_all_planes_of_a_time_series(viewer, widget, qtbot, made_up, expected_features):
     channels, labels = made_up
     for name, image in channels.items():
         viewer.add_image(np.stack([image, image[::-1]]), name=name)
@@ -257,7 +264,7 @@ def test_the_selection_becomes_a_layer(field, widget, qtbot, made_up):
     np.testing.assert_array_equal(field.layers["selection of cells"].data, expected)
 
 
-def test_real_images_start_to_end(viewer, widget, qtbot):
+def test_real_images_start_to_end(viewer, widget, qtbot, expected_features):
     if not JUMP.is_dir():
         pytest.skip("the CPJUMP1 example images are not on this machine")
     import pandas as pd

@@ -1,0 +1,17 @@
+"""The core's own features, in a process without a window: a line with a file in, one out.
+
+A window's drivers and PyTorch do not get on in one process (two copies of LLVM).
+"""
+
+import sys
+
+import numpy as np
+
+from cpcnn_core import embed_cells, load_model
+
+model = load_model("untrained-efficientnet-b0")
+for line in sys.stdin:
+    with np.load(line.strip()) as given:
+        image, centers = given["image"], given["centers"]
+    np.save(line.strip() + ".npy", embed_cells(model, image, centers))
+    print("done", flush=True)
