@@ -40,8 +40,9 @@ def main():
     for _, site in sites.iterrows():
         embed_site(viewer, widget, options.folder, site)
     shown = widget.explorer.cells.metadata[LAYER].iloc[-1]
-    take(viewer, widget, widget.embed, options.out / "napari_embed.png")
-    widget.map.color_by.setCurrentText("Treatment")
+    # Until napari's notification is gone.
+    take(viewer, widget, widget.embed, options.out / "napari_embed.png", 6000)
+    widget.map.color_by.setCurrentIndex(widget.map.color_by.findText("Treatment"))
     pick_group(widget, shown)
     take(viewer, widget, widget.map, options.out / "napari_map.png")
     library = options.out / "library.parquet"
@@ -50,7 +51,7 @@ def main():
     take(viewer, widget, widget.nearest, options.out / "napari_nearest.png", 2500)
     library.unlink()
     take(viewer, widget, widget.gallery, options.out / "napari_gallery.png")
-    widget.phenotypes.name_selection("large, bright nuclei")
+    widget.phenotypes.name_selection("like the picked cell")
     take(viewer, widget, widget.phenotypes, options.out / "napari_phenotypes.png")
     viewer.theme = "light"
     take(viewer, widget, widget.map, options.out / "napari_light.png")
@@ -70,7 +71,6 @@ def embed_site(viewer, widget, folder, site):
     widget.embed.find()
     labels = viewer.layers["nuclei"]
     labels.name, labels.opacity = f"nuclei {site['treatment']}", 0.15
-    widget.embed._refresh()
     loop = QEventLoop()
     widget.embed.finished.connect(loop.quit)
     widget.embed.run()
@@ -98,7 +98,9 @@ def wells_of(cells):
     metadata, features = [], []
     for name, rows in cells.metadata.groupby(TREATMENT):
         for well, part in enumerate(np.array_split(rows.index.to_numpy(), 4)):
-            metadata.append({"Metadata_Plate": "P1", "Metadata_Well": f"A{well + 1:02d}", TREATMENT: name})
+            metadata.append(
+                {"Metadata_Plate": "P1", "Metadata_Well": f"A{well + 1:02d}", TREATMENT: name}
+            )
             features.append(np.median(cells.features[part], axis=0))
     provenance = {**cells.provenance, "controls": "Treatment == 'DMSO'"}
     return Profiles(np.array(features), pd.DataFrame(metadata), cells.feature_names, provenance)

@@ -9,6 +9,7 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from napari.qt.threading import GeneratorWorker, create_worker
+from napari.utils.events import EventEmitter
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
@@ -65,15 +66,15 @@ class EmbedPanel(QWidget):
         self._by_hand: set[str] = set()
         self._build()
         self._fill_models()
-        for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
-            event.connect(self._refresh)
-        self._refresh()
+        for event in self._layer_events():
+            event.connect(self.refresh)
+        self.refresh()
 
     def detach(self) -> None:
         """Let go of the viewer, and stop what runs."""
         self.stop()
-        for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
-            event.disconnect(self._refresh)
+        for event in self._layer_events():
+            event.disconnect(self.refresh)
 
     @property
     def running(self) -> bool:
@@ -156,6 +157,10 @@ class EmbedPanel(QWidget):
         self.labels.setCurrentText(found.name)
         show_info(f"{labels.max()} nuclei")
 
+    def _layer_events(self) -> list[EventEmitter]:
+        events = self._viewer.layers.events
+        return [events.inserted, events.removed, events.renamed]
+
     def _build(self) -> None:
         self.model = _combo("The network; get the published one with: cpcnn models fetch")
         self.model.currentIndexChanged.connect(self._channels)
@@ -236,7 +241,7 @@ class EmbedPanel(QWidget):
             combo.activated.connect(lambda _, name=name: self._by_hand.add(name))
             self._combos[name] = combo
             self._channel_rows.addRow("Image" if name == ONE_LAYER else name, combo)
-        self._refresh()
+        self.refresh()
 
     def _card_channels(self) -> tuple[str, ...]:
         try:
@@ -245,7 +250,8 @@ class EmbedPanel(QWidget):
             self.status.setText(str(error))
             return BUILTIN_CARDS[self.model.currentData()].channels
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
+        """Offer the layers that there are now."""
         images = [layer.name for layer in self._viewer.layers if isinstance(layer, Image)]
         labels = [
             layer.name

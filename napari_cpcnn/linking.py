@@ -60,6 +60,10 @@ class ViewerLink(QObject):
         explorer.crops_of = self.crops_of
         viewer.mouse_drag_callbacks.append(self._clicked)
         viewer.dims.events.current_step.connect(self._step)
+        self._names: dict[int, str] = {}
+        for event in (viewer.layers.events.inserted, viewer.layers.events.renamed):
+            event.connect(self._follow_names)
+        self._follow_names()
 
     def detach(self) -> None:
         """Let go of the viewer."""
@@ -67,6 +71,9 @@ class ViewerLink(QObject):
         if self._clicked in self._viewer.mouse_drag_callbacks:
             self._viewer.mouse_drag_callbacks.remove(self._clicked)
         self._viewer.dims.events.current_step.disconnect(self._step)
+        events = self._viewer.layers.events
+        for event in (events.inserted, events.renamed):
+            event.disconnect(self._follow_names)
         if OVERLAY in self._viewer.layers:
             self._viewer.layers.remove(OVERLAY)
 
@@ -122,6 +129,27 @@ class ViewerLink(QObject):
         if name in self._viewer.layers and isinstance(self._viewer.layers[name], Labels):
             return self._viewer.layers[name]
         return None
+
+    def _follow_names(self) -> None:
+        """Take a layer's new name for its cells and channels too."""
+        for layer in self._viewer.layers:
+            before = self._names.get(id(layer), layer.name)
+            if before != layer.name:
+                self._rename(before, layer.name)
+        self._names = {id(layer): layer.name for layer in self._viewer.layers}
+
+    def _rename(self, before: str, after: str) -> None:
+        self._channels = {
+            after if labels == before else labels: [
+                after if name == before else name for name in images
+            ]
+            for labels, images in self._channels.items()
+        }
+        cells = self._explorer.cells
+        if cells is not None and LAYER in cells.metadata.columns:
+            rows = np.flatnonzero((cells.metadata[LAYER] == before).to_numpy())
+            if len(rows):
+                self._explorer.set_metadata(LAYER, rows, after)
 
     def _step(self) -> None:
         self._timer.start()

@@ -148,7 +148,7 @@ class MapCanvas(QWidget):
         for side in ("left", "bottom"):
             self._plot.hideAxis(side)
         self._plot.hideButtons()
-        self._box.setAspectLocked(True)
+        self._box.setAspectLocked(False)
         self._box.addItem(self._image, ignoreBounds=True)
         self._box.addItem(self._area, ignoreBounds=True)
         self._message.setWordWrap(True)

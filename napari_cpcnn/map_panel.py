@@ -7,39 +7,21 @@ from importlib.util import find_spec
 
 import numpy as np
 from qtpy.QtCore import QObject, QSignalBlocker, Qt, Signal
-from qtpy.QtGui import QAction, QActionGroup, QColor, QGuiApplication, QIcon, QPalette, QPixmap
+from qtpy.QtGui import QAction, QActionGroup, QColor, QGuiApplication, QPalette
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
-from cpcnn_core.profiles.principal_components import PrincipalComponents
 from cpcnn_core.tables.columns import METADATA_PREFIX, WELL
 from napari_cpcnn.colors import Legend, Rgb, colors_of, legend_html
 from napari_cpcnn.explorer import LABEL, LAYER, PHENOTYPE, Explorer
+from napari_cpcnn.icons import icon
 from napari_cpcnn.map_canvas import LASSO, PAN, PLAIN_RGB, RECTANGLE, MapCanvas, how_of
+from napari_cpcnn.maps import components_of, cosines, umap_of
 
 ROLE = QPalette.ColorRole
 PCA, UMAP = "PCA", "UMAP"
 ONE_COLOR, SIMILARITY = "one colour", "similarity to the picked cell"
 INSTALL = "UMAP is not installed: pip install 'cpcnn[napari]'"
 EMPTY = "No cells yet: embed an image, or open a table of cells."
-# The components are learned from so many cells, and computed of so many at a time.
-SAMPLE, CHUNK, COMPONENTS = 20_000, 20_000, 50
-NEIGHBORS = 15
-# Two UMAPs at a time in one program can end it: numba's simplest threads are not made for that.
-ONE_UMAP = threading.Lock()
-
-# Drawn in a box of 16 by 16.
-ICONS = {
-    PAN: "M8 1v14M1 8h14M6 3l2-2 2 2M6 13l2 2 2-2M3 6l-2 2 2 2M13 6l2 2-2 2",
-    LASSO: "M5 11C0 9 2 2 9 2s8 7 1 9c-3 .8-6-.5-6 1.5s2 2.5 1 3",
-    RECTANGLE: "M2 4h2M6 4h4M12 4h2M2 12h2M6 12h4M12 12h2M2 4v2M2 10v2M14 4v2M14 10v2",
-    "undo": "M6 2L2 6l4 4M2 6h8a4 4 0 0 1 0 8H6",
-    "redo": "M10 2l4 4-4 4M14 6H6a4 4 0 0 0 0 8h4",
-    "clear": "M3 3l10 10M13 3L3 13",
-}
-SVG = (
-    '<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64" viewBox="0 0 16 16">'
-    '<path d="{}" fill="none" stroke="{}" stroke-width="1.4" stroke-linejoin="round"/></svg>'
-)
 TOOLS_STYLE = (
     "QToolButton {{ border: none; border-radius: 3px; padding: 3px; }}"
     "QToolButton:checked {{ background: rgba({0}, {1}, {2}, 70); }}"
@@ -99,7 +81,7 @@ class MapPanel(QWidget):
         self.setPalette(palette)
         self.canvas.set_background(tuple(background))
         for name, action in self._actions.items():
-            action.setIcon(_icon(name, self._text_rgb))
+            action.setIcon(icon(name, self._text_rgb))
         # The viewer's style does not show which tool is on.
         self._tools.setStyleSheet(TOOLS_STYLE.format(*text))
         self._show_legend()
@@ -349,90 +331,3 @@ class _Mailbox(QObject):
     """
 
     came = Signal(str, object, object)
-
-
-def components_of(features: np.ndarray) -> np.ndarray:
-    """Return the first principal components of cells.
-
-    Parameters
-    ----------
-    features : ndarray of shape (n, d)
-        The components are learned from a random sample of 20,000 cells at most.
-
-    Returns
-    -------
-    ndarray of shape (n, k), float32
-        k is at most 50 and at least 2; NaN for a cell with a feature that is not finite.
-
-    Examples
-    --------
-    >>> line = np.arange(5, dtype=np.float32)
-    >>> components_of(np.stack([line, 2 * line], axis=1))[:, 0].round(2).tolist()
-    [-2.0, -1.0, 0.0, 1.0, 2.0]
-    """
-    with np.errstate(invalid="ignore"):
-        known = np.flatnonzero(np.isfinite(features.sum(axis=1)))
-    sample = known
-    if len(known) > SAMPLE:
-        sample = np.random.default_rng(0).choice(known, SAMPLE, replace=False)
-    learned = _learn(features[sample].astype(np.float64))
-    count = len(learned.components)
-    result = np.full((len(features), max(count, 2)), np.nan, np.float32)
-    result[known] = 0
-    for start in range(0, len(known), CHUNK):
-        rows = known[start : start + CHUNK]
-        result[rows, :count] = learned.transform(features[rows])
-    return result
-
-
-def _learn(features: np.ndarray) -> PrincipalComponents:
-    """Learn what `fit_principal_components` does, ten times as fast for many cells."""
-    mean, scale = features.mean(axis=0), features.std(axis=0)
-    scale[scale == 0] = 1
-    scaled = (features - mean) / scale
-    vectors = np.linalg.eigh(scaled.T @ scaled)[1][:, ::-1]
-    components = vectors.T[: min(COMPONENTS, len(features) - 1)]
-    largest = np.abs(components).argmax(axis=1)
-    signs = np.sign(np.take_along_axis(components, largest[:, None], axis=1))
-    return PrincipalComponents(mean, scale, components * signs)
-
-
-def umap_of(components: np.ndarray) -> np.ndarray:
-    """Return the UMAP (n, 2), float32, of principal components (n, k); the same every time.
-
-    Examples
-    --------
-    >>> umap_of(np.random.default_rng(0).normal(size=(100, 5))).shape  # doctest: +SKIP
-    (100, 2)
-    """
-    import umap
-
-    known = np.isfinite(components).all(axis=1)
-    begin = components[known, :2]
-    mapper = umap.UMAP(
-        n_neighbors=min(NEIGHBORS, len(begin) - 1), init=begin, random_state=0, n_jobs=1
-    )
-    result = np.full((len(components), 2), np.nan, np.float32)
-    with ONE_UMAP:
-        result[known] = mapper.fit_transform(components[known])
-    return result
-
-
-def cosines(vectors: np.ndarray, row: int) -> np.ndarray:
-    """Return the cosine (n,) of the angle between one of the vectors (n, k) and every one.
-
-    Examples
-    --------
-    >>> cosines(np.array([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]]), 0).tolist()
-    [1.0, 0.0, -1.0]
-    """
-    lengths = np.linalg.norm(vectors, axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return vectors @ vectors[row] / (lengths * lengths[row])
-
-
-def _icon(name: str, ink: Rgb) -> QIcon:
-    picture = QPixmap()
-    color = "#{:02x}{:02x}{:02x}".format(*ink)
-    picture.loadFromData(SVG.format(ICONS[name], color).encode(), "SVG")
-    return QIcon(picture)

@@ -69,8 +69,8 @@ def embed_sites(
 
     Notes
     -----
-    Memory is that of ``FIELDS_AHEAD + readers + 1`` fields, the features of twice as
-    many and one batch of crops, whatever the number of sites.
+    Memory is that of ``FIELDS_AHEAD + readers + 2`` fields, the features of twice as
+    many and the crops of one pass for every thread, whatever the number of sites.
 
     Examples
     --------

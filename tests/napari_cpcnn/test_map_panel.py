@@ -11,10 +11,11 @@ from qtpy.QtWidgets import QApplication
 
 from cpcnn_core.profiles.principal_components import fit_principal_components
 from cpcnn_core.tables.profiles import Profiles
-from napari_cpcnn import map_panel
+from napari_cpcnn import map_panel, maps
 from napari_cpcnn.explorer import Explorer
 from napari_cpcnn.map_canvas import PLAIN_RGB
-from napari_cpcnn.map_panel import MapPanel, components_of, cosines, umap_of
+from napari_cpcnn.map_panel import MapPanel
+from napari_cpcnn.maps import components_of, cosines, umap_of
 
 NEEDS_UMAP = pytest.mark.skipif(
     importlib.util.find_spec("umap") is None, reason="umap-learn is not installed"
@@ -113,9 +114,9 @@ def test_components_equal_those_by_singular_values():
 def test_components_of_a_sample_in_parts(monkeypatch):
     features = made_up(900).features
     expected = components_of(features)
-    monkeypatch.setattr(map_panel, "CHUNK", 7)
+    monkeypatch.setattr(maps, "CHUNK", 7)
     np.testing.assert_allclose(components_of(features), expected, atol=1e-5)
-    monkeypatch.setattr(map_panel, "SAMPLE", 300)
+    monkeypatch.setattr(maps, "SAMPLE", 300)
     found = components_of(features)
     for column in (0, 1):
         assert abs(np.corrcoef(found[:, column], expected[:, column])[0, 1]) > 0.99

@@ -109,6 +109,32 @@ def test_selected_cells_are_shown_in_the_image_by_label(field, widget, qtbot, ma
     qtbot.waitUntil(lambda: not field.layers[OVERLAY].visible)
 
 
+def test_layers_may_be_renamed(field, widget, qtbot, made_up):
+    cells = embed(widget, qtbot)
+    before = widget.explorer.crops_of(np.arange(6))
+    field.layers["cells"].name = "my cells"
+    field.layers["ER"].name = "endoplasmic"
+    widget.explorer.select(cells.metadata[LABEL].isin([61]).to_numpy())
+    qtbot.waitUntil(lambda: OVERLAY in field.layers and field.layers[OVERLAY].visible)
+    np.testing.assert_array_equal(field.layers[OVERLAY].data == SELECTED, made_up[1] == 61)
+    np.testing.assert_array_equal(widget.explorer.crops_of(np.arange(6)), before)
+
+
+def test_a_table_of_an_earlier_session_finds_its_layer_again(field, widget, qtbot, tmp_path):
+    embed(widget, qtbot)
+    widget.explorer.set_metadata("Metadata_Phenotype", np.array([1, 4]), "odd")
+    widget.phenotypes.export_cells(tmp_path / "session.parquet", only_selected=False)
+    cells, crops = widget.explorer.cells, widget.explorer.crops_of(np.arange(6))
+    widget.explorer.set_cells(None)
+    # As napari opens it: dropped on the window.
+    field.open(str(tmp_path / "session.parquet"), plugin="cpcnn")
+    again = widget.explorer.cells
+    np.testing.assert_array_equal(again.features, cells.features)
+    assert again.metadata["Metadata_Phenotype"].tolist().count("odd") == 2
+    assert again.provenance == cells.provenance
+    np.testing.assert_array_equal(widget.explorer.crops_of(np.arange(6)), crops)
+
+
 def click(viewer, row, col, modifiers=()):
     """Press and release, as napari's canvas does."""
     from napari.utils._proxies import ReadOnlyWrapper

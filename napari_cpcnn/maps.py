@@ -1,0 +1,95 @@
+"""Cells to a map: principal components at once, UMAP when asked."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+from cpcnn_core.profiles.principal_components import PrincipalComponents
+
+# The components are learned from so many cells, and computed of so many at a time.
+SAMPLE, CHUNK, COMPONENTS = 20_000, 20_000, 50
+NEIGHBORS = 15
+# Two UMAPs at a time in one program can end it: numba's simplest threads are not made for that.
+ONE_UMAP = threading.Lock()
+
+
+def components_of(features: np.ndarray) -> np.ndarray:
+    """Return the first principal components of cells.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, d)
+        The components are learned from a random sample of 20,000 cells at most.
+
+    Returns
+    -------
+    ndarray of shape (n, k), float32
+        k is at most 50 and at least 2; NaN for a cell with a feature that is not finite.
+
+    Examples
+    --------
+    >>> line = np.arange(5, dtype=np.float32)
+    >>> components_of(np.stack([line, 2 * line], axis=1))[:, 0].round(2).tolist()
+    [-2.0, -1.0, 0.0, 1.0, 2.0]
+    """
+    with np.errstate(invalid="ignore"):
+        known = np.flatnonzero(np.isfinite(features.sum(axis=1)))
+    sample = known
+    if len(known) > SAMPLE:
+        sample = np.random.default_rng(0).choice(known, SAMPLE, replace=False)
+    learned = _learn(features[sample].astype(np.float64))
+    count = len(learned.components)
+    result = np.full((len(features), max(count, 2)), np.nan, np.float32)
+    result[known] = 0
+    for start in range(0, len(known), CHUNK):
+        rows = known[start : start + CHUNK]
+        result[rows, :count] = learned.transform(features[rows])
+    return result
+
+
+def _learn(features: np.ndarray) -> PrincipalComponents:
+    """Learn what `fit_principal_components` does, ten times as fast for many cells."""
+    mean, scale = features.mean(axis=0), features.std(axis=0)
+    scale[scale == 0] = 1
+    scaled = (features - mean) / scale
+    vectors = np.linalg.eigh(scaled.T @ scaled)[1][:, ::-1]
+    components = vectors.T[: min(COMPONENTS, len(features) - 1)]
+    largest = np.abs(components).argmax(axis=1)
+    signs = np.sign(np.take_along_axis(components, largest[:, None], axis=1))
+    return PrincipalComponents(mean, scale, components * signs)
+
+
+def umap_of(components: np.ndarray) -> np.ndarray:
+    """Return the UMAP (n, 2), float32, of principal components (n, k); the same every time.
+
+    Examples
+    --------
+    >>> umap_of(np.random.default_rng(0).normal(size=(100, 5))).shape  # doctest: +SKIP
+    (100, 2)
+    """
+    import umap
+
+    known = np.isfinite(components).all(axis=1)
+    begin = components[known, :2]
+    mapper = umap.UMAP(
+        n_neighbors=min(NEIGHBORS, len(begin) - 1), init=begin, random_state=0, n_jobs=1
+    )
+    result = np.full((len(components), 2), np.nan, np.float32)
+    with ONE_UMAP:
+        result[known] = mapper.fit_transform(components[known])
+    return result
+
+
+def cosines(vectors: np.ndarray, row: int) -> np.ndarray:
+    """Return the cosine (n,) of the angle between one of the vectors (n, k) and every one.
+
+    Examples
+    --------
+    >>> cosines(np.array([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]]), 0).tolist()
+    [1.0, 0.0, -1.0]
+    """
+    lengths = np.linalg.norm(vectors, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return vectors @ vectors[row] / (lengths * lengths[row])
