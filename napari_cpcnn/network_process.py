@@ -83,17 +83,15 @@ class NetworkProcess:
     def stop(self) -> None:
         """End the process, whatever it does; the next request starts another."""
         process, self._process, self._stopped = self._process, None, True
-        if process is None:
-            return
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            with contextlib.suppress(OSError):
-                pipe.close()
+        if process is not None:
+            process.kill()
+            _bury(process)
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is None:
             return self._process
+        if self._process is not None:
+            _bury(self._process)
         self._process = process = subprocess.Popen(
             [sys.executable, "-m", "cpcnn_core.worker"],
             stdin=subprocess.PIPE,
@@ -130,3 +128,12 @@ class NetworkProcess:
         return CPCNNError(
             f"the network's process ended with exit status {code}; its last lines:\n{said}"
         )
+
+
+def _bury(process: subprocess.Popen[bytes]) -> None:
+    """Close what is left of a process that has ended, or is about to."""
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        # What was still to be written cannot be.
+        with contextlib.suppress(OSError):
+            pipe.close()

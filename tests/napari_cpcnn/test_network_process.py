@@ -52,7 +52,8 @@ def test_an_error_is_told_and_the_process_goes_on(network, arrays):
 
 
 def test_stopping_ends_it_at_once(network, arrays):
-    steps = network.embed({"model": UNTRAINED, "channels": CHANNELS}, arrays)
+    many = arrays | {"centers": np.resize(arrays["centers"], (2000, 2))}
+    steps = network.embed({"model": UNTRAINED, "channels": CHANNELS}, many)
     next(steps)
     process = network._process
     network.stop()
@@ -62,7 +63,9 @@ def test_stopping_ends_it_at_once(network, arrays):
 
 
 def test_a_process_that_dies_is_told_with_its_last_words(network, arrays):
-    steps = network.embed({"model": UNTRAINED, "channels": CHANNELS}, arrays)
+    # So many that it cannot have answered yet.
+    many = arrays | {"centers": np.resize(arrays["centers"], (2000, 2))}
+    steps = network.embed({"model": UNTRAINED, "channels": CHANNELS}, many)
     next(steps)
     network._process.kill()
     with pytest.raises(CPCNNError, match="the network's process ended with exit status -9"):
