@@ -13,6 +13,8 @@ import napari
 import numpy as np
 import pandas as pd
 import tifffile
+from napari.settings import get_settings
+from PIL import Image
 from qtpy.QtCore import QEventLoop, QTimer
 from qtpy.QtWidgets import QApplication
 
@@ -32,6 +34,8 @@ def main():
     parser.add_argument("--out", type=Path, default=IMAGES)
     options = parser.parse_args()
     sites = pd.read_csv(options.folder / "index.csv", dtype=str)
+    # How many nuclei were found is not what the pictures are for.
+    get_settings().application.gui_notification_level = "error"
     viewer = napari.Viewer(show=True)
     viewer.window.resize(1560, 940)
     widget = CellPaintingWidget(viewer)
@@ -40,21 +44,20 @@ def main():
     for _, site in sites.iterrows():
         embed_site(viewer, widget, options.folder, site)
     shown = widget.explorer.cells.metadata[LAYER].iloc[-1]
-    # Until napari's notification is gone.
-    take(viewer, widget, widget.embed, options.out / "napari_embed.png", 6000)
+    take(viewer, widget, widget.embed, options.out / "napari_embed.jpg")
     widget.map.color_by.setCurrentIndex(widget.map.color_by.findText("Treatment"))
     pick_group(widget, shown)
-    take(viewer, widget, widget.map, options.out / "napari_map.png")
+    take(viewer, widget, widget.map, options.out / "napari_map.jpg")
     library = options.out / "library.parquet"
     write_profiles(wells_of(widget.explorer.cells), library)
     widget.nearest.open(library)
-    take(viewer, widget, widget.nearest, options.out / "napari_nearest.png", 2500)
+    take(viewer, widget, widget.nearest, options.out / "napari_nearest.jpg", 2500)
     library.unlink()
-    take(viewer, widget, widget.gallery, options.out / "napari_gallery.png")
+    take(viewer, widget, widget.gallery, options.out / "napari_gallery.jpg")
     widget.phenotypes.name_selection("like the picked cell")
-    take(viewer, widget, widget.phenotypes, options.out / "napari_phenotypes.png")
+    take(viewer, widget, widget.phenotypes, options.out / "napari_phenotypes.jpg")
     viewer.theme = "light"
-    take(viewer, widget, widget.map, options.out / "napari_light.png")
+    take(viewer, widget, widget.map, options.out / "napari_light.jpg")
     widget.detach()
     viewer.close()
 
@@ -112,7 +115,8 @@ def take(viewer, widget, panel, path, wait_ms=900):
     QTimer.singleShot(wait_ms, loop.quit)
     loop.exec()
     QApplication.processEvents()
-    viewer.window.screenshot(str(path), canvas_only=False, flash=False)
+    pixels = viewer.window.screenshot(canvas_only=False, flash=False)
+    Image.fromarray(pixels).convert("RGB").save(path, quality=92)
 
 
 if __name__ == "__main__":
