@@ -9,9 +9,15 @@ import numpy as np
 
 from cpcnn_core import embed_cells, load_model
 
-model = load_model("untrained-efficientnet-b0")
-for line in sys.stdin:
-    with np.load(line.strip()) as given:
-        image, centers = given["image"], given["centers"]
-    np.save(line.strip() + ".npy", embed_cells(model, image, centers))
-    print("done", flush=True)
+
+def main():
+    model = load_model("untrained-efficientnet-b0")
+    for line in sys.stdin:
+        with np.load(line.strip()) as given:
+            image, centers = given["image"], given["centers"]
+        np.save(line.strip() + ".npy", embed_cells(model, image, centers))
+        print("done", flush=True)
+
+
+if __name__ == "__main__":
+    main()
