@@ -49,7 +49,7 @@ def main():
         found, times = search(index, queries)
         result = {
             "cells": f"{CELLS} x {DIM}",
-            "seconds to build, two passes over the tables": round(built, 1),
+            "seconds to build, three passes over the tables": round(built, 1),
             "peak memory while building, GiB": round(peak, 2),
             "size on disk, GiB": round(size / 2**30, 2),
             "seconds to open": round(opened, 2),

@@ -124,7 +124,7 @@ def build_cell_index(
     Parameters
     ----------
     tables : sequence of str or Path
-        Of cells, see `cpcnn_core.profiles.files.read_profiles`; read twice, in parts.
+        Of cells, see `cpcnn_core.profiles.files.read_profiles`; read three times, in parts.
     folder : str or Path
         Two files are written to it.
     correction : Correction, optional
@@ -152,7 +152,7 @@ def build_cell_index(
     """
     faiss, folder = _import_faiss(), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    total = sum(len(part.metadata) for part in _parts(tables, correction))
+    total = sum(len(part.metadata) for part in _parts(tables, None))
     if not total:
         raise ProfileError("an index of cells needs tables with cells; none was given")
     regions = max(1, int(np.sqrt(total)))
