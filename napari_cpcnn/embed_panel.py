@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from napari.components import ViewerModel
@@ -38,6 +39,12 @@ from napari_cpcnn.planes import check_channels, guess_channels, pixels, plane_in
 
 NO_LAYER = "—"
 ONE_LAYER = "all channels in one layer"
+
+
+class Refusal(NamedTuple):
+    """An error as a result: what a worker returns bare, it raises."""
+
+    error: CPCNNError
 
 
 class EmbedPanel(QWidget):
@@ -291,12 +298,11 @@ class EmbedPanel(QWidget):
         self.bar.setValue(done)
         self.bar.setFormat(f"{done} of {total} cells" if done else "loading the model")
 
-    def _take(self, cells: Profiles | CPCNNError) -> None:
-        if isinstance(cells, CancelledError):
-            return
-        if isinstance(cells, CPCNNError):
-            self.status.setText(str(cells))
-            show_error(str(cells))
+    def _take(self, cells: Profiles | Refusal) -> None:
+        if isinstance(cells, Refusal):
+            if not isinstance(cells.error, CancelledError):
+                self.status.setText(str(cells.error))
+                show_error(str(cells.error))
             return
         try:
             self._explorer.add_cells(cells)
@@ -319,12 +325,12 @@ class EmbedPanel(QWidget):
 
 def _embedded_or_error(
     request: EmbedRequest, network: NetworkProcess
-) -> Generator[Step, None, Profiles | CPCNNError]:
+) -> Generator[Step, None, Profiles | Refusal]:
     """Hand errors that are written for users over as a result; others napari shows with a trace."""
     try:
         return (yield from embed_layers(request, network))
     except CPCNNError as error:
-        return error
+        return Refusal(error)
 
 
 def _is_here(name: str) -> bool:
