@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -232,32 +232,6 @@ class Passes:
         """Tell whether `wait` would not wait."""
         return all(one.done() for one in self._passes)
 
-    def steps(self) -> Iterator[int]:
-        """Wait for pass after pass, and tell how many cells are done.
-
-        Yields
-        ------
-        int
-
-        Raises
-        ------
-        Exception
-            Whatever a pass raised.
-        """
-        done = 0
-        try:
-            for one in self._passes:
-                done += one.result()
-                yield done
-        finally:
-            # After an error, also Ctrl-C, nobody needs those that have not begun.
-            self.cancel()
-
-    def cancel(self) -> None:
-        """Give up the passes that have not begun."""
-        for one in self._passes:
-            one.cancel()
-
     def wait(self, progress: Progress | None = None, cancel: Cancel | None = None) -> np.ndarray:
         """Return the features, (n, embed_dim) float32, when they are whole.
 
@@ -273,14 +247,18 @@ class Passes:
         Exception
             Whatever a pass raised.
         """
-        steps = self.steps()
-        for _ in self._passes:
-            if cancel is not None and cancel():
-                self.cancel()
-                raise CancelledError("cancelled")
-            done = next(steps)
-            if progress is not None:
-                progress(done, len(self.features))
+        done = 0
+        try:
+            for one in self._passes:
+                if cancel is not None and cancel():
+                    raise CancelledError("cancelled")
+                done += one.result()
+                if progress is not None:
+                    progress(done, len(self.features))
+        finally:
+            # After an error, also Ctrl-C, nobody needs those that have not begun.
+            for one in self._passes:
+                one.cancel()
         return self.features
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.profiles.correction import Correction
+from cpcnn_core.profiles.correction import Correction, correction_file, describe_correction
 from cpcnn_core.profiles.files import read_profiles
 from cpcnn_core.profiles.library import TreatmentLibrary, build_library
 from cpcnn_core.profiles.wells import choose_rows
@@ -230,7 +230,7 @@ def rows_like(cells: Profiles, row: int, columns: Sequence[str]) -> np.ndarray:
 
 def _correction_beside(path: Path, wells: Profiles) -> Correction | None:
     made = wells.provenance.get("correction")
-    beside = path.with_name(f"{path.name.split('.')[0]}.correction.npz")
+    beside = correction_file(path)
     # A table of text cannot tell whether it is corrected; the file beside it does.
     if not made and (wells.provenance or not beside.is_file()):
         return None
@@ -285,12 +285,8 @@ def _correction_text(correction: Correction | None, provenance: dict[str, object
     if correction is None or not correction.steps:
         made = provenance.get("correction")
         return f"corrected ({made})" if made else "compared as they are, without a correction"
-    settings, text = correction.settings, correction.method
-    if "lambda_relative" in settings:
-        text += f", lambda {settings['lambda_relative']:g} of the mean eigenvalue,"
-    elif "lambda" in settings:
-        text += f", lambda {settings['lambda']:g},"
-    return f"{text} is applied to your cells"
+    text = describe_correction({"correction": correction.method, **correction.settings})
+    return f"{text}{',' if ',' in text else ''} is applied to your cells"
 
 
 def _counted(count: int, what: str) -> str:

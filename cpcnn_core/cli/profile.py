@@ -56,7 +56,7 @@ def _profile(options: argparse.Namespace) -> None:
 
     from cpcnn_core.errors import ProfileError
     from cpcnn_core.profiles.aggregate import aggregate
-    from cpcnn_core.profiles.correction import fit_correction
+    from cpcnn_core.profiles.correction import correction_file, fit_correction
     from cpcnn_core.profiles.files import write_profiles
     from cpcnn_core.profiles.wells import choose_rows, join_platemap, well_profiles
     from cpcnn_core.tables.columns import metadata_column
@@ -91,7 +91,7 @@ def _profile(options: argparse.Namespace) -> None:
     write_profiles(wells, out)
     print(f"wrote {out}: {len(wells.metadata)} wells x {len(wells.feature_names)} features")
     if correction.steps:
-        beside = out.with_name(f"{out.name.split('.')[0]}.correction.npz")
+        beside = correction_file(out)
         correction.save(beside)
         print(f"wrote {beside}: {correction.method}")
     if options.consensus:

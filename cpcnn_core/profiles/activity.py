@@ -61,7 +61,7 @@ def phenotypic_activity(
     controls = np.asarray(controls, bool)
     if not controls.any():
         raise ProfileError("activity is measured against control wells; say which wells they are")
-    treated = wells.select((np.char.strip(wells.texts(by)) != "") & ~controls)
+    treated = wells.select(wells.named(by) & ~controls)
     scores = _scores(treated, wells.features[controls], by)
     with tempfile.TemporaryDirectory() as folder:
         # copairs keeps what it has drawn, by default in the user's home.

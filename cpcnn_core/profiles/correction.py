@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -142,6 +142,32 @@ class Correction:
             # A number was saved as an array without dimensions.
             steps.append(kind(**{name: v if v.ndim else v.item() for name, v in values.items()}))
         return cls(about["method"], about["feature_names"], steps, about["settings"])
+
+
+def correction_file(table: str | Path) -> Path:
+    """Name the file in which a table's correction lies beside it.
+
+    Examples
+    --------
+    >>> correction_file("profiles.csv.gz").name
+    'profiles.correction.npz'
+    """
+    table = Path(table)
+    return table.with_name(f"{table.name.split('.')[0]}.correction.npz")
+
+
+def describe_correction(made: Mapping[str, object]) -> str:
+    """Say in words which correction a provenance tells of.
+
+    Examples
+    --------
+    >>> describe_correction({"correction": "sphering", "lambda_relative": 0.1})
+    'sphering, lambda 0.1 of the mean eigenvalue'
+    """
+    name = str(made.get("correction", "none"))
+    if "lambda_relative" in made:
+        return f"{name}, lambda {made['lambda_relative']:g} of the mean eigenvalue"
+    return f"{name}, lambda {made['lambda']:g}" if "lambda" in made else name
 
 
 def fit_correction(

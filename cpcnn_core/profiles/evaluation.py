@@ -94,7 +94,7 @@ def evaluate_profiles(
     --------
     >>> evaluation = evaluate_profiles(wells, "Metadata_Treatment")  # doctest: +SKIP
     """
-    named = np.char.strip(wells.texts(by)) != ""
+    named = wells.named(by)
     controls = np.zeros(len(named), bool) if controls is None else np.asarray(controls, bool)
     treatments = aggregate(wells.select(named & ~controls), [by], "mean")
     labels = None if truth is None else _labels(truth, treatments.texts(by).tolist())
@@ -125,7 +125,7 @@ def _measures(
     wells: Profiles, controls: np.ndarray, by: str, labels: list[str] | None
 ) -> dict[str, object]:
     """Measure what is measured of every table."""
-    treated = wells.select((np.char.strip(wells.texts(by)) != "") & ~controls)
+    treated = wells.select(wells.named(by) & ~controls)
     found = replicate_precision(treated, by)
     scores: dict[str, object] = {
         "replicates": {

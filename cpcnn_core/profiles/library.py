@@ -185,7 +185,7 @@ def build_library(
     >>> build_library(wells, controls=np.array([True, False])).treatments.metadata.values.tolist()
     [['b', 1]]
     """
-    named = np.char.strip(wells.texts(by)) != ""
+    named = wells.named(by)
     controls = np.zeros(len(named), bool) if controls is None else np.asarray(controls, bool)
     treated = named & ~controls
     if not treated.any():

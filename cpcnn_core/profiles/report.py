@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cpcnn_core.atomic import write_atomically
+from cpcnn_core.profiles.correction import describe_correction
 from cpcnn_core.profiles.evaluation import Evaluation
 from cpcnn_core.profiles.figures import (
     draw_map,
@@ -25,7 +26,7 @@ from cpcnn_core.tables.profiles import Profiles
 MOST_PLATES, MOST_ROWS = 8, 200
 # What of every table's scores is shown beside the others' (column: how it is read).
 _COMPARED: dict[str, Callable[[dict], object]] = {
-    "correction": lambda scores: _correction(scores["made_by"]),
+    "correction": lambda scores: describe_correction(scores["made_by"]),
     "replicates, mAP": lambda scores: scores["replicates"]["mean_average_precision"],
     "active": lambda scores: scores.get("activity", {}).get("active"),
     "labels, mAP": lambda scores: scores.get("treatments", {}).get("mean_average_precision"),
@@ -85,7 +86,7 @@ def _summary(evaluation: Evaluation, name: str) -> list[str]:
             [
                 ("profiles", name),
                 ("model", made.get("model", "not recorded")),
-                ("correction", _correction(made)),
+                ("correction", describe_correction(made)),
                 ("wells, controls", f"{scores['wells']}, {scores['controls']}"),
                 ("treatments", len(treatments.metadata)),
             ]
@@ -189,13 +190,6 @@ def _nearest(evaluation: Evaluation) -> list[str]:
 
 def _accuracy(scores: dict[str, object], name: str) -> float | None:
     return (scores.get("confounders", {}).get(name) or {}).get("balanced_accuracy")
-
-
-def _correction(made: dict[str, object]) -> str:
-    name = str(made.get("correction", "none"))
-    if "lambda_relative" in made:
-        return f"{name}, lambda {made['lambda_relative']:g} of the mean eigenvalue"
-    return f"{name}, lambda {made['lambda']:g}" if "lambda" in made else name
 
 
 def _retrieval_rows(scores: dict[str, object]) -> list[tuple[str, object]]:

@@ -116,6 +116,23 @@ class Profiles:
         self.require([column])
         return self.metadata[column].fillna("").astype(str).to_numpy(str)
 
+    def named(self, column: str) -> np.ndarray:
+        """Tell which rows have a text in a metadata column, (n,) bool.
+
+        Raises
+        ------
+        ProfileError
+            No such column.
+
+        Examples
+        --------
+        >>> import numpy as np, pandas as pd
+        >>> rows = pd.DataFrame({"Metadata_Treatment": ["taxol", " ", None]}, dtype=object)
+        >>> Profiles(np.ones((3, 1)), rows, ["x"]).named("Metadata_Treatment").tolist()
+        [True, False, False]
+        """
+        return np.char.strip(self.texts(column)) != ""
+
     def select(self, rows: np.ndarray) -> Profiles:
         """Return some rows: a mask of shape (n,), or row numbers.
 
