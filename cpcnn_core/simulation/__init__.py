@@ -1,0 +1,1 @@
+"""A virtual screen: plates of five-channel cells whose causes are known."""

@@ -1,0 +1,1 @@
+"""Learn a network from treatments: splits, sampling, augmentation, the loop, the result."""
