@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-import threading
 from importlib.util import find_spec
 
 import numpy as np
-from qtpy.QtCore import QObject, QSignalBlocker, Qt, Signal
-from qtpy.QtGui import QAction, QActionGroup, QColor, QGuiApplication, QPalette
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
+from napari.utils.notifications import show_error
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtGui import QColor, QGuiApplication, QPalette
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
 
 from cpcnn_core.tables.columns import METADATA_PREFIX, WELL
 from napari_cpcnn.colors import Legend, Rgb, colors_of, legend_html
-from napari_cpcnn.explorer import LABEL, LAYER, PHENOTYPE, Explorer
-from napari_cpcnn.icons import icon
-from napari_cpcnn.map_canvas import LASSO, PAN, PLAIN_RGB, RECTANGLE, MapCanvas, how_of
-from napari_cpcnn.maps import components_of, cosines, umap_of
+from napari_cpcnn.explorer import CLUSTER, LABEL, LAYER, PHENOTYPE, Explorer
+from napari_cpcnn.map_canvas import PLAIN_RGB, MapCanvas, how_of
+from napari_cpcnn.map_making import CLUSTERS, PCA, UMAP, MapMaking
+from napari_cpcnn.map_tools import MapTools
+from napari_cpcnn.maps import cosines
 
 ROLE = QPalette.ColorRole
-PCA, UMAP = "PCA", "UMAP"
 ONE_COLOR, SIMILARITY = "one colour", "similarity to the picked cell"
+K_MEANS = "clusters (k-means)"
 INSTALL = "UMAP is not installed: pip install 'cpcnn[napari]'"
 EMPTY = "No cells yet: embed an image, or open a table of cells."
-TOOLS_STYLE = (
-    "QToolButton {{ border: none; border-radius: 3px; padding: 3px; }}"
-    "QToolButton:checked {{ background: rgba({0}, {1}, {2}, 70); }}"
-    "QToolButton:hover, QToolButton:focus {{ background: rgba({0}, {1}, {2}, 40); }}"
-)
+FIRST_CLUSTERS, MOST_CLUSTERS = 8, 50
 
 
 class MapPanel(QWidget):
@@ -49,18 +54,14 @@ class MapPanel(QWidget):
         super().__init__(parent)
         self.explorer = explorer
         self.canvas = MapCanvas()
+        self.tools = MapTools(explorer, self.canvas, self)
         self.method, self.color_by = QComboBox(), QComboBox()
+        self.clusters, self.stop = QSpinBox(), QPushButton("Stop")
         self.count, self.legend = QLabel(), QLabel()
-        self._tools = QWidget()
-        self._features: np.ndarray | None = None
-        self._components: np.ndarray | None = None
-        self._maps: dict[str, np.ndarray] = {}
-        self._running: set[str] = set()
+        self.making = MapMaking(self)
         self._rgb = np.zeros((0, 3), np.uint8)
         self._legend: Legend | None = None
         self._text_rgb: Rgb = (0, 0, 0)
-        self._mailbox = _Mailbox()
-        self._actions = self._make_actions()
         self._fill_methods()
         self._lay_out()
         self._connect()
@@ -80,37 +81,8 @@ class MapPanel(QWidget):
             palette.setColor(role, QColor(*text))
         self.setPalette(palette)
         self.canvas.set_background(tuple(background))
-        for name, action in self._actions.items():
-            action.setIcon(icon(name, self._text_rgb))
-        # The viewer's style does not show which tool is on.
-        self._tools.setStyleSheet(TOOLS_STYLE.format(*text))
+        self.tools.set_ink(self._text_rgb)
         self._show_legend()
-
-    def _make_actions(self) -> dict[str, QAction]:
-        explorer, tool = self.explorer, self.canvas.set_tool
-        keys = "Shift adds, Ctrl removes"
-        table = {
-            PAN: ("P", "Move the map by dragging; double click on no cell shows all", tool),
-            LASSO: ("L", f"Select by drawing around cells; {keys}", tool),
-            RECTANGLE: ("R", f"Select by drawing a rectangle; {keys}", tool),
-            "undo": ("Ctrl+Z", "Take back the last selection", lambda _: explorer.undo()),
-            "redo": ("Ctrl+Shift+Z", "Select again what was undone", lambda _: explorer.redo()),
-            "clear": ("Esc", "Clear the selection", lambda _: self._clear()),
-        }
-        tools, actions = QActionGroup(self), {}
-        for name, (key, tip, do) in table.items():
-            action = actions[name] = QAction(name, self)
-            action.setShortcut(key)
-            # The viewer's own keys stay as they are elsewhere.
-            action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            action.setToolTip(f"{tip} ({key})")
-            action.triggered.connect(lambda _, do=do, name=name: do(name))
-            if do == tool:
-                action.setCheckable(True)
-                tools.addAction(action)
-            self.addAction(action)
-        actions[PAN].setChecked(True)
-        return actions
 
     def _fill_methods(self) -> None:
         self.method.addItems([PCA, UMAP])
@@ -130,6 +102,12 @@ class MapPanel(QWidget):
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.color_by.setToolTip("Type a part of a column's or a feature's name")
+        self.clusters.setRange(2, MOST_CLUSTERS)
+        self.clusters.setValue(FIRST_CLUSTERS)
+        self.clusters.setToolTip("How many clusters")
+        self.clusters.hide()
+        self.stop.setToolTip("Stop the UMAP that is being made")
+        self.stop.hide()
         self.legend.setWordWrap(True)
         self.legend.setTextFormat(Qt.TextFormat.RichText)
         top, coloring = QHBoxLayout(), QHBoxLayout()
@@ -139,15 +117,10 @@ class MapPanel(QWidget):
         ):
             row.addWidget(QLabel(name))
             row.addWidget(combo, combo is self.color_by)
+        coloring.addWidget(self.clusters)
+        top.addWidget(self.stop)
         top.addStretch()
-        top.addWidget(self._tools)
-        tools = QHBoxLayout(self._tools)
-        tools.setContentsMargins(0, 0, 0, 0)
-        tools.setSpacing(0)
-        for action in self._actions.values():
-            button = QToolButton(autoRaise=True)
-            button.setDefaultAction(action)
-            tools.addWidget(button)
+        top.addWidget(self.tools)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.setSpacing(4)
@@ -168,20 +141,21 @@ class MapPanel(QWidget):
         canvas.point_double_clicked.connect(self.go_to)
         canvas.set_describe(self._describe)
         self.method.currentTextChanged.connect(self._ask_for_map)
-        self.color_by.currentIndexChanged.connect(self._recolor)
+        self.stop.clicked.connect(self.making.stop)
+        self.color_by.currentIndexChanged.connect(self._color_chosen)
+        self.clusters.valueChanged.connect(self._ask_for_clusters)
         # What was typed and names nothing goes away.
         self.color_by.lineEdit().editingFinished.connect(
             lambda: self.color_by.setEditText(self._color_name())
         )
         self.legend.linkActivated.connect(self._select_entry)
-        self._mailbox.came.connect(self._take_map)
+        self.making.made.connect(self._take)
+        self.making.failed.connect(self._tell_failure)
 
     def _show_cells(self) -> None:
         """Begin anew with other cells; if only their metadata changed, keep the map."""
         cells = self.explorer.cells
-        features = None if cells is None else cells.features
-        if features is not self._features:
-            self._features, self._components, self._maps = features, None, {}
+        if self.making.set_features(None if cells is None else cells.features):
             with QSignalBlocker(self.method):
                 self.method.setCurrentText(PCA)
             self._ask_for_map()
@@ -190,49 +164,50 @@ class MapPanel(QWidget):
         self._show_selection()
 
     def _ask_for_map(self) -> None:
-        count = 0 if self._features is None else len(self._features)
-        name = self.method.currentText()
+        count, name = len(self.explorer.selection), self.method.currentText()
         self.canvas.set_message("")
         if count < 2:
             self.canvas.set_message("One cell makes no map." if count else EMPTY)
-        elif name in self._maps:
-            self.explorer.set_positions(self._maps[name])
+        elif self.making.map_of(name) is not None:
+            self.explorer.set_positions(self.making.map_of(name))
         else:
             patience = " This takes minutes for many cells." if name == UMAP else ""
             self.canvas.set_message(f"{name} of {count:,} cells …{patience}")
-            self._start(name)
+            self.making.ask(name)
+        self.stop.setVisible(self.making.running(UMAP))
 
-    def _start(self, name: str) -> None:
-        # UMAP begins with the components: when they come, it is asked for again.
-        if name in self._running or (name == UMAP and self._components is None):
+    def _take(self, name: str, made: np.ndarray) -> None:
+        if name == CLUSTERS:
+            texts = np.where(made > 0, made.astype(str), "")
+            self.explorer.set_metadata(CLUSTER, np.arange(len(texts)), texts)
             return
-        self._running.add(name)
-        features, components, mailbox = self._features, self._components, self._mailbox
-
-        def work() -> None:
-            result = None
-            try:
-                result = umap_of(components) if name == UMAP else components_of(features)
-            finally:
-                # After an error, too, which napari shows: nobody shall wait for ever.
-                mailbox.came.emit(name, features, result)
-
-        threading.Thread(target=work, daemon=True).start()
-
-    def _take_map(self, name: str, features: np.ndarray, result: np.ndarray | None) -> None:
-        self._running.discard(name)
-        ours = features is self._features
-        if ours and result is None:
-            self.canvas.set_message(f"{name} failed.")
-            return
-        if ours:
-            self._maps[name] = np.ascontiguousarray(result[:, :2])
-        if ours and name == PCA:
-            self._components = result
+        if name == PCA:
             self._recolor()
         wanted = self.method.currentText()
-        if wanted == name or wanted not in self._maps:
+        if wanted == name or self.making.map_of(wanted) is None:
             self._ask_for_map()
+        self.stop.setVisible(self.making.running(UMAP))
+
+    def _tell_failure(self, name: str, why: str) -> None:
+        if name == UMAP:
+            self.stop.hide()
+            with QSignalBlocker(self.method):
+                self.method.setCurrentText(PCA)
+            self._ask_for_map()
+            if why:
+                show_error(why)
+        elif name == PCA:
+            self.canvas.set_message(f"{name} failed. {why}")
+
+    def _color_chosen(self) -> None:
+        chosen = self._color_name() == K_MEANS
+        self.clusters.setVisible(chosen)
+        if chosen:
+            self._ask_for_clusters()
+        self._recolor()
+
+    def _ask_for_clusters(self) -> None:
+        self.making.ask(CLUSTERS, self.clusters.value())
 
     def _show_positions(self) -> None:
         self.canvas.set_points(self.explorer.positions)
@@ -258,14 +233,12 @@ class MapPanel(QWidget):
         if SIMILARITY in (before, self.color_by.currentText()):
             self._recolor()
 
-    def _clear(self) -> None:
-        self.explorer.select(np.zeros(len(self.explorer.selection), bool))
-
     def _fill_color_by(self) -> None:
         """Offer what there is now; what was chosen stays so if it is still there."""
         cells, names = self.explorer.cells, [ONE_COLOR]
         if cells is not None:
             names += [name.removeprefix(METADATA_PREFIX) for name in cells.metadata.columns]
+            names += [K_MEANS] if len(cells.features) > 1 else []
             names += [] if self.explorer.picked is None else [SIMILARITY]
             names += cells.feature_names
         combo, chosen = self.color_by, self._color_name()
@@ -296,13 +269,15 @@ class MapPanel(QWidget):
         cells, name = self.explorer.cells, self._color_name()
         if cells is None or name == ONE_COLOR:
             return None
+        if name == K_MEANS:
+            return cells.metadata.get(CLUSTER)
         if METADATA_PREFIX + name in cells.metadata.columns:
             return cells.metadata[METADATA_PREFIX + name]
         if name != SIMILARITY:
             return cells.features[:, cells.feature_names.index(name)]
-        if self._components is None or self.explorer.picked is None:
+        if self.making.components is None or self.explorer.picked is None:
             return None
-        return cosines(self._components, self.explorer.picked)
+        return cosines(self.making.components, self.explorer.picked)
 
     def _show_legend(self) -> None:
         self.legend.setVisible(self._legend is not None)
@@ -322,12 +297,3 @@ class MapPanel(QWidget):
             value = np.asarray(values)[row]
             lines[name] = f"{value:.4g}" if isinstance(value, np.floating) else value
         return "\n".join(f"{c.removeprefix(METADATA_PREFIX)}: {v}" for c, v in lines.items())
-
-
-class _Mailbox(QObject):
-    """Brings what a thread made to the panel, if there still is one.
-
-    The name of the map, the features it was made of, and the coordinates or None.
-    """
-
-    came = Signal(str, object, object)

@@ -1,8 +1,6 @@
-"""Cells to a map: principal components at once, UMAP when asked."""
+"""Cells to a map: principal components at once, UMAP and clusters when asked."""
 
 from __future__ import annotations
-
-import threading
 
 import numpy as np
 
@@ -11,8 +9,6 @@ from cpcnn_core.profiles.principal_components import PrincipalComponents
 # The components are learned from so many cells, and computed of so many at a time.
 SAMPLE, CHUNK, COMPONENTS = 20_000, 20_000, 50
 NEIGHBORS = 15
-# Two UMAPs at a time in one program can end it: numba's simplest threads are not made for that.
-ONE_UMAP = threading.Lock()
 
 
 def components_of(features: np.ndarray) -> np.ndarray:
@@ -77,8 +73,40 @@ def umap_of(components: np.ndarray) -> np.ndarray:
         n_neighbors=min(NEIGHBORS, len(begin) - 1), init=begin, random_state=0, n_jobs=1
     )
     result = np.full((len(components), 2), np.nan, np.float32)
-    with ONE_UMAP:
-        result[known] = mapper.fit_transform(components[known])
+    result[known] = mapper.fit_transform(components[known])
+    return result
+
+
+def clusters_of(components: np.ndarray, count: int) -> np.ndarray:
+    """Part cells into clusters by k-means; the same every time.
+
+    Parameters
+    ----------
+    components : ndarray of shape (n, k)
+        Principal components.
+    count : int
+        How many clusters; fewer where there are fewer cells.
+
+    Returns
+    -------
+    ndarray of shape (n,), int
+        1 for the largest cluster, and so on; 0 for a cell with NaN.
+
+    Examples
+    --------
+    >>> clusters_of(np.array([[0.0], [9.0], [9.1], [9.2]]), 2).tolist()
+    [2, 1, 1, 1]
+    """
+    from sklearn.cluster import MiniBatchKMeans
+
+    known = np.isfinite(components).all(axis=1)
+    count = min(count, int(known.sum()))
+    result = np.zeros(len(components), int)
+    found = MiniBatchKMeans(count, random_state=0, n_init=3).fit_predict(components[known])
+    sizes = np.bincount(found, minlength=count)
+    ranks = np.empty(count, int)
+    ranks[np.argsort(-sizes, kind="stable")] = np.arange(1, count + 1)
+    result[known] = ranks[found]
     return result
 
 

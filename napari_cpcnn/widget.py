@@ -106,6 +106,7 @@ class CellPaintingWidget(QWidget):
         if _OPEN.pop(self.viewer, None) is None:
             return
         self.embed.detach()
+        self.map.making.close()
         self.link.detach()
         self.viewer.events.theme.disconnect(self._follow_theme)
 

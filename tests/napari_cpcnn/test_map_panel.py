@@ -11,11 +11,12 @@ from qtpy.QtWidgets import QApplication
 
 from cpcnn_core.profiles.principal_components import fit_principal_components
 from cpcnn_core.tables.profiles import Profiles
-from napari_cpcnn import map_panel, maps
+from napari_cpcnn import map_making, map_panel, maps
 from napari_cpcnn.explorer import Explorer
 from napari_cpcnn.map_canvas import PLAIN_RGB
 from napari_cpcnn.map_panel import MapPanel
-from napari_cpcnn.maps import components_of, cosines, umap_of
+from napari_cpcnn.maps import clusters_of, components_of, cosines
+from napari_cpcnn.umap_process import UmapProcess
 
 NEEDS_UMAP = pytest.mark.skipif(
     importlib.util.find_spec("umap") is None, reason="umap-learn is not installed"
@@ -48,7 +49,8 @@ def panel(explorer, qtbot):
     widget.resize(300, 500)
     with qtbot.waitExposed(widget):
         widget.show()
-    return widget
+    yield widget
+    widget.making.close()
 
 
 @pytest.fixture
@@ -70,8 +72,9 @@ def gate(monkeypatch):
 
         return wait
 
-    monkeypatch.setattr(map_panel, "components_of", held(components_of))
-    monkeypatch.setattr(map_panel, "umap_of", held(lambda components: components[:, ::-1][:, :2]))
+    turned = held(lambda components: components[:, ::-1][:, :2])
+    monkeypatch.setattr(map_making, "components_of", held(components_of))
+    monkeypatch.setattr(UmapProcess, "positions", lambda _, components: turned(components))
     return lambda count: gates.setdefault(count, threading.Event())
 
 
@@ -148,7 +151,7 @@ def test_map_of_cells_that_are_gone_is_dropped(panel, explorer, qtbot, gate):
     qtbot.waitUntil(lambda: explorer.positions is not None)
     expected = components_of(explorer.cells.features)[:, :2]
     np.testing.assert_array_equal(explorer.positions, expected)
-    assert not panel._running
+    assert not panel.making._running
 
 
 def test_slow_map_does_not_come_over_newer_cells(panel, explorer, qtbot, gate):
@@ -164,7 +167,7 @@ def test_slow_map_does_not_come_over_newer_cells(panel, explorer, qtbot, gate):
     qtbot.waitUntil(lambda: explorer.positions is not None)
     before = explorer.positions
     gate(30).set()
-    qtbot.waitUntil(lambda: not panel._running)
+    qtbot.waitUntil(lambda: not panel.making._running)
     assert explorer.positions is before
 
 
@@ -173,10 +176,10 @@ def test_map_that_is_not_asked_for_any_more_is_kept_for_later(filled, explorer, 
     filled.method.setCurrentText("UMAP")
     filled.method.setCurrentText("PCA")
     gate(60).set()
-    qtbot.waitUntil(lambda: not filled._running)
+    qtbot.waitUntil(lambda: not filled.making._running)
     assert np.array_equal(explorer.positions, components)
     filled.method.setCurrentText("UMAP")
-    assert not filled._running
+    assert not filled.making._running
     assert not np.array_equal(explorer.positions, components)
 
 
@@ -184,22 +187,82 @@ def test_umap_that_is_asked_for_first_waits_for_the_components(panel, explorer, 
     explorer.set_cells(made_up(30))
     panel.method.setCurrentText("UMAP")
     gate(30).set()
-    qtbot.waitUntil(lambda: "UMAP" in panel._maps)
-    assert np.array_equal(explorer.positions, panel._maps["UMAP"])
+    qtbot.waitUntil(lambda: "UMAP" in panel.making._maps)
+    assert np.array_equal(explorer.positions, panel.making._maps["UMAP"])
 
 
-def test_a_map_that_fails_says_so(filled, qtbot, monkeypatch):
+def test_a_map_that_fails_says_so(panel, explorer, qtbot, monkeypatch):
     seen = []
     monkeypatch.setattr(threading, "excepthook", seen.append)
 
     def fail(components):
         raise ValueError("no")
 
-    monkeypatch.setattr(map_panel, "umap_of", fail)
-    filled.method.setCurrentText("UMAP")
-    qtbot.waitUntil(lambda: filled.canvas._message.text() == "UMAP failed.")
+    monkeypatch.setattr(map_making, "components_of", fail)
+    explorer.set_cells(made_up())
+    qtbot.waitUntil(lambda: "PCA failed." in panel.canvas._message.text())
     qtbot.waitUntil(lambda: len(seen) == 1)
-    assert "PCA" in filled._maps
+
+
+@NEEDS_UMAP
+def test_umap_that_dies_is_told_with_its_last_lines(filled, explorer, qtbot, monkeypatch):
+    said = []
+    monkeypatch.setattr(map_panel, "show_error", said.append)
+    before = explorer.positions
+    # No cell has numbers: more than UMAP can bear.
+    filled.making.components = np.full((60, 2), np.nan, np.float32)
+    filled.method.setCurrentText("UMAP")
+    qtbot.waitUntil(lambda: len(said) == 1, timeout=60_000)
+    assert said[0].startswith("UMAP ended with exit status 1; its last lines:")
+    assert "ValueError: Found array with 0 sample(s)" in said[0]
+    assert filled.method.currentText() == "PCA"
+    np.testing.assert_array_equal(explorer.positions, before)
+
+
+@NEEDS_UMAP
+def test_umap_is_stopped_by_its_button_and_leaves_no_process(filled, explorer, qtbot):
+    before = explorer.positions
+    filled.method.setCurrentText("UMAP")
+    assert filled.stop.isVisible()
+    qtbot.waitUntil(lambda: filled.making._umap._child._process is not None)
+    process = filled.making._umap._child._process
+    qtbot.mouseClick(filled.stop, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not filled.making.running("UMAP"))
+    assert process.poll() is not None
+    assert filled.method.currentText() == "PCA"
+    assert not filled.stop.isVisible()
+    np.testing.assert_array_equal(explorer.positions, before)
+
+
+def test_umap_is_stopped_while_it_waits_for_the_components(panel, explorer, qtbot, gate):
+    explorer.set_cells(made_up(30))
+    panel.method.setCurrentText("UMAP")
+    panel.stop.click()
+    assert panel.method.currentText() == "PCA"
+    gate(30).set()
+    qtbot.waitUntil(lambda: explorer.positions is not None)
+    assert not panel.making.running("UMAP")
+
+
+def test_clusters_are_groups_and_become_a_column(filled, explorer, qtbot):
+    filled.clusters.setValue(3)
+    color_by(filled, "clusters (k-means)")
+    assert filled.clusters.isVisible()
+    qtbot.waitUntil(lambda: "Metadata_Cluster" in explorer.cells.metadata.columns)
+    found = explorer.cells.metadata["Metadata_Cluster"].to_numpy().reshape(20, 3)
+    assert (found == found[0]).all()
+    assert sorted(found[0]) == ["1", "2", "3"]
+    assert filled._legend.names == ["1", "2", "3"]
+    filled.clusters.setValue(2)
+    qtbot.waitUntil(lambda: len(set(explorer.cells.metadata["Metadata_Cluster"])) == 2)
+    color_by(filled, "one colour")
+    assert not filled.clusters.isVisible()
+
+
+def test_clusters_leave_out_cells_without_a_number():
+    components = np.array([[0.0], [np.nan], [9.0], [9.5]])
+    assert clusters_of(components, 5).tolist() in ([1, 0, 2, 3], [2, 0, 1, 3], [3, 0, 2, 1],
+        [1, 0, 3, 2], [2, 0, 3, 1], [3, 0, 1, 2])  # fmt: skip
 
 
 def test_without_umap_the_entry_says_how_to_get_it(explorer, qtbot, monkeypatch):
@@ -212,13 +275,14 @@ def test_without_umap_the_entry_says_how_to_get_it(explorer, qtbot, monkeypatch)
 
 
 @NEEDS_UMAP
-@pytest.mark.filterwarnings("ignore")
 def test_umap_parts_groups_and_is_the_same_every_time():
     components = components_of(made_up(60).features)
     components[7] = np.nan
-    found = umap_of(components)
+    process = UmapProcess()
+    found = process.positions(components)
     assert np.flatnonzero(np.isnan(found[:, 0])).tolist() == [7]
-    np.testing.assert_array_equal(found, umap_of(components))
+    np.testing.assert_array_equal(found, process.positions(components))
+    process.stop()
     means = np.array([np.nanmean(found[group::3], axis=0) for group in range(3)])
     for group in range(3):
         off = np.linalg.norm(found[group::3, None] - means, axis=2)
@@ -257,12 +321,12 @@ def test_explorer_is_shown(filled, explorer):
 
 @pytest.mark.parametrize(("key", "name"), [("P", "pan"), ("L", "lasso"), ("R", "rectangle")])
 def test_keys_choose_the_tool(filled, qtbot, key, name):
-    filled._actions["pan" if name == "lasso" else "lasso"].trigger()
+    filled.tools.by_name["pan" if name == "lasso" else "lasso"].trigger()
     focus(filled, filled.canvas._plot, qtbot)
     qtbot.keyClick(filled.canvas._plot, getattr(Qt.Key, f"Key_{key}"))
-    assert filled._actions[name].isChecked()
+    assert filled.tools.by_name[name].isChecked()
     assert filled.canvas._box.tool == name
-    assert sum(action.isChecked() for action in filled._actions.values()) == 1
+    assert sum(action.isChecked() for action in filled.tools.by_name.values()) == 1
 
 
 def test_keys_undo_redo_and_clear(filled, explorer, qtbot):
@@ -285,7 +349,7 @@ def test_letters_typed_into_the_search_choose_no_tool(filled, qtbot):
     line.clear()
     qtbot.keyClicks(line, "lrp")
     assert line.text() == "lrp"
-    assert filled._actions["pan"].isChecked()
+    assert filled.tools.by_name["pan"].isChecked()
     line.clearFocus()
     QApplication.processEvents()
     assert line.text() == "one colour"
@@ -318,7 +382,7 @@ def test_similarity_is_offered_when_a_cell_is_picked(filled, explorer):
     first = filled._rgb
     explorer.pick(5)
     assert not np.array_equal(first, filled._rgb)
-    expected = np.percentile(cosines(filled._components, 5), [1, 99])
+    expected = np.percentile(cosines(filled.making.components, 5), [1, 99])
     assert (filled._legend.low, filled._legend.high) == pytest.approx(tuple(expected))
     explorer.pick(None)
     assert filled.color_by.currentText() == "one colour"
@@ -356,6 +420,6 @@ def test_theme_reaches_all_that_is_drawn(filled):
     filled.set_theme((239, 235, 233), (59, 58, 57))
     assert filled.canvas._background == (239, 235, 233)
     assert "#3b3a39" in filled.legend.text()
-    icon = filled._actions["lasso"].icon().pixmap(64).toImage()
+    icon = filled.tools.by_name["lasso"].icon().pixmap(64).toImage()
     inks = {icon.pixelColor(x, y).getRgb() for x in range(64) for y in range(64)}
     assert (59, 58, 57, 255) in inks

@@ -39,9 +39,9 @@ def test_features_are_the_cores(network, arrays, core_features):
     np.testing.assert_allclose(features, core_features(**arrays), rtol=0, atol=1e-6)
     assert told[-1] == (9, 9)
     # The same process answers again.
-    process = network._process
+    process = network._child._process
     np.testing.assert_array_equal(result_of(network.embed(request, arrays))[1], features)
-    assert network._process is process
+    assert network._child._process is process
 
 
 def test_an_error_is_told_and_the_process_goes_on(network, arrays):
@@ -55,7 +55,7 @@ def test_stopping_ends_it_at_once(network, arrays):
     many = arrays | {"centers": np.resize(arrays["centers"], (2000, 2))}
     steps = network.embed({"model": UNTRAINED, "channels": CHANNELS}, many)
     next(steps)
-    process = network._process
+    process = network._child._process
     network.stop()
     assert process.poll() is not None
     with pytest.raises(CancelledError):
@@ -67,7 +67,7 @@ def test_a_process_that_dies_is_told_with_its_last_words(network, arrays):
     many = arrays | {"centers": np.resize(arrays["centers"], (2000, 2))}
     steps = network.embed({"model": UNTRAINED, "channels": CHANNELS}, many)
     next(steps)
-    network._process.kill()
+    network._child._process.kill()
     with pytest.raises(CPCNNError, match="the network's process ended with exit status -9"):
         result_of(steps)
     request = {"model": UNTRAINED, "channels": CHANNELS}

@@ -1,0 +1,126 @@
+"""Another Python that answers messages, so that napari's window never waits for its work."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+
+import numpy as np
+
+from cpcnn_core.errors import CancelledError, CPCNNError, ProtocolError
+from cpcnn_core.worker.pipe import read_message, write_message
+
+LAST_LINES = 20
+
+
+class ChildProcess:
+    """``python -m MODULE``, which speaks `cpcnn_core.worker.pipe`; once stopped it stays so.
+
+    Parameters
+    ----------
+    module : str
+        It greets with one message, then answers.
+    name : str
+        What it is, for error messages.
+
+    Examples
+    --------
+    >>> child = ChildProcess("cpcnn_core.worker", "the network's process")
+    >>> child.send({"type": "embed"}), child.receive()  # doctest: +SKIP
+    >>> child.stop()
+    """
+
+    def __init__(self, module: str, name: str) -> None:
+        self._module, self._name = module, name
+        self._process: subprocess.Popen[bytes] | None = None
+        self._last_lines: collections.deque[str] = collections.deque(maxlen=LAST_LINES)
+        # Stopping comes from the window's thread, the rest from the thread that waits.
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    @property
+    def usable(self) -> bool:
+        """Whether it runs, or will when it is first sent something."""
+        ended = self._process is not None and self._process.poll() is not None
+        return not (self._stopped or ended)
+
+    def send(
+        self, header: Mapping[str, object], arrays: Mapping[str, np.ndarray] | None = None
+    ) -> None:
+        """Send one message; the first one starts the process.
+
+        Raises
+        ------
+        CancelledError
+            `stop` was called.
+        CPCNNError
+            The process has ended.
+        """
+        if self._start():
+            self.receive()
+        try:
+            write_message(self._process.stdin, header, arrays)
+        except (OSError, ValueError) as error:
+            raise self._death() from error
+
+    def receive(self) -> tuple[dict, dict[str, np.ndarray]]:
+        """Wait for the next message; errors are those of `send`."""
+        try:
+            message = read_message(self._process.stdout)
+        except (OSError, ValueError, ProtocolError) as error:
+            # Also when the pipe was closed while it was read: the work was stopped.
+            raise self._death() from error
+        if message is None:
+            raise self._death()
+        return message
+
+    def stop(self) -> None:
+        """End the process at once, whatever it does, or before it begins."""
+        with self._lock:
+            self._stopped = True
+        if self._process is not None:
+            self._process.kill()
+            self._bury()
+
+    def _start(self) -> bool:
+        with self._lock:
+            if self._stopped:
+                raise CancelledError("stopped")
+            if self._process is not None:
+                return False
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", self._module],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                # No console window on Windows.
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )
+        # Somebody has to read, or the process waits for room in its pipe.
+        threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
+        return True
+
+    def _listen(self, process: subprocess.Popen[bytes]) -> None:
+        with process.stderr as lines:
+            for line in lines:
+                self._last_lines.append(line.decode("utf-8", "replace").rstrip())
+
+    def _death(self) -> CPCNNError:
+        if self._stopped:
+            return CancelledError("stopped")
+        code = self._process.wait()
+        self._bury()
+        said = "\n".join(self._last_lines) or "it printed nothing"
+        return CPCNNError(f"{self._name} ended with exit status {code}; its last lines:\n{said}")
+
+    def _bury(self) -> None:
+        """Close what is left of a process that has ended, or is about to."""
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            # What was still to be written cannot be.
+            with contextlib.suppress(OSError):
+                pipe.close()

@@ -1,0 +1,82 @@
+"""The little buttons above the map: move, lasso, rectangle, undo, redo, clear."""
+
+from __future__ import annotations
+
+import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QAction, QActionGroup
+from qtpy.QtWidgets import QHBoxLayout, QToolButton, QWidget
+
+from napari_cpcnn.colors import Rgb
+from napari_cpcnn.explorer import Explorer
+from napari_cpcnn.icons import icon
+from napari_cpcnn.map_canvas import LASSO, PAN, RECTANGLE, MapCanvas
+
+STYLE = (
+    "QToolButton {{ border: none; border-radius: 3px; padding: 3px; }}"
+    "QToolButton:checked {{ background: rgba({0}, {1}, {2}, 70); }}"
+    "QToolButton:hover, QToolButton:focus {{ background: rgba({0}, {1}, {2}, 40); }}"
+)
+
+
+class MapTools(QWidget):
+    """Buttons and their keys, which work anywhere in the map's panel.
+
+    Parameters
+    ----------
+    explorer : Explorer
+    canvas : MapCanvas
+    panel : QWidget
+        Where the keys work; the viewer's own keys stay as they are elsewhere.
+
+    Attributes
+    ----------
+    by_name : dict of str to QAction
+    """
+
+    def __init__(self, explorer: Explorer, canvas: MapCanvas, panel: QWidget) -> None:
+        super().__init__(panel)
+        self._explorer = explorer
+        self.by_name = self._make_actions(canvas, panel)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        for action in self.by_name.values():
+            button = QToolButton(autoRaise=True)
+            button.setDefaultAction(action)
+            layout.addWidget(button)
+
+    def set_ink(self, text: Rgb) -> None:
+        """Draw the icons in the theme's colour of text."""
+        for name, action in self.by_name.items():
+            action.setIcon(icon(name, text))
+        # The viewer's style does not show which tool is on.
+        self.setStyleSheet(STYLE.format(*text))
+
+    def _make_actions(self, canvas: MapCanvas, panel: QWidget) -> dict[str, QAction]:
+        explorer, tool = self._explorer, canvas.set_tool
+        keys = "Shift adds, Ctrl removes"
+        table = {
+            PAN: ("P", "Move the map by dragging; double click on no cell shows all", tool),
+            LASSO: ("L", f"Select by drawing around cells; {keys}", tool),
+            RECTANGLE: ("R", f"Select by drawing a rectangle; {keys}", tool),
+            "undo": ("Ctrl+Z", "Take back the last selection", lambda _: explorer.undo()),
+            "redo": ("Ctrl+Shift+Z", "Select again what was undone", lambda _: explorer.redo()),
+            "clear": ("Esc", "Clear the selection", lambda _: self._clear()),
+        }
+        tools, actions = QActionGroup(self), {}
+        for name, (key, tip, do) in table.items():
+            action = actions[name] = QAction(name, self)
+            action.setShortcut(key)
+            action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            action.setToolTip(f"{tip} ({key})")
+            action.triggered.connect(lambda _, do=do, name=name: do(name))
+            if do == tool:
+                action.setCheckable(True)
+                tools.addAction(action)
+            panel.addAction(action)
+        actions[PAN].setChecked(True)
+        return actions
+
+    def _clear(self) -> None:
+        self._explorer.select(np.zeros(len(self._explorer.selection), bool))
