@@ -25,6 +25,10 @@ class CropError(CPCNNError, ValueError):
     """Crops handed to a model do not fit its card."""
 
 
+class CropStoreError(CPCNNError, ValueError):
+    """A store of crops is damaged, unfinished, or not what was asked for."""
+
+
 class ModelNotFoundError(CPCNNError, FileNotFoundError):
     """No model of that name or file is on this machine."""
 
@@ -39,6 +43,10 @@ class DownloadError(CPCNNError, ConnectionError):
 
 class ProfileError(CPCNNError, ValueError):
     """Profiles cannot be made, corrected or compared as asked."""
+
+
+class TrainingError(CPCNNError, ValueError):
+    """A network cannot be trained as asked, or with these cells."""
 
 
 class DependencyError(CPCNNError, ImportError):

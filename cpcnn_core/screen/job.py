@@ -110,14 +110,22 @@ def open_job(job: Job) -> OpenJob:
 
 
 def _open_load_data(job: Job) -> OpenJob:
-    read_objects = _objects(job)
+    read_objects = find_objects(job)
     model = load_model(job.model or DEFAULT_MODEL, job.device, job.precision, job.engine)
     images = dict(job.channels)
     sites = read_load_data(job.load_data, model.card.channels, images, read_objects)
     return OpenJob(model, sites, Path(job.out), _settings(job, model, job.mask))
 
 
-def _objects(job: Job) -> ReadObjects:
+def find_objects(job: Job) -> ReadObjects:
+    """Return what looks up the objects of a site of a LoadData table.
+
+    Examples
+    --------
+    >>> find_objects(Job(objects="Nuclei.csv"))
+    Traceback (most recent call last):
+    cpcnn_core.errors.SiteError: there is no file Nuclei.csv
+    """
     if job.objects:
         return objects_from_cellprofiler(job.objects, job.object_name)
     return objects_from_labels(job.labels) if job.labels else objects_from_locations(job.locations)

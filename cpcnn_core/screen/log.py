@@ -16,7 +16,7 @@ LOG_FILE = "embed.jsonl"
 
 
 class RunLog:
-    """Append to ``embed.jsonl``, a line at a time, flushed, so that a crash loses none.
+    """Append to a file, a line at a time, flushed, so that a crash loses none.
 
     Examples
     --------
@@ -24,8 +24,8 @@ class RunLog:
     ...     log.write({"event": "start"})
     """
 
-    def __init__(self, out: str | Path) -> None:
-        self.path = Path(out) / LOG_FILE
+    def __init__(self, out: str | Path, name: str = LOG_FILE) -> None:
+        self.path = Path(out) / name
 
     def __enter__(self) -> Self:
         try:
@@ -61,7 +61,7 @@ class RunLog:
         )
 
 
-def summary(reports: Sequence[SiteReport], seconds: float) -> list[str]:
+def summary(reports: Sequence[SiteReport], seconds: float, done: str = "embedded") -> list[str]:
     """Say in a few lines what a run did, the failures last and by name.
 
     Examples
@@ -73,6 +73,6 @@ def summary(reports: Sequence[SiteReport], seconds: float) -> list[str]:
     states = Counter(report.state for report in reports)
     parts = "".join(f"; {count} {state}" for state, count in states.items())
     rate = f" ({cells / seconds:.0f} cells/s)" if cells else ""
-    lines = [f"{len(reports)} sites{parts}; {cells} cells embedded in {seconds:.0f} s{rate}"]
+    lines = [f"{len(reports)} sites{parts}; {cells} cells {done} in {seconds:.0f} s{rate}"]
     troubled = [report for report in reports if report.state in ("failed", "no locations")]
     return [*lines, *(f"  {r.site}: {r.state} {r.reason}".rstrip() for r in troubled)]

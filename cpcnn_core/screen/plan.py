@@ -87,8 +87,10 @@ def shard_of(sites: Sequence[Site], part: int, parts: int) -> list[Site]:
     return list(sites[part - 1 :: parts])
 
 
-def site_file(out: str | Path, site: Site) -> Path:
-    """Return where a site's features lie, in DeepProfiler's layout.
+def site_file(
+    out: str | Path, site: Site, folder: str = FEATURES_FOLDER, suffix: str = ".npz"
+) -> Path:
+    """Return where a site's features lie, in DeepProfiler's layout, or what else it has.
 
     Examples
     --------
@@ -100,7 +102,7 @@ def site_file(out: str | Path, site: Site) -> Path:
     for name in site.key:
         if not name or name in (".", "..") or _UNSAFE.search(name):
             raise SiteError(f"site {site} cannot name a file; {name!r} is empty or has odd signs")
-    return Path(out) / FEATURES_FOLDER / plate / well / f"{number}.npz"
+    return Path(out) / folder / plate / well / f"{number}{suffix}"
 
 
 def is_done(path: str | Path, provenance: Mapping[str, str]) -> bool:

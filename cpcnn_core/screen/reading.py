@@ -6,9 +6,10 @@ import dataclasses
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from cpcnn_core.errors import SiteError
 from cpcnn_core.fields import Field
@@ -19,6 +20,7 @@ from cpcnn_core.screen.report import SiteReport
 # Fields that wait, read, for the network. Bounds the memory together with the
 # readers, each of which holds one more.
 FIELDS_AHEAD = 2
+T, R = TypeVar("T"), TypeVar("R")
 
 
 @dataclass
@@ -52,29 +54,54 @@ def read_ahead(
     >>> list(read_ahead([], "out", None, readers=2))
     []
     """
-    slots: queue.Queue[queue.Queue[LoadedSite]] = queue.Queue(FIELDS_AHEAD + readers)
-    todo = iter(sites)
+    return in_order(sites, lambda site: _load(site, out, settings), readers, FIELDS_AHEAD)
+
+
+def in_order(items: Sequence[T], work: Callable[[T], R], threads: int, ahead: int) -> Iterator[R]:
+    """Do some work on every item in threads, and yield the results in the items' order.
+
+    Parameters
+    ----------
+    items : sequence
+        None is not among them.
+    work : callable (item) -> result
+        It shall not raise.
+    threads : int
+    ahead : int
+        At most ``ahead + threads`` results are held that nobody has asked for yet.
+
+    Yields
+    ------
+    result
+
+    Examples
+    --------
+    >>> list(in_order([1, 2, 3], lambda number: number**2, threads=2, ahead=1))
+    [1, 4, 9]
+    """
+    slots: queue.Queue[queue.Queue[R]] = queue.Queue(ahead + threads)
+    todo = iter(items)
     lock, stop = threading.Lock(), threading.Event()
 
-    def work() -> None:
+    def run() -> None:
         while not stop.is_set():
-            # Taking a site and a place in the queue together keeps the order.
+            # Taking an item and a place in the queue together keeps the order.
             with lock:
-                site = next(todo, None)
-                slot: queue.Queue[LoadedSite] = queue.Queue(1)
-                if site is None or not _put(slots, slot, stop):
+                item = next(todo, None)
+                slot: queue.Queue[R] = queue.Queue(1)
+                if item is None or not _put(slots, slot, stop):
                     return
-            slot.put(_load(site, out, settings))
+            slot.put(work(item))
 
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(readers)]
-    for thread in threads:
+    started = [threading.Thread(target=run, daemon=True) for _ in range(threads)]
+    for thread in started:
         thread.start()
     try:
-        for _ in sites:
+        for _ in items:
             yield slots.get().get()
     finally:
         stop.set()
-        for thread in threads:
+        for thread in started:
             thread.join()
 
 

@@ -16,7 +16,8 @@ class SiteReport:
     site : str
         ``plate/well/site``.
     state : str
-        ``embedded``, ``already done``, ``no objects``, ``no locations`` or ``failed``.
+        ``embedded`` (of crops: ``stored``), ``already done``, ``no objects``,
+        ``no locations`` or ``failed``.
     cells : int
     reason : str
         Why it failed, or what was odd about it.

@@ -11,6 +11,7 @@ from cpcnn_core import errors
         (errors.ChannelError, ValueError),
         (errors.ImageError, ValueError),
         (errors.CropError, ValueError),
+        (errors.CropStoreError, ValueError),
         (errors.ModelNotFoundError, FileNotFoundError),
         (errors.WeightsError, ValueError),
         (errors.DownloadError, ConnectionError),

@@ -1,0 +1,203 @@
+"""``cpcnn crops``: every cell of a screen as a crop in a store, to train networks on."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cpcnn_core.cli.parsers import add_command
+from cpcnn_core.cli.progress import SiteBar
+from cpcnn_core.cli.screen_options import (
+    WITH_LOAD_DATA,
+    add_load_data,
+    add_objects,
+    add_project,
+    add_source,
+    add_work,
+    image_of,
+    refuse_strangers,
+    require_objects,
+)
+from cpcnn_core.errors import SiteError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cpcnn_core.crop_store.settings import StoreSettings
+    from cpcnn_core.crop_store.sites import CropSite
+    from cpcnn_core.screen.report import SiteReport
+
+LOG_FILE = "crops.jsonl"
+_TO_WRITE = ("out", "crop_px", "multiply_mask", "platemap", "study", "shard", "readers", "strict")
+
+
+def add_parser(verbs: argparse._SubParsersAction) -> None:
+    """Add the verb to the command line."""
+    parser = add_command(
+        verbs,
+        "crops",
+        "Cut every cell of a screen into a store of crops, to train networks on.",
+        "cpcnn crops --load-data load_data.csv --labels labels --platemap platemap.csv --out crops",
+        _crops,
+    )
+    source = add_source(parser)
+    source.add_argument(
+        "--strips", metavar="DIR", help="single cells that DeepProfiler exported, as PNG strips"
+    )
+    source.add_argument("--check", metavar="DIR", help="or: check every crop of this store")
+    add_objects(parser)
+    add_load_data(parser)
+    add_project(parser)
+    _add_crops(parser)
+    add_work(parser)
+
+
+def _add_crops(parser: argparse.ArgumentParser) -> None:
+    crops = parser.add_argument_group("the crops")
+    crops.add_argument("--out", metavar="DIR", help="folder to write")
+    crops.add_argument(
+        "--channels",
+        nargs="+",
+        metavar="CHANNEL",
+        help="channels in order; DNA=OrigHoechst where the image's name does not tell (default: "
+        "DNA RNA ER AGP Mito, or the project's own)",
+    )
+    crops.add_argument(
+        "--crop-px",
+        type=_pixels,
+        metavar="N",
+        help="side of a crop in pixels (default: 128, or the project's, the strips')",
+    )
+    crops.add_argument(
+        "--dtype",
+        choices=("uint8", "uint16"),
+        default="uint8",
+        help="what values are stored as (default: %(default)s)",
+    )
+    crops.add_argument(
+        "--multiply-mask", action="store_true", help="with --strips: blank what is not the cell"
+    )
+    crops.add_argument("--platemap", help="CSV: Well, Plate where plates differ, Treatment, ...")
+    crops.add_argument("--study", help="name of the study (default: the folder's)")
+
+
+def _pixels(text: str) -> int:
+    if not text.isdecimal() or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 2, got {text!r}")
+    return int(text)
+
+
+def _crops(options: argparse.Namespace) -> int:
+    if options.check:
+        refuse_strangers(options, "--check", (*WITH_LOAD_DATA, "config", *_TO_WRITE))
+        return _check(options.check)
+    _refuse_what_does_not_fit(options)
+
+    from cpcnn_core.crop_store.run import READERS, store_crops
+    from cpcnn_core.readers.tables import read_text_table
+    from cpcnn_core.screen.log import RunLog, summary
+    from cpcnn_core.screen.plan import parse_shard, shard_of
+
+    part, parts = parse_shard(options.shard or "1/1")
+    if options.platemap:
+        # Now, not after hours of work.
+        read_text_table(options.platemap)
+    sites, settings = _open(options)
+    mine = shard_of(sites, part, parts)
+    started = time.perf_counter()
+    with RunLog(options.out, LOG_FILE) as log, SiteBar(len(mine)) as bar:
+        start = {"event": "start", "sites": len(mine), "shard": f"{part}/{parts}"}
+        log.write({**start, **settings.as_json()})
+
+        def note(report: SiteReport) -> None:
+            log.write_site(report)
+            bar.add(report)
+
+        how = {"strict": options.strict, "readers": options.readers or READERS, "progress": note}
+        reports = store_crops(mine, options.out, settings, **how)
+        lines = summary(reports, time.perf_counter() - started, "stored")
+        log.write({"event": "end", "summary": lines[0]})
+    print("\n".join(lines))
+    if parts == 1:
+        _collect(options, sites, settings)
+    else:
+        print("When all shards are done, run this once without --shard: it collects the index.")
+    return 1 if any(report.state == "failed" for report in reports) else 0
+
+
+def _collect(
+    options: argparse.Namespace, sites: Sequence[CropSite], settings: StoreSettings
+) -> None:
+    from cpcnn_core.crop_store.collect import collect_index
+
+    index = collect_index(
+        sites, options.out, settings, study=options.study, platemap=options.platemap
+    )
+    px, channels = settings.crop_px, ", ".join(settings.channels)
+    print(f"wrote {index}: crops of {px} x {px} pixels {settings.dtype}, channels {channels}")
+
+
+def _open(options: argparse.Namespace) -> tuple[Sequence[CropSite], StoreSettings]:
+    from cpcnn_core.models.registry import CELL_PAINTING_CHANNELS
+
+    given = options.channels or ()
+    channels = [text.partition("=")[0] for text in given] or list(CELL_PAINTING_CHANNELS)
+    if options.strips:
+        from cpcnn_core.crop_store.strip_sites import open_strips
+
+        return open_strips(
+            options.strips, channels, options.crop_px, multiply_mask=options.multiply_mask
+        )
+    from cpcnn_core.crop_store.image_sites import open_images
+    from cpcnn_core.screen.job import Job
+
+    job = Job(
+        load_data=options.load_data,
+        objects=options.objects,
+        object_name=options.object_name or "Nuclei",
+        labels=options.labels,
+        locations=options.locations,
+        channels=tuple(image_of(text) for text in given if "=" in text),
+        mask=options.mask,
+        deepprofiler=options.deepprofiler,
+        config=options.config,
+    )
+    return open_images(job, channels, options.crop_px, options.dtype)
+
+
+def _refuse_what_does_not_fit(options: argparse.Namespace) -> None:
+    if options.load_data:
+        refuse_strangers(options, "--load-data", ("config", "multiply_mask"))
+        require_objects(options)
+    elif options.deepprofiler:
+        refuse_strangers(options, "--deepprofiler", (*WITH_LOAD_DATA, "multiply_mask"))
+    else:
+        foreign = [name for name in WITH_LOAD_DATA if name != "channels"]
+        refuse_strangers(options, "--strips", (*foreign, "config"))
+        if options.dtype != "uint8":
+            raise SiteError(f"strips are 8 bit, and {options.dtype} was asked for; leave it out")
+        if any("=" in text for text in options.channels or ()):
+            raise SiteError("with --strips, --channels takes the names of the blocks in order")
+    if not options.out:
+        raise SiteError("say where to write: --out DIR")
+
+
+def _check(folder: str) -> int:
+    from tqdm import tqdm
+
+    from cpcnn_core.crop_store.check import check_store
+    from cpcnn_core.crop_store.store import open_crops
+
+    store = open_crops(folder)
+    files = store.places.files
+    with tqdm(total=len(files), unit="site", disable=None) as bar:
+        damaged = check_store(store, bar.update)
+    for reason in damaged.values():
+        print(reason)
+    print(
+        f"{len(store)} crops in {len(files)} files; "
+        + (f"{len(damaged)} files are damaged" if damaged else f"all as written, in {Path(folder)}")
+    )
+    return 1 if damaged else 0

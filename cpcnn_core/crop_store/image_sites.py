@@ -1,0 +1,191 @@
+"""Crops cut from the images of a screen: all that ``cpcnn embed`` reads."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cpcnn_core.crop_store.settings import (
+    DTYPES,
+    MASKED_BEFORE,
+    UNMASKED,
+    StoreSettings,
+)
+from cpcnn_core.crop_store.sites import SiteCrops
+from cpcnn_core.crops import (
+    CROP_PX,
+    check_image,
+    check_label_ids,
+    cut_crops,
+    touches_border,
+    warn_of_boxes_outside,
+)
+from cpcnn_core.errors import SiteError
+from cpcnn_core.fields import Field
+from cpcnn_core.readers.deepprofiler import read_project, read_sites
+from cpcnn_core.readers.load_data import read_load_data
+from cpcnn_core.readers.sites import Objects, Site, read_field
+from cpcnn_core.screen.job import Job, find_objects
+from cpcnn_core.tables.cells import CELL_COLUMNS
+from cpcnn_core.tables.columns import metadata_column
+
+# Crops cut and written at a time; they bound the memory whatever a site holds.
+CROPS_AT_A_TIME = 64
+
+
+def open_images(
+    job: Job, channels: Sequence[str], crop_px: int | None = None, dtype: str = "uint8"
+) -> tuple[list[ImageSite], StoreSettings]:
+    """Read the tables of a screen whose cells are to be cut.
+
+    Parameters
+    ----------
+    job : Job
+        What it says of a model is not used.
+    channels : sequence of str
+        In order. A DeepProfiler project has its own.
+    crop_px : int, optional
+        Default: the project's box size, else 128.
+    dtype : str
+
+    Returns
+    -------
+    list of ImageSite
+        In the order of the screen's table.
+    StoreSettings
+        Masked as ``cpcnn embed`` would: with the job's `mask`, or where the project's
+        configuration sets ``mask_objects``.
+
+    Raises
+    ------
+    CPCNNError
+        Whatever is wrong with the tables.
+
+    Examples
+    --------
+    >>> open_images(Job(deepprofiler="nowhere"), ())
+    Traceback (most recent call last):
+    cpcnn_core.errors.SiteError: nowhere is no DeepProfiler project: it has no folder inputs...
+    """
+    if job.deepprofiler:
+        project = read_project(job.deepprofiler, job.config)
+        sites, channels, mask = read_sites(project), project.channels, project.mask_objects
+        crop_px = crop_px or project.box_px
+    else:
+        objects = find_objects(job)
+        sites = read_load_data(job.load_data, channels, dict(job.channels), objects)
+        mask = job.mask
+    masked = MASKED_BEFORE if mask else UNMASKED
+    settings = StoreSettings(tuple(channels), crop_px or CROP_PX, dtype, masked)
+    return [ImageSite(site) for site in sites], settings
+
+
+@dataclass(frozen=True)
+class ImageSite:
+    """A site whose crops are cut from its images.
+
+    Examples
+    --------
+    >>> site = ImageSite(Site({"Plate": "P1", "Well": "A01", "Site": "1"}, {}, lambda: None))
+    >>> str(site), site.load(StoreSettings(("DNA",)))
+    ('P1/A01/1', 'no locations')
+    """
+
+    site: Site
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Plate, well and site."""
+        return self.site.key
+
+    def __str__(self) -> str:
+        return str(self.site)
+
+    def texts(self, object_numbers: np.ndarray) -> dict[str, str | np.ndarray]:  # noqa: ARG002
+        """Return what the screen's table says of the site."""
+        return {metadata_column(name): value for name, value in self.site.metadata.items()}
+
+    def load(self, settings: StoreSettings) -> SiteCrops | str:
+        """Read the images and objects; crops are cut as they are taken.
+
+        Raises
+        ------
+        CPCNNError
+            An image or label image that is missing or cannot be used.
+        """
+        objects = self.site.read_objects()
+        if objects is None:
+            return "no locations"
+        if len(objects.centers) == 0:
+            return "no objects"
+        if settings.mask == MASKED_BEFORE and objects.labels is None:
+            raise SiteError(f"site {self} has no label image to mask neighbouring cells with")
+        field = read_field(self.site, objects, settings.channels)
+        crops = SiteCrops(len(field.centers), iter(()), self._columns(field, objects, settings))
+        crops.parts = _cut(field, objects, settings, crops.notes)
+        return crops
+
+    def _columns(
+        self, field: Field, objects: Objects, settings: StoreSettings
+    ) -> dict[str, np.ndarray]:
+        locations = field.centers[:, ::-1] if objects.locations is None else objects.locations
+        number = self.site.image_number if objects.image_number is None else objects.image_number
+        values = (
+            np.full(len(field.centers), number),
+            field.object_numbers,
+            locations[:, 0],
+            locations[:, 1],
+            touches_border(field.centers, field.image.shape[1:], settings.crop_px),
+        )
+        return {
+            name: np.asarray(column, dtype)
+            for (name, dtype), column in zip(CELL_COLUMNS.items(), values, strict=True)
+        }
+
+
+def quantize(crops: np.ndarray, dtype: str) -> np.ndarray:
+    """Return ``floor(v * 255)``, or 65535, of crops within 0..1, computed in float32.
+
+    Parameters
+    ----------
+    crops : ndarray of shape (n, c, h, w), float32, range [0, 1]
+        Overwritten.
+    dtype : str
+        ``uint8`` or ``uint16``.
+
+    Notes
+    -----
+    REFERENCE d, single-cell export: values are floored, not rounded.
+
+    Examples
+    --------
+    >>> quantize(np.array([[[[0, 0.5, 0.999, 1]]]], np.float32), "uint8").ravel().tolist()
+    [0, 127, 254, 255]
+    """
+    kind = DTYPES[dtype]
+    crops *= np.float32(np.iinfo(kind).max)
+    return crops.astype(kind)
+
+
+def _cut(
+    field: Field, objects: Objects, settings: StoreSettings, notes: list[str]
+) -> Iterator[np.ndarray]:
+    image = check_image(field.image)
+    labels = ids = None
+    if settings.mask == MASKED_BEFORE:
+        given = field.object_numbers if objects.numbers_are_labels else None
+        ids = check_label_ids(given, field.labels, field.centers)
+        labels = field.labels.astype(np.float32)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_of_boxes_outside(field.centers, image.shape[1:], settings.crop_px)
+    notes += [str(warning.message) for warning in caught]
+    for start in range(0, len(field.centers), CROPS_AT_A_TIME):
+        part = slice(start, start + CROPS_AT_A_TIME)
+        own = None if ids is None else ids[part]
+        centers = field.centers[part]
+        crops = cut_crops(image, centers, settings.crop_px, labels, own, "minmax-per-crop")
+        yield quantize(crops, settings.dtype)

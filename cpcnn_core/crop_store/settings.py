@@ -1,0 +1,147 @@
+"""What all crops of a store have in common, in ``store.json``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import cpcnn_core
+from cpcnn_core.atomic import write_atomically
+from cpcnn_core.errors import CropStoreError
+
+FORMAT_VERSION = 1
+STORE_FILE = "store.json"
+DTYPES = {"uint8": np.dtype("u1"), "uint16": np.dtype("<u2")}
+# Whether other cells are blanked, and whether before the crop is stretched to 0..1, as
+# `cpcnn_core.crop_cells` does with labels, or after it, as DeepProfiler's training does.
+UNMASKED, MASKED_BEFORE, MASKED_AFTER = "none", "before stretching", "after stretching"
+IMAGES, STRIPS = "images", "strips"
+
+
+@dataclass(frozen=True)
+class StoreSettings:
+    """What the crops of a store depend on, beside the images.
+
+    Attributes
+    ----------
+    channels : tuple of str
+        In order, along the second axis of the crops.
+    crop_px : int
+        Side of the crops, in pixels.
+    dtype : str
+        ``uint8`` or ``uint16``.
+    mask : str
+        `UNMASKED`, `MASKED_BEFORE` or `MASKED_AFTER`.
+    source : str
+        `IMAGES`, or DeepProfiler's exported `STRIPS`.
+
+    Raises
+    ------
+    CropStoreError
+        No channel, one twice, another dtype, no size.
+
+    Examples
+    --------
+    >>> StoreSettings(("DNA", "ER"), 64).shape
+    (2, 64, 64)
+    """
+
+    channels: tuple[str, ...]
+    crop_px: int = 128
+    dtype: str = "uint8"
+    mask: str = UNMASKED
+    source: str = IMAGES
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "channels", tuple(self.channels))
+        if not self.channels or len(set(self.channels)) != len(self.channels):
+            given = ", ".join(self.channels) or "none"
+            raise CropStoreError(f"expected one or more channels, each once, got {given}")
+        if self.dtype not in DTYPES:
+            raise CropStoreError(f"expected crops of {' or '.join(DTYPES)}, got {self.dtype!r}")
+        if self.crop_px < 2:
+            raise CropStoreError(f"expected crops of 2 pixels or more, got {self.crop_px}")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a crop."""
+        return len(self.channels), self.crop_px, self.crop_px
+
+    def as_json(self) -> dict[str, object]:
+        """Return the settings as ``store.json`` and every site of the store hold them."""
+        return {**dataclasses.asdict(self), "channels": list(self.channels)}
+
+
+def claim_store(folder: str | Path, settings: StoreSettings) -> None:
+    """Say in the folder what it holds, or refuse when it holds something else.
+
+    Raises
+    ------
+    CropStoreError
+        The folder has crops of other settings; names each.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     claim_store(folder, StoreSettings(("DNA",), 64))
+    ...     claim_store(folder, StoreSettings(("DNA",), 32))
+    Traceback (most recent call last):
+    cpcnn_core.errors.CropStoreError: ... holds crops with crop_px 64; crop_px 32 was asked for...
+    """
+    path = Path(folder) / STORE_FILE
+    if path.exists():
+        there, wanted = read_settings(folder).as_json(), settings.as_json()
+        names = [name for name in wanted if wanted[name] != there[name]]
+        if names:
+            raise CropStoreError(
+                f"{folder} holds crops with {_entries(there, names)}; {_entries(wanted, names)} "
+                "was asked for; choose another folder, or the same settings"
+            )
+        return
+    content = {"format": FORMAT_VERSION, **settings.as_json(), "cpcnn": cpcnn_core.__version__}
+    text = json.dumps(content, indent=1) + "\n"
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def read_settings(folder: str | Path) -> StoreSettings:
+    """Read what a folder of crops holds.
+
+    Raises
+    ------
+    CropStoreError
+        It is no such folder, or of another format.
+
+    Examples
+    --------
+    >>> read_settings("nowhere")
+    Traceback (most recent call last):
+    cpcnn_core.errors.CropStoreError: nowhere holds no crops: it has no store.json; cpcnn crops ...
+    """
+    path = Path(folder) / STORE_FILE
+    if not path.is_file():
+        raise CropStoreError(
+            f"{folder} holds no crops: it has no {STORE_FILE}; cpcnn crops makes them with --out"
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version = content["format"]
+        if version == FORMAT_VERSION:
+            names = [field.name for field in dataclasses.fields(StoreSettings)]
+            return StoreSettings(**{name: content[name] for name in names})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CropStoreError(f"{path} cannot be read: {error!r}") from error
+    raise CropStoreError(
+        f"{path} has format {version}, this cpcnn reads {FORMAT_VERSION}; "
+        "upgrade with: pip install --upgrade cpcnn"
+    )
+
+
+def _entries(values: dict[str, object], names: list[str]) -> str:
+    texts = {name: values[name] for name in names}
+    texts |= {"channels": ",".join(values["channels"])} if "channels" in texts else {}
+    return ", ".join(f"{name} {value}" for name, value in texts.items())

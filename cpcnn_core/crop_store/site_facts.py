@@ -1,0 +1,80 @@
+"""What a store keeps beside the crops of one site, in a ``.json`` file.
+
+It is written after the crops: a site is done when this file is there and agrees with them.
+What a screen's own tables say of the site (well, treatment, ...) is not in it; it is read
+from them when the store is collected.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cpcnn_core.atomic import remove_leftovers, write_atomically
+from cpcnn_core.crop_store.settings import StoreSettings
+
+
+@dataclass(frozen=True)
+class SiteFacts:
+    """What is known of every crop of a site.
+
+    Attributes
+    ----------
+    checksums : ndarray of shape (n,), uint32
+        CRC-32 of every crop.
+    columns : dict of str to ndarray of shape (n,)
+        Numbers, by the index's column: ``Metadata_ObjectNumber``, positions, ...
+
+    Examples
+    --------
+    >>> facts = SiteFacts(np.array([7], "u4"), {"Metadata_ObjectNumber": np.array([1])})
+    >>> len(facts.checksums)
+    1
+    """
+
+    checksums: np.ndarray
+    columns: dict[str, np.ndarray]
+
+
+def write_facts(path: str | Path, facts: SiteFacts, settings: StoreSettings) -> None:
+    """Write the facts of a site; equal facts give equal bytes.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> facts = SiteFacts(np.array([7], "u4"), {"Metadata_ObjectNumber": np.array([1])})
+    >>> settings = StoreSettings(("DNA",), 64)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_facts(f"{folder}/1.json", facts, settings)
+    ...     read_facts(f"{folder}/1.json", settings).columns["Metadata_ObjectNumber"].tolist()
+    [1]
+    """
+    content = {
+        "settings": settings.as_json(),
+        "crc32": facts.checksums.tolist(),
+        "columns": {name: values.tolist() for name, values in facts.columns.items()},
+    }
+    text = json.dumps(content) + "\n"
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    remove_leftovers(path)
+
+
+def read_facts(path: str | Path, settings: StoreSettings) -> SiteFacts | None:
+    """Read the facts of a site; None where they are missing, damaged or of other settings.
+
+    Examples
+    --------
+    >>> read_facts("nowhere.json", StoreSettings(("DNA",), 64)) is None
+    True
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        if content["settings"] != settings.as_json():
+            return None
+        columns = {name: np.array(values) for name, values in content["columns"].items()}
+        return SiteFacts(np.array(content["crc32"], np.uint32), columns)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

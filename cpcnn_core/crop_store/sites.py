@@ -1,0 +1,100 @@
+"""What the crops of a site can be made from, whichever files they lie in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from cpcnn_core.crop_store.crop_file import is_whole
+from cpcnn_core.crop_store.settings import DTYPES, StoreSettings
+from cpcnn_core.crop_store.site_facts import SiteFacts, read_facts
+from cpcnn_core.crop_store.store import CROPS_FOLDER
+from cpcnn_core.screen.plan import site_file
+
+
+@dataclass
+class SiteCrops:
+    """The crops of a site, ready to be written.
+
+    Attributes
+    ----------
+    count : int
+    parts : iterator of ndarray of shape (k, c, crop_px, crop_px)
+        All crops in order, some at a time, of the store's dtype.
+    columns : dict of str to ndarray of shape (count,)
+        See `cpcnn_core.crop_store.site_facts.SiteFacts`.
+    notes : list of str
+        What was odd; complete when all parts were taken.
+
+    Examples
+    --------
+    >>> SiteCrops(0, iter(()), {}).notes
+    []
+    """
+
+    count: int
+    parts: Iterator[np.ndarray]
+    columns: dict[str, np.ndarray]
+    notes: list[str] = field(default_factory=list)
+
+
+class CropSite(Protocol):
+    """A site whose crops can be had; its text is ``plate/well/site``."""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Plate, well and site."""
+
+    def load(self, settings: StoreSettings) -> SiteCrops | str:
+        """Read what the crops are made from, or say why there are none.
+
+        The text is ``no objects`` or ``no locations``, as in
+        `cpcnn_core.screen.report.SiteReport`.
+        """
+
+    def texts(self, object_numbers: np.ndarray) -> dict[str, str | np.ndarray]:
+        """Return what the screen's tables say, by column: for all objects, or for each."""
+
+
+def crops_path(out: str | Path, site: CropSite) -> Path:
+    """Return where the crops of a site lie.
+
+    Examples
+    --------
+    >>> crops_path("crops", site)  # doctest: +SKIP
+    PosixPath('crops/crops/P1/A01/1.npy')
+    """
+    return site_file(out, site, CROPS_FOLDER, ".npy")
+
+
+def facts_path(out: str | Path, site: CropSite) -> Path:
+    """Return where the facts of a site lie.
+
+    Examples
+    --------
+    >>> facts_path("crops", site)  # doctest: +SKIP
+    PosixPath('crops/crops/P1/A01/1.json')
+    """
+    return site_file(out, site, CROPS_FOLDER, ".json")
+
+
+def facts_if_done(out: str | Path, site: CropSite, settings: StoreSettings) -> SiteFacts | None:
+    """Return the facts of a site that is done with these settings, else None.
+
+    A file that is too short, or missing, is noticed; that every crop still is what was
+    written, `cpcnn_core.crop_store.check.check_store` finds out.
+
+    Examples
+    --------
+    >>> facts_if_done("crops", site, settings)  # doctest: +SKIP
+    """
+    facts = read_facts(facts_path(out, site), settings)
+    if facts is None:
+        return None
+    count = len(facts.checksums)
+    whole = is_whole(crops_path(out, site), count, settings.shape, DTYPES[settings.dtype])
+    return facts if whole else None

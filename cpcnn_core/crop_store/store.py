@@ -1,0 +1,250 @@
+"""A store of crops, to be read in any order.
+
+Layout::
+
+    store.json                        channels, crop_px, dtype, mask, format
+    index.parquet                     a row per crop: what is known of it, file, place, CRC-32
+    crops/<plate>/<well>/<site>.npy   see `cpcnn_core.crop_store.crop_file`
+    crops/<plate>/<well>/<site>.json  see `cpcnn_core.crop_store.site_facts`
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cpcnn_core.crop_store.crop_file import read_crops
+from cpcnn_core.crop_store.settings import DTYPES, read_settings
+from cpcnn_core.errors import CropStoreError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+INDEX_FILE, CROPS_FOLDER = "index.parquet", "crops"
+# Columns of the index that say where a crop lies; all others are known to users.
+FILE, PLACE, CHECKSUM = "crop_file", "crop_place", "crop_crc32"
+STUDY = "Metadata_Study"
+
+
+@dataclass(frozen=True, eq=False)
+class CropPlaces:
+    """Where the crops of a store lie.
+
+    Attributes
+    ----------
+    files : list of Path
+    file_of_crop : ndarray of shape (n,), int32
+        Place in `files`.
+    place_in_file, checksum : ndarray of shape (n,), int64 and uint32
+    planes_of_file : list of tuple of int
+        For every file, which of its planes are read, in which order.
+    planes_in_file : list of int
+        How many there are.
+    """
+
+    files: list[Path]
+    file_of_crop: np.ndarray
+    place_in_file: np.ndarray
+    checksum: np.ndarray
+    planes_of_file: list[tuple[int, ...]]
+    planes_in_file: list[int]
+
+
+@dataclass(frozen=True, eq=False)
+class CropStore:
+    """Crops of one study or several, read in any order.
+
+    See `open_crops` and `cpcnn_core.crop_store.combine.combine_stores`.
+
+    Attributes
+    ----------
+    index : pandas.DataFrame
+        Row i tells of crop i: ``Metadata_Study``, ``Metadata_Plate``, ``Metadata_Well``,
+        ``Metadata_Site``, ``Metadata_ObjectNumber`` and what else is known.
+    channels : tuple of str
+    crop_px : int
+    dtype : numpy.dtype
+        uint8 or uint16.
+    places : CropPlaces
+
+    Notes
+    -----
+    Every read opens the files it needs: a store may be used by several threads, and be
+    sent to other processes.
+
+    Examples
+    --------
+    >>> store = open_crops("crops")  # doctest: +SKIP
+    >>> store.read([7, 3]).shape  # doctest: +SKIP
+    (2, 5, 128, 128)
+    """
+
+    index: pd.DataFrame
+    channels: tuple[str, ...]
+    crop_px: int
+    dtype: np.dtype
+    places: CropPlaces
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of all that is known of the crops, their checksums included.
+
+        It does not depend on where the store lies.
+        """
+        places = self.places
+        digest = hashlib.sha256()
+        what = {"channels": self.channels, "crop_px": self.crop_px, "dtype": str(self.dtype)}
+        digest.update(json.dumps(what).encode())
+        for name, values in self.index.items():
+            digest.update(f"\0{name}\0".encode())
+            if values.dtype.kind in "biuf":
+                digest.update(np.ascontiguousarray(values.to_numpy()).tobytes())
+            else:
+                digest.update("\0".join(values.fillna("").astype(str)).encode())
+        digest.update(places.checksum.tobytes())
+        # With other planes of the same crops a network sees something else.
+        kinds = sorted(set(places.planes_of_file))
+        kind_of_file = np.array([kinds.index(planes) for planes in places.planes_of_file], np.int32)
+        digest.update(json.dumps(kinds).encode())
+        digest.update(kind_of_file[places.file_of_crop].tobytes())
+        return digest.hexdigest()
+
+    def column(self, name: str) -> np.ndarray:
+        """Return a column of the index as texts (n,); what is missing is empty.
+
+        Raises
+        ------
+        CropStoreError
+            There is none of that name; names those there are.
+        """
+        if name not in self.index.columns:
+            near = difflib.get_close_matches(name, self.index.columns, 1, 0.6)
+            raise CropStoreError(
+                f"the crops have no column {name}"
+                + (f" (did you mean {near[0]}?)" if near else "")
+                + f"; they have {', '.join(self.index.columns)}; cpcnn crops --platemap adds others"
+            )
+        return self.index[name].fillna("").astype(str).to_numpy(object)
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """Read some crops, each checked against its checksum.
+
+        Parameters
+        ----------
+        rows : array_like of shape (n,), integer
+            Which crops, in any order, repeated or not.
+
+        Returns
+        -------
+        ndarray of shape (n, c, crop_px, crop_px), uint8 or uint16
+            ``floor(v * 255)``, or 65535, of crops v stretched to 0..1 by channel
+            (REFERENCE d): networks take them divided by 255, or 65535, and not
+            stretched again.
+
+        Raises
+        ------
+        CropStoreError
+            A row that is not there; a file that is missing or damaged.
+        """
+        rows = self._check(rows)
+        places = self.places
+        out = np.empty((len(rows), len(self.channels), self.crop_px, self.crop_px), self.dtype)
+        files = places.file_of_crop[rows]
+        # File by file, and in a file from start to end.
+        order = np.lexsort((places.place_in_file[rows], files))
+        edges = [0, *(np.flatnonzero(np.diff(files[order])) + 1).tolist(), len(rows)]
+        for start, stop in pairwise(edges if len(rows) else []):
+            into = order[start:stop]
+            self._read_file(int(files[into[0]]), rows[into], into, out)
+        return out
+
+    def _read_file(self, file: int, rows: np.ndarray, into: np.ndarray, out: np.ndarray) -> None:
+        places = self.places
+        shape = (len(rows), places.planes_in_file[file], self.crop_px, self.crop_px)
+        crops = np.empty(shape, self.dtype)
+        read_crops(places.files[file], places.place_in_file[rows], places.checksum[rows], crops)
+        planes = places.planes_of_file[file]
+        out[into] = crops if planes == tuple(range(shape[1])) else crops[:, planes]
+
+    def _check(self, rows: np.ndarray) -> np.ndarray:
+        rows = np.asarray(rows)
+        if rows.size == 0:
+            return np.zeros(0, np.int64)
+        if rows.ndim != 1 or rows.dtype.kind not in "iu":
+            raise CropStoreError(
+                f"expected the numbers of crops as an array (n,) of integers, got {rows.dtype} of "
+                f"shape {rows.shape}"
+            )
+        if rows.min() < 0 or rows.max() >= len(self):
+            raise CropStoreError(
+                f"expected crops from 0 to {len(self) - 1}, got {rows.min()} to {rows.max()}"
+            )
+        return rows.astype(np.int64)
+
+
+def open_crops(path: str | Path) -> CropStore:
+    """Open what ``cpcnn crops`` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder.
+
+    Returns
+    -------
+    CropStore
+
+    Raises
+    ------
+    CropStoreError
+        No store, or one whose sites were not collected yet.
+
+    Examples
+    --------
+    >>> open_crops("nowhere")
+    Traceback (most recent call last):
+    cpcnn_core.errors.CropStoreError: nowhere holds no crops: it has no store.json; cpcnn crops ...
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    folder = Path(path)
+    settings = read_settings(folder)
+    if not (folder / INDEX_FILE).is_file():
+        raise CropStoreError(
+            f"the crops in {folder} were not collected yet: there is no {INDEX_FILE}; run the same "
+            "cpcnn crops once without --shard"
+        )
+    try:
+        table = parquet.read_table(folder / INDEX_FILE)
+        files = table[FILE].combine_chunks().dictionary_encode()
+        place, checksum = (table[name].to_numpy() for name in (PLACE, CHECKSUM))
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise CropStoreError(
+            f"{folder / INDEX_FILE} is damaged ({error}); delete it and run cpcnn crops again "
+            "without --shard: it collects it anew"
+        ) from error
+    names = [name for name in table.column_names if name not in (FILE, PLACE, CHECKSUM)]
+    paths = [folder / CROPS_FOLDER / name for name in files.dictionary.to_pylist()]
+    count = len(settings.channels)
+    places = CropPlaces(
+        paths,
+        files.indices.to_numpy().astype(np.int32),
+        place.astype(np.int64),
+        checksum.astype(np.uint32),
+        [tuple(range(count))] * len(paths),
+        [count] * len(paths),
+    )
+    index = table.select(names).to_pandas()
+    return CropStore(index, settings.channels, settings.crop_px, DTYPES[settings.dtype], places)
