@@ -7,12 +7,14 @@ from pathlib import Path
 
 import napari
 
+from napari_cpcnn.session import SUFFIX
+
 # Tells napari that a file was read and gives no layer.
 NO_LAYERS = [(None,)]
 
 
 def table_reader(path: str | list[str]) -> Callable[[str | list[str]], list] | None:
-    """Return what opens a table of cells in the dock widget, or None for other files.
+    """Return what opens a table of cells or a session, or None for other files.
 
     Examples
     --------
@@ -20,7 +22,7 @@ def table_reader(path: str | list[str]) -> Callable[[str | list[str]], list] | N
     True
     """
     paths = [path] if isinstance(path, str) else list(path)
-    if not all(Path(one).suffix in (".parquet", ".h5ad") for one in paths):
+    if not all(Path(one).suffix in (".parquet", ".h5ad", SUFFIX) for one in paths):
         return None
     return _read
 
@@ -30,7 +32,10 @@ def _read(path: str | list[str]) -> list:
 
     widget = widget_of(napari.current_viewer())
     for one in [path] if isinstance(path, str) else path:
-        widget.open_table(one)
+        if Path(one).suffix == SUFFIX:
+            widget.open_session(one)
+        else:
+            widget.open_table(one)
     return NO_LAYERS
 
 

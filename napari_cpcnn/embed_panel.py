@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from napari.components import ViewerModel
@@ -34,17 +33,12 @@ from napari_cpcnn.embedding import EmbedRequest, embed_layers, layer_features
 from napari_cpcnn.explorer import Explorer
 from napari_cpcnn.linking import OVERLAY, ViewerLink
 from napari_cpcnn.network_process import NetworkProcess, Step
+from napari_cpcnn.notices import Refusal
 from napari_cpcnn.nuclei import find_nuclei
 from napari_cpcnn.planes import check_channels, guess_channels, pixels, plane_indices
 
 NO_LAYER = "—"
 ONE_LAYER = "all channels in one layer"
-
-
-class Refusal(NamedTuple):
-    """An error as a result: what a worker returns bare, it raises."""
-
-    error: CPCNNError
 
 
 class EmbedPanel(QWidget):

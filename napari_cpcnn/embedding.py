@@ -17,9 +17,12 @@ from cpcnn_core.readers.label_images import objects_of
 from cpcnn_core.readers.sites import Objects
 from cpcnn_core.tables.columns import feature_names
 from cpcnn_core.tables.profiles import Profiles
-from napari_cpcnn.explorer import LABEL, LAYER, PLANE
+from napari_cpcnn.explorer import CENTER_X, CENTER_Y, LABEL, LAYER, PLANE
 from napari_cpcnn.network_process import NetworkProcess, Step
 from napari_cpcnn.planes import channel_planes, pixels, plane_name
+
+# Before a channel's name: the mean of its pixels under the cell's label.
+INTENSITY = "Metadata_MeanIntensity_"
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ def embed_layers(request: EmbedRequest, network: NetworkProcess) -> Generator[St
     -------
     Profiles
         A row for every label of every plane; ``Metadata_Layer``, ``Metadata_ObjectNumber``
-        (the label) and ``Metadata_Plane`` say which.
+        (the label) and ``Metadata_Plane`` say which. ``Metadata_MeanIntensity_DNA`` and its
+        like are the mean of a channel's pixels under the label, in the image's unit.
 
     Raises
     ------
@@ -99,7 +103,7 @@ def embed_layers(request: EmbedRequest, network: NetworkProcess) -> Generator[St
                 break
             yield before + done, total
         before += len(found.numbers)
-        rows.append(_rows(request, index, found, planes.shape[1:], card))
+        rows.append(_rows(request, index, found, planes, card))
     names = feature_names(card.embed_dim, compartment="Cells")
     provenance = {"model": card.name, "model_sha256": card.sha256}
     metadata = pd.concat(rows, ignore_index=True)
@@ -110,17 +114,26 @@ def _rows(
     request: EmbedRequest,
     index: tuple[int, ...],
     found: Objects,
-    shape: tuple[int, int],
+    planes: np.ndarray,
     card: ModelCard,
 ) -> pd.DataFrame:
+    from scipy.ndimage import mean
+
+    brightness = {
+        f"{INTENSITY}{name}": mean(plane, found.labels, found.numbers)
+        for name, plane in zip(card.channels, planes, strict=True)
+    }
     return pd.DataFrame(
         {
             LAYER: request.labels.name,
             PLANE: plane_name(index),
             LABEL: found.numbers,
-            "Metadata_Location_Center_X": found.centers[:, 1],
-            "Metadata_Location_Center_Y": found.centers[:, 0],
-            "Metadata_CropTouchesBorder": touches_border(found.centers, shape, card.crop_px),
+            CENTER_X: found.centers[:, 1],
+            CENTER_Y: found.centers[:, 0],
+            "Metadata_CropTouchesBorder": touches_border(
+                found.centers, planes.shape[1:], card.crop_px
+            ),
+            **brightness,
             "Metadata_Model": card.name,
         }
     )

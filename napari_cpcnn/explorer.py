@@ -15,6 +15,7 @@ from cpcnn_core.tables.profiles import Profiles
 
 # Which labels layer a cell belongs to, its label there, and the plane of a stack ("" if flat).
 LAYER, LABEL, PLANE = "Metadata_Layer", "Metadata_ObjectNumber", "Metadata_Plane"
+CENTER_X, CENTER_Y = "Metadata_Location_Center_X", "Metadata_Location_Center_Y"
 PHENOTYPE, CLUSTER = "Metadata_Phenotype", "Metadata_Cluster"
 REPLACE, ADD, REMOVE = "replace", "add", "remove"
 MOST_UNDO = 50

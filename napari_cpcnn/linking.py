@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, QTimer
 
 from cpcnn_core.crops import CROP_PX
 from cpcnn_core.models.registry import CELL_PAINTING_CHANNELS
-from napari_cpcnn.explorer import ADD, LABEL, LAYER, PLANE, Explorer
+from napari_cpcnn.explorer import ADD, CENTER_X, CENTER_Y, LABEL, LAYER, PLANE, Explorer
 from napari_cpcnn.planes import (
     channel_planes,
     guess_channels,
@@ -93,18 +93,19 @@ class ViewerLink(QObject):
             names = list(found) if all(found) else []
         return [self._viewer.layers[name] for name in names if name in self._viewer.layers]
 
-    def go_to(self, row: int) -> None:
-        """Move the viewer to a cell, to its plane too."""
+    def go_to(self, row: int) -> bool:
+        """Move the viewer to a cell, to its plane too; False where its layer is not open."""
         rows = self._explorer.cells.metadata.iloc[row]
-        layer = self._layer(rows[LAYER])
+        layer = self._layer(rows.get(LAYER))
         if layer is None:
-            return
+            return False
         place = [*_index(rows[PLANE])]
-        place += [rows["Metadata_Location_Center_Y"], rows["Metadata_Location_Center_X"]]
+        place += [rows[CENTER_Y], rows[CENTER_X]]
         world = layer.data_to_world(place)
         self._viewer.dims.set_point(range(len(world) - 2), world[:-2])
         self._viewer.camera.center = (0, *world[-2:])
         self._explorer.pick(row)
+        return True
 
     def crops_of(self, rows: np.ndarray) -> list[np.ndarray | None]:
         """Return the pixels around some cells, (c, side, side); None where no image is open."""
@@ -121,7 +122,7 @@ class ViewerLink(QObject):
             for number, other in enumerate(places):
                 if other == place:
                     cell = metadata.iloc[number]
-                    center = cell["Metadata_Location_Center_Y"], cell["Metadata_Location_Center_X"]
+                    center = cell[CENTER_Y], cell[CENTER_X]
                     crops[number] = _square(planes, center, CROP_PX)
         return crops
 

@@ -65,6 +65,10 @@ class MapMaking(QObject):
         """Return the map (n, 2), float32, if it is made already."""
         return self._maps.get(name)
 
+    def keep(self, name: str, positions: np.ndarray) -> None:
+        """Take a map (n, 2) that was made earlier."""
+        self._maps[name] = np.ascontiguousarray(positions, np.float32)
+
     def running(self, name: str) -> bool:
         """Whether it is being made, or will be when the components are there."""
         return name in self._running or name in self._waiting

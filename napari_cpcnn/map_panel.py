@@ -84,6 +84,13 @@ class MapPanel(QWidget):
         self.tools.set_ink(self._text_rgb)
         self._show_legend()
 
+    def show_map(self, name: str, positions: np.ndarray) -> None:
+        """Show a map (n, 2) of these cells that was made earlier."""
+        self.making.keep(name, positions)
+        with QSignalBlocker(self.method):
+            self.method.setCurrentText(name)
+        self._ask_for_map()
+
     def _fill_methods(self) -> None:
         self.method.addItems([PCA, UMAP])
         self.method.setToolTip("How the map is made: PCA at once, UMAP takes a while")

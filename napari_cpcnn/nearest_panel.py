@@ -82,6 +82,16 @@ class NearestPanel(QtWidgets.QWidget):
         self.status.setText(f"Opening {path.name} …")
         self._start(partial(_open, path, controls, by))
 
+    def source(self) -> dict[str, str | None] | None:
+        """Return what `open` was given for the library that is open, or None."""
+        if self.opened is None or self._path is None:
+            return None
+        return {
+            "path": str(self._path.absolute()),
+            "controls": self.opened.controls or None,
+            "by": self.opened.library.by,
+        }
+
     def find(self) -> None:
         """Look for the treatments that are like the cells asked about, in the background."""
         self._timer.stop()

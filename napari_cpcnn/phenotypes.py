@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from napari.utils.notifications import show_error
 from qtpy import QtWidgets
 from qtpy.QtCore import Qt, Signal
 
 from cpcnn_core.atomic import write_atomically
-from cpcnn_core.errors import CPCNNError, ProfileError
+from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.files import write_profiles
 from napari_cpcnn.explorer import PHENOTYPE, Explorer
+from napari_cpcnn.notices import or_error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -202,14 +202,14 @@ class PhenotypePanel(QtWidgets.QWidget):
         self.export_actions[MATCHES].setEnabled(self.matches_of() is not None)
 
     def _name_clicked(self) -> None:
-        if _or_error(lambda: self.name_selection(self.name.text())):
+        if or_error(lambda: self.name_selection(self.name.text())):
             self.name.clear()
 
     def _rename_clicked(self) -> None:
         old = _name_of(self.list.currentItem())
         new, said = QtWidgets.QInputDialog.getText(self, "Rename", "Another name:", text=old)
         if said:
-            _or_error(lambda: self.rename(old, new))
+            or_error(lambda: self.rename(old, new))
 
     def _remove_clicked(self) -> None:
         self.remove(_name_of(self.list.currentItem()))
@@ -223,21 +223,12 @@ class PhenotypePanel(QtWidgets.QWidget):
         if not Path(path).suffix:
             path += ".csv" if chosen.startswith("CSV") else ".parquet"
         if what == MATCHES:
-            done = _or_error(lambda: self.export_matches(path))
+            done = or_error(lambda: self.export_matches(path))
         else:
-            done = _or_error(lambda: self.export_cells(path, what == SELECTED_CELLS))
+            done = or_error(lambda: self.export_cells(path, what == SELECTED_CELLS))
         if done:
             self.exported.emit(path)
 
 
 def _name_of(item: QtWidgets.QListWidgetItem | None) -> str:
     return "" if item is None else item.data(Qt.ItemDataRole.UserRole)
-
-
-def _or_error(work: Callable[[], object]) -> bool:
-    try:
-        work()
-    except (CPCNNError, OSError) as error:
-        show_error(str(error))
-        return False
-    return True

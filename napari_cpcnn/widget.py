@@ -8,20 +8,23 @@ from weakref import WeakKeyDictionary
 import napari
 import numpy as np
 from napari.layers import Labels
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_info, show_warning
 from napari.utils.theme import get_theme
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
-from cpcnn_core.errors import CPCNNError
 from cpcnn_core.profiles.files import read_profiles
 from napari_cpcnn.embed_panel import EmbedPanel
 from napari_cpcnn.explorer import LAYER, Explorer
+from napari_cpcnn.file_menu import LOAD_DATA, FileMenu, ask_open
 from napari_cpcnn.gallery import Gallery
 from napari_cpcnn.linking import ViewerLink
 from napari_cpcnn.map_panel import MapPanel
 from napari_cpcnn.nearest_panel import NearestPanel
+from napari_cpcnn.notices import or_error
 from napari_cpcnn.phenotypes import PhenotypePanel
+from napari_cpcnn.session import open_session, save_session
+from napari_cpcnn.site_opening import KEY_COLUMNS, SiteOpener
 
 _OPEN: WeakKeyDictionary[napari.Viewer, CellPaintingWidget] = WeakKeyDictionary()
 SELECTION_LAYER = "selection"
@@ -61,11 +64,17 @@ class CellPaintingWidget(QWidget):
         ):
             self.tabs.setTabToolTip(self.tabs.addTab(panel, name), tip)
         self.tabs.setUsesScrollButtons(True)
+        self.file_menu = FileMenu(
+            self, self.open_table, self.open_images, self.save_session, self.open_session
+        )
+        self.tabs.setCornerWidget(self.file_menu)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addWidget(self.tabs)
         self.setMinimumWidth(300)
-        self.map.go_to.connect(self.link.go_to)
+        self.sites = SiteOpener(napari_viewer, self.explorer, self.link, self)
+        self.map.go_to.connect(self.go_to)
+        self.sites.opened.connect(self._color_gallery)
         self.embed.finished.connect(self._show_map)
         self.explorer.cells_changed.connect(self._color_gallery)
         self.explorer.picked_changed.connect(self._color_gallery)
@@ -75,11 +84,59 @@ class CellPaintingWidget(QWidget):
 
     def open_table(self, path: str | Path) -> None:
         """Show the cells of a table of ``cpcnn embed`` beside those that are there."""
-        try:
-            self.explorer.add_cells(read_profiles(path))
-        except CPCNNError as error:
-            show_error(str(error))
+        if or_error(lambda: self.explorer.add_cells(read_profiles(path))):
+            self.tabs.setCurrentWidget(self.map)
+
+    def open_images(self, path: str | Path) -> None:
+        """Read from a LoadData table where the images of a table's cells are."""
+        if self.explorer.cells is None:
+            show_error("open a table of cells first, then say where its images are")
             return
+        if or_error(lambda: self.sites.read_table(path)):
+            show_info("A double click on a cell of the map opens its field.")
+
+    def go_to(self, row: int) -> None:
+        """Move the viewer to a cell; the field of a table's cell is opened for it."""
+        if self.link.go_to(row):
+            return
+        if not {*KEY_COLUMNS} <= {*self.explorer.cells.metadata.columns}:
+            show_error("the layer of this cell is not open any more")
+            return
+        if self.sites.table is None:
+            ask_open(self, "Where are the images of this table?", LOAD_DATA, self.open_images)
+        if self.sites.table is not None:
+            or_error(lambda: self.sites.show(row))
+
+    def save_session(self, path: str | Path) -> None:
+        """Write all that is open in this widget into one file."""
+        view = {
+            "map": self.map.method.currentText(),
+            "color_by": self.map.color_by.currentText(),
+            "images": _absolute(self.sites.table),
+            "library": self.nearest.source(),
+        }
+        if or_error(lambda: save_session(path, self.viewer, self.explorer, self.link, view)):
+            show_info(f"saved {Path(path).name}")
+
+    def open_session(self, path: str | Path) -> None:
+        """Open what `save_session` wrote, in place of the cells that are there."""
+        found = []
+        if not or_error(
+            lambda: found.append(open_session(path, self.viewer, self.explorer, self.link))
+        ):
+            return
+        view, positions, missing = found[0]
+        if positions is not None:
+            self.map.show_map(view["map"], positions)
+        self.map.color_by.setCurrentText(view["color_by"])
+        if view["images"] and Path(view["images"]).is_file():
+            or_error(lambda: self.sites.read_table(view["images"]))
+        if view["library"] and Path(view["library"]["path"]).is_file():
+            self.nearest.open(**view["library"])
+        elif view["library"]:
+            missing = [*missing, view["library"]["path"]]
+        if missing:
+            show_warning(f"not found any more: {', '.join(missing)}; the rest is here")
         self.tabs.setCurrentWidget(self.map)
 
     def selection_to_layer(self) -> None:
@@ -140,6 +197,10 @@ class CellPaintingWidget(QWidget):
     def _follow_theme(self) -> None:
         theme = get_theme(self.viewer.theme)
         self.map.set_theme(theme.background.as_rgb_tuple()[:3], theme.text.as_rgb_tuple()[:3])
+
+
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())
 
 
 def widget_of(viewer: napari.Viewer) -> CellPaintingWidget:

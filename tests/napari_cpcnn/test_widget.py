@@ -53,6 +53,15 @@ def test_embeddings_are_the_cores_and_belong_to_their_labels(
     np.testing.assert_array_equal(table.loc[cells.metadata[LABEL]].to_numpy(), cells.features)
 
 
+def test_intensities_are_the_mean_under_each_label(field, widget, qtbot, made_up):
+    cells = embed(widget, qtbot)
+    channels, labels = made_up
+    for name in CHANNELS:
+        expected = [channels[name][labels == n].mean() for n in cells.metadata[LABEL]]
+        np.testing.assert_allclose(cells.metadata[f"Metadata_MeanIntensity_{name}"], expected)
+    assert widget.map.color_by.findText("MeanIntensity_ER") > 0
+
+
 def test_channels_are_taken_by_name_whatever_the_order(
     viewer, widget, qtbot, made_up, expected_features
 ):

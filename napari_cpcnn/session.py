@@ -1,0 +1,202 @@
+"""A session in one file: cells, map, selection, labels, and where the images are.
+
+Layout of ``NAME.cpcnn``, a zip archive: ``session.json``; ``cells.parquet``, a table that other
+programs read too; ``positions.npy`` and ``selection.npy``; ``layers/N.npy`` for labels, and for
+images that are in no file. Images that are in files stay there.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Labels, Layer
+from napari.utils.colormaps import AVAILABLE_COLORMAPS
+
+from cpcnn_core.atomic import write_atomically
+from cpcnn_core.errors import CPCNNError, ProfileError
+from cpcnn_core.profiles.files import read_profiles, write_profiles
+from napari_cpcnn.explorer import LAYER, Explorer
+from napari_cpcnn.linking import ViewerLink
+from napari_cpcnn.planes import pixels
+
+SUFFIX, FORMAT = ".cpcnn", 1
+SHOWN = ("visible", "opacity", "blending")
+
+
+def save_session(
+    path: str | Path,
+    viewer: ViewerModel,
+    explorer: Explorer,
+    link: ViewerLink,
+    view: dict[str, object],
+) -> None:
+    """Write a session whole, or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+    viewer : napari.Viewer
+    explorer : Explorer
+    link : ViewerLink
+    view : dict
+        What else shall be found again; anything JSON can hold.
+
+    Raises
+    ------
+    ProfileError
+        There are no cells.
+    """
+    if explorer.cells is None:
+        raise ProfileError("there are no cells to save; embed some, or open a table of cells")
+    channels = _channels(viewer, explorer, link)
+    layers = [viewer.layers[name] for name in dict.fromkeys(_names(channels))]
+    session = {
+        "format": FORMAT,
+        "layers": [_describe(layer, viewer) for layer in layers],
+        "channels": channels,
+        "picked": explorer.picked,
+        "view": view,
+    }
+
+    def write(place: Path) -> None:
+        with zipfile.ZipFile(place, "w") as archive, tempfile.TemporaryDirectory() as folder:
+            archive.writestr("session.json", json.dumps(session, indent=1))
+            write_profiles(explorer.cells, Path(folder, "cells.parquet"))
+            archive.write(Path(folder, "cells.parquet"), "cells.parquet")
+            _write_array(archive, "selection", explorer.selection)
+            if explorer.positions is not None:
+                _write_array(archive, "positions", explorer.positions)
+            for number, layer in enumerate(layers):
+                if isinstance(layer, Labels) or not layer.source.path:
+                    _write_array(archive, f"layers/{number}", np.asarray(pixels(layer)))
+
+    write_atomically(path, write)
+
+
+def open_session(
+    path: str | Path, viewer: ViewerModel, explorer: Explorer, link: ViewerLink
+) -> tuple[dict[str, object], np.ndarray | None, list[str]]:
+    """Open a session; layers of the same name that are there already are kept.
+
+    Returns
+    -------
+    view : dict
+        What `save_session` was given.
+    positions : ndarray of shape (n, 2), float32, or None
+        The map that was shown.
+    missing : list of str
+        Files of images that are not where they were.
+
+    Raises
+    ------
+    ProfileError
+        No session of ours, or one of a newer version.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
+            session = json.loads(archive.read("session.json"))
+            if session["format"] != FORMAT:
+                raise ProfileError(
+                    f"{path} has format {session['format']}, this cpcnn reads {FORMAT}; upgrade "
+                    "with: pip install --upgrade cpcnn"
+                )
+            cells = read_profiles(archive.extract("cells.parquet", folder))
+            arrays = {
+                name.removesuffix(".npy"): _read_array(archive, name)
+                for name in archive.namelist()
+                if name.endswith(".npy")
+            }
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        if isinstance(error, CPCNNError):
+            raise
+        raise ProfileError(f"{path} is no session of this widget ({error})") from error
+    missing = _open_layers(viewer, session["layers"], arrays)
+    explorer.set_cells(cells)
+    for labels, images in session["channels"].items():
+        if all(name in viewer.layers for name in (labels, *images)):
+            link.set_channels(viewer.layers[labels], [viewer.layers[name] for name in images])
+    explorer.select(arrays["selection"])
+    explorer.pick(session["picked"])
+    return session["view"], arrays.get("positions"), missing
+
+
+def _channels(viewer: ViewerModel, explorer: Explorer, link: ViewerLink) -> dict[str, list[str]]:
+    """Name the labels layers that have cells, each with the image layers of its channels."""
+    if LAYER not in explorer.cells.metadata.columns:
+        return {}
+    names = [name for name in explorer.cells.metadata[LAYER].unique() if name in viewer.layers]
+    return {name: [layer.name for layer in link.channel_layers(name)] for name in names}
+
+
+def _names(channels: dict[str, list[str]]) -> list[str]:
+    return [name for labels, images in channels.items() for name in (*images, labels)]
+
+
+def _describe(layer: Layer, viewer: ViewerModel) -> dict[str, object]:
+    source = layer.source
+    same = [other for other in viewer.layers if source.path and other.source.path == source.path]
+    about = {
+        "name": layer.name,
+        "kind": "labels" if isinstance(layer, Labels) else "image",
+        "path": None if source.path is None else str(Path(source.path).absolute()),
+        "plugin": source.reader_plugin,
+        # Which of the layers that were read from this file.
+        "of_file": same.index(layer) if layer in same else 0,
+        "scale": [float(value) for value in layer.scale],
+        "translate": [float(value) for value in layer.translate],
+        **{name: getattr(layer, name) for name in SHOWN},
+    }
+    if isinstance(layer, Image):
+        about["contrast_limits"] = [float(value) for value in layer.contrast_limits]
+        about["colormap"] = layer.colormap.name
+    return json.loads(json.dumps(about, default=str))
+
+
+def _open_layers(
+    viewer: ViewerModel, layers: list[dict], arrays: dict[str, np.ndarray]
+) -> list[str]:
+    missing, opened = [], {}
+    for number, about in enumerate(layers):
+        if about["name"] in viewer.layers:
+            continue
+        options = {name: about[name] for name in ("name", "scale", "translate", *SHOWN)}
+        if about["kind"] == "image":
+            options["contrast_limits"] = about["contrast_limits"]
+            if about["colormap"] in AVAILABLE_COLORMAPS:
+                options["colormap"] = about["colormap"]
+        data = arrays.get(f"layers/{number}")
+        if data is not None:
+            getattr(viewer, f"add_{about['kind']}")(data, **options)
+            continue
+        if about["path"] not in opened:
+            opened[about["path"]] = _open_file(viewer, about)
+        found = opened[about["path"]]
+        if about["of_file"] >= len(found):
+            missing.append(about["path"])
+            continue
+        for name, value in options.items():
+            setattr(found[about["of_file"]], name, value)
+    return missing
+
+
+def _open_file(viewer: ViewerModel, about: dict) -> list[Layer]:
+    if not Path(about["path"]).exists():
+        return []
+    return list(viewer.open(about["path"], plugin=about["plugin"] or "napari"))
+
+
+def _write_array(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
+    info = zipfile.ZipInfo(f"{name}.npy")
+    info.compress_type = zipfile.ZIP_DEFLATED
+    with archive.open(info, "w", force_zip64=True) as file:
+        np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    with archive.open(name) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)

@@ -1,0 +1,124 @@
+"""A session is saved into one file and found again in another viewer."""
+
+import json
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from napari.utils.notifications import notification_manager
+
+from cpcnn_core.profiles.files import read_profiles, write_profiles
+from cpcnn_core.tables.profiles import Profiles
+from napari_cpcnn.widget import CellPaintingWidget
+
+from .test_widget import CHANNELS, embed
+
+
+def another(make_napari_viewer):
+    viewer = make_napari_viewer()
+    widget = CellPaintingWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Cell Painting CNN")
+    return viewer, widget
+
+
+@pytest.fixture
+def saved(viewer, widget, qtbot, made_up, tmp_path):
+    """Four channels in files, one in memory, labels that were painted; a library."""
+    channels, labels = made_up
+    for name in CHANNELS:
+        if name == "ER":
+            viewer.add_image(channels[name], name=name, contrast_limits=(5, 3000))
+            continue
+        tifffile.imwrite(tmp_path / f"{name}.tif", channels[name])
+        viewer.open(tmp_path / f"{name}.tif", plugin="napari")
+    viewer.layers["Mito"].colormap = "magenta"
+    viewer.add_labels(labels, name="cells")
+    cells = embed(widget, qtbot)
+    qtbot.waitUntil(lambda: widget.explorer.positions is not None)
+    wells = pd.DataFrame(
+        {
+            "Metadata_Plate": "P",
+            "Metadata_Well": ["A01", "A02", "A03"],
+            "Metadata_Treatment": ["a", "b", "c"],
+        }
+    )
+    write_profiles(
+        Profiles(cells.features[:3], wells, cells.feature_names, cells.provenance),
+        tmp_path / "library.parquet",
+    )
+    widget.nearest.open(tmp_path / "library.parquet")
+    qtbot.waitUntil(lambda: widget.nearest.opened is not None, timeout=20_000)
+    explorer = widget.explorer
+    explorer.select(np.arange(6) % 2 == 0)
+    explorer.pick(4)
+    explorer.set_metadata("Metadata_Phenotype", np.array([1]), "odd")
+    # A map that nobody could make again: it shall be this one that comes back.
+    widget.map.show_map("UMAP", np.random.default_rng(3).normal(size=(6, 2)).astype("f4"))
+    widget.map.color_by.setCurrentText("Phenotype")
+    widget.save_session(tmp_path / "mine.cpcnn")
+    return widget
+
+
+def test_all_is_found_again(saved, make_napari_viewer, qtbot, made_up, tmp_path):
+    channels, labels = made_up
+    viewer, widget = another(make_napari_viewer)
+    # As napari opens it: dropped on the window.
+    viewer.open(str(tmp_path / "mine.cpcnn"), plugin="cpcnn")
+    old, new = saved.explorer, widget.explorer
+    np.testing.assert_array_equal(new.cells.features, old.cells.features)
+    pd.testing.assert_frame_equal(new.cells.metadata, old.cells.metadata)
+    np.testing.assert_array_equal(new.selection, old.selection)
+    assert new.picked == 4
+    assert widget.map.method.currentText() == "UMAP"
+    np.testing.assert_array_equal(new.positions, old.positions)
+    assert widget.map.color_by.currentText() == "Phenotype"
+    for name in CHANNELS:
+        np.testing.assert_array_equal(viewer.layers[name].data, channels[name])
+    assert viewer.layers["Mito"].colormap.name == "magenta"
+    assert tuple(viewer.layers["ER"].contrast_limits) == (5, 3000)
+    np.testing.assert_array_equal(viewer.layers["cells"].data, labels)
+    np.testing.assert_array_equal(new.crops_of(np.arange(6)), old.crops_of(np.arange(6)))
+    qtbot.waitUntil(lambda: widget.nearest.opened is not None, timeout=20_000)
+    assert widget.nearest.opened.library.by == "Metadata_Treatment"
+    widget.detach()
+
+
+def test_images_in_files_stay_there_and_missing_ones_are_named(
+    saved, make_napari_viewer, qtbot, tmp_path
+):
+    with zipfile.ZipFile(tmp_path / "mine.cpcnn") as archive:
+        layers = json.loads(archive.read("session.json"))["layers"]
+        held = [name for name in archive.namelist() if name.startswith("layers/")]
+        archive.extract("cells.parquet", tmp_path)
+    assert [layers[int(name[7:-4])]["name"] for name in held] == ["ER", "cells"]
+    # Any program can read the table.
+    assert len(read_profiles(tmp_path / "cells.parquet").metadata) == 6
+    (tmp_path / "RNA.tif").unlink()
+    (tmp_path / "library.parquet").unlink()
+    viewer, widget = another(make_napari_viewer)
+    widget.open_session(tmp_path / "mine.cpcnn")
+    said = notification_manager.records[-1].message
+    assert "RNA.tif" in said
+    assert "library.parquet" in said
+    assert len(widget.explorer.cells.metadata) == 6
+    assert "DNA" in viewer.layers
+    assert "RNA" not in viewer.layers
+    widget.detach()
+
+
+def test_what_is_no_session_is_refused_and_nothing_changes(saved, tmp_path):
+    before = saved.explorer.cells
+    (tmp_path / "text.cpcnn").write_text("no zip")
+    saved.open_session(tmp_path / "text.cpcnn")
+    assert "is no session of this widget" in notification_manager.records[-1].message
+    with zipfile.ZipFile(tmp_path / "newer.cpcnn", "w") as archive:
+        archive.writestr("session.json", json.dumps({"format": 2}))
+    saved.open_session(tmp_path / "newer.cpcnn")
+    assert "has format 2, this cpcnn reads 1" in notification_manager.records[-1].message
+    assert saved.explorer.cells is before
+    saved.explorer.set_cells(None)
+    saved.save_session(tmp_path / "empty.cpcnn")
+    assert "there are no cells to save" in notification_manager.records[-1].message
+    assert not (tmp_path / "empty.cpcnn").exists()
