@@ -9,8 +9,8 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from cpcnn_core.errors import CancelledError, CPCNNError
-from napari_cpcnn.maps import clusters_of, components_of
-from napari_cpcnn.umap_process import UmapProcess
+from napari_cpcnn.map_process import MapProcess
+from napari_cpcnn.maps import components_of
 
 PCA, UMAP, CLUSTERS = "PCA", "UMAP", "clusters"
 
@@ -42,7 +42,7 @@ class MapMaking(QObject):
         self._running: set[str] = set()
         # What waits for the components, and how many clusters are wanted.
         self._waiting: dict[str, int] = {}
-        self._umap: UmapProcess | None = None
+        self._processes: dict[str, MapProcess] = {}
         self._mailbox = _Mailbox()
         self._mailbox.came.connect(self._take)
 
@@ -91,13 +91,13 @@ class MapMaking(QObject):
         if self._waiting.pop(UMAP, None) is not None:
             self.failed.emit(UMAP, "")
         if UMAP in self._running:
-            self._umap.stop()
+            self._processes[UMAP].stop()
 
     def close(self) -> None:
         """Leave nothing behind."""
         self._waiting.clear()
-        if self._umap is not None:
-            self._umap.stop()
+        for process in self._processes.values():
+            process.stop()
 
     def _start(self, name: str, clusters: int) -> None:
         self._running.add(name)
@@ -120,12 +120,12 @@ class MapMaking(QObject):
         features, components = self._features, self.components
         if name == PCA:
             return lambda: components_of(features)
-        if name == CLUSTERS:
-            return lambda: clusters_of(components, clusters)
-        if self._umap is None or not self._umap.usable:
-            self._umap = UmapProcess()
-        umap = self._umap
-        return lambda: umap.positions(components)
+        if name not in self._processes or not self._processes[name].usable:
+            self._processes[name] = MapProcess(name)
+        process = self._processes[name]
+        if name == UMAP:
+            return lambda: process.umap(components)
+        return lambda: process.clusters(components, clusters)
 
     def _take(self, name: str, features: np.ndarray, result: object) -> None:
         if features is not self._features:

@@ -15,8 +15,8 @@ from napari_cpcnn import map_making, map_panel, maps
 from napari_cpcnn.explorer import Explorer
 from napari_cpcnn.map_canvas import PLAIN_RGB
 from napari_cpcnn.map_panel import MapPanel
+from napari_cpcnn.map_process import MapProcess
 from napari_cpcnn.maps import clusters_of, components_of, cosines
-from napari_cpcnn.umap_process import UmapProcess
 
 NEEDS_UMAP = pytest.mark.skipif(
     importlib.util.find_spec("umap") is None, reason="umap-learn is not installed"
@@ -74,7 +74,7 @@ def gate(monkeypatch):
 
     turned = held(lambda components: components[:, ::-1][:, :2])
     monkeypatch.setattr(map_making, "components_of", held(components_of))
-    monkeypatch.setattr(UmapProcess, "positions", lambda _, components: turned(components))
+    monkeypatch.setattr(MapProcess, "umap", lambda _, components: turned(components))
     return lambda count: gates.setdefault(count, threading.Event())
 
 
@@ -224,8 +224,8 @@ def test_umap_is_stopped_by_its_button_and_leaves_no_process(filled, explorer, q
     before = explorer.positions
     filled.method.setCurrentText("UMAP")
     assert filled.stop.isVisible()
-    qtbot.waitUntil(lambda: filled.making._umap._child._process is not None)
-    process = filled.making._umap._child._process
+    qtbot.waitUntil(lambda: filled.making._processes["UMAP"]._child._process is not None)
+    process = filled.making._processes["UMAP"]._child._process
     qtbot.mouseClick(filled.stop, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: not filled.making.running("UMAP"))
     assert process.poll() is not None
@@ -248,7 +248,8 @@ def test_clusters_are_groups_and_become_a_column(filled, explorer, qtbot):
     filled.clusters.setValue(3)
     color_by(filled, "clusters (k-means)")
     assert filled.clusters.isVisible()
-    qtbot.waitUntil(lambda: "Metadata_Cluster" in explorer.cells.metadata.columns)
+    found = "Metadata_Cluster"
+    qtbot.waitUntil(lambda: found in explorer.cells.metadata.columns, timeout=60_000)
     found = explorer.cells.metadata["Metadata_Cluster"].to_numpy().reshape(20, 3)
     assert (found == found[0]).all()
     assert sorted(found[0]) == ["1", "2", "3"]
@@ -278,10 +279,10 @@ def test_without_umap_the_entry_says_how_to_get_it(explorer, qtbot, monkeypatch)
 def test_umap_parts_groups_and_is_the_same_every_time():
     components = components_of(made_up(60).features)
     components[7] = np.nan
-    process = UmapProcess()
-    found = process.positions(components)
+    process = MapProcess("UMAP")
+    found = process.umap(components)
     assert np.flatnonzero(np.isnan(found[:, 0])).tolist() == [7]
-    np.testing.assert_array_equal(found, process.positions(components))
+    np.testing.assert_array_equal(found, process.umap(components))
     process.stop()
     means = np.array([np.nanmean(found[group::3], axis=0) for group in range(3)])
     for group in range(3):

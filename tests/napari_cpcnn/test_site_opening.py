@@ -9,7 +9,7 @@ from napari.utils.notifications import notification_manager
 from cpcnn_core.profiles.files import write_profiles
 from cpcnn_core.tables.profiles import Profiles
 from napari_cpcnn import file_menu
-from napari_cpcnn.linking import OVERLAY, PICKED
+from napari_cpcnn.linking import OVERLAY, PICKED, outlines
 from napari_cpcnn.site_opening import discs
 
 CHANNELS = ("DNA", "RNA", "ER", "AGP", "Mito")
@@ -76,7 +76,8 @@ def test_a_site_opens_with_its_labels_and_is_linked(viewer, widget, qtbot, scree
     np.testing.assert_array_equal(viewer.layers["cells A01-1"].data, labels)
     number = widget.explorer.cells.metadata["Metadata_ObjectNumber"].iloc[2]
     qtbot.waitUntil(lambda: OVERLAY in viewer.layers)
-    np.testing.assert_array_equal(viewer.layers[OVERLAY].data == PICKED, labels == number)
+    marked = viewer.layers[OVERLAY].data == PICKED
+    np.testing.assert_array_equal(marked, (labels == number) & outlines(labels))
     expected = np.argwhere(labels == number).mean(axis=0)
     np.testing.assert_allclose(viewer.camera.center[-2:], expected)
     # Its neighbours have pictures now, cells of other sites have none.

@@ -1,0 +1,151 @@
+"""How long napari's window stands still while the dock widget works, milliseconds.
+
+A timer asks the window's thread for a sign of life every 5 ms; written down is the longest wait
+between two signs while a real viewer with the widget embeds a field (1080 x 1080, 90 cells),
+makes a map of 50,000 cells, a UMAP of them and clusters. Then the time until a Labels layer of
+1080 x 1080 shows another selection. Run it from the project's folder, with a screen or under
+``xvfb-run``::
+
+    xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/window.py --record
+"""
+
+import argparse
+import importlib.metadata
+import json
+import statistics
+import time
+from pathlib import Path
+
+import napari
+import numpy as np
+import pandas as pd
+from machine import machine
+from qtpy.QtCore import QEventLoop, QTimer
+from qtpy.QtWidgets import QApplication
+
+from cpcnn_core.tables.profiles import Profiles
+from napari_cpcnn.linking import OVERLAY
+from napari_cpcnn.map_making import CLUSTERS, PCA, UMAP
+from napari_cpcnn.sample import made_up_fields
+from napari_cpcnn.widget import CellPaintingWidget
+
+CELLS, FEATURES, GROUPS, TICK_MS, ROUNDS = 50_000, 672, 9, 5, 9
+MODEL = "untrained-efficientnet-b0"
+
+
+class Signs:
+    """The longest wait between two signs of life, in ms, since it was last asked."""
+
+    def __init__(self):
+        self._timer = QTimer(interval=TICK_MS)
+        self._timer.timeout.connect(self._sign)
+        self._timer.start()
+        self.longest()
+
+    def longest(self):
+        found, self._last, self._worst = getattr(self, "_worst", 0), time.perf_counter(), 0
+        return round(1000 * found, 1)
+
+    def _sign(self):
+        now = time.perf_counter()
+        self._worst, self._last = max(self._worst, now - self._last), now
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--record", action="store_true", help="write window.json")
+    options = parser.parse_args()
+    viewer = napari.Viewer(show=True)
+    widget = CellPaintingWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Cell Painting CNN")
+    for data, how, kind in made_up_fields():
+        getattr(viewer, f"add_{kind}")(data, **how)
+    widget.embed.model.setCurrentIndex(widget.embed.model.findData(MODEL))
+    wait(2000)
+    signs, still = Signs(), {}
+    wait(2000)
+    still["nothing to do"] = signs.longest()
+    # The second time the network is loaded already; both are what a user sees.
+    for name in ("embed, the network's start included", "embed again"):
+        widget.embed.run()
+        until(lambda: not widget.embed.running)
+        still[name] = signs.longest()
+    recolor = recolor_times(viewer, widget)
+    widget.map.show()
+    widget.tabs.setCurrentWidget(widget.map)
+    cells = many_cells()
+    signs.longest()
+    widget.explorer.set_cells(cells)
+    still["show 50,000 cells"] = signs.longest()
+    until(lambda: widget.map.making.map_of(PCA) is not None)
+    still["PCA of 50,000 cells"] = signs.longest()
+    started = time.perf_counter()
+    widget.map.method.setCurrentText(UMAP)
+    until(lambda: widget.map.making.map_of(UMAP) is not None)
+    umap_s = round(time.perf_counter() - started, 1)
+    still["UMAP of 50,000 cells"] = signs.longest()
+    widget.map.making.ask(CLUSTERS, 8)
+    until(lambda: not widget.map.making.running(CLUSTERS))
+    still["8 clusters of 50,000 cells"] = signs.longest()
+    result = {
+        "milliseconds the window stood still, at most": still,
+        "seconds of the UMAP": umap_s,
+        "milliseconds until a Labels layer of 1080 x 1080 shows a selection": recolor,
+        "rounds, medians": ROUNDS,
+        "versions": {
+            name: importlib.metadata.version(name)
+            for name in ("napari", "numpy", "umap-learn", "scikit-learn", "pyqtgraph")
+        },
+        **machine(),
+    }
+    text = json.dumps(result, indent=2)
+    print(text)
+    if options.record:
+        Path(__file__).with_suffix(".json").write_text(text + "\n")
+    widget.detach()
+    viewer.close()
+
+
+def recolor_times(viewer, widget):
+    """Select other cells, and wait until the viewer has drawn them."""
+    random, times = np.random.default_rng(0), []
+    cells = len(widget.explorer.cells.metadata)
+    happened = set()
+    canvas = viewer.window._qt_viewer.canvas._scene_canvas  # noqa: SLF001  (no public way)
+    canvas.events.draw.connect(lambda _: happened.add("drawn") if "new" in happened else None)
+    widget.explorer.select(random.random(cells) < 0.5)
+    wait(500)
+    viewer.layers[OVERLAY].events.set_data.connect(lambda _: happened.add("new"))
+    for _ in range(ROUNDS):
+        happened.clear()
+        started = time.perf_counter()
+        widget.explorer.select(random.random(cells) < 0.5)
+        until(lambda: "drawn" in happened)
+        times.append(1000 * (time.perf_counter() - started))
+        wait(100)
+    return round(statistics.median(times), 1)
+
+
+def many_cells():
+    random = np.random.default_rng(0)
+    group = random.integers(0, GROUPS, CELLS)
+    centers = random.normal(scale=3, size=(GROUPS, FEATURES))
+    features = (centers[group] + random.normal(size=(CELLS, FEATURES))).astype(np.float32)
+    metadata = pd.DataFrame({"Metadata_Treatment": [f"t{n}" for n in group]})
+    return Profiles(features, metadata, [f"Cells_CPCNN_{n:03d}" for n in range(FEATURES)])
+
+
+def until(true):
+    while not true():
+        QApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 50)
+        time.sleep(0.001)
+
+
+def wait(ms):
+    loop = QEventLoop()
+    QTimer.singleShot(ms, loop.quit)
+    loop.exec()
+
+
+if __name__ == "__main__":
+    main()
