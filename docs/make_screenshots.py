@@ -71,10 +71,12 @@ def embed_site(viewer, widget, folder, site):
         viewer.add_image(
             image, name=name, colormap=color, blending="additive", contrast_limits=limits
         )
-    widget.embed.find()
+    loop = QEventLoop()
+    widget.embed.nuclei.found.connect(loop.quit)
+    widget.embed.nuclei.click()
+    loop.exec()
     labels = viewer.layers["nuclei"]
     labels.name, labels.opacity = f"nuclei {site['treatment']}", 0.15
-    loop = QEventLoop()
     widget.embed.finished.connect(loop.quit)
     widget.embed.run()
     loop.exec()

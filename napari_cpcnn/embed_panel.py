@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator
 from pathlib import Path
 
-import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils.events import EventEmitter
-from napari.utils.notifications import show_error, show_info
+from napari.utils.notifications import show_error
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -26,7 +25,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from cpcnn_core.errors import CancelledError, CPCNNError
+from cpcnn_core.errors import CancelledError, ChannelError, CPCNNError
 from cpcnn_core.models.registry import BUILTIN_CARDS, find_model, list_models
 from cpcnn_core.tables.profiles import Profiles
 from napari_cpcnn.embedding import EmbedRequest, embed_layers, layer_features
@@ -34,7 +33,7 @@ from napari_cpcnn.explorer import Explorer
 from napari_cpcnn.linking import OVERLAY, ViewerLink
 from napari_cpcnn.network_process import NetworkProcess, Step
 from napari_cpcnn.notices import Refusal
-from napari_cpcnn.nuclei import find_nuclei
+from napari_cpcnn.nuclei_finder import NucleiFinder
 from napari_cpcnn.planes import check_channels, guess_channels, pixels, plane_indices
 
 NO_LAYER = "—"
@@ -74,6 +73,7 @@ class EmbedPanel(QWidget):
     def detach(self) -> None:
         """Let go of the viewer, and stop what runs."""
         self.stop()
+        self.nuclei.stop()
         for event in self._layer_events():
             event.disconnect(self.refresh)
 
@@ -138,25 +138,13 @@ class EmbedPanel(QWidget):
             self._worker.quit()
         self._network.stop()
 
-    def find(self) -> None:
-        """Label the nuclei of the plane that is shown, as a new layer."""
+    def _dna_plane(self) -> tuple[Image, tuple[int, ...]]:
+        """Return the layer of the first channel, and the index of its plane that is shown."""
         layer = self._layer(next(iter(self._combos.values())).currentText())
         if layer is None:
-            show_error("choose the image layer of the DNA channel first")
-            return
+            raise ChannelError("choose the image layer of the DNA channel first")
         index = tuple(self._viewer.dims.current_step[-layer.ndim : -2]) if layer.ndim > 2 else ()
-        if self.one_layer.isChecked():
-            index = (0, *index[1:])
-        try:
-            labels = find_nuclei(np.asarray(pixels(layer)[index]))
-        except CPCNNError as error:
-            show_error(str(error))
-            return
-        found = self._viewer.add_labels(
-            labels, name="nuclei", scale=layer.scale[-2:], translate=layer.translate[-2:]
-        )
-        self.labels.setCurrentText(found.name)
-        show_info(f"{labels.max()} nuclei")
+        return layer, (0, *index[1:]) if self.one_layer.isChecked() else index
 
     def _layer_events(self) -> list[EventEmitter]:
         events = self._viewer.layers.events
@@ -172,9 +160,8 @@ class EmbedPanel(QWidget):
         self.one_layer.setToolTip("The layer's first axis is the channel, in the model's order")
         self.one_layer.toggled.connect(self._channels)
         self.labels = _combo("Every label of this layer is one cell")
-        self.nuclei = QPushButton("Find nuclei")
-        self.nuclei.setToolTip("Label the nuclei of the DNA channel, as a new layer")
-        self.nuclei.clicked.connect(self.find)
+        self.nuclei = NucleiFinder(self._viewer, self._dna_plane)
+        self.nuclei.found.connect(self.labels.setCurrentText)
         self.planes = _combo("Of time series and stacks")
         for text, every in (("the plane shown", False), ("all planes", True)):
             self.planes.addItem(text, every)

@@ -318,7 +318,8 @@ def test_real_images_start_to_end(viewer, widget, qtbot, expected_features):
     site = pd.read_csv(JUMP / "index.csv", dtype=str).set_index("treatment").loc["AMG900"]
     for name in CHANNELS:
         viewer.add_image(tifffile.imread(JUMP / site[name]), name=name)
-    widget.embed.find()
+    with qtbot.waitSignal(widget.embed.nuclei.found, timeout=20_000):
+        widget.embed.nuclei.click()
     assert 20 < viewer.layers["nuclei"].data.max() < 400
     cells = embed(widget, qtbot)
     channels = {name: viewer.layers[name].data for name in CHANNELS}
