@@ -1,0 +1,154 @@
+"""The treatments of a virtual screen: a mechanism, a strength, and something of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from cpcnn_core.simulation.design import ScreenDesign
+from cpcnn_core.simulation.mechanisms import MECHANISMS
+from cpcnn_core.simulation.parameters import BY_NAME
+from cpcnn_core.simulation.seeds import stream
+
+CONTROL = "DMSO"
+# Spread of the logarithm of strength between treatments of one mechanism.
+STRENGTH_SPREAD = 0.25
+# What a treatment does beyond its mechanism, in spreads of every parameter between cells.
+DEVIATION = 0.15
+# Between these, evenly in the logarithm, lies the dose that does half of what is possible.
+HALF_DOSES = (0.03, 0.5)
+DOSE_STEP = 3.0
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What one treatment does.
+
+    Attributes
+    ----------
+    name, mechanism : str
+    strength : float
+        Factor on what its mechanism does.
+    half_dose : float
+        Dose of half of the largest possible effect, relative to the highest dose used.
+    effects : dict of str to float
+        At the highest dose and effect strength 1: how far every parameter is moved, in
+        its spreads between untreated cells.
+    """
+
+    name: str
+    mechanism: str
+    strength: float
+    half_dose: float
+    effects: dict[str, float]
+
+    def response(self, dose: float) -> float:
+        """Return the part of `effects` that a dose has: 1 at dose 1.
+
+        Parameters
+        ----------
+        dose : float
+            Relative to the highest.
+
+        Examples
+        --------
+        >>> Treatment("T001", "x", 1.0, 0.5, {}).response(0.5)
+        0.75
+        """
+        return dose * (1 + self.half_dose) / (dose + self.half_dose)
+
+
+def treatments_of(design: ScreenDesign) -> dict[str, Treatment]:
+    """Return all treatments of a design by name, the control not among them.
+
+    Parameters
+    ----------
+    design : ScreenDesign
+        Only its seed and its numbers of treatments and mechanisms count.
+
+    Examples
+    --------
+    >>> made = treatments_of(ScreenDesign(treatments=4, mechanisms=2))
+    >>> [(one.name, one.mechanism) for one in made.values()][1:3]
+    [('T002', 'mitochondrial uncoupler'), ('T003', 'Aurora kinase inhibitor')]
+    """
+    return dict(_treatments(design.seed, design.all_treatments, design.mechanism_number))
+
+
+def study_treatments(design: ScreenDesign, study: int) -> list[str]:
+    """Return the names of a study's treatments: those that all have, then its own.
+
+    Parameters
+    ----------
+    design : ScreenDesign
+    study : int
+        From 0.
+
+    Examples
+    --------
+    >>> study_treatments(ScreenDesign(studies=2, treatments=3, shared=1), 1)
+    ['T001', 'T004', 'T005']
+    """
+    shared, own = design.shared_treatments, design.treatments - design.shared_treatments
+    numbers = [*range(shared), *range(shared + study * own, shared + (study + 1) * own)]
+    return [_name(number) for number in numbers]
+
+
+def doses_of(design: ScreenDesign) -> list[float]:
+    """Return the doses of every treatment, relative to the highest, rising.
+
+    Examples
+    --------
+    >>> doses_of(ScreenDesign(doses=2))
+    [0.333333, 1.0]
+    """
+    return [round(DOSE_STEP**-step, 6) for step in range(design.doses - 1, -1, -1)]
+
+
+def effects_of(design: ScreenDesign, treatment: str, dose: float = 1.0) -> dict[str, float]:
+    """Return how far a treatment moves each parameter, in spreads between untreated cells.
+
+    Parameters
+    ----------
+    design : ScreenDesign
+    treatment : str
+        `CONTROL` moves nothing.
+    dose : float
+        Relative to the highest.
+
+    Examples
+    --------
+    >>> design = ScreenDesign(effect_strength=0.0)
+    >>> any(effects_of(design, "T001").values()), effects_of(design, "DMSO")
+    (False, {})
+    """
+    if treatment == CONTROL:
+        return {}
+    one = treatments_of(design)[treatment]
+    factor = design.effect_strength * one.response(dose)
+    return {name: factor * moved for name, moved in one.effects.items()}
+
+
+@lru_cache(maxsize=8)
+def _treatments(seed: int, number: int, mechanisms: int) -> tuple[tuple[str, Treatment], ...]:
+    names = list(MECHANISMS)[:mechanisms]
+    made = [_treatment(seed, _name(i), names[i % mechanisms]) for i in range(number)]
+    return tuple((one.name, one) for one in made)
+
+
+def _treatment(seed: int, name: str, mechanism: str) -> Treatment:
+    random = stream(seed, "treatment", name)
+    strength = float(np.exp(STRENGTH_SPREAD * random.standard_normal()))
+    half_dose = float(np.exp(random.uniform(*np.log(HALF_DOSES))))
+    own = dict(
+        zip(BY_NAME, (DEVIATION * random.standard_normal(len(BY_NAME))).tolist(), strict=True)
+    )
+    moved = MECHANISMS[mechanism]
+    effects = {key: strength * moved.get(key, 0.0) + own[key] for key in BY_NAME}
+    return Treatment(name, mechanism, strength, half_dose, effects)
+
+
+def _name(number: int) -> str:
+    return f"T{number + 1:03d}"
