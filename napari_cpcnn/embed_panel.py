@@ -8,19 +8,16 @@ from pathlib import Path
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from napari.qt.threading import GeneratorWorker, create_worker
-from napari.utils.events import EventEmitter
 from napari.utils.notifications import show_error
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
     QLabel,
     QProgressBar,
     QPushButton,
-    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -28,16 +25,15 @@ from qtpy.QtWidgets import (
 from cpcnn_core.errors import CancelledError, ChannelError, CPCNNError
 from cpcnn_core.models.registry import BUILTIN_CARDS, find_model, list_models
 from cpcnn_core.tables.profiles import Profiles
+from napari_cpcnn.channel_choice import ONE_LAYER, ChannelChoice, fill_box, layer_box
 from napari_cpcnn.embedding import EmbedRequest, embed_layers, layer_features
 from napari_cpcnn.explorer import Explorer
+from napari_cpcnn.layer_watch import LayerWatch
 from napari_cpcnn.linking import OVERLAY, ViewerLink
 from napari_cpcnn.network_process import NetworkProcess, Step
 from napari_cpcnn.notices import Refusal
 from napari_cpcnn.nuclei_finder import NucleiFinder
-from napari_cpcnn.planes import check_channels, guess_channels, pixels, plane_indices
-
-NO_LAYER = "—"
-ONE_LAYER = "all channels in one layer"
+from napari_cpcnn.planes import check_channels, pixels, plane_indices
 
 
 class EmbedPanel(QWidget):
@@ -61,21 +57,16 @@ class EmbedPanel(QWidget):
         self._viewer, self._explorer, self._link = viewer, explorer, link
         self._network = NetworkProcess()
         self._worker: GeneratorWorker | None = None
-        self._combos: dict[str, QComboBox] = {}
-        # What the user has chosen by hand is not guessed again.
-        self._by_hand: set[str] = set()
         self._build()
         self._fill_models()
-        for event in self._layer_events():
-            event.connect(self.refresh)
+        self._watch = LayerWatch(viewer.layers, self.refresh)
         self.refresh()
 
     def detach(self) -> None:
         """Let go of the viewer, and stop what runs."""
         self.stop()
         self.nuclei.stop()
-        for event in self._layer_events():
-            event.disconnect(self.refresh)
+        self._watch.detach()
 
     @property
     def running(self) -> bool:
@@ -94,12 +85,11 @@ class EmbedPanel(QWidget):
         labels = self._layer(self.labels.currentText())
         if labels is None:
             raise CPCNNError("choose a labels layer, or find nuclei first")
+        chosen = [self._layer(name) for name in self.channels.chosen()]
         if self.one_layer.isChecked():
-            chosen = [self._layer(self._combos[ONE_LAYER].currentText())]
             check_channels([ONE_LAYER], chosen)
             self._check_channel_axis(chosen[0], labels, card.channels)
         else:
-            chosen = [self._layer(self._combos[name].currentText()) for name in card.channels]
             check_channels(card.channels, chosen)
         every = self.planes.currentData()
         planes = plane_indices(labels, self._viewer.dims.current_step, every=every)
@@ -140,18 +130,14 @@ class EmbedPanel(QWidget):
 
     def _dna_plane(self) -> tuple[Image, tuple[int, ...]]:
         """Return the layer of the first channel, and the index of its plane that is shown."""
-        layer = self._layer(next(iter(self._combos.values())).currentText())
+        layer = self._layer(self.channels.chosen()[0])
         if layer is None:
             raise ChannelError("choose the image layer of the DNA channel first")
         index = tuple(self._viewer.dims.current_step[-layer.ndim : -2]) if layer.ndim > 2 else ()
         return layer, (0, *index[1:]) if self.one_layer.isChecked() else index
 
-    def _layer_events(self) -> list[EventEmitter]:
-        events = self._viewer.layers.events
-        return [events.inserted, events.removed, events.renamed]
-
     def _build(self) -> None:
-        self.model = _combo("The network; get the published one with: cpcnn models fetch")
+        self.model = layer_box("The network; get the published one with: cpcnn models fetch")
         self.model.currentIndexChanged.connect(self._channels)
         other = QPushButton("File…")
         other.setToolTip("Use a model file (.safetensors)")
@@ -159,10 +145,10 @@ class EmbedPanel(QWidget):
         self.one_layer = QCheckBox(ONE_LAYER)
         self.one_layer.setToolTip("The layer's first axis is the channel, in the model's order")
         self.one_layer.toggled.connect(self._channels)
-        self.labels = _combo("Every label of this layer is one cell")
+        self.labels = layer_box("Every label of this layer is one cell")
         self.nuclei = NucleiFinder(self._viewer, self._dna_plane)
         self.nuclei.found.connect(self.labels.setCurrentText)
-        self.planes = _combo("Of time series and stacks")
+        self.planes = layer_box("Of time series and stacks")
         for text, every in (("the plane shown", False), ("all planes", True)):
             self.planes.addItem(text, every)
         self.mask = QCheckBox("mask neighbours")
@@ -179,16 +165,16 @@ class EmbedPanel(QWidget):
         self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self._form.addRow("Model", _row(self.model, other))
         self._form.addRow("", self.one_layer)
-        self._channel_rows = QFormLayout()
-        self._channel_rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self.channels = ChannelChoice()
         below = QFormLayout()
         below.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         below.addRow("Cells", _row(self.labels, self.nuclei))
         below.addRow("Planes", self.planes)
         below.addRow("", self.mask)
         layout = QVBoxLayout(self)
-        for part in (self._form, self._channel_rows, below):
-            layout.addLayout(part)
+        layout.addLayout(self._form)
+        layout.addWidget(self.channels)
+        layout.addLayout(below)
         for part in (self.go, self.bar, self.status):
             layout.addWidget(part)
         layout.addStretch()
@@ -220,15 +206,8 @@ class EmbedPanel(QWidget):
 
     def _channels(self) -> None:
         """Offer a layer for every channel of the model."""
-        while self._channel_rows.rowCount():
-            self._channel_rows.removeRow(0)
-        self._combos, self._by_hand = {}, set()
-        channels = (ONE_LAYER,) if self.one_layer.isChecked() else self._card_channels()
-        for name in channels:
-            combo = _combo(f"The image layer that shows {name}")
-            combo.activated.connect(lambda _, name=name: self._by_hand.add(name))
-            self._combos[name] = combo
-            self._channel_rows.addRow("Image" if name == ONE_LAYER else name, combo)
+        one = self.one_layer.isChecked()
+        self.channels.ask_for((ONE_LAYER,) if one else self._card_channels())
         self.refresh()
 
     def _card_channels(self) -> tuple[str, ...]:
@@ -246,13 +225,8 @@ class EmbedPanel(QWidget):
             for layer in self._viewer.layers
             if isinstance(layer, Labels) and layer.name != OVERLAY
         ]
-        guessed = guess_channels(tuple(self._combos), images)
-        for name, combo in self._combos.items():
-            wanted = combo.currentText() if name in self._by_hand else guessed[name]
-            if name == ONE_LAYER and wanted is None and images:
-                wanted = images[0]
-            _fill(combo, [NO_LAYER, *images], wanted or NO_LAYER)
-        _fill(self.labels, labels, self.labels.currentText())
+        self.channels.offer(images)
+        fill_box(self.labels, labels, self.labels.currentText())
         if not (images and labels):
             self.status.setText(
                 "Open the images of a field, one layer for each channel, and a labels layer with "
@@ -320,24 +294,6 @@ def _is_here(name: str) -> bool:
     except CPCNNError:
         return False
     return True
-
-
-def _combo(tip: str) -> QComboBox:
-    combo = QComboBox()
-    combo.setToolTip(tip)
-    # Long layer names shall not widen the dock.
-    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    combo.setMinimumContentsLength(8)
-    combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    return combo
-
-
-def _fill(combo: QComboBox, names: list[str], wanted: str) -> None:
-    combo.blockSignals(True)
-    combo.clear()
-    combo.addItems(names)
-    combo.setCurrentText(wanted if wanted in names else (names[0] if names else ""))
-    combo.blockSignals(False)
 
 
 def _row(*widgets: QWidget) -> QWidget:

@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, QTimer
 from cpcnn_core.crops import CROP_PX
 from cpcnn_core.models.registry import CELL_PAINTING_CHANNELS
 from napari_cpcnn.explorer import ADD, CENTER_X, CENTER_Y, LABEL, LAYER, PLANE, Explorer
+from napari_cpcnn.layer_watch import LayerWatch
 from napari_cpcnn.planes import (
     channel_planes,
     guess_channels,
@@ -61,8 +62,7 @@ class ViewerLink(QObject):
         viewer.mouse_drag_callbacks.append(self._clicked)
         viewer.dims.events.current_step.connect(self._step)
         self._names: dict[int, str] = {}
-        for event in (viewer.layers.events.inserted, viewer.layers.events.renamed):
-            event.connect(self._follow_names)
+        self._watch = LayerWatch(viewer.layers, self._follow_names)
         self._follow_names()
 
     def detach(self) -> None:
@@ -71,9 +71,7 @@ class ViewerLink(QObject):
         if self._clicked in self._viewer.mouse_drag_callbacks:
             self._viewer.mouse_drag_callbacks.remove(self._clicked)
         self._viewer.dims.events.current_step.disconnect(self._step)
-        events = self._viewer.layers.events
-        for event in (events.inserted, events.renamed):
-            event.disconnect(self._follow_names)
+        self._watch.detach()
         if OVERLAY in self._viewer.layers:
             self._viewer.layers.remove(OVERLAY)
 

@@ -18,7 +18,7 @@ def test_the_sample_opens_with_all_channels(viewer, widget):
     viewer.open_sample("cpcnn", "made-up")
     names = [layer.name for layer in viewer.layers]
     assert names == ["DNA", "RNA", "ER", "AGP", "Mito", "nuclei"]
-    assert [combo.currentText() for combo in widget.embed._combos.values()] == names[:5]
+    assert widget.embed.channels.chosen() == names[:5]
     assert widget.embed.labels.currentText() == "nuclei"
 
 

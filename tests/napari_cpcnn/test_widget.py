@@ -291,7 +291,7 @@ def test_what_is_missing_is_said(viewer, widget, qtbot, made_up, tmp_path):
     )
     viewer.add_image(np.stack([channels[name] for name in CHANNELS[:4]]), name="four")
     widget.embed.one_layer.setChecked(True)
-    widget.embed._combos["all channels in one layer"].setCurrentText("four")
+    widget.embed.channels.boxes["all channels in one layer"].setCurrentText("four")
     assert "the first axis of four should be the 5 channels" in errors_of(widget, qtbot)[0]
     widget.embed.add_model(str(tmp_path / "gone.safetensors"))
     from napari.utils.notifications import notification_manager
