@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import cpcnn_core
 from cpcnn_core.cli import (
     cellprofiler,
+    crops,
     demo,
     embed,
     evaluate,
@@ -18,12 +19,27 @@ from cpcnn_core.cli import (
     nearest,
     prepare,
     profile,
+    simulate,
+    train,
     worker,
 )
 from cpcnn_core.errors import CPCNNError
 from cpcnn_core.threads import let_threads_wait
 
-VERBS = (demo, embed, profile, nearest, evaluate, prepare, models, cellprofiler, worker)
+VERBS = (
+    demo,
+    embed,
+    crops,
+    train,
+    profile,
+    nearest,
+    evaluate,
+    prepare,
+    simulate,
+    models,
+    cellprofiler,
+    worker,
+)
 
 
 def run() -> None:

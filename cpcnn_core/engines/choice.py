@@ -12,6 +12,7 @@ import torch
 from cpcnn_core.engines.engine import Engine
 from cpcnn_core.engines.torch_engine import TorchEngine
 from cpcnn_core.errors import DependencyError, EngineWarning
+from cpcnn_core.models.efficientnet import TappedEfficientNet
 
 ENGINES = ("auto", "torch", "litert")
 PRECISIONS = ("auto", "float32", "mixed")
@@ -85,8 +86,8 @@ def choose_engine(
     truth : TorchEngine
     crop_shape : (channels, height, width)
     wanted : str
-        ``auto``: LiteRT where it is installed and the device is a CPU, else
-        PyTorch. Or the name of an engine.
+        ``auto``: LiteRT for EfficientNet-B0 where it is installed and the device is a CPU,
+        else PyTorch. Or the name of an engine.
     batch_size : int, optional
         Crops of one pass. Default: what suits the engine.
 
@@ -103,7 +104,7 @@ def choose_engine(
     Raises
     ------
     DependencyError
-        LiteRT was asked for by name and cannot be used.
+        LiteRT was asked for by name and cannot be used, or not for this network.
 
     Examples
     --------
@@ -112,8 +113,15 @@ def choose_engine(
     """
     on_cpu = truth.device.type == "cpu"
     installed = importlib.util.find_spec("ai_edge_litert") is not None
-    if wanted == "torch" or (wanted == "auto" and not (on_cpu and installed)):
+    # LiteRT's model is written layer by layer, for one architecture.
+    known = isinstance(truth.network, TappedEfficientNet)
+    if wanted == "torch" or (wanted == "auto" and not (on_cpu and installed and known)):
         return truth
+    if not known:
+        raise DependencyError(
+            "the engine litert runs EfficientNet-B0 only, and this model is another network; "
+            "use the engine torch"
+        )
     if not installed or not on_cpu:
         raise DependencyError(
             "the engine litert needs a CPU and the package ai-edge-litert; install it with: "

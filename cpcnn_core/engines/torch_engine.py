@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from cpcnn_core.models.efficientnet import TappedEfficientNet
+    from cpcnn_core.models.building import Network
 
 # On a CPU: as many activations as still fit a core's cache. PyTorch's 1x1 convolutions
 # round otherwise with fewer crops.
@@ -23,7 +23,7 @@ class TorchEngine:
 
     Parameters
     ----------
-    network : TappedEfficientNet
+    network : TappedEfficientNet or TimmNetwork
         In evaluation mode, its batch norms folded by `fold_batch_norms`.
     device : torch.device
     dtype : torch.dtype
@@ -40,7 +40,7 @@ class TorchEngine:
 
     def __init__(
         self,
-        network: TappedEfficientNet,
+        network: Network,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
         batch_size: int | None = None,

@@ -27,9 +27,10 @@ class ModelCard:
     embed_dim : int
         Number of features per crop.
     architecture : str
-        Key of the builder, e.g. ``efficientnet_b0``.
+        Key of the builder: ``efficientnet_b0``, or ``timm/`` and timm's name of a network.
     tap : str
-        The layer whose spatial mean is the feature vector.
+        The layer whose spatial mean is the feature vector; ``pooled``, what feeds the
+        classifier, for networks of timm.
     crop_px : int
         Side of the square crop in pixels.
     um_per_px : float or None

@@ -54,19 +54,9 @@ class TappedEfficientNet(nn.Module):
 
     def __init__(self, channels: int, tap: str, classes: int = 0) -> None:
         super().__init__()
-        timm = _import_timm()
         self.tap = tap
         with torch.device("meta"):
-            # timm's defaults for this name include 'same' padding. BN momentum 0.01
-            # is Keras's 0.99, and 0.2 the reference's drop connect: for training.
-            self.net = timm.create_model(
-                "tf_efficientnet_b0",
-                in_chans=channels,
-                num_classes=classes if tap == "ClassProb" else 0,
-                bn_eps=BN_EPSILON,
-                bn_momentum=0.01,
-                drop_path_rate=0.2,
-            )
+            self.net = create_efficientnet_b0(channels, classes if tap == "ClassProb" else 0)
         if tap == "block6a_activation":
             last = self.net.blocks[5][0]
             for name in ("se", "conv_pwl", "bn3", "drop_path"):
@@ -140,7 +130,46 @@ class TappedEfficientNet(nn.Module):
         self.net.load_state_dict(state, assign=True)
 
 
-def _import_timm():  # noqa: ANN202  (a module)
+def create_efficientnet_b0(channels: int, classes: int) -> nn.Module:
+    """Make the whole network, ready to be trained as the reference was.
+
+    Parameters
+    ----------
+    channels : int
+    classes : int
+        0 for none: then there is no classifier.
+
+    Examples
+    --------
+    >>> with torch.device("meta"):
+    ...     create_efficientnet_b0(5, 490).classifier.out_features
+    490
+    """
+    # timm's defaults for this name include 'same' padding. BN momentum 0.01 is Keras's
+    # 0.99, and 0.2 the reference's drop connect: for training.
+    return import_timm().create_model(
+        "tf_efficientnet_b0",
+        in_chans=channels,
+        num_classes=classes,
+        bn_eps=BN_EPSILON,
+        bn_momentum=0.01,
+        drop_path_rate=0.2,
+    )
+
+
+def import_timm():  # noqa: ANN201  (a module)
+    """Return timm, or say why it cannot be had.
+
+    Raises
+    ------
+    DependencyError
+        torch and torchvision do not belong together.
+
+    Examples
+    --------
+    >>> import_timm().__name__
+    'timm'
+    """
     try:
         import timm
     except RuntimeError as error:

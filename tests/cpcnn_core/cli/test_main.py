@@ -32,6 +32,9 @@ def test_the_commands_are_those_of_the_contract():
     assert set(commands()) == {
         ("demo",),
         ("embed",),
+        ("crops",),
+        ("train",),
+        ("simulate",),
         ("profile",),
         ("nearest",),
         ("evaluate",),

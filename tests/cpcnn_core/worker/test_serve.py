@@ -198,7 +198,11 @@ def test_warnings_are_handed_over(worker, cells):
     ("header", "kind", "words"),
     [
         ({"type": "paint"}, "ProtocolError", "run cpcnn cellprofiler install again"),
-        ({}, "ProtocolError", "expected one of models, describe, embed, got None"),
+        (
+            {},
+            "ProtocolError",
+            "expected one of models, describe, embed, library, compare, got None",
+        ),
         ({"type": "describe", "model": "nothing"}, "ModelNotFoundError", "no model 'nothing'"),
         ({"type": "describe", "model": "cell-painting-cnn-v1"}, "ModelNotFoundError", "fetch"),
         ({"type": "describe", "model": "/no/m.safetensors"}, "ModelNotFoundError", "no model file"),

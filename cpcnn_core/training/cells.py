@@ -1,0 +1,172 @@
+"""The cells of a training: where their crops lie, what class they are, what they are for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cpcnn_core.crop_store.combine import combine_stores
+from cpcnn_core.crop_store.store import CropStore, open_crops
+from cpcnn_core.errors import TrainingError
+from cpcnn_core.profiles.wells import choose_rows
+from cpcnn_core.tables.columns import metadata_column
+from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.training.config import SplitConfig, StudyConfig, TrainingConfig
+from cpcnn_core.training.splits import TRAINING, Split, assign_split, describe
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Of a class that the network has no output for.
+UNKNOWN = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Cells, and what each is for.
+
+    Attributes
+    ----------
+    store : CropStore
+        Of all studies.
+    label : str
+        The column of the classes.
+    classes : tuple of str
+        In the order of the network's outputs: sorted.
+    training, validation, judged : ndarray of shape (n,), int64
+        Rows of the store: those learned from; those that show how well classes are told
+        apart; those that make the wells' profiles.
+    training_classes, validation_classes : ndarray of shape (n,), int64
+        Places in `classes`; `UNKNOWN` for validation cells of other classes.
+    split : dict
+        What the model's card tells of it.
+    left_out : int
+        Crops that are not used, because of ``where`` or without a class.
+    """
+
+    store: CropStore
+    label: str
+    classes: tuple[str, ...]
+    training: np.ndarray
+    training_classes: np.ndarray
+    validation: np.ndarray
+    validation_classes: np.ndarray
+    judged: np.ndarray
+    split: dict[str, object]
+    left_out: int
+
+
+def gather_cells(config: TrainingConfig) -> Cells:
+    """Open the studies, choose their cells, and say what each is for.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+
+    Returns
+    -------
+    Cells
+
+    Raises
+    ------
+    CropStoreError, ChannelError
+        A store that cannot be opened, or stores that do not fit together.
+    ProfileError
+        ``where``, ``held_out`` or ``controls`` cannot be understood, or choose nothing.
+    TrainingError
+        No such label, a split that makes no sense, a class of one cell.
+
+    Examples
+    --------
+    >>> gather_cells(config).classes  # doctest: +SKIP
+    ('DMSO', 'nocodazole', 'taxol')
+    """
+    names = _names(config.data.studies)
+    stores = {name: open_crops(s.crops) for name, s in zip(names, config.data.studies, strict=True)}
+    maps = {name: s.channels for name, s in zip(names, config.data.studies, strict=True)}
+    store = combine_stores(stores, {name: given for name, given in maps.items() if given})
+    label = metadata_column(config.data.label)
+    texts = np.char.strip(store.column(label).astype(str))
+    used = texts != ""
+    start = 0
+    for name, study in zip(names, config.data.studies, strict=True):
+        stop = start + len(stores[name])
+        if study.where:
+            used[start:stop] &= _chosen(store.index[start:stop], study.where)
+        start = stop
+    held_out = np.zeros(len(store), bool)
+    if config.split.held_out:
+        held_out = _chosen(store.index, config.split.held_out) & used
+        if not held_out.any():
+            raise TrainingError(
+                f"split.held_out {config.split.held_out} chooses crops that are not used; look at "
+                f"{label} and where"
+            )
+    if config.evaluation.controls:
+        _chosen(store.index, config.evaluation.controls)
+    rows = np.flatnonzero(used & ~held_out)
+    if not len(rows):
+        raise TrainingError(
+            f"none of the {len(store)} crops is left to learn from; look at {label}, where and "
+            "held_out"
+        )
+    index, split = store.index.iloc[rows], _split(config.split)
+    sides = assign_split(index, split, label)
+    _refuse_single_cells(texts[rows])
+    training, validation = rows[sides == TRAINING], rows[sides != TRAINING]
+    classes = np.unique(texts[training])
+    told = describe(index, split, sides, label)
+    if config.split.held_out:
+        told |= {"held_out": config.split.held_out, "held_out_cells": int(held_out.sum())}
+    return Cells(
+        store,
+        label,
+        tuple(classes.tolist()),
+        training,
+        _places(classes, texts[training]),
+        validation,
+        _places(classes, texts[validation]),
+        np.flatnonzero(held_out) if config.split.held_out else validation,
+        told,
+        int((~used).sum()),
+    )
+
+
+def _names(studies: tuple[StudyConfig, ...]) -> list[str]:
+    names = [study.name or Path(study.crops).resolve().name for study in studies]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise TrainingError(
+            f"two studies have the name {twice[0]}; give each another with data.studies.name"
+        )
+    return names
+
+
+def _chosen(index: pd.DataFrame, expression: str) -> np.ndarray:
+    """Tell which crops an expression chooses, as of profiles."""
+    named = index[[name for name in index.columns if str(name).startswith("Metadata_")]]
+    return choose_rows(Profiles(np.zeros((len(index), 0)), named, []), expression)
+
+
+def _split(config: SplitConfig) -> Split:
+    column = metadata_column(config.column) if config.column else ""
+    return Split(config.kind, column, config.values, config.fraction, config.seed)
+
+
+def _refuse_single_cells(labels: np.ndarray) -> None:
+    names, counts = np.unique(labels, return_counts=True)
+    single = names[counts < 2]
+    if len(single):
+        raise TrainingError(
+            f"{len(single)} of {len(names)} classes have one cell, e.g. {single[0]}; nothing can "
+            "be learned of one: leave them out with data.studies.where"
+        )
+
+
+def _places(classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    places = np.searchsorted(classes, labels)
+    places = np.minimum(places, len(classes) - 1)
+    return np.where(classes[places] == labels, places, UNKNOWN)

@@ -1,0 +1,228 @@
+"""One step of training: a batch, in parts and processes, moves the weights once."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from cpcnn_core.errors import TrainingError
+from cpcnn_core.models.timm_network import float_weights
+from cpcnn_core.training.augmentation import (
+    AugmentationDraws,
+    apply_augmentation,
+    draw_augmentation,
+)
+from cpcnn_core.training.batch_statistics import RunningStatistics
+from cpcnn_core.training.batches import to_unit_range
+from cpcnn_core.training.metrics import TOP
+from cpcnn_core.training.optimizer import make_optimizer
+from cpcnn_core.training.processes import parts_of_each
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from cpcnn_core.training.config import OptimizationConfig, RunConfig
+
+NETWORK, MOMENTUM = "network.", "momentum."
+# What is drawn for augmentation, and by the network itself, has streams of its own.
+_AUGMENTATION, _NETWORK = 1, 2
+
+
+class StepResult(NamedTuple):
+    """What a step found, over the whole batch, before it moved the weights."""
+
+    loss: float
+    accuracy: float
+    top_5: float
+
+
+class Learner:
+    """A network and its optimiser, which learn batch by batch.
+
+    Everything random is drawn from generators that are seeded by seed, epoch, step and part:
+    so a training that goes on is one that was not stopped, and processes that share the
+    parts of a batch do what one process does with all of them.
+
+    Parameters
+    ----------
+    network : Module
+        From crops (n, c, p, p), float32, to logits (n, k).
+    training : OptimizationConfig
+    run : RunConfig
+    accelerator : Accelerator
+
+    Attributes
+    ----------
+    network : Module
+        On its device, as it was given.
+
+    Examples
+    --------
+    >>> learner = Learner(network, config.training, config.run, accelerator)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        training: OptimizationConfig,
+        run: RunConfig,
+        accelerator: Accelerator,
+    ) -> None:
+        self._training, self._run, self._accelerator = training, run, accelerator
+        self.network = network.to(accelerator.device, memory_format=torch.channels_last)
+        self._optimizer = make_optimizer(
+            self.network, training.learning_rate, training.momentum, training.weight_decay
+        )
+        # Accelerate's are the same objects, wrapped; those above are for what is saved.
+        self._model, self._wrapped = accelerator.prepare(self.network, self._optimizer)
+        self._parts = parts_of_each(run.parts, accelerator.num_processes)
+        self._statistics = RunningStatistics(self.network, self._parts, accelerator)
+
+    def own_rows(self, batch: np.ndarray) -> np.ndarray:
+        """Return the part of a batch (..., b) that this process reads, (..., b / processes)."""
+        share = batch.shape[-1] // self._accelerator.num_processes
+        start = self._accelerator.process_index * share
+        return batch[..., start : start + share]
+
+    def step(
+        self, crops: torch.Tensor, targets: torch.Tensor, epoch: int, step: int, rate: float
+    ) -> StepResult:
+        """Learn from a batch.
+
+        Parameters
+        ----------
+        crops : Tensor of shape (b / processes, c, p, p), uint8 or uint16
+            This process's, see `own_rows`.
+        targets : Tensor of shape (b / processes,), int64, or (b / processes, k), float32
+            Their classes, or probabilities for each.
+        epoch, step : int
+            From 0; what is random depends on them.
+        rate : float
+            The learning rate.
+
+        Returns
+        -------
+        StepResult
+            Of all processes.
+
+        Raises
+        ------
+        TrainingError
+            The loss is NaN or infinite; the weights stay as they are.
+        """
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        draws = self._draws(crops, epoch, step)
+        size = len(crops) // self._parts
+        first = self._accelerator.process_index * self._parts
+        found = torch.zeros(3, dtype=torch.float64)
+        self._network_learns()
+        self._wrapped.zero_grad()
+        self._statistics.before_parts()
+        for part in range(self._parts):
+            rows = slice(part * size, (part + 1) * size)
+            batch = to_unit_range(crops[rows], self._accelerator.device)
+            if draws is not None:
+                batch = apply_augmentation(batch, draws[rows])
+            # For what the network itself draws, such as paths that are dropped.
+            torch.manual_seed(random_seed(self._run.seed, _NETWORK, epoch, step, first + part))
+            with self._shared_at_the_end(part):
+                found += self._learn_part(batch, targets[rows].to(batch.device))
+            self._statistics.after_part()
+        self._statistics.after_parts()
+        found = (found / self._parts).to(self._accelerator.device, torch.float32)
+        found = self._accelerator.reduce(found, "mean")
+        result = StepResult(*found.tolist())
+        if not np.isfinite(result.loss):
+            raise TrainingError(
+                f"the loss is {result.loss} in step {step + 1} of epoch {epoch + 1}; lower "
+                "training.learning_rate, or go on with run.precision float32"
+            )
+        self._wrapped.step()
+        return result
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return copies of the weights and of the optimiser's memory, by name."""
+        momentum = {
+            name: self._optimizer.state[parameter]["momentum_buffer"]
+            for name, parameter in self.network.named_parameters()
+            if self._optimizer.state.get(parameter)
+        }
+        weights = float_weights(self.network)
+        return {NETWORK + name: value.detach().clone() for name, value in weights.items()} | {
+            MOMENTUM + name: value.clone() for name, value in momentum.items()
+        }
+
+    def restore(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Go back to a state that `state` gave."""
+        weights = {
+            name.removeprefix(NETWORK): value
+            for name, value in tensors.items()
+            if name.startswith(NETWORK)
+        }
+        self.network.load_state_dict(weights, strict=False)
+        for name, parameter in self.network.named_parameters():
+            if MOMENTUM + name in tensors:
+                momentum = tensors[MOMENTUM + name].to(parameter.device)
+                # In the parameter's own layout, in which the optimiser made it.
+                kept = torch.empty_like(parameter).copy_(momentum)
+                self._optimizer.state[parameter]["momentum_buffer"] = kept
+
+    def scaler_state(self) -> dict[str, float]:
+        """Return what float16's loss scaling remembers; empty for other precisions."""
+        scaler = self._accelerator.scaler
+        return {} if scaler is None else scaler.state_dict()
+
+    def restore_scaler(self, state: dict[str, float]) -> None:
+        """Go back to what `scaler_state` gave."""
+        if state and self._accelerator.scaler is not None:
+            self._accelerator.scaler.load_state_dict(state)
+
+    def _learn_part(self, batch: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        logits = self._model(batch.contiguous(memory_format=torch.channels_last))
+        loss = nn.functional.cross_entropy(
+            logits, targets, label_smoothing=self._training.label_smoothing
+        )
+        self._accelerator.backward(loss / self._parts)
+        with torch.no_grad():
+            classes = targets if targets.ndim == 1 else targets.argmax(dim=1)
+            own = logits.gather(1, classes[:, None])
+            rank = (logits > own).sum(dim=1)
+            means = [loss.detach(), (rank == 0).float().mean(), (rank < TOP).float().mean()]
+            return torch.stack(means).double().cpu()
+
+    def _draws(self, crops: torch.Tensor, epoch: int, step: int) -> AugmentationDraws | None:
+        if not self._training.augmentation:
+            return None
+        n, c, p, _ = crops.shape
+        seed = random_seed(self._run.seed, _AUGMENTATION, epoch, step)
+        generator = torch.Generator().manual_seed(seed)
+        whole = n * self._accelerator.num_processes
+        start = self._accelerator.process_index * n
+        return draw_augmentation(whole, c, p, generator)[start : start + n]
+
+    def _network_learns(self) -> None:
+        # Looking at the network leaves it in evaluation mode, and Accelerate's wrapper not.
+        if not self.network.training:
+            self._model.train()
+
+    def _shared_at_the_end(self, part: int) -> contextlib.AbstractContextManager:
+        """Let processes share gradients once a step, after their last part."""
+        if part == self._parts - 1:
+            return contextlib.nullcontext()
+        return self._accelerator.no_sync(self._model)
+
+
+def random_seed(*numbers: int) -> int:
+    """Make one seed of several numbers: other numbers, another stream.
+
+    Examples
+    --------
+    >>> random_seed(0, 1, 2) == random_seed(0, 1, 2), random_seed(0, 1, 2) == random_seed(0, 2, 1)
+    (True, False)
+    """
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))

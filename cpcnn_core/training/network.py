@@ -1,0 +1,96 @@
+"""The network that is trained: a backbone with a classifier, and the layer of its features."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from cpcnn_core.errors import TrainingError
+from cpcnn_core.models.building import EFFICIENTNET_B0
+from cpcnn_core.models.efficientnet import TAP_DIMS, create_efficientnet_b0
+from cpcnn_core.models.timm_network import POOLED, PREFIX, create_backbone
+
+
+class TrainableNetwork(nn.Module):
+    """A backbone with a classifier.
+
+    Parameters
+    ----------
+    backbone : str
+        ``efficientnet_b0``, the reference's, or timm's name of a network.
+    channels, crop_px : int
+        Of the crops.
+    classes : int
+    tap : str
+        Layer of the features: ``block6a_activation``, ``pool5`` or ``ClassProb`` of
+        ``efficientnet_b0``, ``pooled`` of others; ``auto``: the first.
+
+    Raises
+    ------
+    WeightsError
+        timm knows no such network, or it cannot take such crops.
+    TrainingError
+        A layer that the network does not have.
+
+    Notes
+    -----
+    Weights are those that timm draws from PyTorch's global generator, until
+    `cpcnn_core.training.starting_weights` sets others.
+
+    Examples
+    --------
+    >>> network = TrainableNetwork("test_resnet", channels=5, crop_px=32, classes=3)
+    >>> features, logits = network.embed(torch.zeros(2, 5, 32, 32))
+    >>> tuple(features.shape), tuple(logits.shape)
+    ((2, 96), (2, 3))
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        channels: int,
+        crop_px: int,
+        classes: int,
+        tap: str = "auto",
+    ) -> None:
+        super().__init__()
+        self.is_reference = backbone == EFFICIENTNET_B0
+        taps = tuple(TAP_DIMS) if self.is_reference else (POOLED,)
+        self.tap = taps[0] if tap == "auto" else tap
+        if self.tap not in taps:
+            raise TrainingError(f"{backbone} has the layers {', '.join(taps)}, got {tap!r}")
+        self.architecture = backbone if self.is_reference else f"{PREFIX}{backbone}"
+        if self.is_reference:
+            self.net = create_efficientnet_b0(channels, classes)
+        else:
+            self.net = create_backbone(backbone, channels, classes, crop_px)
+
+    @property
+    def embed_dim(self) -> int:
+        """Number of features."""
+        if self.is_reference:
+            return TAP_DIMS[self.tap] or self.net.num_classes
+        return self.net.head_hidden_size
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        """Map crops (n, c, crop_px, crop_px) to logits (n, classes)."""
+        return self.net(crops)
+
+    def embed(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Map crops to features (n, d) and logits (n, classes), in one pass."""
+        if self.tap != "block6a_activation":
+            top = self.net.forward_features(crops)
+            logits = self.net.forward_head(top)
+            if self.tap == "pool5":
+                return top.mean(dim=2).mean(dim=2), logits
+            if self.tap == "ClassProb":
+                return logits.softmax(dim=1), logits
+            return self.net.forward_head(top, pre_logits=True), logits
+        tapped: list[torch.Tensor] = []
+        layer = self.net.blocks[5][0].bn2
+        handle = layer.register_forward_hook(lambda _layer, _given, made: tapped.append(made))
+        try:
+            logits = self.net(crops)
+        finally:
+            handle.remove()
+        return tapped[0].mean(dim=2).mean(dim=2), logits

@@ -1,0 +1,170 @@
+"""The trained network as a model file: weights, card, and how it came about."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import cpcnn_core
+from cpcnn_core.errors import TrainingError
+from cpcnn_core.models.card import ModelCard
+from cpcnn_core.models.registry import (
+    BUILTIN_CARDS,
+    MODEL_SUFFIX,
+    find_model,
+    is_model_path,
+    model_file,
+)
+from cpcnn_core.models.timm_network import float_weights
+from cpcnn_core.models.weights import save_model
+from cpcnn_core.training.config import TrainingConfig, differences
+from cpcnn_core.training.config_file import config_from
+from cpcnn_core.training.starting_weights import classes_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cpcnn_core.training.cells import Cells
+    from cpcnn_core.training.network import TrainableNetwork
+
+# What a model is called that was given no name.
+UNNAMED = "model"
+
+
+def model_path(config: TrainingConfig) -> Path:
+    """Return the file of the model that a training makes.
+
+    Examples
+    --------
+    >>> model_path(TrainingConfig()).as_posix()
+    'training/model.safetensors'
+    """
+    return Path(config.run.out) / f"{config.run.name or UNNAMED}{MODEL_SUFFIX}"
+
+
+def claim_name(config: TrainingConfig, crops_sha256: str) -> None:
+    """Refuse a name that belongs to another model, before the work rather than after it.
+
+    Raises
+    ------
+    TrainingError
+
+    Examples
+    --------
+    >>> from cpcnn_core.training.config import RunConfig
+    >>> claim_name(TrainingConfig(run=RunConfig(name="cell-painting-cnn-v1")), "")
+    Traceback (most recent call last):
+    cpcnn_core.errors.TrainingError: the name cell-painting-cnn-v1 belongs to another model; ...
+    """
+    name = config.run.name
+    if not name:
+        return
+    if is_model_path(name):
+        raise TrainingError(f"{name} is the name of a file, not of a model; change run.name")
+    file = model_file(name)
+    if name in BUILTIN_CARDS or (file.is_file() and not _made_by(config, crops_sha256, file)):
+        raise TrainingError(
+            f"the name {name} belongs to another model; change run.name, or remove {file}"
+        )
+
+
+def write_result(
+    network: TrainableNetwork,
+    cells: Cells,
+    config: TrainingConfig,
+    start: str,
+    row: Mapping[str, object],
+) -> Path:
+    """Write the model, and put it among this user's when it has a name.
+
+    Parameters
+    ----------
+    network : TrainableNetwork
+    cells : Cells
+    config : TrainingConfig
+    start : str
+        What its weights were at the start.
+    row : mapping
+        The last row of the log.
+
+    Returns
+    -------
+    Path
+        ``OUT/NAME.safetensors``: `cpcnn_core.load_model` takes it, and the name too.
+
+    Examples
+    --------
+    >>> write_result(network, cells, config, "random, seed 0", row)  # doctest: +SKIP
+    """
+    card = result_card(network, cells, config, start, row)
+    weights = {
+        name: value.detach().cpu().numpy().astype(np.float32)
+        for name, value in float_weights(network.net).items()
+    }
+    path = model_path(config)
+    save_model(path, card, weights)
+    if config.run.name:
+        save_model(model_file(config.run.name), card, weights)
+    return path
+
+
+def result_card(
+    network: TrainableNetwork,
+    cells: Cells,
+    config: TrainingConfig,
+    start: str,
+    row: Mapping[str, object],
+) -> ModelCard:
+    """Describe the model that a training made; parameters as `write_result`.
+
+    Returns
+    -------
+    ModelCard
+        Its provenance holds the recipe, the classes, the hash of the crops' index, the
+        split, the last evaluation, and versions.
+
+    Examples
+    --------
+    >>> result_card(network, cells, config, "random, seed 0", row).trained  # doctest: +SKIP
+    True
+    """
+    versions = {name: importlib.metadata.version(name) for name in ("torch", "timm", "numpy")}
+    evaluation = {name: value for name, value in row.items() if value is not None}
+    count = len(cells.training)
+    return ModelCard(
+        name=config.run.name or UNNAMED,
+        summary=f"Trained on {count} cells of {len(cells.classes)} classes, by cpcnn train.",
+        channels=cells.store.channels,
+        embed_dim=network.embed_dim,
+        architecture=network.architecture,
+        tap=network.tap,
+        crop_px=cells.store.crop_px,
+        source="cpcnn train",
+        provenance={
+            "recipe": json.dumps(dataclasses.asdict(config), ensure_ascii=False),
+            "started_from": start,
+            "classes": classes_text(cells.classes),
+            "crops_sha256": cells.store.sha256,
+            "split": json.dumps(cells.split, ensure_ascii=False),
+            "evaluation": json.dumps(evaluation, ensure_ascii=False),
+            "made_by": ", ".join(
+                f"{name} {version}"
+                for name, version in {"cpcnn": cpcnn_core.__version__, **versions}.items()
+            ),
+        },
+    )
+
+
+def _made_by(config: TrainingConfig, crops_sha256: str, file: Path) -> bool:
+    """Tell whether the same training made this model, which it then may make again."""
+    made = find_model(file)[0].provenance
+    try:
+        theirs = config_from(json.loads(made["recipe"]))
+    except (KeyError, ValueError):
+        return False
+    return made.get("crops_sha256") == crops_sha256 and not differences(config, theirs)

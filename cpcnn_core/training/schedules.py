@@ -1,0 +1,76 @@
+"""How large the steps of each epoch are (REFERENCE d)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from cpcnn_core.errors import TrainingError
+
+SCHEDULES = ("constant", "cosine", "step")
+WARM_UP_EPOCHS = 5
+
+
+def learning_rate(
+    schedule: str,
+    base: float,
+    epoch: int,
+    epochs: int,
+    steps: Sequence[tuple[int, float]] = (),
+) -> float:
+    """Return the learning rate of an epoch.
+
+    Parameters
+    ----------
+    schedule : str
+        ``constant``: `base` throughout, as in the paper. ``cosine``: base / 5, / 4, / 3, / 2,
+        / 1 in the first five epochs, then 0.5 (1 + cos(pi epoch / epochs)) base. ``step``: as
+        `steps` says.
+    base : float
+        The learning rate that is scheduled.
+    epoch : int
+        From 0 to epochs - 1.
+    epochs : int
+        How many there are.
+    steps : sequence of (epoch, rate), for ``step`` only
+        From this epoch on, the rate is this; `base` before the first.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    TrainingError
+        An unknown schedule, an epoch that there is not, ``step`` without steps.
+
+    Examples
+    --------
+    >>> [learning_rate("cosine", 1.0, epoch, 30) for epoch in (0, 3, 4)]
+    [0.2, 0.5, 1.0]
+    >>> [learning_rate("step", 0.005, epoch, 30, [(10, 0.001)]) for epoch in (9, 10, 29)]
+    [0.005, 0.001, 0.001]
+    """
+    if schedule not in SCHEDULES:
+        raise TrainingError(
+            f"expected a learning rate schedule of {', '.join(SCHEDULES)}, got {schedule!r}"
+        )
+    if not 0 <= epoch < epochs:
+        raise TrainingError(f"expected an epoch from 0 to {epochs - 1}, got {epoch}")
+    if schedule == "step":
+        return _step(base, epoch, steps)
+    if schedule == "constant":
+        return base
+    if epoch < WARM_UP_EPOCHS:
+        return base / (WARM_UP_EPOCHS - epoch)
+    return 0.5 * (1 + math.cos(math.pi * epoch / epochs)) * base
+
+
+def _step(base: float, epoch: int, steps: Sequence[tuple[int, float]]) -> float:
+    starts = [start for start, _ in steps]
+    if not starts or starts != sorted(set(starts)) or starts[0] < 0:
+        raise TrainingError(
+            "the schedule step needs pairs of an epoch (from 0) and its learning rate, the "
+            f"earliest first, got {list(steps)}; write them like [[10, 0.001], [20, 0.0001]]"
+        )
+    return next((rate for start, rate in reversed(steps) if start <= epoch), base)

@@ -1,0 +1,42 @@
+"""From a store of crops to well profiles, and confidence intervals: what the experiments share."""
+
+import numpy as np
+
+from cpcnn_core.profiles.aggregate import aggregate
+from cpcnn_core.tables.columns import PLATE, WELL
+from cpcnn_core.tables.profiles import Profiles
+
+BATCH, RESAMPLES = 256, 2000
+
+
+def embed_wells(store, model, rows=None):
+    """Return the wells' profiles: the median of the features of their cells, or of some rows."""
+    rows = np.arange(len(store)) if rows is None else rows
+    features = [
+        model.embed(store.read(rows[start : start + BATCH]).astype(np.float32) / 255)
+        for start in range(0, len(rows), BATCH)
+    ]
+    features = np.concatenate(features)
+    names = [f"Cells_CNN_{n:03d}" for n in range(features.shape[1])]
+    return wells_of(Profiles(features, store.index.iloc[rows].reset_index(drop=True), names))
+
+
+def wells_of(cells):
+    """Return the median of every well's cells."""
+    return aggregate(cells, [PLATE, WELL], "median")
+
+
+def interval(values, groups, seed=0):
+    """Return mean and 95 % interval of values, resampling whole groups (e.g. treatments)."""
+    values, groups = np.asarray(values, float), np.asarray(groups)
+    known = ~np.isnan(values)
+    values, groups = values[known], groups[known]
+    names = np.unique(groups)
+    by_group = [values[groups == name] for name in names]
+    random = np.random.default_rng(seed)
+    means = []
+    for _ in range(RESAMPLES):
+        drawn = random.integers(0, len(names), len(names))
+        means.append(np.concatenate([by_group[n] for n in drawn]).mean())
+    low, high = np.percentile(means, [2.5, 97.5])
+    return {"mean": float(values.mean()), "low": float(low), "high": float(high)}

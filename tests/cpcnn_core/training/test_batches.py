@@ -1,0 +1,71 @@
+"""Which cells make a batch, and how their crops arrive."""
+
+import numpy as np
+import pytest
+import torch
+
+from cpcnn_core.crop_store.store import open_crops
+from cpcnn_core.errors import CropStoreError
+from cpcnn_core.training.balancing import draw_epoch
+from cpcnn_core.training.batches import CropReader, epoch_batches, to_unit_range
+
+CLASSES = np.repeat([0, 1, 2], [3, 7, 20])
+
+
+def test_batches_are_the_draws_one_after_the_other():
+    # A draw has 3 x 7 cells; 3 batches of 8 are 24.
+    stream = [row for number in range(4) for row in draw_epoch(CLASSES, 5, number).tolist()]
+    for epoch in range(3):
+        found = epoch_batches(CLASSES, 5, epoch, 8)
+        assert found.shape == (3, 8)
+        assert found.ravel().tolist() == stream[epoch * 24 : (epoch + 1) * 24]
+
+
+def test_a_batch_may_be_larger_than_a_draw():
+    assert epoch_batches(CLASSES, 0, 3, 50).shape == (1, 50)
+
+
+def test_every_epoch_is_drawn_anew():
+    one, other = (np.sort(epoch_batches(CLASSES, 0, epoch, 7).ravel()) for epoch in (0, 1))
+    assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_crops_arrive_in_order(store, workers):
+    crops = open_crops(store)
+    batches = np.random.default_rng(0).integers(0, len(crops), (9, 4))
+    reader = CropReader(crops, workers)
+    found = list(reader.read(batches))
+    assert len(found) == 9
+    for rows, batch in zip(batches, found, strict=True):
+        assert np.array_equal(batch.numpy(), crops.read(rows))
+    assert reader.waited > 0
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_crop_is_named_in_one_line(make_store, workers):
+    folder = make_store(plates=("P1",))
+    path = folder / "crops" / "P1" / "B01" / "1.npy"
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CropStoreError) as error:
+        list(CropReader(open_crops(folder), workers).read([np.arange(36)]))
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_reading_leaves_the_callers_random_numbers_alone(store):
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    list(CropReader(open_crops(store)).read([np.arange(4)]))
+    assert torch.equal(torch.rand(2), expected)
+
+
+@pytest.mark.parametrize(("dtype", "largest"), [(np.uint8, 255), (np.uint16, 65535)])
+def test_stored_numbers_are_divided_by_the_largest(dtype, largest):
+    stored = np.array([0, 1, 77, largest - 1, largest], dtype)
+    found = to_unit_range(torch.from_numpy(stored), torch.device("cpu"))
+    assert found.dtype == torch.float32
+    assert np.array_equal(found.numpy(), stored.astype(np.float32) / np.float32(largest))

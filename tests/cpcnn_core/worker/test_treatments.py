@@ -1,0 +1,305 @@
+"""Cells compared with a library: against loops written from the formulas."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cpcnn_core.cli.worker import read_library
+from cpcnn_core.errors import ProfileError
+from cpcnn_core.models.card import ModelCard
+from cpcnn_core.profiles.correction import correction_file, fit_correction
+from cpcnn_core.profiles.files import write_profiles
+from cpcnn_core.tables import Profiles, feature_names
+from cpcnn_core.worker.pipe import read_message, write_message
+from cpcnn_core.worker.treatments import compare, open_library
+
+DIM = 12
+NAMES = feature_names(DIM, compartment="Cells")
+CARD = ModelCard("mine", "", ("DNA",), DIM, sha256="abc")
+MADE = {"model": "mine", "model_sha256": "abc", "controls": "Treatment == 'DMSO'"}
+
+
+@pytest.fixture
+def wells():
+    """Two plates, five control wells and three of each of three treatments on each."""
+    rng = np.random.default_rng(8)
+    treatments = ["DMSO"] * 5 + ["taxol"] * 3 + ["nocodazole"] * 3 + ["colchicine"] * 3
+    rows = pd.DataFrame({"Metadata_Treatment": treatments * 2})
+    rows["Metadata_Plate"] = np.repeat(["P1", "P2"], len(treatments))
+    shift = {name: rng.normal(size=DIM) for name in treatments}
+    features = np.stack([3 * shift[t] + rng.normal(size=DIM) for t in rows["Metadata_Treatment"]])
+    features += (rows["Metadata_Plate"] == "P2").to_numpy()[:, None] * 2.0
+    return Profiles(features.astype(np.float32), rows, NAMES, dict(MADE))
+
+
+@pytest.fixture
+def cells():
+    features = np.random.default_rng(9).normal(size=(7, DIM)).astype(np.float32)
+    features[2] = np.nan
+    return features
+
+
+def save(wells, path, method="none", **settings):
+    """Write a library as cpcnn profile does."""
+    controls = (wells.metadata["Metadata_Treatment"] == "DMSO").to_numpy()
+    correction = fit_correction(wells, controls, method, **settings)
+    corrected = correction.transform(wells)
+    write_profiles(corrected, path)
+    if correction.steps:
+        correction.save(correction_file(path))
+    return path
+
+
+def opened(path):
+    return open_library(str(path), "Treatment", read_library)
+
+
+def expected(wells, cells, whole):
+    """Compare corrected wells, cells and image as the documentation says, slowly."""
+    of = wells.metadata["Metadata_Treatment"].to_numpy()
+    controls = wells.features[of == "DMSO"].astype(float)
+    center = sum(controls) / len(controls)
+    far = sorted(np.sqrt(((row - center) ** 2).sum()) for row in controls)
+    spread = (far[len(far) // 2] + far[(len(far) - 1) // 2]) / 2
+    near = [1 / (1 + np.sqrt(((row - center) ** 2).sum()) / spread) for row in [*cells, whole]]
+    profiles = {t: wells.features[of == t].astype(float).mean(axis=0) for t in set(of) - {"DMSO"}}
+
+    def cosine(a, b):
+        return (a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum())
+
+    ranking = sorted(((cosine(whole, p), t) for t, p in profiles.items()), reverse=True)
+    return near, [cosine(row, profiles["taxol"]) for row in cells], ranking
+
+
+def whiten(wells, rows, regularization):
+    """Sphering from its formula (REFERENCE e)."""
+    of = wells.metadata["Metadata_Treatment"].to_numpy()
+    controls = wells.features[of == "DMSO"].astype(float)
+    mean = controls.mean(axis=0)
+    values, vectors = np.linalg.eigh((controls - mean).T @ (controls - mean) / len(controls))
+    return (rows - mean) @ vectors @ np.diag(1 / np.sqrt(values + regularization)) @ vectors.T
+
+
+def center_plate(wells, rows, plate):
+    """Plate-mad from its formula: minus the plate's control median, divided by the MAD."""
+    frame = wells.metadata
+    chosen = (frame["Metadata_Plate"] == plate) & (frame["Metadata_Treatment"] == "DMSO")
+    controls = wells.features[chosen].astype(float)
+    median = np.median(controls, axis=0)
+    return (rows - median) / (1.4826 * np.median(np.abs(controls - median), axis=0))
+
+
+@pytest.mark.parametrize("method", ["none", "sphering", "plate-mad"])
+def test_cells_and_image_compare_as_written_down(wells, cells, tmp_path, method):
+    path = save(wells, tmp_path / "l.parquet", method)
+    library = opened(path)
+    usable = cells[np.isfinite(cells).all(axis=1)].astype(float)
+    whole = np.median(usable, axis=0)
+
+    def correct(rows):
+        if method == "sphering":
+            return whiten(wells, rows, 1e-2)
+        return center_plate(wells, rows, "P2") if method == "plate-mad" else rows
+
+    corrected = Profiles(wells.features.astype(float), wells.metadata, NAMES)
+    if method == "sphering":
+        corrected.features = whiten(wells, corrected.features, 1e-2)
+    if method == "plate-mad":
+        plates = wells.metadata["Metadata_Plate"]
+        for plate in ("P1", "P2"):
+            rows = (plates == plate).to_numpy()
+            corrected.features[rows] = center_plate(wells, corrected.features[rows], plate)
+    near, like_taxol, ranking = expected(corrected, correct(usable), correct(whole))
+    nearest, likeness = compare(library, cells, plate="P2", count=2, treatment="taxol")
+    # Library files hold 32-bit numbers.
+    rows = [0, 1, 3, 4, 5, 6]
+    np.testing.assert_allclose(likeness["like_controls"][rows], near[:-1], rtol=1e-5)
+    np.testing.assert_allclose(likeness["image_like_controls"], near[-1:], rtol=1e-5)
+    np.testing.assert_allclose(likeness["like_treatment"][rows], like_taxol, atol=1e-5)
+    assert [one["treatment"] for one in nearest] == [name for _, name in ranking[:2]]
+    similarity = [one["similarity"] for one in nearest]
+    np.testing.assert_allclose(similarity, [value for value, _ in ranking[:2]], atol=1e-5)
+    assert all(np.isnan(likeness[name][2]) for name in ("like_controls", "like_treatment"))
+
+
+def test_the_controls_are_the_nearest_to_the_controls(wells, tmp_path):
+    library = opened(save(wells, tmp_path / "l.parquet", "sphering"))
+    _, likeness = compare(library, wells.features)
+    of = wells.metadata["Metadata_Treatment"].to_numpy()
+    likes = pd.Series(likeness["like_controls"]).groupby(of).median()
+    assert likes.idxmax() == "DMSO"
+    assert likes["DMSO"] == pytest.approx(0.5, abs=0.02)
+
+
+def test_nothing_measured_is_like_nothing(wells, tmp_path):
+    library = opened(save(wells, tmp_path / "l.parquet"))
+    for rows in (0, 3):
+        features = np.full((rows, DIM), np.nan, np.float32)
+        nearest, likeness = compare(library, features, treatment="taxol")
+        assert nearest == []
+        assert {name: len(values) for name, values in likeness.items()} == {
+            "like_controls": rows,
+            "like_treatment": rows,
+            "image_like_controls": 1,
+        }
+        assert all(np.isnan(values).all() for values in likeness.values())
+
+
+def test_without_controls_nothing_is_compared_with_them(wells, cells, tmp_path):
+    del wells.provenance["controls"]
+    library = opened(save(wells, tmp_path / "l.parquet"))
+    assert library.describe()["controls"] == 0
+    nearest, likeness = compare(library, cells, count=9)
+    assert likeness == {}
+    # DMSO is a treatment like any other then.
+    assert sorted(one["treatment"] for one in nearest) == [
+        "DMSO",
+        "colchicine",
+        "nocodazole",
+        "taxol",
+    ]
+
+
+def test_control_wells_that_do_not_differ_are_no_measure(wells, tmp_path):
+    controls = (wells.metadata["Metadata_Treatment"] == "DMSO").to_numpy()
+    wells.features[controls] = 1
+    with pytest.raises(ProfileError, match=r"the 10 control wells of l\.parquet do not differ"):
+        opened(save(wells, tmp_path / "l.parquet"))
+
+
+def test_what_is_in_it_is_described(wells, tmp_path):
+    described = opened(save(wells, tmp_path / "l.parquet", "sphering")).describe()
+    assert len(described.pop("sha256")) == 64
+    assert described == {
+        "file": "l.parquet",
+        "treatments": 3,
+        "wells": 28,
+        "controls": 10,
+        "correction": "sphering",
+    }
+    json.dumps(described)
+
+
+@pytest.mark.parametrize(
+    ("made", "card", "words"),
+    [
+        ({"model_sha256": "xyz"}, {}, r"made with the model mine \(xyz\), chosen here is mine"),
+        ({"model": "other", "model_sha256": None}, {}, "made with the model other"),
+        ({"model": "other"}, {"name": "mine"}, None),
+        ({"model": None, "model_sha256": None}, {}, None),
+        ({}, {"embed_dim": 5}, "has 12 features from Cells_CPCNN_000 .* gives 5 from CPCNN_000"),
+    ],
+)
+def test_another_model_is_refused_by_name(wells, tmp_path, made, card, words):
+    wells.provenance.update(made)
+    library = opened(save(wells, tmp_path / "l.parquet"))
+    mine = ModelCard(**{"name": "mine", "embed_dim": DIM, **card}, summary="", channels=("DNA",),
+                     sha256="abc")  # fmt: skip
+    if words is None:
+        library.check(mine)
+        return
+    with pytest.raises(ProfileError, match=words):
+        library.check(mine)
+
+
+def test_corrected_features_keep_the_names_that_the_model_gave_them(wells, tmp_path):
+    # pca-mad turns features into components; cells come with the model's.
+    opened(save(wells, tmp_path / "l.parquet", "pca-mad", components=4)).check(CARD)
+
+
+def test_an_unknown_treatment_is_answered_with_those_like_it(wells, tmp_path):
+    library = opened(save(wells, tmp_path / "l.parquet"))
+    with pytest.raises(ProfileError, match=r"no treatment 'Taxol' in l\.parquet; did you mean"):
+        library.row("Taxol")
+    with pytest.raises(ProfileError, match=r"'x' in l\.parquet; it has colchicine, "):
+        library.row("x")
+
+
+def test_a_correction_by_plates_wants_to_know_the_plate(wells, cells, tmp_path):
+    library = opened(save(wells, tmp_path / "l.parquet", "plate-mad"))
+    with pytest.raises(ProfileError, match="load the metadata Plate with the images"):
+        compare(library, cells)
+    with pytest.raises(ProfileError, match="plate P9 was not among those"):
+        compare(library, cells, plate="P9")
+
+
+def test_a_corrected_library_needs_its_own_correction(wells, tmp_path):
+    path = save(wells, tmp_path / "l.parquet", "sphering")
+    correction_file(path).unlink()
+    with pytest.raises(ProfileError, match=r"put l\.correction\.npz there"):
+        read_library(str(path), "Treatment")
+    save(wells, tmp_path / "other.parquet", "sphering", regularization=5.0)
+    correction_file(tmp_path / "other.parquet").rename(correction_file(path))
+    with pytest.raises(ProfileError, match=r"l\.correction\.npz \(sphering\) does not belong"):
+        read_library(str(path), "Treatment")
+
+
+def test_a_table_of_text_does_as_well(wells, cells, tmp_path):
+    path = save(wells, tmp_path / "l.csv", "sphering")
+    treatments, correction = read_library(str(path), "Metadata_Treatment")
+    assert correction.method == "sphering"
+    assert not treatments.controls.any()
+
+
+def start(module, *arguments):
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=dict(os.environ),
+    )
+    read_message(process.stdout)
+    return process
+
+
+@pytest.fixture
+def ask():
+    process = start("cpcnn_core.cli", "worker")
+
+    def ask(header, arrays=None):
+        write_message(process.stdin, header, arrays)
+        return read_message(process.stdout)
+
+    yield ask
+    process.stdin.close()
+    process.wait()
+    process.stdout.close()
+
+
+def test_a_process_answers_and_notices_a_library_that_changes(ask, tmp_path):
+    rng = np.random.default_rng(3)
+    rows = pd.DataFrame({"Metadata_Treatment": ["DMSO", "DMSO", "a", "b"]})
+    features = rng.normal(size=(4, 672)).astype(np.float32)
+    names = feature_names(672, compartment="Cells")
+    made = {"model": "untrained-efficientnet-b0", "controls": "Treatment == 'DMSO'"}
+    path = tmp_path / "l.parquet"
+    write_profiles(Profiles(features, rows, names, made), path)
+    header = {"library": str(path), "by": "Treatment", "model": "untrained-efficientnet-b0"}
+    described = ask({"type": "library", **header})[0]
+    assert (described["treatments"], described["controls"]) == (2, 2)
+    query = {"type": "compare", "count": 1, "treatment": "b", **header}
+    answer, arrays = ask(query, {"features": features[3:]})
+    assert answer["nearest"] == [{"treatment": "b", "similarity": pytest.approx(1)}]
+    np.testing.assert_allclose(arrays["like_treatment"], [1], atol=1e-6)
+    assert answer["sha256"] == described["sha256"]
+    rows.loc[3, "Metadata_Treatment"] = "c"
+    write_profiles(Profiles(features, rows, names, made), path)
+    assert "no treatment 'b'" in ask(query, {"features": features[3:]})[0]["message"]
+    answer = ask({**query, "treatment": None}, {"features": features[3:]})[0]
+    assert answer["nearest"][0]["treatment"] == "c"
+    path.unlink()
+    assert "there is no table" in ask({"type": "library", **header})[0]["message"]
+
+
+def test_the_dock_widgets_worker_knows_no_libraries():
+    process = start("cpcnn_core.worker")
+    write_message(process.stdin, {"type": "library", "library": "x", "by": "y", "model": "z"})
+    assert "start it with: cpcnn worker" in read_message(process.stdout)[0]["message"]
+    process.stdin.close()
+    process.wait()
+    process.stdout.close()
