@@ -22,7 +22,9 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "profiles.correction": ["Correction", "fit_correction"],
         "profiles.library": ["TreatmentLibrary", "build_library"],
         "profiles.sphering": ["Sphering", "fit_sphering"],
+        "simulation.field": ["simulate_field"],
         "tables.columns": ["feature_names"],
         "tables.profiles": ["Profiles"],
+        "training.fit": ["train_model"],
     },
 )

@@ -103,8 +103,8 @@ def initialize_from_imagenet(
     >>> bool((network.conv_stem.weight[:, 3] == rgb["conv_stem.weight"][:, 0]).all())
     True
     """
-    stems = tuple(f"{name}.weight" for name in _layers(network, "first_conv"))
-    classifiers = _layers(network, "classifier")
+    stems = tuple(f"{name}.weight" for name in layers_of_role(network, "first_conv"))
+    classifiers = layers_of_role(network, "classifier")
     drawn = tuple(f"{layer}." for layer in classifiers)
     state = network.state_dict()
     taken = {}
@@ -182,8 +182,22 @@ def read_imagenet_weights(
         ) from error
 
 
-def _layers(network: nn.Module, role: str) -> tuple[str, ...]:
-    """Name the layers that timm says are the first convolution, or the classifier."""
+def layers_of_role(network: nn.Module, role: str) -> tuple[str, ...]:
+    """Name the layers that timm says are the first convolution, or the classifier.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Of timm.
+    role : str
+        ``first_conv`` or ``classifier``.
+
+    Examples
+    --------
+    >>> import timm
+    >>> layers_of_role(timm.create_model("resnet10t"), "classifier")
+    ('fc',)
+    """
     names = network.pretrained_cfg.get(role) or ()
     return (names,) if isinstance(names, str) else tuple(names)
 

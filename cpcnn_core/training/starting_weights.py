@@ -15,6 +15,7 @@ from cpcnn_core.training.initialization import (
     IMAGENET_WEIGHTS,
     initialize_from_imagenet,
     initialize_like_keras,
+    layers_of_role,
     read_imagenet_weights,
 )
 from cpcnn_core.training.network import TrainableNetwork
@@ -104,7 +105,7 @@ def _take(
             f"{', '.join(missing)}; say in data.studies.channels which channel is which of its"
         )
     order = [card.channels.index(name) for name in channels]
-    stems, classifiers = (_names(network, role) for role in ("first_conv", "classifier"))
+    stems, classifiers = (layers_of_role(network.net, role) for role in ("first_conv", "classifier"))
     # The same classes mean the same outputs.
     known = card.provenance.get("classes") == classes_text(classes)
     taken = {}
@@ -133,9 +134,3 @@ def classes_text(classes: Sequence[str]) -> str:
     '["DMSO", "taxol"]'
     """
     return json.dumps(list(classes), ensure_ascii=False)
-
-
-def _names(network: TrainableNetwork, role: str) -> tuple[str, ...]:
-    """Name the layers that timm says are the first convolution, or the classifier."""
-    names = network.net.pretrained_cfg.get(role) or ()
-    return (names,) if isinstance(names, str) else tuple(names)

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import tifffile
+from sklearn.metrics import average_precision_score
 from wells import embed_wells, interval
 
 from cpcnn_core import load_model
@@ -139,7 +140,7 @@ def train(options, half):
 def print_epochs(report):
     """Print a line for every epoch."""
     if isinstance(report, EpochReport):
-        print(report)
+        print(report, flush=True)
 
 
 def ask(wells, half, *, count=False):
@@ -148,7 +149,7 @@ def ask(wells, half, *, count=False):
     learned = wells.texts("Metadata_Half") == half
     controls = treatments == CONTROL
     if count:
-        similarity = -np.abs(wells.features[~learned] - wells.features[learned].T)
+        similarity = cosine_similarity(wells.features[~learned], wells.features[learned])
     else:
         # Learned from the controls of the wells that were learned from, like the network.
         correction = fit_correction(
@@ -157,17 +158,13 @@ def ask(wells, half, *, count=False):
         corrected = correction.transform(wells).features
         similarity = cosine_similarity(corrected[~learned], corrected[learned])
     matches = treatments[~learned][:, None] == treatments[learned]
-    precision = [precision_of(row, hit) for row, hit in zip(similarity, matches, strict=True)]
+    precision = [
+        average_precision_score(hit, row) for row, hit in zip(similarity, matches, strict=True)
+    ]
     first = matches[np.arange(len(matches)), similarity.argmax(axis=1)]
     return pd.DataFrame(
         {"precision": precision, "first": first.astype(float), "chance": matches.mean(axis=1)}
     )
-
-
-def precision_of(similarity, hits):
-    """Return the average precision of one ranking."""
-    hits = hits[np.argsort(-similarity, kind="stable")]
-    return float((np.cumsum(hits) / np.arange(1, len(hits) + 1))[hits].mean())
 
 
 if __name__ == "__main__":
