@@ -22,20 +22,25 @@ def guess_images(channels, images):
     return {channel: image for channel, image in guesses.items() if taken.count(image) == 1}
 
 
-def stack_channels(image_set, images, object_name, shape):
+def stack_channels(image_set, images, shape=None, of_what=None):
     """Stack the images as float32 (c, h, w), in the unit that CellProfiler holds.
 
-    `images` is {channel: image name} in the model's order, `shape` that of the objects.
+    `images` is {channel: image name} in the model's order. All of them have to be of
+    `shape`, which is that `of_what`; by default that of the first.
     """
     planes = []
     for channel, name in images.items():
         pixels = image_set.get_image(name, must_be_grayscale=True).pixel_data
         what = "%s (for %s)" % (name, channel)
+        if shape is None:
+            shape, of_what = pixels.shape, "%s is" % what
         if pixels.shape != tuple(shape):
             raise RuntimeError(
-                "%s is %s pixels, the objects %s were found on %s; use images of one size."
-                % (what, _size(pixels.shape), object_name, _size(shape))
+                "%s is %s pixels, %s %s; use images of one size."
+                % (what, _size(pixels.shape), of_what, _size(shape))
             )
+        if pixels.ndim != 2:
+            raise RuntimeError("%s is three-dimensional; this module measures 2D images." % what)
         bad = np.argwhere(~np.isfinite(pixels))
         if len(bad):
             raise RuntimeError(

@@ -13,33 +13,28 @@ if sys.platform == "linux":
     import fcntl
 
 from .errors import WorkerError
+from .parent import when_parent_is_gone
 from .pipe import read_message, write_message
+from .surroundings import own_libraries_hidden, worker_environ
+from .threads import is_analysis_process
 
 PROTOCOL_VERSION = 1
+# Of the command line, which knows libraries of treatments too.
+COMMAND = ("-m", "cpcnn_core.cli", "worker")
 HELLO_SECONDS = 120
 # Loading torch from a slow disk, or one batch on a crowded machine: not longer.
 SILENCE_SECONDS = 900
 STDERR_LINES = 12
 # F_SETPIPE_SZ, which fcntl names only from Python 3.10 on.
 LINUX_SET_PIPE_SIZE = 1031
-# CellProfiler's own libraries, which the worker's Python must not see.
-FOREIGN_VARIABLES = (
-    "PYTHONPATH",
-    "PYTHONHOME",
-    "PYTHONEXECUTABLE",
-    "__PYVENV_LAUNCHER__",
-    "LD_LIBRARY_PATH",
-    "DYLD_LIBRARY_PATH",
-    "DYLD_FALLBACK_LIBRARY_PATH",
-)
-
 _lock = threading.Lock()
 _workers = {}
 
 
-def ask(python, header, arrays=None):
+def ask(python, header, arrays=None, threads=None):
     """Ask this process's worker in that Python; it is started when there is none alive.
 
+    All modules of a pipeline share it; `threads` counts when it is started.
     Returns (header, arrays) of the answer. An answer that says no, a worker that
     does not start, dies or falls silent: WorkerError.
     """
@@ -48,7 +43,9 @@ def ask(python, header, arrays=None):
         key = (os.getpid(), python)
         worker = _workers.get(key)
         if worker is None or not worker.alive():
-            worker = _workers[key] = Worker(python)
+            if not _workers and is_analysis_process():
+                when_parent_is_gone(close_all)
+            worker = _workers[key] = Worker(python, threads)
         return worker.ask(header, arrays)
 
 
@@ -74,21 +71,19 @@ def _widen(pipe):
 class Worker:
     """One worker process and its pipe."""
 
-    def __init__(self, python):
+    def __init__(self, python, threads=None):
         self.python = python
-        environ = {k: v for k, v in os.environ.items() if k not in FOREIGN_VARIABLES}
-        # Nothing that lies in the current folder shall pass for a package.
-        environ["PYTHONSAFEPATH"] = "1"
         try:
-            self.process = subprocess.Popen(
-                [python, "-m", "cpcnn_core.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=environ,
-                # No console window on Windows.
-                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-            )
+            with own_libraries_hidden():
+                self.process = subprocess.Popen(
+                    [python, *COMMAND],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    env=worker_environ(threads),
+                    # No console window on Windows.
+                    creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+                )
         except OSError as error:
             raise WorkerError("%s cannot be started: %s" % (python, error)) from error
         _widen(self.process.stdin)

@@ -1,5 +1,6 @@
 """Believe an answer about models for some seconds: a settings window asks at every repaint."""
 
+import json
 import time
 
 SECONDS = 10
@@ -7,9 +8,9 @@ SECONDS = 10
 _answers = {}
 
 
-def remembered(python, request, ask):
+def recall(python, request, ask):
     """Return `ask(request)`, or what it returned or raised a moment ago for that Python."""
-    key = (python, request["type"], request.get("model"))
+    key = (python, json.dumps(request, sort_keys=True))
     said_at, answer = _answers.get(key, (None, None))
     if said_at is None or time.monotonic() - said_at > SECONDS:
         try:

@@ -41,7 +41,11 @@ def find_python(setting, record=RECORD):
 def _checked(path, source):
     path = os.path.expanduser(path)
     if os.path.isdir(path):
-        inside = [os.path.join(path, "bin", "python"), os.path.join(path, "Scripts", "python.exe")]
+        # Of a virtual environment, and of conda's on Windows.
+        inside = [
+            os.path.join(path, *parts)
+            for parts in (("bin", "python"), ("Scripts", "python.exe"), ("python.exe",))
+        ]
         path = next((python for python in inside if os.path.isfile(python)), path)
     if not os.path.isfile(path):
         raise WorkerError(
@@ -52,8 +56,8 @@ def _checked(path, source):
 
 
 def _python_beside(command):
-    for name in ("python", "python3", "python.exe"):
-        path = os.path.join(os.path.dirname(command), name)
-        if os.path.isfile(path):
-            return path
-    return None
+    folder = os.path.dirname(command)
+    beside = [os.path.join(folder, name) for name in ("python", "python3", "python.exe")]
+    # Conda's on Windows lies above the folder of the commands.
+    beside.append(os.path.join(os.path.dirname(folder), "python.exe"))
+    return next((path for path in beside if os.path.isfile(path)), None)

@@ -131,7 +131,7 @@ def _worker(python: str) -> Finding:
 def _greet(python: str) -> tuple[dict, list[str]]:
     """Start a worker, return its greeting and the models it knows, and end it."""
     process = subprocess.Popen(
-        [python, "-m", "cpcnn_core.worker"],
+        [python, "-m", "cpcnn_core.cli", "worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

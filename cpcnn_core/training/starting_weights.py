@@ -105,7 +105,8 @@ def _take(
             f"{', '.join(missing)}; say in data.studies.channels which channel is which of its"
         )
     order = [card.channels.index(name) for name in channels]
-    stems, classifiers = (layers_of_role(network.net, role) for role in ("first_conv", "classifier"))
+    stems = layers_of_role(network.net, "first_conv")
+    classifiers = layers_of_role(network.net, "classifier")
     # The same classes mean the same outputs.
     known = card.provenance.get("classes") == classes_text(classes)
     taken = {}

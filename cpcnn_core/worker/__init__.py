@@ -14,12 +14,21 @@ describe   model                                 ``card``: card, features (names
 embed      model, sha256, channels;              ``progress``: done, total (many),
            image (c, h, w) float32,              then ``features``: warnings;
            centers (n, 2) float64 (row, col),    features (n, d) float32
+           without which the whole field is
+           shrunk to one crop;
            labels (h, w) and label_ids (n,)
            to mask neighbouring cells
+library    library (a path), by (treatment       ``library``: file, sha256, treatments,
+           column), model, treatment             wells, controls (numbers), correction
+compare    as library, and plate, count;         ``compared``: nearest, and as library;
+           features (n, d) float32               like_controls (n,), like_treatment (n,),
+                                                 image_like_controls (1,), float64
 ========== ===================================== =================================
 
-Whatever goes wrong with a request is answered with ``error``: kind, message; the
-worker lives on. It ends when its stdin does, so it never outlives its parent.
+Libraries of treatments are known to ``cpcnn worker``, not to
+``python -m cpcnn_core.worker``, whose user needs none. Whatever goes wrong with a
+request is answered with ``error``: kind, message; the worker lives on. It ends when its
+stdin does, so it never outlives its parent. Several workers that use one GPU take turns.
 """
 
 PROTOCOL_VERSION = 1

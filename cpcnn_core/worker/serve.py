@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import platform
@@ -9,33 +10,39 @@ import signal
 import sys
 import traceback
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import cpcnn_core
-from cpcnn_core.errors import CPCNNError, ProtocolError, WeightsError
+from cpcnn_core.crops import check_image
+from cpcnn_core.errors import CPCNNError, DependencyError, ProtocolError, WeightsError
 from cpcnn_core.fields import Field
 from cpcnn_core.models.registry import find_model, list_models
 from cpcnn_core.tables import feature_names
 from cpcnn_core.threads import let_threads_wait
 from cpcnn_core.worker import PROTOCOL_VERSION
 from cpcnn_core.worker.pipe import read_message, write_message
+from cpcnn_core.worker.turns import my_turn, turn_file
 
 if TYPE_CHECKING:
     import numpy as np
 
     from cpcnn_core.embedding import Embedder, Progress
+    from cpcnn_core.worker.treatments import Library, Reader
 
 Answer = tuple[dict, dict]
 
 
-def main(device: str = "auto") -> None:
+def main(device: str = "auto", read_library: Reader | None = None) -> None:
     """Serve on this process's own stdin and stdout until stdin ends.
 
     Parameters
     ----------
     device : str
         Where the networks run; see `cpcnn_core.load_model`.
+    read_library : callable (path, treatment column), optional
+        Reads libraries of treatments; see `cpcnn_core.worker.treatments`.
     """
     let_threads_wait()
     # Ctrl-C in a terminal reaches parent and child; what then happens is the
@@ -43,7 +50,7 @@ def main(device: str = "auto") -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests, answers = _claim_pipe()
     try:
-        Worker(device).serve(requests, answers)
+        Worker(device, read_library).serve(requests, answers)
     except BrokenPipeError:
         os._exit(0)  # the parent is gone; a normal exit would fail to flush
 
@@ -65,6 +72,8 @@ class Worker:
     ----------
     device : str
         See `cpcnn_core.load_model`.
+    read_library : callable (path, treatment column), optional
+        As in `main`; without it no library can be compared with.
 
     Examples
     --------
@@ -73,9 +82,11 @@ class Worker:
     'cell-painting-cnn-v1'
     """
 
-    def __init__(self, device: str = "auto") -> None:
+    def __init__(self, device: str = "auto", read_library: Reader | None = None) -> None:
         self.device = device
+        self._read_library = read_library
         self._models: dict[str, Embedder] = {}
+        self._libraries: dict[tuple[object, ...], Library] = {}
 
     def serve(self, requests: BinaryIO, answers: BinaryIO) -> None:
         """Say hello, then answer request after request until the stream ends."""
@@ -105,7 +116,13 @@ class Worker:
         self, header: dict, arrays: dict[str, np.ndarray], report: Progress | None = None
     ) -> Answer:
         """Answer one request; the module's docstring lists them."""
-        answers = {"models": self._list, "describe": self._describe, "embed": self._embed}
+        answers = {
+            "models": self._list,
+            "describe": self._describe,
+            "embed": self._embed,
+            "library": self._describe_library,
+            "compare": self._compare,
+        }
         if header.get("type") not in answers:
             raise ProtocolError(
                 f"expected one of {', '.join(answers)}, got {header.get('type')!r}; the plugin "
@@ -127,6 +144,7 @@ class Worker:
 
     def _embed(self, header: dict, arrays: dict, report: Progress | None) -> Answer:
         from cpcnn_core.cell_embedding import embed_cells
+        from cpcnn_core.worker.whole_field import shrink_field
 
         model = self._load(header["model"])
         if header.get("sha256") not in (None, model.card.sha256):
@@ -134,8 +152,12 @@ class Worker:
                 f"the model {header['model']} was changed: expected weights of sha256 "
                 f"{header['sha256']}, got {model.card.sha256}; start the run again"
             )
-        field = Field(arrays["image"], tuple(header["channels"]), arrays["centers"])
-        with warnings.catch_warnings(record=True) as caught:
+        image, centers = arrays["image"], arrays.get("centers")
+        if centers is None:
+            side = model.card.crop_px
+            image, centers = shrink_field(check_image(image), side), [[side / 2, side / 2]]
+        field = Field(image, tuple(header["channels"]), centers)
+        with self._turn(model), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             features = embed_cells(
                 model,
@@ -147,6 +169,53 @@ class Worker:
             )
         notes = [str(warning.message) for warning in caught]
         return {"type": "features", "warnings": notes}, {"features": features}
+
+    def _describe_library(self, header: dict, arrays: dict, report: Progress | None) -> Answer:  # noqa: ARG002
+        library = self._open(header)
+        return {"type": "library", **library.describe()}, {}
+
+    def _compare(self, header: dict, arrays: dict, report: Progress | None) -> Answer:  # noqa: ARG002
+        from cpcnn_core.worker.treatments import compare
+
+        library = self._open(header)
+        nearest, likeness = compare(
+            library,
+            arrays["features"],
+            plate=header.get("plate"),
+            count=header["count"],
+            treatment=header.get("treatment"),
+        )
+        return {"type": "compared", "nearest": nearest, **library.describe()}, likeness
+
+    def _open(self, header: dict) -> Library:
+        """Open a library, unless it is open, and see whether the request fits it."""
+        from cpcnn_core.worker.treatments import open_library
+
+        if self._read_library is None:
+            raise DependencyError("this worker knows no libraries; start it with: cpcnn worker")
+        path = Path(header["library"])
+        # What has been written anew is read anew.
+        state = path.stat() if path.is_file() else None
+        key = (path, header["by"], state and (state.st_mtime_ns, state.st_size))
+        if key not in self._libraries:
+            self._libraries[key] = open_library(str(path), header["by"], self._read_library)
+        library = self._libraries[key]
+        library.check(find_model(header["model"])[0])
+        if header.get("treatment") is not None:
+            library.row(header["treatment"])
+        return library
+
+    @contextlib.contextmanager
+    def _turn(self, model: Embedder) -> Iterator[None]:
+        """Keep a GPU to this worker while it embeds, and leave its memory to the next."""
+        if model.device.type != "cuda":
+            yield
+            return
+        import torch
+
+        with my_turn(turn_file()):
+            yield
+            torch.cuda.empty_cache()
 
     def _load(self, name: str) -> Embedder:
         from cpcnn_core.embedding import load_model

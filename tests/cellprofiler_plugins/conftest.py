@@ -1,10 +1,15 @@
 """Real CellProfiler environments, made once, and pipelines to run in them."""
 
+import csv
+import dataclasses
 import json
 import subprocess
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 from cpcnn_core.errors import HostError
 from cpcnn_core.hosts.environment import (
@@ -16,11 +21,17 @@ from cpcnn_core.hosts.environment import (
 )
 from cpcnn_core.hosts.headless import headless_environ, run_pipeline
 from cpcnn_core.hosts.install import install_plugin
+from cpcnn_core.models.efficientnet import TappedEfficientNet
 from cpcnn_core.models.registry import cpcnn_home
 from cpcnn_core.models.untrained import untrained_efficientnet_b0
 from cpcnn_core.models.weights import save_model
+from cpcnn_core.profiles.files import write_profiles
+from cpcnn_core.tables import Profiles, feature_names
 
 INSIDE = Path(__file__).parents[1] / "inside_cellprofiler"
+CHANNELS = ("DNA", "RNA", "ER", "AGP", "Mito")
+MADE_UP_SITES = 24
+GROUP_SIZE = 3
 # Taken before any test moves CPCNN_HOME: the environment that the demo uses too.
 ENVIRONMENTS = cpcnn_home()
 
@@ -65,23 +76,116 @@ def two_channel_model_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def run_job(cellprofiler_python, plugins):
+def library_folder(tmp_path_factory):
+    """Libraries of twelve wells, and what is in them as NumPy's own file."""
+    folder = tmp_path_factory.mktemp("library")
+    wells = np.random.default_rng(4).normal(0.1, 0.3, (12, 672)).astype(np.float32)
+    rows = pd.DataFrame({"Metadata_Treatment": np.repeat(["DMSO", "taxol", "nocodazole"], 4)})
+    rows["Metadata_Plate"] = "P1"
+    names = feature_names(672, compartment="Cells")
+    made = {"model": "untrained-efficientnet-b0", "controls": "Treatment == 'DMSO'"}
+    np.savez(folder / "wells.npz", wells=wells, treatment=rows["Metadata_Treatment"].to_numpy(str))
+    write_profiles(Profiles(wells, rows, names, made), folder / "profiles.parquet")
+    write_profiles(Profiles(wells, rows, names, {}), folder / "without controls Größe.parquet")
+    other = {**made, "model": "cell-painting-cnn-v1"}
+    write_profiles(Profiles(wells, rows, names, other), folder / "other.parquet")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_model_file(tmp_path_factory):
+    """A network of six features: what CellProfiler takes for 672 of them is its own time."""
+    card, weights = untrained_efficientnet_b0()
+    card = dataclasses.replace(card, name="small", tap="ClassProb", embed_dim=6, sha256=None)
+    random = np.random.default_rng(0)
+    for name, shape in TappedEfficientNet(5, card.tap, card.embed_dim).weight_shapes().items():
+        if name in weights:
+            continue
+        weights[name] = np.full(shape, name.endswith(("weight", "running_var")), np.float32)
+        if len(shape) > 1:
+            drawn = random.normal(0, np.sqrt(2.8 / np.prod(shape[1:])), shape)
+            weights[name] = drawn.astype(np.float32)
+    path = tmp_path_factory.mktemp("models") / "small.safetensors"
+    save_model(path, card, weights)
+    return path
+
+
+@pytest.fixture(scope="session")
+def made_up_sites(tmp_path_factory):
+    """Sites of 160 x 160 pixels with two to four cells, in 16-bit TIFF."""
+    folder = tmp_path_factory.mktemp("images")
+    random = np.random.default_rng(11)
+    rows, cols = np.mgrid[:160, :160]
+    sites = []
+    for number in range(1, MADE_UP_SITES + 1):
+        spots = [(40, 40), (45, 110), (115, 50), (110, 115)][: 2 + number % 3]
+        shape = sum(np.exp(-((rows - r) ** 2 + (cols - c) ** 2) / 200) for r, c in spots)
+        site = {}
+        for channel in CHANNELS:
+            noise = random.uniform(0, 300, shape.shape)
+            site[channel] = folder / f"site{number}_{channel}.tif"
+            Image.fromarray((20000 * shape + noise).astype(np.uint16)).save(site[channel])
+        sites.append(site)
+    return sites
+
+
+@pytest.fixture(scope="session")
+def write_load_data():
+    """Return a function that writes LoadData's table: for each site the file of every channel."""
+
+    def write(path, sites):
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file)
+            names = [
+                f"{part}_Orig{channel}" for channel in CHANNELS for part in ("PathName", "FileName")
+            ]
+            places = [f"Metadata_{name}" for name in ("Plate", "Well", "Site", "Group")]
+            writer.writerow([*names, *places])
+            for number, site in enumerate(sites, start=1):
+                paths = [Path(site[channel]) for channel in CHANNELS]
+                files = [x for p in paths for x in (p.parent, p.name)]
+                group = 1 + (number - 1) // GROUP_SIZE
+                writer.writerow([*files, "P1", f"A{number:02d}", number, group])
+        return str(path)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_pipeline(cellprofiler_python, plugins, tmp_path_factory):
+    """Return a function that writes a pipeline; one CellProfiler writes all of them."""
+    log = tmp_path_factory.mktemp("maker") / "log.txt"
+    with (
+        log.open("w+") as errors,
+        subprocess.Popen(
+            [str(cellprofiler_python), str(INSIDE / "make_pipeline.py")],
+            env=headless_environ(),
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+        ) as maker,
+    ):
+
+        def write(path, job):
+            job = {"out": str(path), "plugins": str(plugins), **job}
+            maker.stdin.write(json.dumps(job) + "\n")
+            maker.stdin.flush()
+            assert any(line == "MADE\n" for line in maker.stdout), log.read_text()
+            return path
+
+        yield write
+        maker.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def run_job(cellprofiler_python, plugins, write_pipeline):
     """Return a function that writes a pipeline and runs it headless in a folder."""
 
     def run(folder, job, *arguments):
-        pipeline = folder / "pipeline.cppipe"
-        job = {"out": str(pipeline), "plugins": str(plugins), **job}
-        subprocess.run(
-            [str(cellprofiler_python), str(INSIDE / "make_pipeline.py")],
-            input=json.dumps(job),
-            env=headless_environ(),
-            text=True,
-            capture_output=True,
-            check=True,
-        )
         run_pipeline(
             cellprofiler_python,
-            pipeline,
+            write_pipeline(folder / "pipeline.cppipe", job),
             folder,
             images=folder,
             plugins_directory=plugins,

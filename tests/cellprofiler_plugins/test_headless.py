@@ -1,52 +1,29 @@
 """Whole pipelines in real headless CellProfiler, against the core called directly."""
 
 import csv
-import json
 import sqlite3
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from cpcnn_core import embed_cells, feature_names, load_model
 from cpcnn_core.cli.main import main
 from cpcnn_core.errors import HostError
-from cpcnn_core.hosts.headless import headless_environ
 
 CHANNELS = ("DNA", "RNA", "ER", "AGP", "Mito")
 IMAGES = {channel: f"Orig{channel}" for channel in CHANNELS}
 FEATURES = feature_names(672)
-INSIDE = Path(__file__).parents[1] / "inside_cellprofiler"
 REAL = Path(__file__).parents[2].parent / "shared" / "data" / "images" / "cpjump1_examples"
-
-
-def write_load_data(path, sites):
-    """Write LoadData's table: for each site the file of every channel."""
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        names = [
-            f"{part}_Orig{channel}" for channel in CHANNELS for part in ("PathName", "FileName")
-        ]
-        writer.writerow([*names, "Metadata_Plate", "Metadata_Well", "Metadata_Site"])
-        for number, site in enumerate(sites, start=1):
-            paths = [Path(site[channel]) for channel in CHANNELS]
-            files = [x for p in paths for x in (p.parent, p.name)]
-            writer.writerow([*files, "P1", f"A{number:02d}", number])
-    return str(path)
 
 
 def deep(table):
     return table[[c for c in table.columns if "CPCNN_" in c]]
 
 
-# ---- three real Cell Painting fields ----------------------------------------------------
-
-
 @pytest.fixture(scope="module")
-def real_run(run_job, tmp_path_factory):
+def real_run(run_job, write_load_data, tmp_path_factory):
     if not REAL.is_dir():
         pytest.skip(f"the real Cell Painting fields are not here ({REAL.name})")
     folder = tmp_path_factory.mktemp("real")
@@ -163,74 +140,54 @@ SITES = 9
 
 
 @pytest.fixture(scope="module")
-def made_up_sites(tmp_path_factory):
-    """Nine sites of 160 x 160 pixels with cells, in 16-bit TIFF."""
-    folder = tmp_path_factory.mktemp("images")
-    random = np.random.default_rng(11)
-    rows, cols = np.mgrid[:160, :160]
-    sites = []
-    for number in range(1, SITES + 1):
-        spots = [(40, 40), (45, 110), (115, 50), (110, 115)][: 2 + number % 3]
-        shape = sum(np.exp(-((rows - r) ** 2 + (cols - c) ** 2) / 200) for r, c in spots)
-        site = {}
-        for channel in CHANNELS:
-            noise = random.uniform(0, 300, shape.shape)
-            site[channel] = folder / f"site{number}_{channel}.tif"
-            Image.fromarray((20000 * shape + noise).astype(np.uint16)).save(site[channel])
-        sites.append(site)
-    return sites
+def measure_sites(run_job, write_load_data, made_up_sites, small_model_file):
+    """Return a function that measures the first sites, does harm, and returns the cells."""
+
+    def measure(folder, deeds, *arguments, model_file=small_model_file):
+        job = {
+            "load_data": write_load_data(folder / "load.csv", made_up_sites[:SITES]),
+            "classical": False,
+            "sabotage": {"deeds": deeds, "model_file": str(model_file)},
+            "cnn": [{"centers": "Nuclei", "model_file": str(model_file), "images": IMAGES}],
+        }
+        run_job(folder, job, *arguments)
+        return pd.read_csv(folder / "Cells.csv")
+
+    return measure
 
 
-def measure_sites(run_job, folder, sites, model_file, deeds, *arguments):
-    job = {
-        "load_data": write_load_data(folder / "load.csv", sites),
-        "classical": False,
-        "sabotage": {"deeds": deeds, "model_file": str(model_file)},
-        "cnn": [{"centers": "Nuclei", "model_file": str(model_file), "images": IMAGES}],
-    }
-    run_job(folder, job, *arguments)
-    return pd.read_csv(folder / "Cells.csv")
-
-
-@pytest.fixture(scope="module")
-def unharmed(run_job, made_up_sites, model_file, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("unharmed")
-    return measure_sites(run_job, folder, made_up_sites, model_file, "")
-
-
-def test_only_the_harmed_image_sets_lose_their_features(
-    run_job, made_up_sites, model_file, unharmed, tmp_path
-):
+def test_only_the_harmed_image_sets_lose_their_features(measure_sites, tmp_path):
+    for name in ("unharmed", "harmed"):
+        (tmp_path / name).mkdir()
+    unharmed = measure_sites(tmp_path / "unharmed", "")
     deeds = " ".join(f"{number}={deed}" for number, deed in DEEDS.items())
-    harmed = measure_sites(run_job, tmp_path, made_up_sites, model_file, deeds, "--always-continue")
+    harmed = measure_sites(tmp_path / "harmed", deeds, "--always-continue")
     keys = ["ImageNumber", "ObjectNumber", "Parent_Nuclei"]
     pd.testing.assert_frame_equal(harmed[keys], unharmed[keys])
     hit = harmed["ImageNumber"].isin(DEEDS).to_numpy()
     assert hit.any()
     assert deep(harmed)[hit].isna().all(axis=None)
     np.testing.assert_array_equal(deep(harmed)[~hit], deep(unharmed)[~hit])
-    log = (tmp_path / "cellprofiler.log").read_text()
+    log = (tmp_path / "harmed" / "cellprofiler.log").read_text()
     assert "OrigER (for ER) has 1 pixels that are not numbers" in log
     assert "ended with exit status -9" in log
     assert "OrigER (for ER) is 152 x 160 pixels" in log
     assert "there is no model file" in log
 
 
-def test_without_leave_to_continue_an_error_ends_the_run_and_says_so(
-    run_job, made_up_sites, model_file, tmp_path
-):
+def test_without_leave_to_continue_an_error_ends_the_run_and_says_so(measure_sites, tmp_path):
     with pytest.raises(HostError, match=r"OrigER .for ER. has 1 pixels that are not numbers"):
-        measure_sites(run_job, tmp_path, made_up_sites, model_file, "2=nan")
+        measure_sites(tmp_path, "1=nan")
 
 
-def test_a_missing_model_stops_the_run_before_the_first_image_set(run_job, made_up_sites, tmp_path):
+def test_a_missing_model_stops_the_run_before_the_first_image_set(measure_sites, tmp_path):
     with pytest.raises(HostError, match=r"cannot run: Select the model: there is no model file"):
-        measure_sites(run_job, tmp_path, made_up_sites, tmp_path / "none.safetensors", "")
+        measure_sites(tmp_path, "", model_file=tmp_path / "none.safetensors")
     assert not (tmp_path / "Cells.csv").exists()
 
 
 def test_too_many_columns_for_sqlite_stop_the_run_and_say_what_to_choose(
-    run_job, made_up_sites, tmp_path
+    run_job, write_load_data, made_up_sites, tmp_path
 ):
     cnn = {"model": "untrained-efficientnet-b0", "images": IMAGES}
     job = {
@@ -241,24 +198,3 @@ def test_too_many_columns_for_sqlite_stop_the_run_and_say_what_to_choose(
     }
     with pytest.raises(HostError, match=r"SQLite takes 2000. In ExportToDatabase, switch off the"):
         run_job(tmp_path, job)
-
-
-def test_analysis_in_several_processes_measures_the_same(
-    run_job, cellprofiler_python, plugins, made_up_sites, model_file, unharmed, tmp_path
-):
-    measure_sites(run_job, tmp_path, made_up_sites[:3], model_file, "")
-    done = subprocess.run(
-        [
-            *(cellprofiler_python, INSIDE / "run_analysis.py"),
-            *(tmp_path / "pipeline.cppipe", plugins, tmp_path),
-        ],
-        env=headless_environ(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "RESULT" in done.stdout, done.stderr
-    values = json.loads(done.stdout.split("RESULT")[1])
-    for number in (1, 2, 3):
-        expected = unharmed[unharmed["ImageNumber"] == number][["CPCNN_000", "CPCNN_671"]]
-        np.testing.assert_allclose(np.transpose(values[str(number)]), expected, atol=1e-5)

@@ -50,6 +50,7 @@ def test_every_public_name_is_there():
     assert set(cpcnn_core.__all__) == {
         *("crop_cells", "touches_border", "Field", "ModelCard", "Profiles", "feature_names"),
         *("Embedder", "embed_cells", "embed_field", "load_model", "list_models"),
+        *("simulate_field", "train_model"),
         *("aggregate", "Correction", "fit_correction", "Sphering", "fit_sphering"),
         *("TreatmentLibrary", "build_library", "evaluate_profiles"),
     }

@@ -1,6 +1,9 @@
-"""Write a pipeline: run by CellProfiler's Python with a JSON description.
+"""Write pipelines: run by CellProfiler's Python with a JSON description on each line.
 
-{"out": FILE, "plugins": DIR, "load_data": CSV, "cnn": [{"objects": ..., "centers": ...,
+After each, "MADE" is printed.
+
+{"out": FILE, "plugins": DIR, "load_data": CSV, "group_by": ...,
+ "cnn": [{"objects": ..., "centers": ...,
  "model_file": ... or "model": ..., "images": {channel: image}, "mask": bool}],
  "classical": bool, "held": DIR or null, "spreadsheet": bool,
  "sabotage": {"deeds": ..., "model_file": ...} or null,
@@ -21,8 +24,9 @@ from cellprofiler_core.utilities.core.modules import fill_modules, instantiate_m
 
 
 def make(job):
-    preferences.set_plugin_directory(job["plugins"], globally=False)
-    fill_modules()
+    if preferences.get_plugin_directory() != job["plugins"]:
+        preferences.set_plugin_directory(job["plugins"], globally=False)
+        fill_modules()
     pipeline = Pipeline()
 
     def add(name):
@@ -37,6 +41,8 @@ def make(job):
     load.csv_directory.join_parts(ABSOLUTE_FOLDER_NAME, folder)
     load.csv_file_name.value = name
     load.rescale.value = True
+    load.wants_image_groupings.value = "group_by" in job
+    load.metadata_fields.value = job.get("group_by", "")
 
     nuclei = add("IdentifyPrimaryObjects")
     nuclei.x_name.value = "OrigDNA"
@@ -66,24 +72,7 @@ def make(job):
         configure(cnn, settings)
 
     if job.get("held"):
-        labels = add("ConvertObjectsToImage")
-        labels.object_name.value = "Nuclei"
-        labels.image_name.value = "NucleiLabels"
-        labels.image_mode.value = "uint16"
-
-    for image in ("NucleiLabels", "OrigDNA", "OrigRNA", "OrigER", "OrigAGP", "OrigMito"):
-        if job.get("held"):
-            save = add("SaveImages")
-            save.image_name.value = image
-            save.file_name_method.value = "From image filename"
-            save.file_image_name.value = "OrigDNA"
-            save.wants_file_name_suffix.value = True
-            save.file_name_suffix.value = "_" + image
-            save.file_format.value = "npy"
-            save.pathname.join_parts(ABSOLUTE_FOLDER_NAME, job["held"])
-            save.overwrite.value = True
-            save.create_subdirectories.value = False
-
+        add_held_images(add, job["held"])
     if job.get("spreadsheet", True):
         sheet = add("ExportToSpreadsheet")
         sheet.wants_prefix.value = False
@@ -105,8 +94,27 @@ def make(job):
         pipeline.dump(file)
 
 
+def add_held_images(add, folder):
+    """Save what CellProfiler holds: the channels, and the nuclei's labels."""
+    labels = add("ConvertObjectsToImage")
+    labels.object_name.value = "Nuclei"
+    labels.image_name.value = "NucleiLabels"
+    labels.image_mode.value = "uint16"
+    for image in ("NucleiLabels", "OrigDNA", "OrigRNA", "OrigER", "OrigAGP", "OrigMito"):
+        save = add("SaveImages")
+        save.image_name.value = image
+        save.file_name_method.value = "From image filename"
+        save.file_image_name.value = "OrigDNA"
+        save.wants_file_name_suffix.value = True
+        save.file_name_suffix.value = "_" + image
+        save.file_format.value = "npy"
+        save.pathname.join_parts(ABSOLUTE_FOLDER_NAME, folder)
+        save.overwrite.value = True
+        save.create_subdirectories.value = False
+
+
 def configure(cnn, settings):
-    cnn.prepare_settings(["x"] * 8 + [v for pair in settings["images"].items() for v in pair])
+    cnn.prepare_settings(["x"] * 17 + [v for pair in settings["images"].items() for v in pair])
     cnn.objects.value = settings.get("objects", "Cells")
     if settings.get("centers"):
         cnn.center_objects.value = settings["centers"]
@@ -123,4 +131,6 @@ def configure(cnn, settings):
 
 
 if __name__ == "__main__":
-    make(json.load(sys.stdin))
+    for line in sys.stdin:
+        make(json.loads(line))
+        print("MADE", flush=True)
