@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import tifffile
 from cp_measure.featurizer import featurize, make_featurizer_config
+from showing import draw_virtual, virtual_table
 from wells import embed_wells, interval, wells_of
 
 from cpcnn_core import load_model
@@ -65,7 +66,7 @@ LAMBDAS = (0.01, 0.1, 1.0, 10.0)
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=Path("virtual_experiment"))
-    parser.add_argument("--steps", type=int, default=2000, help="of every training")
+    parser.add_argument("--steps", type=int, default=1000, help="of every training")
     parser.add_argument("--record", action="store_true", help="write virtual_screens.json")
     options = parser.parse_args()
     work = options.work
@@ -104,8 +105,10 @@ def main():
     }
     text = json.dumps(result, indent=2)
     print(text)
+    print(virtual_table(result))
     if options.record:
         Path(__file__).with_suffix(".json").write_text(text + "\n")
+        draw_virtual(result, Path(__file__).parents[1] / "images" / "virtual_screens.png")
 
 
 def cut(work):

@@ -1,0 +1,83 @@
+"""What would stop a run or spoil its results, found before it begins."""
+
+from cellprofiler_core.setting import ValidationError
+
+from . import libraries, models, names
+from .sqlite_limit import sqlite_complaint
+from .threads import checked_threads
+
+
+def check(module, pipeline):
+    """Raise a ValidationError with the setting that has to be changed."""
+    _check_names(module, pipeline)
+    _checked(module.threads, checked_threads, module.threads.value)
+    card = _checked(module.model, models.card, module)
+    expected, found = card["channels"], [group.name.value for group in module.channels]
+    if expected != found:
+        raise ValidationError(
+            "%s takes %d channels (%s), this module was set up for %d (%s). Choose the model "
+            "again to get its channels."
+            % (card["name"], len(expected), ", ".join(expected), len(found), ", ".join(found)),
+            module.model,
+        )
+    if module.wants_library:
+        _checked(module.library_file_name, libraries.describe, module)
+    complaint = sqlite_complaint(pipeline)
+    if complaint:
+        raise ValidationError(complaint, module.prefix)
+
+
+def warn(module):
+    """Raise a ValidationError for what may be meant but rarely is."""
+    chosen = {}
+    for group in module.channels:
+        if group.image.value in chosen:
+            raise ValidationError(
+                "%s is chosen for both %s and %s. The model expects a different image in each."
+                % (group.image.value, chosen[group.image.value], group.name.value),
+                group.image,
+            )
+        chosen[group.image.value] = group.name.value
+    if module.wants_library and not libraries.describe(module)["controls"]:
+        raise ValidationError(
+            "%s does not say which wells are negative controls, so nothing is compared with "
+            "them. Make it again with: cpcnn profile --controls" % module.library_file_name.value,
+            module.library_file_name,
+        )
+
+
+def plain(error):
+    """Say in a user's words what CellProfiler says in its own."""
+    if "No prior instances" in str(error):
+        return "nothing before this module makes one; place it after the modules that do."
+    return str(error)
+
+
+def _check_names(module, pipeline):
+    prefix = module.prefix.value
+    if not names.VALID_PREFIX.fullmatch(prefix):
+        raise ValidationError(
+            "Expected a letter, then letters or digits, at most 12 in all; got %r." % prefix,
+            module.prefix,
+        )
+    for other in pipeline.modules():
+        same = (
+            other is not module
+            and other.module_name == module.module_name
+            and other.module_num < module.module_num
+            and other.prefix.value == prefix
+            and names.owner(other) == names.owner(module)
+        )
+        if same:
+            raise ValidationError(
+                "Module %d writes measurements of %s called %s already. Choose another name for "
+                "those of this one." % (other.module_num, names.owner(module), prefix),
+                module.prefix,
+            )
+
+
+def _checked(setting, look, *arguments):
+    try:
+        return look(*arguments)
+    except RuntimeError as error:
+        raise ValidationError(str(error), setting) from error

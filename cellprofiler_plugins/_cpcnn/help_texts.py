@@ -1,0 +1,94 @@
+"""What the window says about every setting."""
+
+from .models import DEFAULT_MODEL, MODEL_FILE
+from .python_finder import AUTOMATIC
+
+UNIT = """\
+-  *Objects*: every object gets the features of the crop around it. This is what the
+   published model was made for.
+-  *The whole image, in tiles*: for fields without objects. The field is covered with
+   tiles of the size of a crop, beginning in the middle; what remains at the border is
+   left out. The image gets the median of the tiles' features.
+-  *The whole image, shrunk to one crop*: the field is shrunk until its longer side fits
+   into one crop. It shows how cells are spread, and hardly what they look like."""
+
+OBJECTS = """\
+Every one of these objects gets its features, usually *Cells*. To measure several kinds
+of objects, add the module once for each: all of them share one worker."""
+
+CENTERS = """\
+The crop is cut around this centre. The published model was trained on crops around
+nuclei: choose the nuclei here when you measure the cells that were found from them.
+An object's partner is known from the identification modules (parent or child), else by
+overlap; of several, the largest counts. An object without a partner has no values."""
+
+MASK = """\
+Select *Yes* to set every pixel of the crop outside the object to zero, so that
+neighbouring cells do not count. The published profiles were made without."""
+
+MODEL = """\
+*%(default)s* are the published weights: run ``cpcnn models fetch %(default)s`` once.
+*untrained-efficientnet-b0* has learned nothing and serves for trials and as a baseline.
+Models imported with ``cpcnn models import`` are listed too; *%(file)s* opens any other.
+The model decides how many channels there are, and how many features.""" % {
+    "default": DEFAULT_MODEL,
+    "file": MODEL_FILE,
+}
+
+MODEL_DIRECTORY = "The folder in which the model file lies."
+
+MODEL_FILE_NAME = """\
+A file written by ``cpcnn models import``. The run ends with an error if the file
+changes in its course."""
+
+PREFIX = """\
+The first part of the measurements' names: *CPCNN* gives *CPCNN_000*, *CPCNN_001*, ...
+Change it where two models measure the same objects. A letter, then letters or digits,
+at most 12: databases cut long names."""
+
+PYTHON = (
+    """\
+*%s*: the Python that ``cpcnn cellprofiler install`` recorded, or the environment variable
+CPCNN_PYTHON when it is set. To use another one, enter its path here, or that of its
+environment's folder."""
+    % AUTOMATIC
+)
+
+THREADS = (
+    """\
+*%s*: all cores, divided by the number of CellProfiler's own processes when it analyzes
+images with several; the environment variable OMP_NUM_THREADS counts when it is set. Enter
+a number to use as many in each process. On a GPU the processes take turns."""
+    % AUTOMATIC
+)
+
+WANTS_LIBRARY = """\
+Select *Yes* to compare with treatments whose profiles are known, from a table of wells
+that ``cpcnn profile`` made with the same model. Every image gets the treatments that
+its cells look like; every object how near it is to the negative controls, and how much
+it looks like a treatment of your choice. The library's batch correction is applied."""
+
+LIBRARY_DIRECTORY = "The folder in which the library lies."
+
+LIBRARY_FILE_NAME = """\
+A table of wells made by ``cpcnn profile``, such as *profiles.parquet*. If it is
+corrected, its correction (*profiles.correction.npz*) has to lie beside it."""
+
+TREATMENT_COLUMN = """\
+The column of the library that names the treatments, with or without *Metadata_*."""
+
+NEIGHBOR_COUNT = """\
+How many treatments are named for each image, the most similar first."""
+
+TREATMENT = """\
+The name of a treatment of the library. Every object gets the cosine of the angle between
+its features and that treatment's profile, from -1 to 1. *None*: no such measurement."""
+
+CHANNEL = "Given by the model."
+
+IMAGE = """\
+The image of this channel. The order of the channels is the model's, by their names.
+Give images as they were taken or corrected for illumination; the pixel scale does not
+matter, since every crop is stretched by its own darkest and brightest pixel."""
+
+GUESS = "Look at the result: only images whose name fits exactly one channel are filled in."

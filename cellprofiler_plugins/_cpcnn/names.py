@@ -1,0 +1,103 @@
+"""What the measurements are called, and whose they are.
+
+With the prefix CPCNN and objects Cells::
+
+    Cells       CPCNN_000 ...                 the features
+    Cells       CPCNNLike_Controls            1 at the negative controls, less away from them
+    Cells       CPCNNLike_Treatment           cosine with the chosen treatment
+    Image       CPCNNNearest_Treatment1_Cells, CPCNNNearest_Similarity1_Cells, ...
+    Image       CPCNNNearest_LikeControls_Cells
+    Experiment  CPCNN_Model_Cells, CPCNN_Library_Cells
+
+The features have a first part of their own, so that ``Cells_CPCNN_*`` are they alone.
+"""
+
+import re
+
+from cellprofiler_core.constants.measurement import (
+    COLTYPE_FLOAT,
+    COLTYPE_VARCHAR,
+    COLTYPE_VARCHAR_FORMAT,
+    EXPERIMENT,
+    IMAGE,
+)
+
+from . import libraries, models
+from .settings import NO_TREATMENT, OBJECTS
+
+VALID_PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9]{0,11}")
+TREATMENT_NAME = COLTYPE_VARCHAR_FORMAT % 255
+
+
+def owner(module):
+    """Return whose measurements the features are: the objects' or the image's."""
+    return module.objects.value if module.unit == OBJECTS else IMAGE
+
+
+def feature(module, number):
+    """Name a feature."""
+    return "%s_%s" % (module.prefix.value, number)
+
+
+def like(module, what):
+    """Name the likeness of objects to the Controls or the Treatment."""
+    return "%sLike_%s" % (module.prefix.value, what)
+
+
+def nearest(module, what):
+    """Name what an image's nearest treatments are told by."""
+    return "%sNearest_%s_%s" % (module.prefix.value, what, owner(module))
+
+
+def record(module, what):
+    """Name what is recorded once for the run: the Model or the Library."""
+    return "%s_%s_%s" % (module.prefix.value, what, owner(module))
+
+
+def columns(module):
+    """List all measurements as (whose, name, type); none while the model is unknown."""
+    try:
+        numbers = models.card(module)["features"]
+    except RuntimeError:
+        return []
+    mine = owner(module)
+    found = [(mine, feature(module, number), COLTYPE_FLOAT) for number in numbers]
+    if module.wants_library:
+        found += _library_columns(module)
+        found.append((EXPERIMENT, record(module, "Library"), COLTYPE_VARCHAR))
+    return [*found, (EXPERIMENT, record(module, "Model"), COLTYPE_VARCHAR)]
+
+
+def _library_columns(module):
+    try:
+        controls = libraries.describe(module)["controls"]
+    except RuntimeError:
+        controls = 0
+    found = []
+    if module.unit == OBJECTS:
+        if controls:
+            found.append((owner(module), like(module, "Controls"), COLTYPE_FLOAT))
+        if module.treatment != NO_TREATMENT:
+            found.append((owner(module), like(module, "Treatment"), COLTYPE_FLOAT))
+    for rank in range(1, module.neighbor_count.value + 1):
+        found.append((IMAGE, nearest(module, "Treatment%d" % rank), TREATMENT_NAME))
+        found.append((IMAGE, nearest(module, "Similarity%d" % rank), COLTYPE_FLOAT))
+    if controls:
+        found.append((IMAGE, nearest(module, "LikeControls"), COLTYPE_FLOAT))
+    return found
+
+
+def categories(module, object_name):
+    """List the first parts of the names of somebody's measurements."""
+    names = [name for whose, name, _ in columns(module) if whose == object_name]
+    return list(dict.fromkeys(name.split("_")[0] for name in names))
+
+
+def measurements(module, object_name, category):
+    """List the names of somebody's measurements behind that first part."""
+    start = category + "_"
+    return [
+        name[len(start) :]
+        for whose, name, _ in columns(module)
+        if whose == object_name and name.startswith(start)
+    ]

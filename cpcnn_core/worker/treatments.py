@@ -1,0 +1,233 @@
+"""Compare the cells of an image with a library of treatments.
+
+What reads libraries is handed in (`Reader`): this room lies below those that know
+tables of profiles, and the dock widget's worker needs none.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cpcnn_core.errors import ProfileError
+from cpcnn_core.models.card import ModelCard
+from cpcnn_core.tables import Profiles, feature_names
+
+# Path and treatment column to a TreatmentLibrary and the Correction of its wells or None,
+# both of cpcnn_core.profiles.
+Reader = Callable[[str, str], tuple[Any, Any]]
+PLATE = "Metadata_Plate"
+_COMPARTMENT = re.compile(r"^(Cells|Nuclei|Cytoplasm|Image)_")
+
+
+@dataclass(frozen=True)
+class Library:
+    """A library that is open, and what cells are measured by; made by `open_library`.
+
+    Attributes
+    ----------
+    file, sha256 : str
+        Name and checksum of the file.
+    treatments : TreatmentLibrary
+    correction : Correction or None
+        Applied to cells; None where the wells are as they were measured.
+    center : ndarray of shape (d,), float64, or None
+        Mean of the control wells; None where it is not known which they are.
+    spread : float
+        Median distance of the control wells from it.
+    """
+
+    file: str
+    sha256: str
+    treatments: Any
+    correction: Any
+    center: np.ndarray | None
+    spread: float
+
+    def describe(self) -> dict[str, object]:
+        """Say what is in it, in JSON's types."""
+        return {
+            "file": self.file,
+            "sha256": self.sha256,
+            "treatments": len(self.treatments.directions),
+            "wells": len(self.treatments.wells.metadata),
+            "controls": int(self.treatments.controls.sum()),
+            "correction": "none" if self.correction is None else self.correction.method,
+        }
+
+    def check(self, card: ModelCard) -> None:
+        """Refuse a model that is not the library's.
+
+        Raises
+        ------
+        ProfileError
+        """
+        made = self.treatments.wells.provenance
+        # Weights tell more than the name that somebody gave them.
+        known = [("model_sha256", card.sha256), ("model", card.name)]
+        mine, theirs = next(
+            ((mine, made[key]) for key, mine in known if mine and made.get(key)), ("", "")
+        )
+        if mine != theirs:
+            raise ProfileError(
+                f"{self.file} was made with the model {made.get('model', '')} ({theirs}), chosen "
+                f"here is {card.name} ({mine}); choose the library's model, or another library"
+            )
+        expected, names = feature_names(card.embed_dim), self._features()
+        if [_COMPARTMENT.sub("", name) for name in names] != expected:
+            raise ProfileError(
+                f"{self.file} has {len(names)} features from {names[0]} to {names[-1]}, "
+                f"{card.name} gives {len(expected)} from {expected[0]} to {expected[-1]}; choose "
+                "a library that was made with this model"
+            )
+
+    def row(self, treatment: str) -> int:
+        """Return the row of a treatment.
+
+        Raises
+        ------
+        ProfileError
+            It is not in the library; says which names are alike.
+        """
+        names = self.treatments.treatments.texts(self.treatments.by).tolist()
+        if treatment in names:
+            return names.index(treatment)
+        alike = difflib.get_close_matches(treatment, names, 3, 0.4)
+        hint = f"did you mean {', '.join(alike)}?" if alike else f"it has {', '.join(names[:5])}"
+        raise ProfileError(f"there is no treatment {treatment!r} in {self.file}; {hint}")
+
+    def correct(self, features: np.ndarray, plate: str | None) -> np.ndarray:
+        """Correct features (n, d) as the library's wells were, float64.
+
+        Raises
+        ------
+        ProfileError
+            A correction that goes by plates, and an unknown plate or none.
+        """
+        if self.correction is None:
+            return np.asarray(features, np.float64)
+        import pandas as pd
+
+        if plate is None and any(hasattr(step, "plates") for step in self.correction.steps):
+            raise ProfileError(
+                f"{self.file} is corrected plate by plate ({self.correction.method}) and nobody "
+                "says which plate this image is of; load the metadata Plate with the images, or "
+                "use a library with the correction sphering"
+            )
+        rows = pd.DataFrame(index=pd.RangeIndex(len(features)))
+        if plate is not None:
+            rows[PLATE] = plate
+        return self.correction.transform(Profiles(features, rows, self._features())).features
+
+    def like_controls(self, corrected: np.ndarray) -> np.ndarray:
+        """Tell how near corrected profiles (n, d) are to the controls, (n,) float64.
+
+        1 / (1 + distance / spread): 1 where the controls' mean is, 0.5 as far from it as
+        half of the control wells. Not the cosine, since corrections move the controls
+        to the origin, from where everything lies in some other direction.
+        """
+        distance = np.linalg.norm(corrected - self.center, axis=1)
+        return 1 / (1 + distance / self.spread)
+
+    def _features(self) -> list[str]:
+        known = self.treatments.wells if self.correction is None else self.correction
+        return list(known.feature_names)
+
+
+def open_library(path: str, by: str, read: Reader) -> Library:
+    """Read a library, and find out where its controls lie.
+
+    Raises
+    ------
+    ProfileError
+        It cannot be read, or its controls have no spread.
+
+    Examples
+    --------
+    >>> open_library("profiles.parquet", "Treatment", read)  # doctest: +SKIP
+    """
+    treatments, correction = read(path, by)
+    center, spread = None, 0.0
+    if treatments.controls.any():
+        controls = np.asarray(treatments.wells.features[treatments.controls], np.float64)
+        center = controls.mean(axis=0)
+        spread = float(np.median(np.linalg.norm(controls - center, axis=1)))
+        if not spread > 0:
+            raise ProfileError(
+                f"the {len(controls)} control wells of {Path(path).name} do not differ, so there "
+                "is no measure of how near to them a cell is; choose more with: cpcnn profile "
+                "--controls"
+            )
+    sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return Library(Path(path).name, sha256, treatments, correction, center, spread)
+
+
+def compare(
+    library: Library,
+    features: np.ndarray,
+    *,
+    plate: str | None = None,
+    count: int = 3,
+    treatment: str | None = None,
+) -> tuple[list[dict[str, object]], dict[str, np.ndarray]]:
+    """Find the treatments that an image looks like, and tell what each cell is like.
+
+    The image's profile is the median of its cells, as `cpcnn_core.profiles.wells` makes
+    sites; it and every cell are corrected as the library's wells were.
+
+    Parameters
+    ----------
+    library : Library
+    features : ndarray of shape (n, d), as the model gives them
+        Rows with NaN have not been measured.
+    plate : str, optional
+        For corrections that go plate by plate.
+    count : int
+        How many treatments.
+    treatment : str, optional
+        The one that every cell is compared with.
+
+    Returns
+    -------
+    nearest : list of dict
+        ``treatment`` and ``similarity`` (cosine), the nearest first.
+    likeness : dict of str to ndarray, float64
+        ``like_controls`` (n,) and ``image_like_controls`` (1,), see
+        `Library.like_controls`, where controls are known; ``like_treatment`` (n,), the
+        cosine, where one was chosen. NaN for cells that have not been measured.
+
+    Examples
+    --------
+    >>> compare(library, features, treatment="taxol")  # doctest: +SKIP
+    """
+    usable = np.isfinite(features).all(axis=1)
+    row = None if treatment is None else library.row(treatment)
+    likeness = {"like_controls": np.full(len(features), np.nan)}
+    likeness["image_like_controls"] = np.full(1, np.nan)
+    if row is not None:
+        likeness["like_treatment"] = np.full(len(features), np.nan)
+    if library.center is None:
+        likeness = {name: values for name, values in likeness.items() if "control" not in name}
+    if not usable.any():
+        return [], likeness
+    cells = library.correct(features[usable], plate)
+    whole = np.median(np.asarray(features[usable], np.float64), axis=0, keepdims=True)
+    whole = library.correct(whole, plate)
+    if library.center is not None:
+        likeness["like_controls"][usable] = library.like_controls(cells)
+        likeness["image_like_controls"][:] = library.like_controls(whole)
+    if row is not None:
+        direction = library.treatments.directions[row].astype(np.float64)
+        lengths = np.linalg.norm(cells, axis=1) * np.linalg.norm(direction)
+        likeness["like_treatment"][usable] = cells @ direction / lengths
+    found = library.treatments.nearest(whole, count)
+    names = found[library.treatments.by].astype(str)
+    pairs = zip(names, found["similarity"], strict=True)
+    return [{"treatment": name, "similarity": float(value)} for name, value in pairs], likeness
