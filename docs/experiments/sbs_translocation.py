@@ -55,7 +55,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--work", type=Path, default=Path("sbs_experiment"))
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--record", action="store_true", help="write sbs_translocation.json")
     options = parser.parse_args()
     store = open_crops(make_store(options.folder, options.work))

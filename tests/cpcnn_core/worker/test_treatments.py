@@ -216,7 +216,7 @@ def test_an_unknown_treatment_is_answered_with_those_like_it(wells, tmp_path):
     library = opened(save(wells, tmp_path / "l.parquet"))
     with pytest.raises(ProfileError, match=r"no treatment 'Taxol' in l\.parquet; did you mean"):
         library.row("Taxol")
-    with pytest.raises(ProfileError, match=r"'x' in l\.parquet; it has colchicine, "):
+    with pytest.raises(ProfileError, match=r"'x' in l\.parquet; it has taxol, nocodazole"):
         library.row("x")
 
 
