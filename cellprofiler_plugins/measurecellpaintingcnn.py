@@ -101,25 +101,35 @@ class MeasureCellPaintingCNN(Module):  # noqa: D101  (help shows the text above)
     }
 
     def create_settings(self):
-        _room("settings").create(self)
         self._pipeline = None
+        # A module that cannot be made is dropped from the pipeline, and the run says
+        # "Complete": without its folder it is made all the same, and stops the run.
+        self._missing = None
+        try:
+            _room("settings").create(self)
+        except (RuntimeError, ImportError) as error:
+            self._missing = str(error)
 
     def settings(self):
-        return _room("settings").kept(self)
+        return [] if self._missing else _room("settings").kept(self)
 
     def visible_settings(self):
-        return _room("settings").visible(self)
+        return [] if self._missing else _room("settings").visible(self)
 
     def help_settings(self):
-        return _room("settings").explained(self)
+        return [] if self._missing else _room("settings").explained(self)
 
     def prepare_settings(self, setting_values):
+        if self._missing:
+            return
         settings = _room("settings")
         del self.channels[:]
         for name in setting_values[len(settings.FIXED) :: 2]:
             settings.add_channel(self, name)
 
     def upgrade_settings(self, setting_values, variable_revision_number, module_name):
+        if self._missing:
+            return setting_values, self.variable_revision_number
         return _room("settings").upgrade(setting_values, variable_revision_number)
 
     def on_activated(self, workspace):
@@ -151,12 +161,16 @@ class MeasureCellPaintingCNN(Module):  # noqa: D101  (help shows the text above)
             group.image.value = guesses.get(group.name.value, group.image.value)
 
     def validate_module(self, pipeline):
-        _room("checks").check(self, pipeline)
+        if not self._missing:
+            _room("checks").check(self, pipeline)
 
     def validate_module_warnings(self, pipeline):
-        _room("checks").warn(self)
+        if not self._missing:
+            _room("checks").warn(self)
 
     def prepare_run(self, workspace):
+        if self._missing:
+            raise RuntimeError(self._missing)
         # Without a window nobody has validated; an error here stops the run before
         # the first image set, and with an exit status other than 0.
         try:
@@ -187,13 +201,13 @@ class MeasureCellPaintingCNN(Module):  # noqa: D101  (help shows the text above)
         return False
 
     def get_measurement_columns(self, pipeline):
-        return _room("names").columns(self)
+        return [] if self._missing else _room("names").columns(self)
 
     def get_categories(self, pipeline, object_name):
-        return _room("names").categories(self, object_name)
+        return [] if self._missing else _room("names").categories(self, object_name)
 
     def get_measurements(self, pipeline, object_name, category):
-        return _room("names").measurements(self, object_name, category)
+        return [] if self._missing else _room("names").measurements(self, object_name, category)
 
 
 def _room(name):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils.notifications import show_error
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QFileDialog,
@@ -265,13 +266,22 @@ class EmbedPanel(QWidget):
             show_error(f"{error}; close the other cells first")
             return
         name = cells.metadata["Metadata_Layer"].iloc[0]
+        self.status.setText(f"{len(cells.metadata)} cells of {name} are embedded.")
+        # One after the other: between them the window draws and listens.
+        QTimer.singleShot(0, partial(self._fill_table, name))
+
+    def _fill_table(self, name: str) -> None:
+        """Give the layer the features of its cells, where other plugins find them."""
         layer = self._layer(name)
         if layer is not None:
             # A new table, not new columns: only that tells napari of the change.
             layer.features = layer_features(self._explorer.cells, name)
-        self.status.setText(f"{len(cells.metadata)} cells of {name} are embedded.")
 
     def _end(self) -> None:
+        # After the layer has its table.
+        QTimer.singleShot(0, self._tell_end)
+
+    def _tell_end(self) -> None:
         self._worker = None
         self.go.setText("Embed cells")
         self.bar.hide()

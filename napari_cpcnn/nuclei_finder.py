@@ -11,7 +11,7 @@ from napari.layers import Image, Labels
 from napari.qt.threading import FunctionWorker, create_worker
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QMenu, QToolButton
+from qtpy.QtWidgets import QMenu, QPushButton
 
 from cpcnn_core.errors import CancelledError, CPCNNError
 from napari_cpcnn.child_process import ChildProcess
@@ -23,7 +23,7 @@ THRESHOLD, CELLPOSE = "by threshold and shape", "with Cellpose"
 Choice = Callable[[], tuple[Image, tuple[int, ...]]]
 
 
-class NucleiFinder(QToolButton):
+class NucleiFinder(QPushButton):
     """Labels the nuclei of one plane in the background, as a new layer.
 
     Parameters
@@ -53,8 +53,8 @@ class NucleiFinder(QToolButton):
             menu = QMenu(self)
             for method in (THRESHOLD, CELLPOSE):
                 menu.addAction(method).triggered.connect(lambda _, method=method: self.find(method))
+            # With a menu, a click opens it.
             self.setMenu(menu)
-            self.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
 
     @property
     def running(self) -> bool:
