@@ -15,6 +15,7 @@ WITH_CELLPROFILER = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
     """Keep the tests of a file in one process: they share what is costly to make."""
     groups = {}
