@@ -159,7 +159,11 @@ def test_tables_that_do_not_belong_together_are_one_line(folder):
         ("x.csv", b"Well,Area\nA01,1\n", "has no features: no column of numbers begins with"),
         ("x.csv", b"Well,Cells_Area\n", "has no"),
         ("x.csv", b"", "cannot be read as a table"),
-        ("x.csv.gz", gzip.compress(b"Well,Cells_Area\nA01,1\n", mtime=0)[:20], "cannot be read as a table"),
+        (
+            "x.csv.gz",
+            gzip.compress(b"Well,Cells_Area\nA01,1\n", mtime=0)[:20],
+            "cannot be read as a table",
+        ),
         ("x.xlsx", b"", "expected a table of .parquet, .csv, .csv.gz, .h5ad, got"),
         ("x.h5ad", b"no", "cannot be read as AnnData"),
     ],
