@@ -181,7 +181,7 @@ def test_foreign_libraries_do_not_reach_the_worker(monkeypatch, expected):
     np.testing.assert_array_equal(whole().run(), expected)
 
 
-def test_a_missing_helper_folder_is_named(tmp_path):
+def test_a_missing_helper_folder_stops_the_run_and_is_named(tmp_path):
     import subprocess
     import sys
 
@@ -192,7 +192,9 @@ def test_a_missing_helper_folder_is_named(tmp_path):
         "import sys; sys.path.insert(0, %r)\n"
         "import cellprofiler_core.preferences as p; p.set_headless()\n"
         "import measurecellpaintingcnn as m\n"
-        "try: m.MeasureCellPaintingCNN()\n"
+        "module = m.MeasureCellPaintingCNN()\n"
+        "assert module.settings() == module.get_measurement_columns(None) == []\n"
+        "try: module.prepare_run(None)\n"
         "except Exception as e: print(type(e).__name__, e)" % str(tmp_path)
     )
     said = subprocess.check_output([sys.executable, "-c", code], universal_newlines=True)
