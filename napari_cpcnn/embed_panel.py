@@ -159,10 +159,6 @@ class EmbedPanel(QWidget):
         self.go.setShortcut("Ctrl+Return")
         self.go.clicked.connect(self.run)
         self.bar = QProgressBar()
-        # Its place stays free: another layout would have the whole window drawn anew.
-        kept = self.bar.sizePolicy()
-        kept.setRetainSizeWhenHidden(True)
-        self.bar.setSizePolicy(kept)
         self.bar.hide()
         self.status = QLabel()
         self.status.setWordWrap(True)
