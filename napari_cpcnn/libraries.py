@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.profiles.correction import Correction, correction_file, describe_correction
+from cpcnn_core.profiles.correction import Correction, describe_correction
 from cpcnn_core.profiles.files import read_profiles
 from cpcnn_core.profiles.library import TreatmentLibrary, build_library
+from cpcnn_core.profiles.library_files import correction_beside
 from cpcnn_core.profiles.wells import choose_rows
 from cpcnn_core.tables.columns import PLATE, SITE, WELL
 from cpcnn_core.tables.profiles import Profiles
@@ -88,7 +89,7 @@ def open_library(
     """
     path = Path(path)
     wells = read_profiles(path)
-    correction = _correction_beside(path, wells)
+    correction = correction_beside(path, wells)
     if by is None:
         by = next(iter(treatment_columns(wells)), None)
     if by is None:
@@ -226,28 +227,6 @@ def rows_like(cells: Profiles, row: int, columns: Sequence[str]) -> np.ndarray:
     cells.require(columns)
     values = [cells.metadata[column].to_numpy() for column in columns]
     return np.flatnonzero(np.logical_and.reduce([own == own[row] for own in values]))
-
-
-def _correction_beside(path: Path, wells: Profiles) -> Correction | None:
-    made = wells.provenance.get("correction")
-    beside = correction_file(path)
-    # A table of text cannot tell whether it is corrected; the file beside it does.
-    if not made and (wells.provenance or not beside.is_file()):
-        return None
-    if not beside.is_file():
-        raise ProfileError(
-            f"{path.name} is corrected ({made}), but its correction {beside.name} is not beside "
-            f"it, so cells cannot be corrected alike; put it into {beside.parent}, or make both "
-            "again with: cpcnn profile"
-        )
-    correction = Correction.load(beside)
-    for name, value in {"correction": correction.method, **correction.settings}.items():
-        if made and wells.provenance.get(name) != value:
-            raise ProfileError(
-                f"{beside.name} does not belong to {path.name}: {name} is {value} and "
-                f"{wells.provenance.get(name)}; make both again with: cpcnn profile"
-            )
-    return correction
 
 
 def _require_same_model(mine: dict[str, object], opened: OpenLibrary, needs_same: bool) -> None:

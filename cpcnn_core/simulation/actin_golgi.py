@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cpcnn_core.simulation.cytoplasm import golgi_direction, thickness
+from cpcnn_core.simulation.cytoplasm import above_nucleus, golgi_direction, thickness
 from cpcnn_core.simulation.outlines import Outline
 from cpcnn_core.simulation.pixels import Pixels, Points
 from cpcnn_core.simulation.population import Cell
@@ -56,7 +56,7 @@ def agp(cell: Cell, pixels: Pixels, textures: Textures, pixel_size: float) -> np
     patches = np.clip(0.7 + textures.at(rows, cols, 2.8), 0, None)
     ruffles = cell.values["ruffles"] * patches * np.exp(-((pixels.border / RUFFLE_UM) ** 2))
     fibres = cell.values["actin_fibres"] * _fibres(cell, pixels, textures, pixel_size)
-    part = np.clip(0.5 - pixels.nucleus / 0.8, 0, 1) * (cell.state == "interphase")
+    part = above_nucleus(pixels, 0.8) * (cell.state == "interphase")
     above = NUCLEUS * (1 + 0.1 * textures.at(rows, cols, 1.4))
     body = ground * (1 - part) + above * part
     return cell.values["agp_intensity"] * (body + ruffles + fibres * (1 - 0.6 * part))

@@ -33,6 +33,22 @@ def thickness(pixels: Pixels) -> np.ndarray:
     return 1 - 0.5 * np.exp(-pixels.border / 1.2) - 0.35 * np.exp(-pixels.border / 4.0)
 
 
+def above_nucleus(pixels: Pixels, edge_um: float) -> np.ndarray:
+    """Return the part of each pixel that lies above or below a nucleus, whose edge is so soft.
+
+    Returns
+    -------
+    ndarray of shape (n,), float32, range [0, 1]
+
+    Examples
+    --------
+    >>> place = np.zeros(3, int)
+    >>> above_nucleus(Pixels(place, place, np.float32([9] * 3), np.float32([-5, 0, 5])), 0.6)
+    array([1. , 0.5, 0. ], dtype=float32)
+    """
+    return np.clip(0.5 - pixels.nucleus / edge_um, 0, 1)
+
+
 def side_of_golgi(cell: Cell, pixels: Pixels) -> np.ndarray:
     """Return 1 on the Golgi apparatus's side of the nucleus, -1 on the other, smoothly between.
 
@@ -158,5 +174,5 @@ def _with_nucleus(
         # Its nuclear envelope is gone.
         return body
     # The envelope is about as sharp as the microscope shows it.
-    part = np.clip(0.5 - pixels.nucleus / 0.6, 0, 1)
+    part = above_nucleus(pixels, 0.6)
     return body * (1 - part) + nucleus * part

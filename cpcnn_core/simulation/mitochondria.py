@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cpcnn_core.simulation.cytoplasm import golgi_direction, thickness
+from cpcnn_core.simulation.cytoplasm import above_nucleus, golgi_direction, thickness
 from cpcnn_core.simulation.outlines import Outline
 from cpcnn_core.simulation.pixels import Pixels, Points
 from cpcnn_core.simulation.population import Cell
@@ -54,7 +54,7 @@ def haze(cell: Cell, pixels: Pixels, textures: Textures) -> np.ndarray:
     body = CYTOPLASM * thickness(pixels) + 0.55 * cell.values["mito_intensity"] * near
     if cell.state != "interphase":
         return body + cell.values["mito_intensity"] * 0.6
-    part = np.clip(0.5 - pixels.nucleus / 0.8, 0, 1)
+    part = above_nucleus(pixels, 0.8)
     clouds = 1 + 0.12 * textures.at(pixels.rows, pixels.cols, 1.4)
     return (body * (1 - part) + NUCLEUS * part) * clouds
 
