@@ -19,10 +19,9 @@ import pandas as pd
 import tifffile
 from showing import sbs_table
 from sklearn.metrics import average_precision_score
-from wells import embed_wells, interval
+from wells import embed_wells, interval, run_cpcnn
 
 from cpcnn_core import load_model
-from cpcnn_core.cli.main import main as cpcnn
 from cpcnn_core.crop_store.store import open_crops
 from cpcnn_core.models.untrained import untrained_efficientnet_b0
 from cpcnn_core.models.weights import save_model
@@ -114,9 +113,7 @@ def make_store(folder, work):
     platemap.to_csv(work / "platemap.csv", index=False)
     words = f"crops --load-data {work}/load_data.csv --labels {work}/labels --out {work}/crops "
     words += f"--platemap {work}/platemap.csv --crop-px {CROP_PX} --channels {' '.join(CHANNELS)}"
-    code = cpcnn(words.split())
-    if code:
-        raise SystemExit(code)
+    run_cpcnn(words)
     return work / "crops"
 
 

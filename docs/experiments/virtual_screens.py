@@ -21,10 +21,9 @@ import pandas as pd
 import tifffile
 from cp_measure.featurizer import featurize, make_featurizer_config
 from showing import draw_virtual, virtual_table
-from wells import embed_wells, interval, wells_of
+from wells import embed_wells, interval, run_cpcnn, wells_of
 
 from cpcnn_core import load_model
-from cpcnn_core.cli.main import main as cpcnn
 from cpcnn_core.crop_store.store import open_crops
 from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.profiles.baselines import count_profiles
@@ -116,9 +115,7 @@ def cut(work):
     screen = work / "screen"
     words = f"crops --load-data {screen}/load_data.csv --labels {screen}/labels --out {work}/crops "
     words += f"--platemap {screen}/platemap.csv --crop-px {CROP_PX}"
-    code = cpcnn(words.split())
-    if code:
-        raise SystemExit(code)
+    run_cpcnn(words)
     return work / "crops"
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from cpcnn_core.cli.main import main
 from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.tables.columns import PLATE, WELL
 from cpcnn_core.tables.profiles import Profiles
@@ -19,6 +20,13 @@ def embed_wells(store, model, rows=None):
     features = np.concatenate(features)
     names = [f"Cells_CNN_{n:03d}" for n in range(features.shape[1])]
     return wells_of(Profiles(features, store.index.iloc[rows].reset_index(drop=True), names))
+
+
+def run_cpcnn(words):
+    """Run a command as on the command line; end here when it ends with an error."""
+    code = main(words.split())
+    if code:
+        raise SystemExit(code)
 
 
 def wells_of(cells):
