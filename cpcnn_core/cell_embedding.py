@@ -193,5 +193,5 @@ def embed_field(
         "Metadata_Model": card.name,
     }
     index = pd.RangeIndex(len(features))
-    names = feature_names(card.embed_dim, compartment=compartment)
+    names = feature_names(card.embed_dim, card.prefix, compartment)
     return Profiles(features, pd.DataFrame(metadata, index=index), names)

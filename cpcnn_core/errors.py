@@ -37,6 +37,10 @@ class WeightsError(CPCNNError, ValueError):
     """A weights file is damaged, or holds another network than expected."""
 
 
+class LicenceError(CPCNNError, PermissionError):
+    """A model's licence must be accepted before it is used."""
+
+
 class DownloadError(CPCNNError, ConnectionError):
     """A model could not be downloaded."""
 
@@ -71,6 +75,10 @@ class CancelledError(CPCNNError):
 
 class EngineWarning(UserWarning):
     """The faster engine cannot be used; the slower one is."""
+
+
+class ModelWarning(UserWarning):
+    """Models that another package adds cannot be used."""
 
 
 class CropWarning(UserWarning):

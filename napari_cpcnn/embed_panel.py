@@ -24,7 +24,8 @@ from qtpy.QtWidgets import (
 )
 
 from cpcnn_core.errors import CancelledError, ChannelError, CPCNNError
-from cpcnn_core.models.registry import BUILTIN_CARDS, find_model, list_models
+from cpcnn_core.models.registry import find_model, list_models
+from cpcnn_core.models.shelf import known_cards
 from cpcnn_core.tables.profiles import Profiles
 from napari_cpcnn.channel_choice import ONE_LAYER, ChannelChoice, fill_box, layer_box
 from napari_cpcnn.embedding import EmbedRequest, embed_layers, layer_features
@@ -216,7 +217,7 @@ class EmbedPanel(QWidget):
             return find_model(self.model.currentData())[0].channels
         except CPCNNError as error:
             self.status.setText(str(error))
-            return BUILTIN_CARDS[self.model.currentData()].channels
+            return known_cards()[self.model.currentData()].channels
 
     def refresh(self) -> None:
         """Offer the layers that there are now."""

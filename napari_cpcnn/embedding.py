@@ -104,7 +104,7 @@ def embed_layers(request: EmbedRequest, network: NetworkProcess) -> Generator[St
             yield before + done, total
         before += len(found.numbers)
         rows.append(_rows(request, index, found, planes, card))
-    names = feature_names(card.embed_dim, compartment="Cells")
+    names = feature_names(card.embed_dim, card.prefix, "Cells")
     provenance = {"model": card.name, "model_sha256": card.sha256}
     metadata = pd.concat(rows, ignore_index=True)
     return Profiles(np.concatenate(features), metadata, names, provenance)

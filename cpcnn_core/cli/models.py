@@ -62,14 +62,15 @@ def _names(text: str) -> list[str]:
 
 def _list(options: argparse.Namespace) -> None:  # noqa: ARG001
     from cpcnn_core.errors import ModelNotFoundError, WeightsError
-    from cpcnn_core.models.registry import BUILTIN_CARDS, find_model, list_models
+    from cpcnn_core.models.registry import find_model, list_models
+    from cpcnn_core.models.shelf import known_cards
 
     for name in list_models():
         try:
             card, path = find_model(name)
             state = "ready" if path or not card.trained else ""
         except ModelNotFoundError:
-            card, state = BUILTIN_CARDS[name], f"not here yet: cpcnn models fetch {name}"
+            card, state = known_cards()[name], f"not here yet: cpcnn models fetch {name}"
         except WeightsError as error:
             print(f"{name}\n    cannot be used: {error}")
             continue
@@ -77,9 +78,10 @@ def _list(options: argparse.Namespace) -> None:  # noqa: ARG001
 
 
 def _show(options: argparse.Namespace) -> None:
-    from cpcnn_core.models.registry import BUILTIN_CARDS, find_model
+    from cpcnn_core.models.registry import find_model
+    from cpcnn_core.models.shelf import known_cards
 
-    known = BUILTIN_CARDS.get(options.model)
+    known = known_cards().get(options.model)
     card = known if known and not _is_here(known.name) else find_model(options.model)[0]
     values = json.loads(card.to_json())
     if options.json:

@@ -12,7 +12,7 @@ from cpcnn_core.errors import HostError
 from cpcnn_core.hosts.environment import CELLPROFILER_VERSION, create_environment
 from cpcnn_core.hosts.headless import run_pipeline
 from cpcnn_core.hosts.install import install_plugin
-from cpcnn_core.models.registry import cpcnn_home
+from cpcnn_core.models.home import cpcnn_home
 
 # The channels of ExampleFly as its pipeline names them, and their files' ends.
 IMAGES = {"Blue": "CropBlue", "Green": "CropGreen", "Red": "CropRed"}

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import cpcnn_core
 from cpcnn_core.errors import HostError
-from cpcnn_core.models.registry import cpcnn_home
+from cpcnn_core.models.home import cpcnn_home
 
 MODULE_FILE = "measurecellpaintingcnn.py"
 HELPER_FOLDER = "_cpcnn"

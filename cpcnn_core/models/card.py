@@ -8,6 +8,16 @@ from dataclasses import dataclass, field
 
 from cpcnn_core.errors import ChannelError, WeightsError
 
+CHANNEL_MODES = {
+    "fixed": "all channels together, in this order",
+    "any": "any number of channels together",
+    "bag": "every channel alone; their features side by side",
+    "rgb": "every channel alone, as a grey RGB image; their features side by side",
+}
+ONE_BY_ONE = ("bag", "rgb")
+RESIZES = ("bilinear", "bicubic")
+UNITS = ("cell", "field")
+
 
 @dataclass(frozen=True)
 class ModelCard:
@@ -26,22 +36,47 @@ class ModelCard:
         Channel names in the order the weights expect.
     embed_dim : int
         Number of features per crop.
+    prefix : str
+        First part of the features' names, so that those of two models never mix.
     architecture : str
-        Key of the builder: ``efficientnet_b0``, or ``timm/`` and timm's name of a network.
+        Key of the builder: ``efficientnet_b0``, ``timm/`` and timm's name of a network,
+        or another of `cpcnn_core.models.building.ARCHITECTURES`.
+    architecture_options : dict
+        Handed to the builder, e.g. timm's ``global_pool``.
     tap : str
         The layer whose spatial mean is the feature vector; ``pooled``, what feeds the
         classifier, for networks of timm.
+    pooling : str
+        What makes one vector of the network's map, in words.
+    channel_mode : str
+        A key of `CHANNEL_MODES`: how channels enter the network.
     crop_px : int
         Side of the square crop in pixels.
+    input_px : int or None
+        Side of the square that the network sees; crops are resized to it. None: as cut.
+    resize : str
+        ``bilinear`` or ``bicubic``, with antialiasing.
+    input_range : (low, high)
+        What crops, cut as 0 to 1, are stretched to before they are standardized.
+    standardizer : str
+        Key of `cpcnn_core.models.standardize.STANDARDIZERS`.
+    mean, std : tuple of float
+        One for every channel, or one for all; for ``mean-std``.
     um_per_px : float or None
         Micrometres per pixel of the training images; None where nobody recorded it.
+    dtype_in : str
+        The pixel type of the images that its makers trained it with; for the reader.
     normalizer : str
         Key of `cpcnn_core.normalize.NORMALIZERS`.
     unit : str
         ``cell`` or ``field``: what one embedding describes.
     trained : bool
         False for a network whose weights are random.
-    licence, source, citation : str
+    licence, licence_url, source, citation : str
+    commercial : bool or None
+        Whether the licence allows commercial use; None where nobody said so.
+    hub, hub_file : str
+        A repository on Hugging Face and the file in it that holds the weights.
     sha256 : str or None
         Hash of the weights (names, shapes and values), None where not known beforehand.
     provenance : dict of str to str
@@ -58,15 +93,30 @@ class ModelCard:
     summary: str
     channels: tuple[str, ...]
     embed_dim: int
+    prefix: str = "CPCNN"
     architecture: str = "efficientnet_b0"
+    architecture_options: dict[str, object] = field(default_factory=dict)
     tap: str = "block6a_activation"
+    pooling: str = "spatial-mean"
+    channel_mode: str = "fixed"
     crop_px: int = 128
     um_per_px: float | None = None
     normalizer: str = "minmax-per-crop"
+    input_px: int | None = None
+    resize: str = "bilinear"
+    input_range: tuple[float, float] = (0.0, 1.0)
+    standardizer: str = "none"
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    dtype_in: str = ""
     unit: str = "cell"
     trained: bool = True
     licence: str = "unknown"
+    licence_url: str = ""
+    commercial: bool | None = None
     source: str = ""
+    hub: str = ""
+    hub_file: str = ""
     citation: str = ""
     sha256: str | None = None
     provenance: dict[str, str] = field(default_factory=dict)
@@ -77,6 +127,46 @@ class ModelCard:
             raise ChannelError(
                 f"expected one or more different channel names, got {list(self.channels)}"
             )
+        for what, value, known in (
+            ("channel mode", self.channel_mode, CHANNEL_MODES),
+            ("resizing", self.resize, RESIZES),
+            ("unit", self.unit, UNITS),
+        ):
+            if value not in known:
+                raise WeightsError(
+                    f"the card of {self.name} asks for the {what} {value!r}, this cpcnn knows "
+                    f"{', '.join(known)}; upgrade with: pip install --upgrade cpcnn"
+                )
+
+    def with_channels(self, channels: tuple[str, ...]) -> ModelCard:
+        """Return the card for these channels, of a model that takes any.
+
+        Raises
+        ------
+        ChannelError
+            The model takes its own channels only.
+
+        Examples
+        --------
+        >>> card = ModelCard("bag", "An example.", ("A", "B"), 20, channel_mode="bag")
+        >>> card.with_channels(("A", "B", "C")).embed_dim
+        30
+        >>> ModelCard("fixed", "An example.", ("A", "B"), 20).with_channels(("A",))
+        Traceback (most recent call last):
+        cpcnn_core.errors.ChannelError: fixed takes the channels A, B and no others, got A; ...
+        """
+        if channels == self.channels:
+            return self
+        if self.channel_mode == "fixed":
+            raise ChannelError(
+                f"{self.name} takes the channels {', '.join(self.channels)} and no others, got "
+                f"{', '.join(channels)}; choose a model that takes channels one by one: "
+                "cpcnn models list"
+            )
+        dim = self.embed_dim
+        if self.channel_mode in ONE_BY_ONE:
+            dim = dim // len(self.channels) * len(channels)
+        return dataclasses.replace(self, channels=channels, embed_dim=dim)
 
     def to_json(self) -> str:
         """Return the card as one line of JSON.
@@ -104,6 +194,18 @@ class ModelCard:
             raise WeightsError(f"expected a model card in JSON ({error})") from error
         if not isinstance(values, dict):
             raise WeightsError(f"expected a model card as a JSON object, got {text[:40]}")
+        return cls.from_values(values)
+
+    @classmethod
+    def from_values(cls, values: dict[str, object]) -> ModelCard:
+        """Make a card of its entries by name, lists for tuples; as `from_json`.
+
+        Examples
+        --------
+        >>> ModelCard.from_values({"name": "x", "colour": "red"})
+        Traceback (most recent call last):
+        cpcnn_core.errors.WeightsError: the model card has entries this cpcnn does not know (col...
+        """
         known = {f.name for f in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
@@ -114,5 +216,5 @@ class ModelCard:
         for name in ("name", "summary", "channels", "embed_dim"):
             if name not in values:
                 raise WeightsError(f"the model card is incomplete: {name} is missing")
-        values["channels"] = tuple(values["channels"])
-        return cls(**values)
+        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(**{**values, **lists})

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cpcnn_core.errors import DownloadError, ModelNotFoundError
-from cpcnn_core.models.registry import BUILTIN_CARDS
+from cpcnn_core.models.shelf import known_cards
 
 
 class Archive(NamedTuple):
@@ -62,7 +62,7 @@ def download_weights(
     import requests
 
     if name not in ARCHIVES:
-        card = BUILTIN_CARDS.get(name)
+        card = known_cards().get(name)
         raise ModelNotFoundError(
             f"{name} is made on this machine, there is nothing to download; use it as it is"
             if card and not card.trained
@@ -89,7 +89,7 @@ def download_weights(
     except (requests.RequestException, OSError, ValueError, KeyError) as error:
         raise DownloadError(
             f"{name} could not be downloaded ({_reason(error)}). By hand: get {archive.file} from "
-            f"{BUILTIN_CARDS[name].source} on any machine, copy it here, and run: "
+            f"{known_cards()[name].source} on any machine, copy it here, and run: "
             f"cpcnn models import {archive.file} --name {name}"
         ) from error
     return Path(path)

@@ -14,12 +14,12 @@ from cpcnn_core.errors import WeightsError
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.keras_hdf5 import keras_name, read_keras_weights
 from cpcnn_core.models.registry import (
-    BUILTIN_CARDS,
     CELL_PAINTING_CHANNELS,
     MODEL_SUFFIX,
     is_model_path,
     model_file,
 )
+from cpcnn_core.models.shelf import known_cards
 from cpcnn_core.models.weights import save_model, weights_sha256
 
 
@@ -95,7 +95,7 @@ def read_keras_model(
     """
     weights_file = Path(weights_file)
     name = name or weights_file.stem
-    known = BUILTIN_CARDS.get(name)
+    known = known_cards().get(name)
     if known is not None and not known.trained:
         raise WeightsError(f"the name {name} belongs to a built-in model; give another with --name")
     if channels is None:

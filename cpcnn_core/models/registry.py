@@ -3,57 +3,17 @@
 from __future__ import annotations
 
 import difflib
-import os
 from pathlib import Path
-
-import platformdirs
 
 from cpcnn_core.errors import ModelNotFoundError
 from cpcnn_core.models.card import ModelCard
+from cpcnn_core.models.home import cpcnn_home
+from cpcnn_core.models.shelf import known_cards
 from cpcnn_core.models.weights import read_card
 
 CELL_PAINTING_CHANNELS = ("DNA", "RNA", "ER", "AGP", "Mito")
 MODEL_SUFFIX = ".safetensors"
 KERAS_SUFFIXES = (".hdf5", ".h5")
-
-BUILTIN_CARDS = {
-    card.name: card
-    for card in (
-        ModelCard(
-            name="cell-painting-cnn-v1",
-            summary="The published Cell Painting CNN, trained on five Cell Painting studies.",
-            channels=CELL_PAINTING_CHANNELS,
-            embed_dim=672,
-            licence="see the Zenodo record",
-            source="https://zenodo.org/records/7114558",
-            citation=(
-                "Moshkov et al., Learning representations for image-based profiling of "
-                "perturbations, Nature Communications 2024, doi:10.1038/s41467-024-45999-1"
-            ),
-        ),
-        ModelCard(
-            name="untrained-efficientnet-b0",
-            summary="The same network with random weights: a baseline that has learned nothing.",
-            channels=CELL_PAINTING_CHANNELS,
-            embed_dim=672,
-            trained=False,
-            licence="BSD-3-Clause",
-            source="made by cpcnn from a fixed seed",
-        ),
-    )
-}
-
-
-def cpcnn_home() -> Path:
-    """Return this user's folder of cpcnn; the variable ``CPCNN_HOME`` moves it.
-
-    Examples
-    --------
-    >>> cpcnn_home().is_absolute()
-    True
-    """
-    home = os.environ.get("CPCNN_HOME") or platformdirs.user_data_dir("cpcnn", appauthor=False)
-    return Path(home).expanduser().absolute()
 
 
 def model_folder() -> Path:
@@ -79,7 +39,7 @@ def model_file(name: str) -> Path:
 
 
 def list_models() -> list[str]:
-    """Name every model: those built in, then those imported on this machine.
+    """Name every model: those with a card known by name, then those imported on this machine.
 
     Examples
     --------
@@ -88,7 +48,24 @@ def list_models() -> list[str]:
     """
     stems = sorted(path.stem for path in model_folder().glob(f"*{MODEL_SUFFIX}"))
     imported = [stem for stem in stems if not is_model_path(stem)]
-    return [*BUILTIN_CARDS, *(name for name in imported if name not in BUILTIN_CARDS)]
+    known = known_cards()
+    return [*known, *(name for name in imported if name not in known)]
+
+
+def ready_models() -> list[str]:
+    """Name the models of `list_models` that can be used at once.
+
+    Examples
+    --------
+    >>> "untrained-efficientnet-b0" in ready_models()
+    True
+    """
+    cards = known_cards()
+    return [
+        name
+        for name in list_models()
+        if model_file(name).is_file() or (name in cards and not cards[name].trained)
+    ]
 
 
 def is_model_path(name_or_path: str | Path) -> bool:
@@ -139,7 +116,7 @@ did you mean untrained-efficientnet-b0? All names: cpcnn models list
     path = model_file(name)
     if path.is_file():
         return read_card(path), path
-    card = BUILTIN_CARDS.get(name)
+    card = known_cards().get(name)
     if card is None:
         near = difflib.get_close_matches(name, list_models())
         raise ModelNotFoundError(

@@ -9,7 +9,7 @@ import numpy as np
 
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.efficientnet import TappedEfficientNet
-from cpcnn_core.models.registry import BUILTIN_CARDS
+from cpcnn_core.models.shelf import known_cards
 from cpcnn_core.models.weights import weights_sha256
 
 SEED = 20241
@@ -52,7 +52,7 @@ def untrained_efficientnet_b0(
     >>> card.trained, card.channels, weights["conv_stem.weight"].shape
     (False, ('DNA', 'Actin'), (32, 2, 3, 3))
     """
-    card = BUILTIN_CARDS["untrained-efficientnet-b0"]
+    card = known_cards()["untrained-efficientnet-b0"]
     if channels is not None and tuple(channels) != card.channels:
         name = f"{card.name}-{'-'.join(channels)}"
         card = dataclasses.replace(card, name=name, channels=tuple(channels))

@@ -79,8 +79,7 @@ def collect_plates(
                 map(read_site, paths),
                 list(names_of[plate]),
                 provenance,
-                settings.card.embed_dim,
-                settings.compartment,
+                settings.feature_names(),
             )
             tables.append(table)
     return tables

@@ -11,6 +11,7 @@ import cpcnn_core
 from cpcnn_core.errors import SiteError
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.readers.sites import Site
+from cpcnn_core.tables import feature_names
 from cpcnn_core.tables.deepprofiler_npz import read_header
 
 FEATURES_FOLDER = "features"
@@ -41,6 +42,11 @@ class Settings:
     mask_neighbors: bool = False
     compartment: str = "Cells"
     precision: str = "float32"
+
+    def feature_names(self) -> list[str]:
+        """Return what the features are called in the tables."""
+        card = self.card
+        return feature_names(card.embed_dim, card.prefix, self.compartment)
 
     def provenance(self) -> dict[str, str]:
         """Return what every file of the run says about how it was made."""

@@ -25,7 +25,6 @@ import numpy as np
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import DependencyError
 from cpcnn_core.tables.cells import CELL_COLUMNS, cell_columns
-from cpcnn_core.tables.columns import feature_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,8 +54,7 @@ def write_plate_anndata(
     sites: Iterable[SiteTable],
     metadata_names: Sequence[str],
     provenance: Mapping[str, str],
-    dim: int,
-    compartment: str = "Cells",
+    names: Sequence[str],
 ) -> int:
     """Write the sites of a plate, in the order they come; equal sites give equal bytes.
 
@@ -69,10 +67,8 @@ def write_plate_anndata(
         Names of the sites' metadata, which become ``Metadata_`` columns of obs; a site
         that lacks one has an empty text there.
     provenance : dict of str to str
-    dim : int
-        Number of features.
-    compartment : str
-        First part of the feature names.
+    names : sequence of str
+        Of the features; see `cpcnn_core.tables.feature_names`.
 
     Returns
     -------
@@ -86,7 +82,7 @@ def write_plate_anndata(
 
     Examples
     --------
-    >>> write_plate_anndata("P1.h5ad", [], ["Plate"], {}, 672)  # doctest: +SKIP
+    >>> write_plate_anndata("P1.h5ad", [], ["Plate"], {}, ["Cells_CPCNN_000"])  # doctest: +SKIP
     0
     """
     require_anndata()
@@ -97,9 +93,9 @@ def write_plate_anndata(
         with h5py.File(temporary, "w") as file:
             # What anndata itself writes at these places.
             file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
-            chunks = (ROWS_PER_CHUNK, dim)
+            chunks = (ROWS_PER_CHUNK, len(names))
             features = file.create_dataset(
-                "X", (0, dim), np.float32, maxshape=(None, dim), chunks=chunks
+                "X", (0, len(names)), np.float32, maxshape=(None, len(names)), chunks=chunks
             )
             features.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
             rows = _Rows()
@@ -108,7 +104,7 @@ def write_plate_anndata(
                 features[rows.count :] = site.features
                 rows.add(site, metadata_names)
             count = rows.count
-            _write_frames(file, rows, feature_names(dim, compartment=compartment), provenance)
+            _write_frames(file, rows, names, provenance)
 
     write_atomically(path, write)
     return count
@@ -146,7 +142,7 @@ class _Rows:
 
 
 def _write_frames(
-    file: h5py.File, rows: _Rows, names: list[str], provenance: Mapping[str, str]
+    file: h5py.File, rows: _Rows, names: Sequence[str], provenance: Mapping[str, str]
 ) -> None:
     import pandas as pd
     from anndata.io import write_elem

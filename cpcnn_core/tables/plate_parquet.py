@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import DependencyError
 from cpcnn_core.tables.cells import CELL_COLUMNS, cell_columns
-from cpcnn_core.tables.columns import feature_names, metadata_column
+from cpcnn_core.tables.columns import metadata_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,8 +32,7 @@ def write_plate(
     sites: Iterable[SiteTable],
     metadata_names: Sequence[str],
     provenance: Mapping[str, str],
-    dim: int,
-    compartment: str = "Cells",
+    names: Sequence[str],
 ) -> int:
     """Write the sites of a plate, in the order they come; equal sites give equal bytes.
 
@@ -46,10 +45,8 @@ def write_plate(
         Names of the sites' metadata, which become ``Metadata_`` columns; a site that
         lacks one has an empty text there.
     provenance : dict of str to str
-    dim : int
-        Number of features.
-    compartment : str
-        First part of the feature names.
+    names : sequence of str
+        Of the features; see `cpcnn_core.tables.feature_names`.
 
     Returns
     -------
@@ -63,11 +60,10 @@ def write_plate(
 
     Examples
     --------
-    >>> write_plate("P1.parquet", [], ["Plate"], {}, 672)  # doctest: +SKIP
+    >>> write_plate("P1.parquet", [], ["Plate"], {}, ["Cells_CPCNN_000"])  # doctest: +SKIP
     0
     """
     pa, parquet = _import_pyarrow()
-    names = feature_names(dim, compartment=compartment)
     schema = _schema(pa, metadata_names, names, provenance)
     count = 0
 

@@ -14,12 +14,12 @@ import cpcnn_core
 from cpcnn_core.errors import TrainingError
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.registry import (
-    BUILTIN_CARDS,
     MODEL_SUFFIX,
     find_model,
     is_model_path,
     model_file,
 )
+from cpcnn_core.models.shelf import known_cards
 from cpcnn_core.models.timm_network import float_weights
 from cpcnn_core.models.weights import save_model
 from cpcnn_core.training.config import TrainingConfig, differences
@@ -67,7 +67,7 @@ def claim_name(config: TrainingConfig, crops_sha256: str) -> None:
     if is_model_path(name):
         raise TrainingError(f"{name} is the name of a file, not of a model; change run.name")
     file = model_file(name)
-    if name in BUILTIN_CARDS or (file.is_file() and not _made_by(config, crops_sha256, file)):
+    if name in known_cards() or (file.is_file() and not _made_by(config, crops_sha256, file)):
         raise TrainingError(
             f"the name {name} belongs to another model; change run.name, or remove {file}"
         )

@@ -139,7 +139,7 @@ class Worker:
             "type": "card",
             "card": dataclasses.asdict(card),
             "file": None if path is None else str(path),
-            "features": feature_names(card.embed_dim),
+            "features": feature_names(card.embed_dim, card.prefix),
         }, {}
 
     def _embed(self, header: dict, arrays: dict, report: Progress | None) -> Answer:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,6 @@ from cpcnn_core.tables import Profiles, feature_names
 # both of cpcnn_core.profiles.
 Reader = Callable[[str, str], tuple[Any, Any]]
 PLATE = "Metadata_Plate"
-_COMPARTMENT = re.compile(r"^(Cells|Nuclei|Cytoplasm|Image)_")
 
 
 @dataclass(frozen=True)
@@ -80,8 +78,9 @@ class Library:
                 f"{self.file} was made with the model {made.get('model', '')} ({theirs}), chosen "
                 f"here is {card.name} ({mine}); choose the library's model, or another library"
             )
-        expected, names = feature_names(card.embed_dim), self._features()
-        if [_COMPARTMENT.sub("", name) for name in names] != expected:
+        expected, names = feature_names(card.embed_dim, card.prefix), self._features()
+        # Its number says which feature it is; what stands before it is the user's choice.
+        if [_number(name) for name in names] != [_number(name) for name in expected]:
             raise ProfileError(
                 f"{self.file} has {len(names)} features from {names[0]} to {names[-1]}, "
                 f"{card.name} gives {len(expected)} from {expected[0]} to {expected[-1]}; choose "
@@ -231,3 +230,7 @@ def compare(
     names = found[library.treatments.by].astype(str)
     pairs = zip(names, found["similarity"], strict=True)
     return [{"treatment": name, "similarity": float(value)} for name, value in pairs], likeness
+
+
+def _number(feature: str) -> str:
+    return feature.rpartition("_")[2]

@@ -12,7 +12,6 @@ plates, before and after. Beside them: a network that was not trained, classical
 import argparse
 import dataclasses
 import json
-import time
 import warnings
 from pathlib import Path
 
@@ -87,19 +86,16 @@ def main():
     }
     plates = store.column("Metadata_Plate")
     mine = np.flatnonzero([plate.startswith(UNSEEN) for plate in plates])
-    tables, minutes = {}, {}
-    for name, (where, steps) in trainings.items():
-        started = time.perf_counter()
-        model = load_model(train(work, name, where, steps))
-        minutes[name] = round((time.perf_counter() - started) / 60, 1)
-        tables[name] = embed_wells(store, model, mine)
+    tables = {
+        name: embed_wells(store, load_model(train(work, name, where, steps)), mine)
+        for name, (where, steps) in trainings.items()
+    }
     tables["classical"] = classical(work)
     tables["number of cells"] = count_profiles(tables["one study"])
     result = {
         "wells": len(tables["untrained"].metadata),
         "cells": len(mine),
         "steps of every training": options.steps,
-        "minutes of every training": minutes,
         "profiles": {name: judge(wells, truth) for name, wells in tables.items()},
     }
     text = json.dumps(result, indent=2)

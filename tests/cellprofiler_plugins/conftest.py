@@ -22,7 +22,7 @@ from cpcnn_core.hosts.environment import (
 from cpcnn_core.hosts.headless import headless_environ, run_pipeline
 from cpcnn_core.hosts.install import install_plugin
 from cpcnn_core.models.efficientnet import TappedEfficientNet
-from cpcnn_core.models.registry import cpcnn_home
+from cpcnn_core.models.home import cpcnn_home
 from cpcnn_core.models.untrained import untrained_efficientnet_b0
 from cpcnn_core.models.weights import save_model
 from cpcnn_core.profiles.files import write_profiles

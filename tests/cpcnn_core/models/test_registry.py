@@ -6,14 +6,14 @@ import pytest
 
 from cpcnn_core.errors import ModelNotFoundError, WeightsError
 from cpcnn_core.models.card import ModelCard
+from cpcnn_core.models.home import cpcnn_home
 from cpcnn_core.models.registry import (
-    BUILTIN_CARDS,
-    cpcnn_home,
     find_model,
     is_model_path,
     list_models,
     model_file,
 )
+from cpcnn_core.models.shelf import known_cards
 from cpcnn_core.models.untrained import untrained_efficientnet_b0
 from cpcnn_core.models.weights import save_model
 
@@ -25,7 +25,7 @@ def put_model(path, name="mine", channels=("DNA", "Actin")):
 
 
 def test_the_published_network_is_described_as_the_reference_has_it():
-    card = BUILTIN_CARDS["cell-painting-cnn-v1"]
+    card = known_cards()["cell-painting-cnn-v1"]
     assert card.channels == ("DNA", "RNA", "ER", "AGP", "Mito")
     assert (card.tap, card.embed_dim, card.crop_px) == ("block6a_activation", 672, 128)
     assert card.normalizer == "minmax-per-crop"

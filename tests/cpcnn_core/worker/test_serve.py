@@ -17,7 +17,7 @@ import pytest
 import cpcnn_core
 from cpcnn_core.cell_embedding import embed_cells
 from cpcnn_core.embedding import load_model
-from cpcnn_core.models.registry import BUILTIN_CARDS
+from cpcnn_core.models.shelf import known_cards
 from cpcnn_core.models.untrained import untrained_efficientnet_b0
 from cpcnn_core.models.weights import save_model
 from cpcnn_core.worker.pipe import read_message, write_message
@@ -131,7 +131,7 @@ def test_describe_gives_card_and_feature_names(worker, model_file):
 
 def test_describe_of_a_model_that_is_made_has_no_file(worker):
     answer, _, _ = ask(worker, {"type": "describe", "model": UNTRAINED})
-    assert answer["card"]["name"] == BUILTIN_CARDS[UNTRAINED].name
+    assert answer["card"]["name"] == known_cards()[UNTRAINED].name
     assert answer["file"] is None
 
 
