@@ -66,7 +66,7 @@ def main():
     for name, plane in zip(COLORS, field.image, strict=True):
         viewer.add_image(plane, name=name, colormap=COLORS[name], blending="additive")
     viewer.add_labels(field.nucleus_labels, name="nuclei")
-    widget.embed.model.setCurrentIndex(widget.embed.model.findData(MODEL))
+    widget.embed.models.box.setCurrentIndex(widget.embed.models.box.findData(MODEL))
     wait(2000)
     signs, still = Signs(), {}
     wait(2000)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from cpcnn_core.crops import (
@@ -10,13 +12,14 @@ from cpcnn_core.crops import (
     check_label_ids,
     check_labels,
     cut_crops,
-    touches_border,
     warn_of_boxes_outside,
 )
 from cpcnn_core.embedding import Cancel, Embedder, Passes, Progress
-from cpcnn_core.errors import ChannelError, CropError
+from cpcnn_core.errors import ChannelError, CropError, ScaleWarning
 from cpcnn_core.fields import Field
 from cpcnn_core.models.card import ModelCard
+from cpcnn_core.normalize import normalize_field
+from cpcnn_core.scale import scale_notice, touches_border_at, zoom_field, zoom_of
 from cpcnn_core.tables import Profiles, feature_names
 
 
@@ -27,6 +30,7 @@ def embed_cells(
     *,
     labels: np.ndarray | None = None,
     label_ids: np.ndarray | None = None,
+    um_per_px: float | None = None,
     progress: Progress | None = None,
     cancel: Cancel | None = None,
 ) -> np.ndarray:
@@ -40,6 +44,9 @@ def embed_cells(
     centers : ndarray of shape (n, 2), float64, (row, col) in pixels
     labels, label_ids : ndarray, optional
         As in `cpcnn_core.crop_cells`: given, neighbouring cells are masked.
+    um_per_px : float, optional
+        Micrometres per pixel of the image. Where the card has another scale, the field is
+        resampled to it before cells are cut; see `cpcnn_core.scale.zoom_field`.
     progress : callable (done, total), optional
         Called after every pass.
     cancel : callable () -> bool, optional
@@ -55,10 +62,17 @@ def embed_cells(
     ChannelError, ImageError
         The image does not fit the model or cannot be used.
 
+    Warns
+    -----
+    ScaleWarning
+        The field is resampled; says from which scale to which.
+    CropWarning
+        A box lies completely outside the image; its crop is all zero.
+
     Notes
     -----
-    Memory beyond the field and its features is that of the crops of one pass for every
-    thread, whatever the number of cells.
+    Memory beyond the field, its copy at the model's scale and its features is that of the
+    crops of one pass for every thread, whatever the number of cells.
 
     Examples
     --------
@@ -68,7 +82,8 @@ def embed_cells(
     >>> embed_cells(model, image, np.array([[100.0, 100.0]])).shape
     (1, 672)
     """
-    return start_cells(model, image, centers, labels, label_ids).wait(progress, cancel)
+    passes = start_cells(model, image, centers, labels, label_ids, um_per_px)
+    return passes.wait(progress, cancel)
 
 
 def start_cells(
@@ -77,6 +92,7 @@ def start_cells(
     centers: np.ndarray,
     labels: np.ndarray | None,
     label_ids: np.ndarray | None,
+    um_per_px: float | None = None,
 ) -> Passes:
     """Start what `embed_cells` waits for; parameters and errors are the same.
 
@@ -88,7 +104,8 @@ def start_cells(
     (1, 672)
     """
     card = model.card
-    image, centers, labels, label_ids = check_cells(card, image, centers, labels, label_ids)
+    given = (image, centers, labels, label_ids, um_per_px)
+    image, centers, labels, label_ids = check_cells(card, *given)
 
     def cut(part: slice, crops: np.ndarray) -> None:
         ids = None if label_ids is None else label_ids[part]
@@ -103,10 +120,11 @@ def check_cells(
     centers: np.ndarray,
     labels: np.ndarray | None,
     label_ids: np.ndarray | None,
+    um_per_px: float | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
     """Return image, centres, labels and label ids ready to be cut, or say what is wrong.
 
-    Parameters and errors are those of `embed_cells`.
+    All at the card's scale. Parameters, errors and warnings are those of `embed_cells`.
 
     Examples
     --------
@@ -115,7 +133,7 @@ def check_cells(
     Traceback (most recent call last):
     cpcnn_core.errors.ChannelError: tiny takes 1 channels (DNA), got 2; give one...
     """
-    image = check_image(image)
+    image = normalize_field(check_image(image), card.normalizer)
     if len(image) != len(card.channels):
         raise ChannelError(
             f"{card.name} takes {len(card.channels)} channels ({', '.join(card.channels)}), "
@@ -124,7 +142,13 @@ def check_cells(
     centers = check_centers(centers)
     if labels is not None:
         labels = check_labels(labels, image.shape[1:])
+        # On the labels as they were found: which cell it is does not depend on the scale.
         label_ids = check_label_ids(label_ids, labels, centers)
+    zoom = zoom_of(card.um_per_px, um_per_px)
+    if zoom != 1:
+        warnings.warn(scale_notice(card, um_per_px), ScaleWarning, stacklevel=3)
+        image, centers, labels = zoom_field(image, centers, labels, zoom)
+    if labels is not None:
         # Once for all passes: they are interpolated like pixels.
         labels = labels.astype(np.float32)
     warn_of_boxes_outside(centers, image.shape[1:], card.crop_px)
@@ -157,8 +181,8 @@ def embed_field(
     -------
     Profiles
         One row per object, in the order of the field. Metadata: that of the
-        field, object number, centre (x, y), whether the crop touches the border,
-        and the model's name.
+        field, object number, centre (x, y) in the field's own pixels, whether the crop
+        touches the border, and the model's name.
 
     Examples
     --------
@@ -179,6 +203,7 @@ def embed_field(
         field.centers,
         labels=field.labels if mask_neighbors else None,
         label_ids=field.object_numbers if mask_neighbors else None,
+        um_per_px=field.um_per_px,
         progress=progress,
         cancel=cancel,
     )
@@ -187,8 +212,11 @@ def embed_field(
         "Metadata_ObjectNumber": field.object_numbers,
         "Metadata_Location_Center_X": field.centers[:, 1],
         "Metadata_Location_Center_Y": field.centers[:, 0],
-        "Metadata_CropTouchesBorder": touches_border(
-            field.centers, field.image.shape[1:], card.crop_px
+        "Metadata_CropTouchesBorder": touches_border_at(
+            field.centers,
+            field.image.shape[1:],
+            card.crop_px,
+            zoom_of(card.um_per_px, field.um_per_px),
         ),
         "Metadata_Model": card.name,
     }

@@ -14,7 +14,7 @@ import warnings
 import numpy as np
 
 from cpcnn_core.errors import CropWarning, ImageError
-from cpcnn_core.normalize import NORMALIZERS
+from cpcnn_core.normalize import NORMALIZERS, normalize_field
 from cpcnn_core.sampling import resample, sample_axis
 
 CROP_PX = 128
@@ -77,7 +77,7 @@ def crop_cells(
     >>> crops.shape, crops.dtype.name
     ((2, 3, 128, 128), 'float32')
     """
-    image = check_image(image)
+    image = normalize_field(check_image(image), normalizer)
     centers = check_centers(centers)
     if labels is not None:
         labels = check_labels(labels, image.shape[1:])
@@ -98,8 +98,8 @@ def cut_crops(
     """Do the work of `crop_cells` on input that was checked already.
 
     Parameters and result are those of `crop_cells`; `image` is what `check_image`
-    returned, `labels` may be float32 already, and the result goes into `out`, if given.
-    The embedding loop calls this pass by pass.
+    returned, normalised as a field, `labels` may be float32 already, and the result goes
+    into `out`, if given. The embedding loop calls this pass by pass.
 
     Examples
     --------

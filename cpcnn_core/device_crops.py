@@ -77,7 +77,12 @@ def _minmax_per_crop(crops: torch.Tensor) -> torch.Tensor:
     return (crops - low) / (high - low + float(MINMAX_EPSILON))
 
 
+def _leave(crops: torch.Tensor) -> torch.Tensor:
+    return crops
+
+
 # Those of `cpcnn_core.normalize.NORMALIZERS`, by the same names.
 DEVICE_NORMALIZERS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "minmax-per-crop": _minmax_per_crop,
+    "percentile-per-field": _leave,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from cpcnn_core.errors import CancelledError, CropError, DeviceError
 from cpcnn_core.models.building import build_network
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.folding import fold_batch_norms
+from cpcnn_core.models.licences import check_licence
 from cpcnn_core.models.registry import find_model
 from cpcnn_core.models.untrained import untrained_efficientnet_b0
 from cpcnn_core.models.weights import read_model
@@ -267,6 +268,7 @@ def load_model(
     device: str = "auto",
     precision: str = "auto",
     engine: str = "auto",
+    channels: Sequence[str] | None = None,
 ) -> Embedder:
     """Load a model by name or from a model file.
 
@@ -276,6 +278,8 @@ def load_model(
         A name of ``cpcnn models list``, or a ``.safetensors`` file with a card.
     device, precision, engine : str
         See `Embedder`.
+    channels : sequence of str, optional
+        For a model that takes any channels: those of the images. Default: the card's.
 
     Returns
     -------
@@ -285,6 +289,10 @@ def load_model(
     ------
     ModelNotFoundError
         Unknown name, or a model that is not on this machine yet.
+    ChannelError
+        Other channels than the card's, for a model that takes no others.
+    LicenceError
+        The licence forbids commercial use and was not accepted yet.
     WeightsError
         A damaged file.
     DeviceError
@@ -296,10 +304,13 @@ def load_model(
     False
     """
     card, path = find_model(name_or_path)
+    check_licence(card)
     if path is None:
         card, weights = untrained_efficientnet_b0()
     else:
         card, weights = read_model(path)
+    if channels is not None:
+        card = card.with_channels(tuple(channels))
     return Embedder(card, weights, device, precision, engine=engine)
 
 

@@ -85,5 +85,9 @@ class CropWarning(UserWarning):
     """Some crops hold little or nothing of the image."""
 
 
+class ScaleWarning(UserWarning):
+    """Images are resampled to the scale that a model was trained at."""
+
+
 class ProfileWarning(UserWarning):
     """Some rows or features of profiles could not be used."""

@@ -13,6 +13,7 @@ import torch
 from cpcnn_core.cell_embedding import check_cells, start_cells
 from cpcnn_core.device_crops import cut_crops_on_device
 from cpcnn_core.embedding import Embedder, Passes
+from cpcnn_core.errors import ScaleWarning
 
 
 @dataclass
@@ -30,6 +31,8 @@ class Cells:
         As in `cpcnn_core.crop_cells`.
     key : object
         Handed back with the features.
+    um_per_px : float or None
+        As in `cpcnn_core.embed_cells`.
     """
 
     image: np.ndarray
@@ -37,11 +40,20 @@ class Cells:
     labels: np.ndarray | None = None
     label_ids: np.ndarray | None = None
     key: object = None
+    um_per_px: float | None = None
+
+    def as_given(self) -> tuple[object, ...]:
+        """Return what `cpcnn_core.cell_embedding.start_cells` takes after the model."""
+        return self.image, self.centers, self.labels, self.label_ids, self.um_per_px
 
 
 @dataclass
 class Embedded:
-    """What became of the cells of one field: features (n, d) float32, or the error."""
+    """What became of the cells of one field: features (n, d) float32, or the error.
+
+    The notes tell what was odd about this field. That it was resampled is not among them:
+    its maker gave the scale, and has `cpcnn_core.scale.scale_notice` to say so once.
+    """
 
     key: object
     features: np.ndarray | None = None
@@ -102,9 +114,8 @@ class OwnPasses:
         """Start a field; return those finished by now, at least all but the last."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            given = (cells.image, cells.centers, cells.labels, cells.label_ids)
             try:
-                passes, error = start_cells(self._model, *given), None
+                passes, error = start_cells(self._model, *cells.as_given()), None
             except Exception as raised:  # noqa: BLE001  (handed on with the field it belongs to)
                 passes, error = None, raised
         embedded = Embedded(cells.key, error=error, notes=_texts(caught))
@@ -163,9 +174,7 @@ class SharedBatches:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
-                checked = check_cells(
-                    self._model.card, cells.image, cells.centers, cells.labels, cells.label_ids
-                )
+                checked = check_cells(self._model.card, *cells.as_given())
             except Exception as error:  # noqa: BLE001  (handed on with the field it belongs to)
                 self._waiting.append(_Waiting(Embedded(cells.key, error=error), 0))
                 return self._finished()
@@ -254,4 +263,5 @@ class _OnItsWay:
 
 
 def _texts(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
-    return tuple(str(warning.message) for warning in caught)
+    texts = (one.message for one in caught if not issubclass(one.category, ScaleWarning))
+    return tuple(map(str, texts))

@@ -12,6 +12,7 @@ import numpy as np
 
 from cpcnn_core.crops import check_centers, check_labels
 from cpcnn_core.errors import ChannelError, ImageError
+from cpcnn_core.scale import check_um_per_px
 
 
 @dataclass
@@ -33,13 +34,16 @@ class Field:
         Label image in which object k has the value k.
     metadata : dict
         What is known of the site, e.g. ``{"Plate": "P1", "Well": "A01", "Site": "1"}``.
+    um_per_px : float, optional
+        Micrometres per pixel; models that were trained at another scale get the field
+        resampled.
 
     Raises
     ------
     ChannelError
         Not one name per plane, or a name twice.
     ImageError
-        Shapes that do not belong together.
+        Shapes that do not belong together, or a scale that is no positive number.
 
     Examples
     --------
@@ -55,6 +59,7 @@ class Field:
     object_numbers: np.ndarray | None = None
     labels: np.ndarray | None = None
     metadata: dict[str, object] = field(default_factory=dict)
+    um_per_px: float | None = None
 
     def __post_init__(self) -> None:
         self.image = np.asarray(self.image)
@@ -69,6 +74,8 @@ class Field:
             raise ChannelError(f"expected every channel name once, got {', '.join(self.channels)}")
         if self.labels is not None:
             self.labels = check_labels(self.labels, self.image.shape[1:])
+        if self.um_per_px is not None:
+            self.um_per_px = check_um_per_px(self.um_per_px)
         if self.object_numbers is None:
             self.object_numbers = np.arange(1, len(self.centers) + 1)
         self.object_numbers = np.asarray(self.object_numbers, np.int64)

@@ -40,7 +40,7 @@ def main():
     viewer.window.resize(1560, 940)
     widget = CellPaintingWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Cell Painting CNN", area="right")
-    widget.embed.model.setCurrentIndex(widget.embed.model.findData(MODEL))
+    widget.embed.models.box.setCurrentIndex(widget.embed.models.box.findData(MODEL))
     for _, site in sites.iterrows():
         embed_site(viewer, widget, options.folder, site)
     shown = widget.explorer.cells.metadata[LAYER].iloc[-1]

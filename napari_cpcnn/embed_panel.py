@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from functools import partial
-from pathlib import Path
 
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
@@ -13,7 +12,6 @@ from napari.utils.notifications import show_error
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
-    QFileDialog,
     QFormLayout,
     QHBoxLayout,
     QLabel,
@@ -24,14 +22,14 @@ from qtpy.QtWidgets import (
 )
 
 from cpcnn_core.errors import CancelledError, ChannelError, CPCNNError
-from cpcnn_core.models.registry import find_model, list_models
-from cpcnn_core.models.shelf import known_cards
+from cpcnn_core.models.card import ModelCard
 from cpcnn_core.tables.profiles import Profiles
 from napari_cpcnn.channel_choice import ONE_LAYER, ChannelChoice, fill_box, layer_box
 from napari_cpcnn.embedding import EmbedRequest, embed_layers, layer_features
 from napari_cpcnn.explorer import Explorer
 from napari_cpcnn.layer_watch import LayerWatch
 from napari_cpcnn.linking import OVERLAY, ViewerLink
+from napari_cpcnn.model_choice import ModelChoice
 from napari_cpcnn.network_process import NetworkProcess, Step
 from napari_cpcnn.notices import Refusal
 from napari_cpcnn.nuclei_finder import NucleiFinder
@@ -60,7 +58,6 @@ class EmbedPanel(QWidget):
         self._network = NetworkProcess()
         self._worker: GeneratorWorker | None = None
         self._build()
-        self._fill_models()
         self._watch = LayerWatch(viewer.layers, self.refresh)
         self.refresh()
 
@@ -83,19 +80,29 @@ class EmbedPanel(QWidget):
         CPCNNError
             Something is not chosen.
         """
-        card = find_model(self.model.currentData())[0]
+        card = self.models.card()
         labels = self._layer(self.labels.currentText())
         if labels is None:
             raise CPCNNError("choose a labels layer, or find nuclei first")
+        chosen, channels = self._chosen_channels(card)
+        if self.one_layer.isChecked():
+            self._check_channel_axis(chosen[0], labels, channels)
+        every = self.planes.currentData()
+        planes = plane_indices(labels, self._viewer.dims.current_step, every=every)
+        model = self.models.box.currentData()
+        return EmbedRequest(model, channels, chosen, labels, planes, self.mask.isChecked())
+
+    def _chosen_channels(self, card: ModelCard) -> tuple[list[Image], tuple[str, ...]]:
+        """Return layers and their channels; a model that takes any goes without some."""
         chosen = [self._layer(name) for name in self.channels.chosen()]
         if self.one_layer.isChecked():
             check_channels([ONE_LAYER], chosen)
-            self._check_channel_axis(chosen[0], labels, card.channels)
-        else:
+            return chosen, card.channels
+        there = [pair for pair in zip(chosen, card.channels, strict=True) if pair[0] is not None]
+        if card.channel_mode == "fixed" or not there:
             check_channels(card.channels, chosen)
-        every = self.planes.currentData()
-        planes = plane_indices(labels, self._viewer.dims.current_step, every=every)
-        return EmbedRequest(self.model.currentData(), chosen, labels, planes, self.mask.isChecked())
+        layers, channels = zip(*there, strict=True)
+        return list(layers), channels
 
     def run(self) -> None:
         """Embed; a second call while it runs stops it."""
@@ -104,6 +111,7 @@ class EmbedPanel(QWidget):
             return
         try:
             request = self.request()
+            self.models.ask_licence(self.models.card())
         except CPCNNError as error:
             show_error(str(error))
             return
@@ -139,11 +147,8 @@ class EmbedPanel(QWidget):
         return layer, (0, *index[1:]) if self.one_layer.isChecked() else index
 
     def _build(self) -> None:
-        self.model = layer_box("The network; get the published one with: cpcnn models fetch")
-        self.model.currentIndexChanged.connect(self._channels)
-        other = QPushButton("File…")
-        other.setToolTip("Use a model file (.safetensors)")
-        other.clicked.connect(self._open_model)
+        self.models = ModelChoice()
+        self.models.box.currentIndexChanged.connect(self._channels)
         self.one_layer = QCheckBox(ONE_LAYER)
         self.one_layer.setToolTip("The layer's first axis is the channel, in the model's order")
         self.one_layer.toggled.connect(self._channels)
@@ -165,7 +170,7 @@ class EmbedPanel(QWidget):
         self.status.setWordWrap(True)
         self._form = QFormLayout()
         self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        self._form.addRow("Model", _row(self.model, other))
+        self._form.addRow("Model", self.models)
         self._form.addRow("", self.one_layer)
         self.channels = ChannelChoice()
         below = QFormLayout()
@@ -181,43 +186,11 @@ class EmbedPanel(QWidget):
             layout.addWidget(part)
         layout.addStretch()
 
-    def _fill_models(self) -> None:
-        for name in list_models():
-            ready = _is_here(name)
-            self.model.addItem(name if ready else f"{name} (not on this machine)", name)
-        first = next((i for i in range(self.model.count()) if self._ready(i)), 0)
-        self.model.setCurrentIndex(first)
-
-    def _ready(self, place: int) -> bool:
-        return _is_here(self.model.itemData(place))
-
-    def _open_model(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Open a model", "", "Models (*.safetensors)")
-        if path:
-            self.add_model(path)
-
-    def add_model(self, path: str) -> None:
-        """Offer a model file, and choose it."""
-        try:
-            card = find_model(path)[0]
-        except CPCNNError as error:
-            show_error(str(error))
-            return
-        self.model.addItem(f"{card.name} ({Path(path).name})", path)
-        self.model.setCurrentIndex(self.model.count() - 1)
-
     def _channels(self) -> None:
         """Offer a layer for every channel of the model."""
         one = self.one_layer.isChecked()
-        self.channels.ask_for((ONE_LAYER,) if one else self._card_channels())
+        self.channels.ask_for((ONE_LAYER,) if one else self.models.channels())
         self.refresh()
-
-    def _card_channels(self) -> tuple[str, ...]:
-        try:
-            return find_model(self.model.currentData())[0].channels
-        except CPCNNError as error:
-            self.status.setText(str(error))
-            return known_cards()[self.model.currentData()].channels
 
     def refresh(self) -> None:
         """Offer the layers that there are now."""
@@ -297,14 +270,6 @@ def _embedded_or_error(
         return (yield from embed_layers(request, network))
     except CPCNNError as error:
         return Refusal(error)
-
-
-def _is_here(name: str) -> bool:
-    try:
-        find_model(name)
-    except CPCNNError:
-        return False
-    return True
 
 
 def _row(*widgets: QWidget) -> QWidget:

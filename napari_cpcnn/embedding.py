@@ -33,8 +33,10 @@ class EmbedRequest:
     ----------
     model : str
         A name or file, see `cpcnn_core.load_model`.
+    channels : tuple of str
+        The model's; or others, where it takes any.
     images : sequence of Image
-        One for every channel of the model, in its order; or one with all channels.
+        One for every channel, in their order; or one with all channels.
     labels : Labels
     planes : list of tuple of int
         See `napari_cpcnn.planes.plane_indices`.
@@ -43,6 +45,7 @@ class EmbedRequest:
     """
 
     model: str
+    channels: tuple[str, ...]
     images: Sequence[Image]
     labels: Labels
     planes: list[tuple[int, ...]]
@@ -79,7 +82,7 @@ def embed_layers(request: EmbedRequest, network: NetworkProcess) -> Generator[St
     >>> list(embed_layers(request, NetworkProcess()))  # doctest: +SKIP
     [(0, 120), (4, 120), ...]
     """
-    card = find_model(request.model)[0]
+    card = find_model(request.model)[0].with_channels(request.channels)
     # Objects first: what is missing shall be said before the network is loaded.
     objects = [objects_of(np.asarray(pixels(request.labels)[index])) for index in request.planes]
     total = sum(len(found.numbers) for found in objects)
@@ -105,7 +108,11 @@ def embed_layers(request: EmbedRequest, network: NetworkProcess) -> Generator[St
         before += len(found.numbers)
         rows.append(_rows(request, index, found, planes, card))
     names = feature_names(card.embed_dim, card.prefix, "Cells")
-    provenance = {"model": card.name, "model_sha256": card.sha256}
+    provenance = {
+        "model": card.name,
+        "model_sha256": card.sha256,
+        "channels": ",".join(card.channels),
+    }
     metadata = pd.concat(rows, ignore_index=True)
     return Profiles(np.concatenate(features), metadata, names, provenance)
 

@@ -233,7 +233,7 @@ def _require_same_model(mine: dict[str, object], opened: OpenLibrary, needs_same
     theirs = opened.provenance
     # Weights tell more than the name that somebody gave them.
     both = {name for name in mine.keys() & theirs.keys() if mine[name] and theirs[name]}
-    for name in ("model_sha256" if "model_sha256" in both else "model", "layer"):
+    for name in ("model_sha256" if "model_sha256" in both else "model", "layer", "channels"):
         if name in both and mine[name] != theirs[name]:
             raise ProfileError(
                 f"these cells and {opened.name} cannot be compared: {name} is {mine[name]} and "

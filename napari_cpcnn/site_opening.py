@@ -122,9 +122,12 @@ class SiteOpener(QObject):
         worker.start()
 
     def _channels(self) -> tuple[str, ...]:
-        """Name the channels: those of the model that made the cells, if it is here."""
+        """Name the channels: those of the cells, or of their model if it is here."""
+        made = self._explorer.cells.provenance
+        if made.get("channels"):
+            return tuple(str(made["channels"]).split(","))
         try:
-            return find_model(self._explorer.cells.provenance.get("model", ""))[0].channels
+            return find_model(made.get("model", ""))[0].channels
         except CPCNNError:
             return CELL_PAINTING_CHANNELS
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from cpcnn_core.cli.screen_options import (
     add_load_data,
     add_objects,
     add_project,
+    add_scale,
     add_source,
     add_work,
     image_of,
@@ -30,7 +32,10 @@ if TYPE_CHECKING:
     from cpcnn_core.screen.report import SiteReport
 
 LOG_FILE = "crops.jsonl"
-_TO_WRITE = ("out", "crop_px", "multiply_mask", "platemap", "study", "shard", "readers", "strict")
+_TO_WRITE = (
+    *("out", "crop_px", "um_per_px", "multiply_mask", "platemap", "study"),
+    *("shard", "readers", "strict"),
+)
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
@@ -70,6 +75,7 @@ def _add_crops(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="side of a crop in pixels (default: 128, or the project's, the strips')",
     )
+    add_scale(crops, "recorded for the models that are trained on them")
     crops.add_argument(
         "--dtype",
         choices=("uint8", "uint16"),
@@ -136,7 +142,9 @@ def _collect(
         sites, options.out, settings, study=options.study, platemap=options.platemap
     )
     px, channels = settings.crop_px, ", ".join(settings.channels)
-    print(f"wrote {index}: crops of {px} x {px} pixels {settings.dtype}, channels {channels}")
+    scale = "" if settings.um_per_px is None else f" of {settings.um_per_px:g} µm"
+    kind = f"crops of {px} x {px} pixels{scale} {settings.dtype}"
+    print(f"wrote {index}: {kind}, channels {channels}")
 
 
 def _open(options: argparse.Namespace) -> tuple[Sequence[CropSite], StoreSettings]:
@@ -147,9 +155,10 @@ def _open(options: argparse.Namespace) -> tuple[Sequence[CropSite], StoreSetting
     if options.strips:
         from cpcnn_core.crop_store.strip_sites import open_strips
 
-        return open_strips(
+        sites, settings = open_strips(
             options.strips, channels, options.crop_px, multiply_mask=options.multiply_mask
         )
+        return sites, dataclasses.replace(settings, um_per_px=options.um_per_px)
     from cpcnn_core.crop_store.image_sites import open_images
     from cpcnn_core.screen.job import Job
 
@@ -163,6 +172,7 @@ def _open(options: argparse.Namespace) -> tuple[Sequence[CropSite], StoreSetting
         mask=options.mask,
         deepprofiler=options.deepprofiler,
         config=options.config,
+        um_per_px=options.um_per_px,
     )
     return open_images(job, channels, options.crop_px, options.dtype)
 

@@ -34,7 +34,7 @@ def _embed(options: argparse.Namespace) -> int:
     from cpcnn_core.screen.collect import collect_plates, require_writers
     from cpcnn_core.screen.job import open_job
     from cpcnn_core.screen.log import RunLog, summary
-    from cpcnn_core.screen.plan import parse_shard, shard_of
+    from cpcnn_core.screen.plan import parse_shard, scale_notices, shard_of
 
     part, parts = parse_shard(options.shard or "1/1")
     job = job_of(options)
@@ -42,6 +42,9 @@ def _embed(options: argparse.Namespace) -> int:
     require_writers(options.tables)
     opened = open_job(job)
     mine = shard_of(list(enumerate(opened.sites)), part, parts)
+    notices = scale_notices(opened.settings.card, opened.sites)
+    for notice in notices:
+        print(notice)
     started = time.perf_counter()
     with RunLog(opened.out) as log, SiteBar(len(mine)) as bar:
         log.write(
@@ -52,6 +55,7 @@ def _embed(options: argparse.Namespace) -> int:
                 "cluster": options.cluster,
                 "engine": opened.model.engine,
                 "device": str(opened.model.device),
+                "notices": notices,
                 **opened.settings.provenance(),
             }
         )

@@ -10,6 +10,7 @@ from cpcnn_core.cli.screen_options import (
     add_load_data,
     add_objects,
     add_project,
+    add_scale,
     add_source,
     add_work,
     image_of,
@@ -42,6 +43,8 @@ def _add_screen(parser: argparse.ArgumentParser) -> None:
         help="the image of a channel, where its name does not tell (DNA=OrigHoechst)",
     )
     add_project(parser).add_argument("--exp", help="its experiment, where there are several")
+    images = parser.add_argument_group("the images")
+    add_scale(images, "resampled where the model was trained at another scale")
 
 
 def _add_network(parser: argparse.ArgumentParser) -> None:
@@ -110,6 +113,7 @@ def job_of(options: argparse.Namespace) -> Job:
         engine=options.engine,
         precision=options.precision,
         readers=options.readers,
+        um_per_px=options.um_per_px,
     ).absolute()
 
 

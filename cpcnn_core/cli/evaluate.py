@@ -24,6 +24,9 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
         "--controls", metavar="EXPR", help="control wells (default: those of cpcnn profile)"
     )
     parser.add_argument(
+        "--ask", metavar="EXPR", help="only these wells ask, e.g. those that a network has not seen"
+    )
+    parser.add_argument(
         "--truth", help="CSV (or .tsv): the treatment, under the name of --by, and its label"
     )
     parser.add_argument(
@@ -66,6 +69,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         wells,
         by,
         controls=choose_rows(wells, expression) if expression else None,
+        asked=choose_rows(wells, options.ask) if options.ask else None,
         truth=read_truth(options.truth, by, options.label) if options.truth else None,
         beside={name: read_profiles(path) for name, path in _named(options.beside)},
         sweep=options.sweep,

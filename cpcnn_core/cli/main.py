@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import cpcnn_core
 from cpcnn_core.cli import (
     cellprofiler,
+    compare,
     crops,
     demo,
     embed,
@@ -34,6 +35,7 @@ VERBS = (
     profile,
     nearest,
     evaluate,
+    compare,
     prepare,
     simulate,
     models,

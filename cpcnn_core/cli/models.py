@@ -1,12 +1,27 @@
-"""``cpcnn models``: list, show, fetch, import."""
+"""``cpcnn models``: list, show, accept; and what brings models here (`model_sources`)."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import tempfile
+import textwrap
+from typing import TYPE_CHECKING
 
+from cpcnn_core.cli.model_sources import add_fetch, add_import, add_timm
 from cpcnn_core.cli.parsers import add_command
+
+if TYPE_CHECKING:
+    from cpcnn_core.models.card import ModelCard
+
+_HEAD = ("model", "unit", "channels", "crop", "features", "licence", "state")
+_WIDE = 28
+# Entries of a card that say nothing while they are as here.
+_UNSAID = {
+    "standardizer": "none",
+    "resize": "bilinear",
+    "input_range": [0.0, 1.0],
+    "architecture_options": {},
+}
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
@@ -16,7 +31,10 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    add_command(commands, "list", "List the models known by name.", "cpcnn models list", _list)
+    listing = add_command(
+        commands, "list", "List the models known by name.", "cpcnn models list", _list
+    )
+    listing.add_argument("--ready", action="store_true", help="only those that can be used at once")
 
     show = add_command(
         commands,
@@ -28,118 +46,94 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     show.add_argument("model", help="name, or a .safetensors file")
     show.add_argument("--json", action="store_true", help="print the card as JSON")
 
-    fetch = add_command(
+    accept = add_command(
         commands,
-        "fetch",
-        "Download a published model and make it usable by its name.",
-        "cpcnn models fetch cell-painting-cnn-v1",
-        _fetch,
+        "accept",
+        "Accept, once, a licence that forbids commercial use.",
+        "cpcnn models accept openphenom",
+        _accept,
     )
-    fetch.add_argument("model", help="name of a published model")
-    fetch.add_argument("--url", help="download from this mirror instead of the archive")
-
-    imports = add_command(
-        commands,
-        "import",
-        "Turn a Keras checkpoint (HDF5) of the network into a model.",
-        "cpcnn models import Cell_Painting_CNN_v1.hdf5 --name cell-painting-cnn-v1",
-        _import,
-    )
-    imports.add_argument("weights", metavar="WEIGHTS.hdf5", help="weights only or full model")
-    imports.add_argument("--out", metavar="MODEL.safetensors", help="write this file")
-    imports.add_argument("--name", help="the model's name (default: that of the file)")
-    imports.add_argument(
-        "--channels",
-        type=_names,
-        metavar="A,B,...",
-        help="channel names in the order of training (default: DNA,RNA,ER,AGP,Mito)",
-    )
+    accept.add_argument("model", help="name of a model")
+    add_fetch(commands)
+    add_timm(commands)
+    add_import(commands)
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",")]
+def _list(options: argparse.Namespace) -> None:
+    from cpcnn_core.models.registry import list_models
 
-
-def _list(options: argparse.Namespace) -> None:  # noqa: ARG001
-    from cpcnn_core.errors import ModelNotFoundError, WeightsError
-    from cpcnn_core.models.registry import find_model, list_models
-    from cpcnn_core.models.shelf import known_cards
-
+    rows, damaged = [_HEAD], []
     for name in list_models():
-        try:
-            card, path = find_model(name)
-            state = "ready" if path or not card.trained else ""
-        except ModelNotFoundError:
-            card, state = known_cards()[name], f"not here yet: cpcnn models fetch {name}"
-        except WeightsError as error:
-            print(f"{name}\n    cannot be used: {error}")
-            continue
-        print(f"{name}\n    {card.summary}\n    channels {', '.join(card.channels)}; {state}")
+        card, state = _look_up(name)
+        if card is None:
+            damaged.append(f"{name} cannot be used: {state}")
+        elif state == "ready" or not options.ready:
+            rows.append(_row(card, name, state))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD))]
+    for row in rows:
+        cells = (text.ljust(width) for text, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
+    for line in damaged:
+        print(line)
+    print("A page about one: cpcnn models show NAME. One that is not here: cpcnn models fetch NAME")
 
 
-def _show(options: argparse.Namespace) -> None:
+def _row(card: ModelCard, name: str, state: str) -> tuple[str, ...]:
+    channels = ",".join(card.channels) if card.channel_mode == "fixed" else "any"
+    licence = f"{card.licence} (no commercial use)" if card.commercial is False else card.licence
+    short = (textwrap.shorten(text, _WIDE, placeholder="...") for text in (channels, licence))
+    channels, licence = short
+    features = str(card.embed_dim)
+    if card.channel_mode in ("bag", "rgb"):
+        features = f"{card.embed_dim // len(card.channels)} a channel"
+    return name, card.unit, channels, f"{card.crop_px} px", features, licence, state
+
+
+def _look_up(name: str) -> tuple[ModelCard | None, str]:
+    """Return the model's card and whether it can be used; no card where its file is damaged."""
+    from cpcnn_core.errors import ModelNotFoundError, WeightsError
+    from cpcnn_core.models.licences import needs_yes
     from cpcnn_core.models.registry import find_model
     from cpcnn_core.models.shelf import known_cards
 
-    known = known_cards().get(options.model)
-    card = known if known and not _is_here(known.name) else find_model(options.model)[0]
+    try:
+        card = find_model(name)[0]
+    except ModelNotFoundError:
+        return known_cards()[name], "not here yet"
+    except WeightsError as error:
+        return None, str(error)
+    return card, "licence to be accepted" if needs_yes(card) else "ready"
+
+
+def _show(options: argparse.Namespace) -> None:
+    card, here = _card_of(options.model)
     values = json.loads(card.to_json())
     if options.json:
         print(json.dumps(values, indent=2))
         return
-    for key, value in values.items():
-        if key == "provenance":
-            for part, text in value.items():
-                print(f"{part:<12} {text}")
-        elif value not in (None, ""):
-            text = ", ".join(value) if isinstance(value, list) else value
-            print(f"{key:<12} {text}")
+    for key, value in (values | values.pop("provenance")).items():
+        if value not in (None, "", [], _UNSAID.get(key)):
+            print(f"{key:<20} {', '.join(map(str, value)) if isinstance(value, list) else value}")
+    if not here:
+        print(f"not on this machine yet; get it with: cpcnn models fetch {card.name}")
 
 
-def _is_here(name: str) -> bool:
-    from cpcnn_core.models.registry import model_file
+def _card_of(name_or_path: str) -> tuple[ModelCard, bool]:
+    from cpcnn_core.models.registry import find_model, model_file
+    from cpcnn_core.models.shelf import known_cards
 
-    return model_file(name).is_file()
-
-
-def _is_whole(name: str) -> bool:
-    """Tell whether the model is here and undamaged; a damaged one is fetched anew."""
-    from cpcnn_core.errors import CPCNNError
-    from cpcnn_core.models.registry import model_file
-    from cpcnn_core.models.weights import read_model
-
-    try:
-        read_model(model_file(name))
-    except CPCNNError:
-        return False
-    return True
+    known = known_cards().get(name_or_path)
+    if known is not None and known.trained and not model_file(known.name).is_file():
+        return known, False
+    return find_model(name_or_path)[0], True
 
 
-def _fetch(options: argparse.Namespace) -> None:
-    from tqdm import tqdm
+def _accept(options: argparse.Namespace) -> None:
+    from cpcnn_core.models.licences import accept_licence, licence_file
 
-    from cpcnn_core.models.download import download_weights
-    from cpcnn_core.models.importing import import_keras_model
-    from cpcnn_core.models.registry import model_file
-
-    if _is_whole(options.model):
-        print(f"{options.model} is here already: {model_file(options.model)}")
+    card, _ = _card_of(options.model)
+    if card.commercial is not False:
+        print(f"{card.name} needs no yes: its licence ({card.licence}) does not ask for one")
         return
-    with tempfile.TemporaryDirectory() as folder:
-        # Without a total tqdm is neither true nor false, and pooch asks.
-        bar = tqdm(total=1, unit="B", unit_scale=True, disable=None, desc=options.model)
-        weights = download_weights(options.model, folder, options.url, bar)
-        card, path = import_keras_model(weights, options.model)
-    print(f"{card.name} is ready: {path}")
-
-
-def _import(options: argparse.Namespace) -> None:
-    from cpcnn_core.models.importing import import_keras_model
-
-    card, path = import_keras_model(options.weights, options.name, options.channels, options.out)
-    print(
-        f"wrote {path}: {card.name}, {card.embed_dim} features of "
-        f"{len(card.channels)} channels ({', '.join(card.channels)})"
-    )
-    use = path if options.out else card.name
-    print(f"use it as: {use}")
+    accept_licence(card)
+    print(f"accepted the licence of {card.name} ({card.licence}); noted in {licence_file()}")

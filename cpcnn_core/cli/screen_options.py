@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 
 from cpcnn_core.errors import SiteError
@@ -65,6 +66,24 @@ def add_load_data(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         "--mask", action="store_true", help="mask neighbouring cells; needs --labels"
     )
     return images
+
+
+def add_scale(parser: argparse.ArgumentParser | argparse._ArgumentGroup, what: str) -> None:
+    """Add the scale of the images; `what` says in the help what it is for.
+
+    Examples
+    --------
+    >>> parser = argparse.ArgumentParser()
+    >>> add_scale(parser, "recorded")
+    >>> parser.parse_args(["--um-per-px", "0.325"]).um_per_px
+    0.325
+    """
+    parser.add_argument(
+        "--um-per-px",
+        type=_micrometres,
+        metavar="UM",
+        help=f"micrometres per pixel of the images: {what}",
+    )
 
 
 def add_project(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
@@ -173,3 +192,15 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
     return int(text)
+
+
+def _micrometres(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(
+            f"expected micrometres per pixel, a number above 0, got {text!r}"
+        )
+    return value

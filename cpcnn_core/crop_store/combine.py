@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from cpcnn_core.crop_store.store import STUDY, CropPlaces, CropStore
 from cpcnn_core.errors import ChannelError, CropStoreError
+from cpcnn_core.scale import SAME_SCALE
 
 
 def combine_stores(
@@ -27,7 +28,8 @@ def combine_stores(
     Returns
     -------
     CropStore
-        The studies one after the other. Columns that a study lacks are empty there.
+        The studies one after the other. Columns that a study lacks are empty there. Its
+        scale is that of all studies, None where they differ or one is not known.
 
     Raises
     ------
@@ -70,7 +72,32 @@ def combine_stores(
         counts,
     )
     index = pd.concat(indexes, ignore_index=True)
-    return CropStore(index, channels, one.crop_px, one.dtype, places)
+    um_per_px = common_scale([store.um_per_px for store in stores.values()])
+    return CropStore(index, channels, one.crop_px, one.dtype, places, um_per_px)
+
+
+def common_scale(scales: Sequence[float | None]) -> float | None:
+    """Return the scale that all have, or None.
+
+    Parameters
+    ----------
+    scales : sequence of float or None
+        Micrometres per pixel, one or more; None where not known.
+
+    Returns
+    -------
+    float or None
+        The first; the others may differ from it by less than a percent.
+
+    Examples
+    --------
+    >>> common_scale([0.65, 0.656]), common_scale([0.65, 0.325]), common_scale([0.65, None])
+    (0.65, None, None)
+    """
+    first = scales[0]
+    if None in scales or any(abs(scale / first - 1) >= SAME_SCALE for scale in scales):
+        return None
+    return first
 
 
 def _model_channels(

@@ -27,7 +27,7 @@ from cpcnn_core.errors import SiteError
 from cpcnn_core.fields import Field
 from cpcnn_core.readers.deepprofiler import read_project, read_sites
 from cpcnn_core.readers.load_data import read_load_data
-from cpcnn_core.readers.sites import Objects, Site, read_field
+from cpcnn_core.readers.sites import Objects, Site, read_field, with_scale
 from cpcnn_core.screen.job import Job, find_objects
 from cpcnn_core.tables.cells import CELL_COLUMNS
 from cpcnn_core.tables.columns import metadata_column
@@ -44,7 +44,7 @@ def open_images(
     Parameters
     ----------
     job : Job
-        What it says of a model is not used.
+        What it says of a model is not used. Its scale is recorded; crops are not resampled.
     channels : sequence of str
         In order. A DeepProfiler project has its own.
     crop_px : int, optional
@@ -62,7 +62,7 @@ def open_images(
     Raises
     ------
     CPCNNError
-        Whatever is wrong with the tables.
+        Whatever is wrong with the tables; sites of different scales.
 
     Examples
     --------
@@ -79,7 +79,11 @@ def open_images(
         sites = read_load_data(job.load_data, channels, dict(job.channels), objects)
         mask = job.mask
     masked = MASKED_BEFORE if mask else UNMASKED
-    settings = StoreSettings(tuple(channels), crop_px or CROP_PX, dtype, masked)
+    sites = with_scale(sites, job.um_per_px)
+    um_per_px = _only_scale(sites)
+    settings = StoreSettings(
+        tuple(channels), crop_px or CROP_PX, dtype, masked, um_per_px=um_per_px
+    )
     return [ImageSite(site) for site in sites], settings
 
 
@@ -144,6 +148,19 @@ class ImageSite:
             name: np.asarray(column, dtype)
             for (name, dtype), column in zip(CELL_COLUMNS.items(), values, strict=True)
         }
+
+
+def _only_scale(sites: Sequence[Site]) -> float | None:
+    first: dict[float | None, Site] = {}
+    for site in sites:
+        first.setdefault(site.um_per_px, site)
+    if len(first) > 1:
+        texts = (f"{scale or 'nothing'} for {site}" for scale, site in first.items())
+        raise SiteError(
+            f"crops of a store have one scale, but Metadata_UmPerPx says {', '.join(texts)}; make "
+            "a store for each, or leave the column out of the table"
+        )
+    return next(iter(first), None)
 
 
 def quantize(crops: np.ndarray, dtype: str) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 import cpcnn_core
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import CropStoreError
+from cpcnn_core.scale import check_um_per_px
 
 FORMAT_VERSION = 1
 STORE_FILE = "store.json"
@@ -38,11 +39,16 @@ class StoreSettings:
         `UNMASKED`, `MASKED_BEFORE` or `MASKED_AFTER`.
     source : str
         `IMAGES`, or DeepProfiler's exported `STRIPS`.
+    um_per_px : float, optional
+        Micrometres per pixel of the crops, which are those of the images; None where nobody
+        said it.
 
     Raises
     ------
     CropStoreError
         No channel, one twice, another dtype, no size.
+    ImageError
+        Micrometres per pixel that are no positive number.
 
     Examples
     --------
@@ -55,6 +61,7 @@ class StoreSettings:
     dtype: str = "uint8"
     mask: str = UNMASKED
     source: str = IMAGES
+    um_per_px: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))
@@ -65,6 +72,8 @@ class StoreSettings:
             raise CropStoreError(f"expected crops of {' or '.join(DTYPES)}, got {self.dtype!r}")
         if self.crop_px < 2:
             raise CropStoreError(f"expected crops of 2 pixels or more, got {self.crop_px}")
+        if self.um_per_px is not None:
+            object.__setattr__(self, "um_per_px", check_um_per_px(self.um_per_px))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -73,7 +82,11 @@ class StoreSettings:
 
     def as_json(self) -> dict[str, object]:
         """Return the settings as ``store.json`` and every site of the store hold them."""
-        return {**dataclasses.asdict(self), "channels": list(self.channels)}
+        values = {**dataclasses.asdict(self), "channels": list(self.channels)}
+        if self.um_per_px is None:
+            # So that sites that were stored before there were scales stay done.
+            del values["um_per_px"]
+        return values
 
 
 def claim_store(folder: str | Path, settings: StoreSettings) -> None:
@@ -96,7 +109,7 @@ def claim_store(folder: str | Path, settings: StoreSettings) -> None:
     path = Path(folder) / STORE_FILE
     if path.exists():
         there, wanted = read_settings(folder).as_json(), settings.as_json()
-        names = [name for name in wanted if wanted[name] != there[name]]
+        names = [name for name in there | wanted if wanted.get(name) != there.get(name)]
         if names:
             raise CropStoreError(
                 f"{folder} holds crops with {_entries(there, names)}; {_entries(wanted, names)} "
@@ -132,6 +145,8 @@ def read_settings(folder: str | Path) -> StoreSettings:
         version = content["format"]
         if version == FORMAT_VERSION:
             names = [field.name for field in dataclasses.fields(StoreSettings)]
+            # Stores that were made before there were scales say none.
+            content = {"um_per_px": None, **content}
             return StoreSettings(**{name: content[name] for name in names})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CropStoreError(f"{path} cannot be read: {error!r}") from error
@@ -142,6 +157,6 @@ def read_settings(folder: str | Path) -> StoreSettings:
 
 
 def _entries(values: dict[str, object], names: list[str]) -> str:
-    texts = {name: values[name] for name in names}
+    texts = {name: values.get(name, "not recorded") for name in names}
     texts |= {"channels": ",".join(values["channels"])} if "channels" in texts else {}
     return ", ".join(f"{name} {value}" for name, value in texts.items())

@@ -2,7 +2,7 @@
 
 Layout::
 
-    store.json                        channels, crop_px, dtype, mask, format
+    store.json                        channels, crop_px, um_per_px, dtype, mask, format
     index.parquet                     a row per crop: what is known of it, file, place, CRC-32
     crops/<plate>/<well>/<site>.npy   see `cpcnn_core.crop_store.crop_file`
     crops/<plate>/<well>/<site>.json  see `cpcnn_core.crop_store.site_facts`
@@ -74,6 +74,8 @@ class CropStore:
     dtype : numpy.dtype
         uint8 or uint16.
     places : CropPlaces
+    um_per_px : float or None
+        Micrometres per pixel; None where not recorded, or where studies differ.
 
     Notes
     -----
@@ -92,6 +94,7 @@ class CropStore:
     crop_px: int
     dtype: np.dtype
     places: CropPlaces
+    um_per_px: float | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -105,6 +108,8 @@ class CropStore:
         places = self.places
         digest = hashlib.sha256()
         what = {"channels": self.channels, "crop_px": self.crop_px, "dtype": str(self.dtype)}
+        if self.um_per_px is not None:
+            what["um_per_px"] = self.um_per_px
         digest.update(json.dumps(what).encode())
         for name, values in self.index.items():
             digest.update(f"\0{name}\0".encode())
@@ -247,4 +252,5 @@ def open_crops(path: str | Path) -> CropStore:
         [count] * len(paths),
     )
     index = table.select(names).to_pandas()
-    return CropStore(index, settings.channels, settings.crop_px, DTYPES[settings.dtype], places)
+    dtype, um_per_px = DTYPES[settings.dtype], settings.um_per_px
+    return CropStore(index, settings.channels, settings.crop_px, dtype, places, um_per_px)

@@ -65,6 +65,11 @@ class TappedEfficientNet(nn.Module):
             self.net.blocks = self.net.blocks[:6]
             self.net.conv_head = self.net.bn2 = self.net.classifier = nn.Identity()
 
+    @property
+    def embed_dim(self) -> int:
+        """Number of features."""
+        return TAP_DIMS[self.tap] or self.net.num_classes
+
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         """Map crops (n, c, 128, 128) to features (n, d).
 

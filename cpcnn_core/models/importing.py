@@ -1,4 +1,4 @@
-"""Turn a Keras checkpoint into a model file: the weights and their card."""
+"""Turn weights as their makers publish them into a model file: the weights and their card."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import cpcnn_core
 from cpcnn_core.errors import WeightsError
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.keras_hdf5 import keras_name, read_keras_weights
+from cpcnn_core.models.licences import check_licence
 from cpcnn_core.models.registry import (
     CELL_PAINTING_CHANNELS,
     MODEL_SUFFIX,
@@ -21,6 +22,69 @@ from cpcnn_core.models.registry import (
 )
 from cpcnn_core.models.shelf import known_cards
 from cpcnn_core.models.weights import save_model, weights_sha256
+
+EFFICIENTNET_B0 = "efficientnet_b0"
+CHECKPOINT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+
+
+def import_model(
+    weights_file: str | Path,
+    name: str | None = None,
+    channels: Sequence[str] | None = None,
+    out: str | Path | None = None,
+) -> tuple[ModelCard, Path]:
+    """Import weights as their makers publish them.
+
+    Parameters
+    ----------
+    weights_file : str or Path
+        A Keras checkpoint of the published network; or of a model known by name the file
+        of PyTorch or safetensors that its card names.
+    name, channels, out
+        As in `import_keras_model`. Other channels are for models that take any.
+
+    Returns
+    -------
+    card : ModelCard
+    path : Path
+
+    Raises
+    ------
+    ModelNotFoundError, WeightsError, ChannelError
+        No such file, or not what is in it as expected.
+
+    Examples
+    --------
+    >>> import_model("weights.pth", "nobodys")
+    Traceback (most recent call last):
+    cpcnn_core.errors.WeightsError: weights.pth is no Keras checkpoint, and no model of that ...
+    """
+    weights_file = Path(weights_file)
+    known = known_cards().get(name or Path(out or weights_file).stem)
+    if known is not None and known.architecture != EFFICIENTNET_B0:
+        return _import_checkpoint(weights_file, known, channels, out)
+    if known is None and weights_file.suffix.lower() in CHECKPOINT_SUFFIXES:
+        raise WeightsError(
+            f"{weights_file} is no Keras checkpoint, and no model of that name is known; say "
+            "whose weights it holds with --name; all names: cpcnn models list"
+        )
+    return import_keras_model(weights_file, name, channels, out)
+
+
+def _import_checkpoint(
+    file: Path, card: ModelCard, channels: Sequence[str] | None, out: str | Path | None
+) -> tuple[ModelCard, Path]:
+    from cpcnn_core.models.building import empty_network
+    from cpcnn_core.models.conversion import convert_checkpoint
+
+    check_licence(card)
+    if channels is not None:
+        card = card.with_channels(tuple(channels))
+    shapes = empty_network(card).weight_shapes()
+    weights = convert_checkpoint(file, card.architecture, shapes)
+    card = dataclasses.replace(card, provenance=_provenance(file))
+    path = _path_to_write(card.name, out)
+    return save_model(path, card, weights), path
 
 
 def import_keras_model(
@@ -61,16 +125,8 @@ def import_keras_model(
     cpcnn_core.errors.WeightsError: nowhere.hdf5 does not exist or is not a file...
     """
     name = name or Path(out or weights_file).stem
-    if out is None and is_model_path(name):
-        raise WeightsError(
-            f"{name} is the name of a file, not of a model; give another with --name"
-        )
-    if out is not None and (Path(out).suffix.lower() != MODEL_SUFFIX or Path(out).is_dir()):
-        raise WeightsError(
-            f"expected a file *{MODEL_SUFFIX} to write, got {out}; give another --out"
-        )
+    path = _path_to_write(name, out)
     card, weights = read_keras_model(weights_file, name, channels)
-    path = model_file(name) if out is None else Path(out)
     return save_model(path, card, weights), path
 
 
@@ -113,13 +169,31 @@ def read_keras_model(
         card,
         channels=tuple(channels),
         sha256=weights_sha256(weights),
-        provenance={
-            "imported_from": weights_file.name,
-            "imported_sha256": hashlib.sha256(weights_file.read_bytes()).hexdigest(),
-            "imported_by": f"cpcnn {cpcnn_core.__version__}",
-        },
+        provenance=_provenance(weights_file),
     )
     return card, weights
+
+
+def _path_to_write(name: str, out: str | Path | None) -> Path:
+    if out is None and is_model_path(name):
+        raise WeightsError(
+            f"{name} is the name of a file, not of a model; give another with --name"
+        )
+    if out is not None and (Path(out).suffix.lower() != MODEL_SUFFIX or Path(out).is_dir()):
+        raise WeightsError(
+            f"expected a file *{MODEL_SUFFIX} to write, got {out}; give another --out"
+        )
+    return model_file(name) if out is None else Path(out)
+
+
+def _provenance(file: Path) -> dict[str, str]:
+    with file.open("rb") as opened:
+        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+    return {
+        "imported_from": file.name,
+        "imported_sha256": sha256,
+        "imported_by": f"cpcnn {cpcnn_core.__version__}",
+    }
 
 
 def _check_shapes(file: Path, weights: Mapping[str, np.ndarray], channels: int) -> None:

@@ -29,12 +29,14 @@ class TimmNetwork(nn.Module):
     backbone : str
         timm's name, e.g. ``resnet18``.
     channels, crop_px : int
-        Of the crops.
+        Of the crops as the network sees them.
+    options : mapping, optional
+        Handed to timm as they are, e.g. ``{"global_pool": "token"}``.
 
     Raises
     ------
     WeightsError
-        timm knows no such network, or it cannot take such crops.
+        timm knows no such network, or it cannot take such crops or options.
 
     Examples
     --------
@@ -45,11 +47,17 @@ class TimmNetwork(nn.Module):
 
     tap = POOLED
 
-    def __init__(self, backbone: str, channels: int, crop_px: int) -> None:
+    def __init__(
+        self,
+        backbone: str,
+        channels: int,
+        crop_px: int,
+        options: Mapping[str, object] | None = None,
+    ) -> None:
         super().__init__()
         # timm draws weights, which are replaced; nobody's random numbers are used up.
         with torch.random.fork_rng(devices=[]):
-            self.net = create_backbone(backbone, channels, 0, crop_px)
+            self.net = create_backbone(backbone, channels, 0, crop_px, options)
 
     @property
     def embed_dim(self) -> int:
@@ -89,18 +97,26 @@ def float_weights(network: nn.Module) -> dict[str, torch.Tensor]:
     return {name: value for name, value in state.items() if value.is_floating_point()}
 
 
-def create_backbone(backbone: str, channels: int, classes: int, crop_px: int) -> nn.Module:
+def create_backbone(
+    backbone: str,
+    channels: int,
+    classes: int,
+    crop_px: int,
+    options: Mapping[str, object] | None = None,
+) -> nn.Module:
     """Make a network of timm, with a classifier for so many classes, or none.
 
     Parameters
     ----------
     backbone : str
     channels, classes, crop_px : int
+    options : mapping, optional
+        Further arguments of timm's ``create_model``.
 
     Raises
     ------
     WeightsError
-        timm knows no such network, or it cannot take such crops.
+        timm knows no such network, or it cannot take such crops or options.
 
     Examples
     --------
@@ -120,14 +136,17 @@ def create_backbone(backbone: str, channels: int, classes: int, crop_px: int) ->
     # Only networks made for one size of image take, and need, the size.
     size = {"img_size": crop_px} if config is not None and config.fixed_input_size else {}
     try:
-        network = timm.create_model(backbone, in_chans=channels, num_classes=classes, **size)
+        network = timm.create_model(
+            backbone, in_chans=channels, num_classes=classes, **size, **(options or {})
+        )
         # Many networks can be made for any size, and then not take it.
         with torch.inference_mode():
             network.eval()(torch.zeros(1, channels, crop_px, crop_px))
         return network.train()
     except (TypeError, ValueError, AssertionError, RuntimeError, IndexError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
+        given = f" with {dict(options)}" if options else ""
         raise WeightsError(
-            f"the network {backbone} cannot take crops of {channels} x {crop_px} x {crop_px} "
-            f"({reason}); choose another"
+            f"the network {backbone} cannot take crops of {channels} x {crop_px} x {crop_px}"
+            f"{given} ({reason}); choose another"
         ) from error

@@ -1,4 +1,4 @@
-"""What honesty compares with: profiles that know nothing but how many cells there are."""
+"""What honesty compares with: the number of cells alone, and classical measurements."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.aggregate import CELL_COUNT
+from cpcnn_core.profiles.checks import check_features
 from cpcnn_core.tables.profiles import Profiles
 
 
@@ -52,3 +53,41 @@ def count_profiles(wells: Profiles) -> Profiles:
     features = np.column_stack([np.cos(angle), np.sin(angle)])
     names = ["CellCount_x", "CellCount_y"]
     return replace(wells, features=features, feature_names=names, provenance={})
+
+
+def standard_profiles(wells: Profiles) -> Profiles:
+    """Give measurements of different units one scale: mean 0 and standard deviation 1.
+
+    Without it areas in pixels would hide everything that is measured from 0 to 1, from the
+    cosine as from sphering.
+
+    Parameters
+    ----------
+    wells : Profiles
+
+    Returns
+    -------
+    Profiles
+        The same rows; features that are the same in every well are left out.
+
+    Raises
+    ------
+    ProfileError
+        No feature differs between wells, NaN.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"Metadata_Well": ["A01", "A02"]})
+    >>> wells = Profiles(np.array([[1.0, 100, 7], [3, 500, 7]]), rows, ["x", "area", "same"])
+    >>> standard_profiles(wells).to_frame().values.tolist()
+    [['A01', -1.0, -1.0], ['A02', 1.0, 1.0]]
+    """
+    features = check_features(wells.features)
+    used = np.ptp(features, axis=0) > 0
+    if not used.any():
+        raise ProfileError(f"none of the {len(used)} features differs between the wells")
+    features = features[:, used]
+    standard = (features - features.mean(axis=0)) / features.std(axis=0)
+    names = [name for name, kept in zip(wells.feature_names, used, strict=True) if kept]
+    return replace(wells, features=standard, feature_names=names)

@@ -12,12 +12,15 @@ from cpcnn_core.profiles.activity import SIGNIFICANT, phenotypic_activity
 from cpcnn_core.profiles.aggregate import CELL_COUNT, aggregate
 from cpcnn_core.profiles.baselines import count_profiles
 from cpcnn_core.profiles.confounders import confounders
+from cpcnn_core.profiles.intervals import bootstrap_interval
+from cpcnn_core.profiles.retrieval import average_precision
 from cpcnn_core.profiles.scores import (
     evaluate_as_in_the_paper,
     evaluate_treatments,
     replicate_precision,
     sweep_lambda,
 )
+from cpcnn_core.profiles.similarity import cosine_similarity, same_label
 from cpcnn_core.tables.columns import PLATE, WELL
 from cpcnn_core.tables.profiles import Profiles
 
@@ -35,7 +38,7 @@ class Evaluation:
     wells : Profiles
     controls : ndarray of shape (wells,), bool
     treatments : Profiles
-        Means of the treated wells.
+        Means of the treated wells that ask.
     by : str
         The column that names the treatment.
     labels : list of str, one for every treatment, or None
@@ -54,6 +57,7 @@ def evaluate_profiles(
     by: str,
     *,
     controls: np.ndarray | None = None,
+    asked: np.ndarray | None = None,
     truth: Mapping[str, str] | None = None,
     beside: Mapping[str, Profiles] | None = None,
     sweep: bool = False,
@@ -69,6 +73,8 @@ def evaluate_profiles(
         The column that names the treatment; wells with an empty name are left out.
     controls : ndarray of shape (n,), bool, optional
         Control wells; without them there is neither activity nor confounders.
+    asked : ndarray of shape (n,), bool, optional
+        Whose retrieval is measured, see `measure_retrieval`. Default: that of all.
     truth : mapping of str to str, optional
         Labels of treatments, several parted by ``|``.
     beside : mapping of str to Profiles, optional
@@ -94,18 +100,18 @@ def evaluate_profiles(
     --------
     >>> evaluation = evaluate_profiles(wells, "Metadata_Treatment")  # doctest: +SKIP
     """
-    named = wells.named(by)
-    controls = np.zeros(len(named), bool) if controls is None else np.asarray(controls, bool)
-    treatments = aggregate(wells.select(named & ~controls), [by], "mean")
+    none = np.zeros(len(wells.metadata), bool)
+    controls = none if controls is None else np.asarray(controls, bool)
+    treatments = _treatments(wells, controls, by, asked)
     labels = None if truth is None else _labels(truth, treatments.texts(by).tolist())
     scores: dict[str, object] = {
         "made_by": wells.provenance,
         "wells": len(wells.metadata),
         "controls": int(controls.sum()),
-        **_measures(wells, controls, by, labels),
+        **_measures(wells, controls, by, asked, truth),
     }
     if sweep:
-        scores["sweep"] = _sweep(wells, controls, by, relative=relative)
+        scores["sweep"] = _sweep(wells, controls, by, asked, relative=relative)
     if paper and labels is not None:
         known = np.array([label != "" for label in labels])
         scores["paper"] = evaluate_as_in_the_paper(
@@ -116,23 +122,102 @@ def evaluate_profiles(
         others[CELL_COUNT_ALONE] = count_profiles(wells)
     if others:
         scores["beside"] = {
-            name: _summary(table, controls, by, labels) for name, table in others.items()
+            name: _summary(table, controls, by, asked, truth) for name, table in others.items()
         }
     return Evaluation(scores, wells, controls, treatments, by, labels)
 
 
-def _measures(
-    wells: Profiles, controls: np.ndarray, by: str, labels: list[str] | None
+def measure_retrieval(
+    wells: Profiles,
+    controls: np.ndarray,
+    by: str,
+    *,
+    asked: np.ndarray | None = None,
+    truth: Mapping[str, str] | None = None,
 ) -> dict[str, object]:
-    """Measure what is measured of every table."""
-    treated = wells.select(wells.named(by) & ~controls)
-    found = replicate_precision(treated, by)
+    """Measure how well replicates, and treatments that share a label, find each other.
+
+    Parameters
+    ----------
+    wells : Profiles
+    controls : ndarray of shape (n,), bool
+        These neither ask nor are found.
+    by : str
+        The column that names the treatment; wells with an empty name are left out.
+    asked : ndarray of shape (n,), bool, optional
+        Of these wells only is told how well they find their replicates, among all; the
+        treatments that ask for those of their label are the means of these wells. So a
+        network that has learned from the others is asked about what it has not seen.
+    truth : mapping of str to str, optional
+        Labels of treatments, several parted by ``|``.
+
+    Returns
+    -------
+    dict
+        ``replicates`` and, with `truth`, ``treatments``: JSON's types only, each with
+        ``interval``, the 95 % interval of its ``mean_average_precision``, resampling
+        treatments; None where one treatment is all that asks.
+
+    Raises
+    ------
+    ProfileError
+        No such column, NaN, nobody who asks has replicates, no label is shared.
+
+    Examples
+    --------
+    >>> measure_retrieval(wells, controls, "Metadata_Treatment")  # doctest: +SKIP
+    """
+    treated = wells.named(by) & ~controls
+    found = replicate_precision(wells.select(treated), by)
+    if asked is not None:
+        found = np.where(np.asarray(asked, bool)[treated], found, np.nan)
+    if np.isnan(found).all():
+        raise ProfileError(f"none of the wells that ask has replicates in the column {by}")
+    names = wells.texts(by)[treated]
     scores: dict[str, object] = {
         "replicates": {
             "wells": int((~np.isnan(found)).sum()),
             "mean_average_precision": float(np.nanmean(found)),
+            "interval": _interval(found, names),
         }
     }
+    if truth is not None:
+        treatments = _treatments(wells, controls, by, asked)
+        names = treatments.texts(by)
+        labels = _labels(truth, names.tolist())
+        precision = average_precision(cosine_similarity(treatments.features), same_label(labels))
+        scores["treatments"] = {
+            **evaluate_treatments(treatments.features, labels),
+            "interval": _interval(precision, names),
+        }
+    return scores
+
+
+def _treatments(
+    wells: Profiles, controls: np.ndarray, by: str, asked: np.ndarray | None
+) -> Profiles:
+    rows = wells.named(by) & ~controls
+    if asked is not None:
+        rows &= np.asarray(asked, bool)
+    if not rows.any():
+        raise ProfileError("none of the wells that ask is a treated one with a name")
+    return aggregate(wells.select(rows), [by], "mean")
+
+
+def _interval(values: np.ndarray, groups: np.ndarray) -> list[float] | None:
+    found = bootstrap_interval(values, groups)
+    return None if found["low"] is None else [found["low"], found["high"]]
+
+
+def _measures(
+    wells: Profiles,
+    controls: np.ndarray,
+    by: str,
+    asked: np.ndarray | None,
+    truth: Mapping[str, str] | None,
+) -> dict[str, object]:
+    """Measure what is measured of every table."""
+    scores = measure_retrieval(wells, controls, by, asked=asked, truth=truth)
     if controls.any():
         activity = phenotypic_activity(wells, controls, by)
         scores["activity"] = {
@@ -142,16 +227,17 @@ def _measures(
             "by_treatment": activity.rename(columns={by: "treatment"}).to_dict("records"),
         }
         scores["confounders"] = confounders(wells, controls, by)
-    if labels is not None:
-        treatments = aggregate(treated, [by], "mean")
-        scores["treatments"] = evaluate_treatments(treatments.features, labels)
     return scores
 
 
 def _summary(
-    wells: Profiles, controls: np.ndarray, by: str, labels: list[str] | None
+    wells: Profiles,
+    controls: np.ndarray,
+    by: str,
+    asked: np.ndarray | None,
+    truth: Mapping[str, str] | None,
 ) -> dict[str, object]:
-    measured = _measures(wells, controls, by, labels)
+    measured = _measures(wells, controls, by, asked, truth)
     measured.get("activity", {}).pop("by_treatment", None)
     return {"made_by": wells.provenance, **measured}
 
@@ -166,7 +252,7 @@ def _labels(truth: Mapping[str, str], names: list[str]) -> list[str]:
 
 
 def _sweep(
-    wells: Profiles, controls: np.ndarray, by: str, *, relative: bool
+    wells: Profiles, controls: np.ndarray, by: str, asked: np.ndarray | None, *, relative: bool
 ) -> list[dict[str, float | None]]:
     if not controls.any():
         raise ProfileError("sphering learns from control wells; name them with --controls")
@@ -175,7 +261,7 @@ def _sweep(
             f"the profiles are corrected already ({wells.provenance['correction']}); make "
             "profiles without --correction for the sweep"
         )
-    table = sweep_lambda(wells, controls, by, relative=relative)
+    table = sweep_lambda(wells, controls, by, asked=asked, relative=relative)
     name = "lambda_relative" if relative else "lambda"
     return [
         {name: None if np.isnan(value) else value, "replicate_map": score}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from cpcnn_core.atomic import write_atomically
 from cpcnn_core.profiles.correction import describe_correction
 from cpcnn_core.profiles.evaluation import Evaluation
 from cpcnn_core.profiles.figures import (
@@ -19,6 +17,7 @@ from cpcnn_core.profiles.figures import (
     draw_sweep,
     figure_as_html,
 )
+from cpcnn_core.profiles.page import note_as_html, table_as_html, write_page
 from cpcnn_core.profiles.similarity import cosine_similarity
 from cpcnn_core.tables.columns import PLATE, WELL
 from cpcnn_core.tables.profiles import Profiles
@@ -35,14 +34,6 @@ _COMPARED: dict[str, Callable[[dict], object]] = {
     "treatment read": lambda scores: _accuracy(scores, "treatment_leave_wells_out"),
     "on new plates": lambda scores: _accuracy(scores, "treatment_leave_plates_out"),
 }
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1d2329; max-width: 1080px; margin: 2em auto;
-  padding: 0 1em; }
-h1 { font-size: 1.6em; } h2 { font-size: 1.2em; margin-top: 2.2em; }
-table { border-collapse: collapse; } td, th { padding: .25em 1.2em .25em 0; text-align: left;
-  border-bottom: 1px solid #e3e6e9; } td.n, th.n { text-align: right; }
-img { max-width: 100%; } p.note { color: #5a646e; max-width: 46em; }
-"""
 
 
 def write_report(path: str | Path, evaluation: Evaluation, name: str) -> None:
@@ -70,11 +61,7 @@ def write_report(path: str | Path, evaluation: Evaluation, name: str) -> None:
         *_plates(evaluation.wells, evaluation.controls),
         *_nearest(evaluation),
     ]
-    page = (
-        "<!doctype html><html lang='en'><meta charset='utf-8'><title>Evaluation of profiles"
-        f"</title><style>{STYLE}</style><body>{''.join(parts)}</body></html>"
-    )
-    write_atomically(path, lambda place: place.write_text(page, encoding="utf-8"))
+    write_page(path, "Evaluation of profiles", parts)
 
 
 def _summary(evaluation: Evaluation, name: str) -> list[str]:
@@ -82,7 +69,7 @@ def _summary(evaluation: Evaluation, name: str) -> list[str]:
     made = scores["made_by"]
     parts = [
         "<h1>Evaluation of profiles</h1>",
-        _table(
+        table_as_html(
             [
                 ("profiles", name),
                 ("model", made.get("model", "not recorded")),
@@ -92,8 +79,8 @@ def _summary(evaluation: Evaluation, name: str) -> list[str]:
             ]
         ),
         "<h2>Retrieval</h2>",
-        _table(_retrieval_rows(scores)),
-        _note("Replicates look for each other on other plates where there are several."),
+        table_as_html(_retrieval_rows(scores)),
+        note_as_html("Replicates look for each other on other plates where there are several."),
     ]
     if "treatments" in scores:
         draw = draw_precision_recall(treatments, labels)
@@ -114,8 +101,8 @@ def _beside(scores: dict[str, object]) -> list[str]:
     rows = [(name, *values) for name, *values in zip(tables, *shown.values(), strict=True)]
     return [
         "<h2>Beside others</h2>",
-        _table(rows, ("", *shown)),
-        _note(
+        table_as_html(rows, ("", *shown)),
+        note_as_html(
             "The same wells, measured in the same way. What is no better than the number of cells "
             "alone, or than an untrained network, has learned nothing about treatments; a plate "
             "that is read more often than by chance misleads."
@@ -129,7 +116,9 @@ def _sweep(scores: dict[str, object]) -> list[str]:
     return [
         "<h2>Lambda</h2>",
         figure_as_html("Replicates found with sphering", draw_sweep(scores["sweep"]), (6, 3.4)),
-        _note("The dashed line is without sphering. No annotation is needed for this choice."),
+        note_as_html(
+            "The dashed line is without sphering. No annotation is needed for this choice."
+        ),
     ]
 
 
@@ -141,7 +130,7 @@ def _map(evaluation: Evaluation) -> list[str]:
     return [
         "<h2>Map of treatments</h2>",
         figure_as_html("Map of treatments", draw_map(treatments, labels), (9, 5.4)),
-        _note("First two principal components of the profiles' directions."),
+        note_as_html("First two principal components of the profiles' directions."),
     ]
 
 
@@ -150,8 +139,8 @@ def _confounders(scores: dict[str, object]) -> list[str]:
         return []
     return [
         "<h2>Confounders</h2>",
-        _table(_confounder_rows(scores["confounders"]), head=("", "measured", "chance")),
-        _note(
+        table_as_html(_confounder_rows(scores["confounders"]), head=("", "measured", "chance")),
+        note_as_html(
             "Far above chance in the first three rows: the profiles tell plates or places "
             "apart. The gap between the last two was read from the plate."
         ),
@@ -166,15 +155,15 @@ def _activity(scores: dict[str, object]) -> list[str]:
     rows = [tuple(row.values()) for row in table[:MOST_ROWS]]
     parts = [
         "<h2>Active treatments</h2>",
-        _table(rows, head),
-        _note(
+        table_as_html(rows, head),
+        note_as_html(
             "How well a treatment's replicates are found among the control wells, beside rankings "
             "drawn at random (copairs); corrected for the number of treatments "
             "(Benjamini-Hochberg)."
         ),
     ]
     if len(table) > MOST_ROWS:
-        parts.append(_note(f"{len(table) - MOST_ROWS} more are in evaluation.json."))
+        parts.append(note_as_html(f"{len(table) - MOST_ROWS} more are in evaluation.json."))
     return parts
 
 
@@ -185,7 +174,7 @@ def _nearest(evaluation: Evaluation) -> list[str]:
         return []
     head = ("treatment", "label", "nearest", "label", "cosine")
     rows = _nearest_rows(treatments, evaluation.by, labels)
-    return ["<h2>Nearest treatments</h2>", _table(rows, head)]
+    return ["<h2>Nearest treatments</h2>", table_as_html(rows, head)]
 
 
 def _accuracy(scores: dict[str, object], name: str) -> float | None:
@@ -193,7 +182,11 @@ def _accuracy(scores: dict[str, object], name: str) -> float | None:
 
 
 def _retrieval_rows(scores: dict[str, object]) -> list[tuple[str, object]]:
-    rows = [("replicates: mean average precision", scores["replicates"]["mean_average_precision"])]
+    found = scores["replicates"]
+    rows = [
+        ("replicates: mean average precision", found["mean_average_precision"]),
+        *_interval_row("replicates", found),
+    ]
     if "activity" in scores:
         active = scores["activity"]
         share = f"{active['active']} of {active['treatments']}"
@@ -202,6 +195,7 @@ def _retrieval_rows(scores: dict[str, object]) -> list[tuple[str, object]]:
         found = scores["treatments"]
         rows += [
             ("labels: mean average precision", found["mean_average_precision"]),
+            *_interval_row("labels", found),
             ("labels: the same by chance", found["chance_average_precision"]),
             ("labels: fold enrichment in the nearest 1 %", found["fold_enrichment"]),
             ("labels: first hit in the nearest 1 %", found["first_hit_in_top"]),
@@ -215,6 +209,13 @@ def _retrieval_rows(scores: dict[str, object]) -> list[tuple[str, object]]:
             ("as in the paper: mAP", paper["mean_average_precision"]),
         ]
     return rows
+
+
+def _interval_row(name: str, found: dict[str, object]) -> list[tuple[str, str]]:
+    if not found.get("interval"):
+        return []
+    low, high = found["interval"]
+    return [(f"{name}: its 95 % interval, resampling treatments", f"{low:.3f} to {high:.3f}")]
 
 
 def _confounder_rows(found: dict[str, object]) -> list[tuple[object, ...]]:
@@ -254,13 +255,13 @@ def _plates(wells: Profiles, controls: np.ndarray) -> list[str]:
     places = [re.fullmatch(r"([A-Z]+)0*(\d+)", str(well)) for well in wells.metadata[WELL]]
     if not all(places):
         note = "The wells' names are not like A01; there are no plate maps."
-        return ["<h2>Plates</h2>", _note(note)]
+        return ["<h2>Plates</h2>", note_as_html(note)]
     rows = np.array([_row_number(place[1]) for place in places])
     columns = np.array([int(place[2]) - 1 for place in places])
     plates = sorted(set(names))
     parts = [
         "<h2>Plates</h2>",
-        _note(
+        note_as_html(
             "How far each well lies from the mean of the controls. Rows, columns or edges that "
             "stand out are effects of the place."
         ),
@@ -273,7 +274,7 @@ def _plates(wells: Profiles, controls: np.ndarray) -> list[str]:
             figure_as_html(f"Plate {plate}", draw_plate(grid, plate, limits), (4.6, 2.9), 46)
         )
     if len(plates) > MOST_PLATES:
-        parts.append(_note(f"{len(plates) - MOST_PLATES} more plates are not shown."))
+        parts.append(note_as_html(f"{len(plates) - MOST_PLATES} more plates are not shown."))
     return parts
 
 
@@ -282,19 +283,3 @@ def _row_number(letters: str) -> int:
     for letter in letters:
         number = number * 26 + ord(letter) - 64
     return number - 1
-
-
-def _table(rows: Sequence[Sequence[object]], head: Sequence[str] = ()) -> str:
-    def cell(tag: str, value: object) -> str:
-        number = isinstance(value, float | int | np.number)
-        text = f"{value:.3f}" if isinstance(value, float | np.floating) else str(value)
-        return f"<{tag}{' class=n' if number else ''}>{html.escape(text)}</{tag}>"
-
-    lines = [[cell("th", value) for value in head]] if head else []
-    lines += [[cell("td", value) for value in row] for row in rows]
-    body = "".join(["<tr>" + "".join(line) + "</tr>" for line in lines])
-    return f"<table>{body}</table>"
-
-
-def _note(text: str) -> str:
-    return f"<p class='note'>{html.escape(text)}</p>"

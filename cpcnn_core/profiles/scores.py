@@ -78,6 +78,7 @@ def sweep_lambda(
     by: str,
     lambdas: Sequence[float] = LAMBDAS,
     *,
+    asked: np.ndarray | None = None,
     relative: bool = False,
 ) -> pd.DataFrame:
     """Try sphering with several lambdas on replicates, which needs no annotation.
@@ -88,8 +89,10 @@ def sweep_lambda(
         Uncorrected.
     controls : ndarray of shape (n,), bool
     by : str
-        The column that names the treatment.
+        The column that names the treatment; wells with an empty name are left out.
     lambdas : sequence of float
+    asked : ndarray of shape (n,), bool, optional
+        Only these wells count; they look for their replicates among all.
     relative : bool
         See `cpcnn_core.profiles.sphering.fit_sphering`.
 
@@ -101,23 +104,31 @@ def sweep_lambda(
     Raises
     ------
     ProfileError
-        No controls, no replicates, NaN.
+        No controls, no replicates of wells that ask, NaN.
 
     Examples
     --------
     >>> sweep_lambda(wells, controls, "Metadata_Treatment")  # doctest: +SKIP
     """
     controls = np.asarray(controls, bool)
-    treated = wells.select(~controls)
-    rows = [(np.nan, float(np.nanmean(replicate_precision(treated, by))))]
+    rows = ~controls & wells.named(by)
+    treated = wells.select(rows)
+    counted = np.ones(rows.sum(), bool) if asked is None else np.asarray(asked, bool)[rows]
+
+    def score(features: np.ndarray) -> float:
+        found = replicate_precision(replace(treated, features=features), by)[counted]
+        if np.isnan(found).all():
+            raise ProfileError(f"none of the wells that ask has replicates in the column {by}")
+        return float(np.nanmean(found))
+
+    scores = [(np.nan, score(treated.features))]
     # Lambda comes after the eigenvectors, which are the slow part and the same for all.
     fitted = fit_correction(wells, controls, "sphering", regularization=1.0).steps[0]
     unit = float(fitted.eigenvalues.mean()) if relative else 1.0
     for value in lambdas:
-        features = replace(fitted, regularization=value * unit).transform(treated.features)
-        found = replicate_precision(replace(treated, features=features), by)
-        rows.append((float(value), float(np.nanmean(found))))
-    return pd.DataFrame(rows, columns=["lambda", "replicate_map"])
+        sphering = replace(fitted, regularization=value * unit)
+        scores.append((float(value), score(sphering.transform(treated.features))))
+    return pd.DataFrame(scores, columns=["lambda", "replicate_map"])
 
 
 def evaluate_treatments(

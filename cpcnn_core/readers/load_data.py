@@ -3,7 +3,8 @@
 Columns read, for an image called OrigDNA: ``FileName_OrigDNA`` with
 ``PathName_OrigDNA``, or ``URL_OrigDNA`` (``file:`` only); ``Frame_OrigDNA`` for a
 page of a file with several; ``FileName_IllumDNA`` with ``PathName_IllumDNA`` for the
-illumination function that divides it. ``Metadata_*`` are kept.
+illumination function that divides it. ``Metadata_*`` are kept; ``Metadata_UmPerPx`` is the
+scale of the site, see `cpcnn_core.readers.sites.with_scale`.
 """
 
 from __future__ import annotations

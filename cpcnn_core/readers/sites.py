@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,11 @@ import numpy as np
 from cpcnn_core.errors import ChannelError, ImageError, SiteError
 from cpcnn_core.fields import Field
 from cpcnn_core.readers.images import read_plane
+from cpcnn_core.scale import check_um_per_px
 
 KEYS = ("Plate", "Well", "Site")
+# What a screen's table may say of a site's scale, as the column Metadata_UmPerPx.
+UM_PER_PX = "UmPerPx"
 
 
 class ImageFile(NamedTuple):
@@ -64,6 +68,8 @@ class Site:
         Its row in the screen's table, from 1, as CellProfiler counts image sets.
     size : (height, width) in pixels, optional
         What the images shall be; others are refused.
+    um_per_px : float, optional
+        Micrometres per pixel; see `with_scale`.
 
     Examples
     --------
@@ -76,6 +82,7 @@ class Site:
     read_objects: Callable[[], Objects | None] = field(compare=False)
     image_number: int = 0
     size: tuple[int, int] | None = None
+    um_per_px: float | None = None
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -142,7 +149,51 @@ def read_field(site: Site, objects: Objects, channels: Sequence[str]) -> Field:
         objects.numbers,
         objects.labels,
         dict(site.metadata),
+        site.um_per_px,
     )
+
+
+def with_scale(sites: Sequence[Site], um_per_px: float | None) -> list[Site]:
+    """Return the sites with their micrometres per pixel.
+
+    Parameters
+    ----------
+    sites : sequence of Site
+    um_per_px : float or None
+        What the user says of all of them. None: what ``Metadata_UmPerPx`` of the screen's
+        table says of each; where that is empty or missing, it stays unknown.
+
+    Returns
+    -------
+    list of Site
+
+    Raises
+    ------
+    ImageError
+        `um_per_px` is no positive number.
+    SiteError
+        A site whose table says something else than the user, or no positive number.
+
+    Examples
+    --------
+    >>> table = {"Plate": "P", "Well": "A01", "Site": "1", "UmPerPx": "0.65"}
+    >>> with_scale([Site(table, {}, lambda: None)], None)[0].um_per_px
+    0.65
+    >>> with_scale([Site(table, {}, lambda: None)], 0.325)
+    Traceback (most recent call last):
+    cpcnn_core.errors.SiteError: site P/A01/1 has Metadata_UmPerPx 0.65, and 0.325 was given; ...
+    """
+    given = None if um_per_px is None else check_um_per_px(um_per_px)
+    scaled = []
+    for site in sites:
+        own = _own_scale(site)
+        if None not in (own, given) and own != given:
+            raise SiteError(
+                f"site {site} has Metadata_{UM_PER_PX} {own:g}, and {given:g} was given; leave "
+                "out --um-per-px, or correct the table"
+            )
+        scaled.append(dataclasses.replace(site, um_per_px=own if given is None else given))
+    return scaled
 
 
 def refuse_duplicates(sites: Sequence[Site], source: str | Path) -> None:
@@ -163,6 +214,19 @@ def refuse_duplicates(sites: Sequence[Site], source: str | Path) -> None:
                 "every site shall stand there once"
             )
         rows[site.key] = row
+
+
+def _own_scale(site: Site) -> float | None:
+    text = str(site.metadata.get(UM_PER_PX, "")).strip()
+    if not text:
+        return None
+    try:
+        return check_um_per_px(float(text))
+    except ValueError as error:
+        raise SiteError(
+            f"site {site} has Metadata_{UM_PER_PX} {text!r}; expected micrometres per pixel, a "
+            "positive number, or nothing"
+        ) from error
 
 
 def _read_image(image: ImageFile) -> np.ndarray:

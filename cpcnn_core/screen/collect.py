@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cpcnn_core.readers.sites import Site
@@ -59,15 +59,17 @@ def collect_plates(
     >>> collect_plates([], "out", settings)  # doctest: +SKIP
     []
     """
-    provenance = settings.provenance()
     paths_of: dict[str, list[Path]] = {}
     # What is known of any site of the plate, in the order in which it is first met.
     names_of: dict[str, dict[str, None]] = {}
+    made_of: dict[str, list[dict[str, str]]] = {}
     for site in sites:
         path, plate = site_file(out, site), site.metadata["Plate"]
+        provenance = settings.of(site).provenance()
         header = header_if_done(path, provenance)
         if header is not None:
             paths_of.setdefault(plate, []).append(path)
+            made_of.setdefault(plate, []).append(provenance)
             names_of.setdefault(plate, {}).update(dict.fromkeys(header["metadata"]))
     tables = []
     for plate, paths in paths_of.items():
@@ -78,8 +80,17 @@ def collect_plates(
                 table,
                 map(read_site, paths),
                 list(names_of[plate]),
-                provenance,
+                _together(made_of[plate]),
                 settings.feature_names(),
             )
             tables.append(table)
     return tables
+
+
+def _together(provenances: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Say of all sites what each says of itself; where they differ (in scale), all values."""
+    values: dict[str, dict[str, None]] = {}
+    for provenance in provenances:
+        for name, value in provenance.items():
+            values.setdefault(name, {})[value] = None
+    return {name: ",".join(found) for name, found in values.items()}

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cpcnn_core.embedding import Embedder, load_model
-from cpcnn_core.models.registry import is_model_path
+from cpcnn_core.models.registry import find_model, is_model_path
 from cpcnn_core.readers.cellprofiler_objects import objects_from_cellprofiler
 from cpcnn_core.readers.deepprofiler import read_project, read_sites
 from cpcnn_core.readers.label_images import objects_from_labels
 from cpcnn_core.readers.load_data import ReadObjects, read_load_data
 from cpcnn_core.readers.locations import objects_from_locations
-from cpcnn_core.readers.sites import Site
+from cpcnn_core.readers.sites import Site, with_scale
 from cpcnn_core.screen.deepprofiler_model import experiment_folder, project_model
 from cpcnn_core.screen.plan import Settings
 
@@ -37,9 +37,12 @@ class Job:
     out : str, optional
         Default for a project: its experiment.
     channels : tuple of (channel, image)
-        See `cpcnn_core.readers.load_data.read_load_data`.
+        See `cpcnn_core.readers.load_data.read_load_data`. A model that takes any channels
+        is given these, in this order.
     model : str, optional
         Default: `DEFAULT_MODEL`, or the project's own.
+    um_per_px : float, optional
+        Micrometres per pixel of all images; see `cpcnn_core.readers.sites.with_scale`.
     readers : int, optional
         See `cpcnn_core.screen.run.embed_sites`.
 
@@ -66,6 +69,7 @@ class Job:
     engine: str = "auto"
     precision: str = "auto"
     readers: int | None = None
+    um_per_px: float | None = None
 
     def absolute(self) -> Job:
         """Return the same job for another working directory.
@@ -106,13 +110,17 @@ def open_job(job: Job) -> OpenJob:
     Traceback (most recent call last):
     cpcnn_core.errors.SiteError: nowhere is no DeepProfiler project: it has no folder inputs...
     """
-    return _open_project(job) if job.deepprofiler else _open_load_data(job)
+    opened = _open_project(job) if job.deepprofiler else _open_load_data(job)
+    return dataclasses.replace(opened, sites=with_scale(opened.sites, job.um_per_px))
 
 
 def _open_load_data(job: Job) -> OpenJob:
     read_objects = find_objects(job)
-    model = load_model(job.model or DEFAULT_MODEL, job.device, job.precision, job.engine)
     images = dict(job.channels)
+    name = job.model or DEFAULT_MODEL
+    free = bool(images) and find_model(name)[0].channel_mode != "fixed"
+    channels = tuple(images) if free else None
+    model = load_model(name, job.device, job.precision, job.engine, channels)
     sites = read_load_data(job.load_data, model.card.channels, images, read_objects)
     return OpenJob(model, sites, Path(job.out), _settings(job, model, job.mask))
 
@@ -142,4 +150,4 @@ def _open_project(job: Job) -> OpenJob:
 
 
 def _settings(job: Job, model: Embedder, mask: bool) -> Settings:
-    return Settings(model.card, mask, job.compartment, model.precision)
+    return Settings(model.card, mask, job.compartment, model.precision, job.um_per_px)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ import cpcnn_core
 from cpcnn_core.errors import SiteError
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.readers.sites import Site
+from cpcnn_core.scale import scale_notice, zoom_of
 from cpcnn_core.tables import feature_names
 from cpcnn_core.tables.deepprofiler_npz import read_header
 
@@ -30,6 +33,8 @@ class Settings:
         Whose features they are called in the tables.
     precision : str
         ``float32`` or ``mixed``.
+    um_per_px : float, optional
+        Micrometres per pixel of all images; see `of` where sites differ.
 
     Examples
     --------
@@ -42,6 +47,11 @@ class Settings:
     mask_neighbors: bool = False
     compartment: str = "Cells"
     precision: str = "float32"
+    um_per_px: float | None = None
+
+    def of(self, site: Site) -> Settings:
+        """Return what the features of this site depend on: its own scale."""
+        return dataclasses.replace(self, um_per_px=site.um_per_px)
 
     def feature_names(self) -> list[str]:
         """Return what the features are called in the tables."""
@@ -51,6 +61,11 @@ class Settings:
     def provenance(self) -> dict[str, str]:
         """Return what every file of the run says about how it was made."""
         card = self.card
+        scale = {}
+        if self.um_per_px is not None:
+            # Only then: files that were made before there were scales stay done.
+            zoom = zoom_of(card.um_per_px, self.um_per_px)
+            scale = {"um_per_px": str(self.um_per_px), "zoom": str(zoom)}
         return {
             "model": card.name,
             "model_sha256": card.sha256 or "",
@@ -60,8 +75,48 @@ class Settings:
             "normalizer": card.normalizer,
             "mask_neighbors": str(self.mask_neighbors),
             "precision": self.precision,
+            **scale,
             "cpcnn": cpcnn_core.__version__,
         }
+
+
+def scale_notices(card: ModelCard, sites: Sequence[Site]) -> list[str]:
+    """Say in sentences which images are resampled for the model, and why others are not.
+
+    Parameters
+    ----------
+    card : ModelCard
+    sites : sequence of Site
+
+    Returns
+    -------
+    list of str
+        Empty where nobody says a scale, or all have the model's.
+
+    Raises
+    ------
+    ImageError
+        A scale that cannot be the images'.
+
+    Examples
+    --------
+    >>> card = ModelCard("tiny", "An example.", ("DNA",), 3, um_per_px=0.65)
+    >>> scale_notices(card, [Site({}, {}, lambda: None)])
+    ['tiny was trained at 0.65 µm per pixel, and nobody says what 1 of 1 sites have: they are ...']
+    """
+    counts = Counter(site.um_per_px for site in sites)
+    unknown = counts.pop(None, 0)
+    if card.um_per_px is None:
+        why = f"nobody recorded at which scale {card.name} was trained: images are not resampled"
+        return [why] if counts else []
+    notices = [scale_notice(card, um_per_px) for um_per_px in sorted(counts)]
+    if unknown:
+        notices.append(
+            f"{card.name} was trained at {card.um_per_px:g} µm per pixel, and nobody says what "
+            f"{unknown} of {len(sites)} sites have: they are not resampled; say it with "
+            "--um-per-px"
+        )
+    return [notice for notice in notices if notice]
 
 
 def parse_shard(text: str) -> tuple[int, int]:

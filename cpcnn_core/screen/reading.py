@@ -117,7 +117,7 @@ def _put(slots: queue.Queue, slot: queue.Queue, stop: threading.Event) -> bool:
 
 def _load(site: Site, out: str | Path, settings: Settings) -> LoadedSite:
     try:
-        if is_done(site_file(out, site), settings.provenance()):
+        if is_done(site_file(out, site), settings.of(site).provenance()):
             return LoadedSite(site, report=SiteReport(str(site), "already done"))
         objects = site.read_objects()
         if objects is None:

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from cpcnn_core.atomic import remove_leftovers
-from cpcnn_core.crops import touches_border
 from cpcnn_core.embedding import Embedder
 from cpcnn_core.field_batches import Cells, Embedded, batches_for
 from cpcnn_core.readers.sites import Site
+from cpcnn_core.scale import touches_border_at, zoom_of
 from cpcnn_core.screen.plan import Settings, site_file
 from cpcnn_core.screen.reading import LoadedSite, read_ahead
 from cpcnn_core.screen.report import SiteReport, failure
@@ -110,13 +110,15 @@ class _Facts:
 def _cells(item: LoadedSite, settings: Settings) -> Cells:
     field, objects, since = item.field, item.objects, item.since
     locations = field.centers[:, ::-1] if objects.locations is None else objects.locations
-    border = touches_border(field.centers, field.image.shape[1:], settings.card.crop_px)
+    card, scale = settings.card, field.um_per_px
+    zoom = zoom_of(card.um_per_px, scale)
+    border = touches_border_at(field.centers, field.image.shape[1:], card.crop_px, zoom)
     number = item.site.image_number if objects.image_number is None else objects.image_number
     facts = _Facts(item.site, number, field.object_numbers, locations, border, since)
     if not settings.mask_neighbors:
-        return Cells(field.image, field.centers, key=facts)
+        return Cells(field.image, field.centers, key=facts, um_per_px=scale)
     ids = field.object_numbers if objects.numbers_are_labels else None
-    return Cells(field.image, field.centers, field.labels, ids, key=facts)
+    return Cells(field.image, field.centers, field.labels, ids, facts, scale)
 
 
 class _Run:
@@ -134,7 +136,6 @@ class _Run:
         self.reports: dict[str, SiteReport] = {}
         self._untold = deque(str(site) for site in sites)
         self._out, self._settings, self._strict = out, settings, strict
-        self._provenance = settings.provenance()
         self._progress = progress
         self._pool, self._limit = ThreadPoolExecutor(writers), 2 * writers
         self._writing: deque[tuple[Site, Future[SiteReport]]] = deque()
@@ -191,7 +192,7 @@ class _Run:
             facts.locations,
             facts.object_numbers,
             facts.touches_border,
-            self._provenance,
+            self._settings.of(facts.site).provenance(),
             facts.image_number,
         )
         path = site_file(self._out, facts.site)

@@ -18,6 +18,8 @@ from cpcnn_core.training.config import SplitConfig, StudyConfig, TrainingConfig
 from cpcnn_core.training.splits import TRAINING, Split, assign_split, describe
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
 # Of a class that the network has no output for.
@@ -45,6 +47,9 @@ class Cells:
         What the model's card tells of it.
     left_out : int
         Crops that are not used, because of ``where`` or without a class.
+    notice : str
+        Why the model will not know at which scale it was trained though studies do; else
+        empty.
     """
 
     store: CropStore
@@ -57,6 +62,7 @@ class Cells:
     judged: np.ndarray
     split: dict[str, object]
     left_out: int
+    notice: str = ""
 
 
 def gather_cells(config: TrainingConfig) -> Cells:
@@ -132,6 +138,18 @@ def gather_cells(config: TrainingConfig) -> Cells:
         np.flatnonzero(held_out) if config.split.held_out else validation,
         told,
         int((~used).sum()),
+        _scale_notice(stores) if store.um_per_px is None else "",
+    )
+
+
+def _scale_notice(stores: Mapping[str, CropStore]) -> str:
+    scales = {name: store.um_per_px for name, store in stores.items()}
+    if not any(scales.values()):
+        return ""
+    texts = (f"{name}: {scale or 'not recorded'}" for name, scale in scales.items())
+    return (
+        f"the studies differ in micrometres per pixel ({', '.join(texts)}), so the model's card "
+        "says none, and images will not be resampled for it"
     )
 
 

@@ -84,7 +84,7 @@ def start_report(
     count = accelerator.num_processes
     crops = (
         f"{len(store)} crops of {_counted(len(config.data.studies), 'study', 'studies')}, "
-        f"{store.crop_px} px, "
+        f"{store.crop_px} px{_scale(store.um_per_px)}, "
         f"{', '.join(store.channels)}{left}"
     )
     classes = (
@@ -98,6 +98,8 @@ def start_report(
     )
     device = f"on {accelerator.device}, {run.precision}"
     lines = [crops, classes, recipe, device + (f", {count} processes" if count > 1 else "")]
+    if cells.notice:
+        lines.insert(1, cells.notice)
     if epoch or step:
         lines.append(f"going on after epoch {epoch}" + (f", step {step}" if step else ""))
     return StartReport(tuple(lines))
@@ -140,6 +142,10 @@ def describe_row(row: dict[str, float | str | None], epochs: int) -> str:
 
 def _percent(value: float) -> str:
     return f"{100 * value:.1f} %"
+
+
+def _scale(um_per_px: float | None) -> str:
+    return "" if um_per_px is None else f" of {um_per_px:g} µm"
 
 
 def _counted(count: int, one: str, several: str) -> str:

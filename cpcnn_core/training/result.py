@@ -144,6 +144,7 @@ def result_card(
         architecture=network.architecture,
         tap=network.tap,
         crop_px=cells.store.crop_px,
+        um_per_px=cells.store.um_per_px,
         source="cpcnn train",
         provenance={
             "recipe": json.dumps(dataclasses.asdict(config), ensure_ascii=False),

@@ -11,11 +11,12 @@ request    header, arrays                        answer
 (start)                                          ``hello``: protocol, cpcnn, python
 models                                           ``models``: names
 describe   model                                 ``card``: card, features (names)
-embed      model, sha256, channels;              ``progress``: done, total (many),
-           image (c, h, w) float32,              then ``features``: warnings;
-           centers (n, 2) float64 (row, col),    features (n, d) float32
+embed      model, sha256, channels,              ``progress``: done, total (many),
+           um_per_px (optional);                 then ``features``: warnings;
+           image (c, h, w) float32,              features (n, d) float32
+           centers (n, 2) float64 (row, col),
            without which the whole field is
-           shrunk to one crop;
+           shrunk to one crop at any scale;
            labels (h, w) and label_ids (n,)
            to mask neighbouring cells
 library    library (a path), by (treatment       ``library``: file, sha256, treatments,

@@ -152,11 +152,13 @@ class Worker:
                 f"the model {header['model']} was changed: expected weights of sha256 "
                 f"{header['sha256']}, got {model.card.sha256}; start the run again"
             )
-        image, centers = arrays["image"], arrays.get("centers")
+        image, centers, scale = arrays["image"], arrays.get("centers"), header.get("um_per_px")
         if centers is None:
             side = model.card.crop_px
             image, centers = shrink_field(check_image(image), side), [[side / 2, side / 2]]
-        field = Field(image, tuple(header["channels"]), centers)
+            # Shrunk to a crop, whatever its scale was.
+            scale = None
+        field = Field(image, tuple(header["channels"]), centers, um_per_px=scale)
         with self._turn(model), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             features = embed_cells(
@@ -165,6 +167,7 @@ class Worker:
                 field.centers,
                 labels=arrays.get("labels"),
                 label_ids=arrays.get("label_ids"),
+                um_per_px=field.um_per_px,
                 progress=report,
             )
         notes = [str(warning.message) for warning in caught]

@@ -19,7 +19,7 @@ import pandas as pd
 import tifffile
 from showing import sbs_table
 from sklearn.metrics import average_precision_score
-from wells import embed_wells, interval, run_cpcnn
+from wells import embed_wells, run_cpcnn
 
 from cpcnn_core import load_model
 from cpcnn_core.crop_store.store import open_crops
@@ -27,6 +27,7 @@ from cpcnn_core.models.untrained import untrained_efficientnet_b0
 from cpcnn_core.models.weights import save_model
 from cpcnn_core.profiles.baselines import count_profiles
 from cpcnn_core.profiles.correction import fit_correction
+from cpcnn_core.profiles.intervals import bootstrap_interval
 from cpcnn_core.profiles.similarity import cosine_similarity
 from cpcnn_core.training.config import (
     DataConfig,
@@ -81,12 +82,14 @@ def main():
     for kind, parts in found.items():
         table = pd.concat(parts)
         groups = np.arange(len(table))
-        result["mean average precision"][kind] = interval(table["precision"], groups)
-        result["nearest well has the same treatment"][kind] = interval(table["first"], groups)
+        result["mean average precision"][kind] = bootstrap_interval(table["precision"], groups)
+        result["nearest well has the same treatment"][kind] = bootstrap_interval(
+            table["first"], groups
+        )
     difference = (
         pd.concat(found["trained"])["precision"] - pd.concat(found["untrained"])["precision"]
     )
-    result["trained minus untrained, well by well"] = interval(difference, groups)
+    result["trained minus untrained, well by well"] = bootstrap_interval(difference, groups)
     text = json.dumps(result, indent=2)
     print(text)
     print(sbs_table(result))

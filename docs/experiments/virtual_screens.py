@@ -20,15 +20,16 @@ import pandas as pd
 import tifffile
 from cp_measure.featurizer import featurize, make_featurizer_config
 from showing import draw_virtual, virtual_table
-from wells import embed_wells, interval, run_cpcnn, wells_of
+from wells import embed_wells, run_cpcnn, wells_of
 
 from cpcnn_core import load_model
 from cpcnn_core.crop_store.store import open_crops
 from cpcnn_core.profiles.aggregate import aggregate
-from cpcnn_core.profiles.baselines import count_profiles
+from cpcnn_core.profiles.baselines import count_profiles, standard_profiles
 from cpcnn_core.profiles.confounders import confounders
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.files import read_profiles, write_profiles
+from cpcnn_core.profiles.intervals import bootstrap_interval
 from cpcnn_core.profiles.retrieval import average_precision
 from cpcnn_core.profiles.scores import replicate_precision
 from cpcnn_core.profiles.similarity import cosine_similarity, same_label
@@ -160,11 +161,7 @@ def classical(work):
     whole = np.isfinite(cells.features).all(axis=0)
     names = [name for name, known in zip(cells.feature_names, whole, strict=True) if known]
     wells = wells_of(Profiles(cells.features[:, whole], cells.metadata, names))
-    # Of very different units: without one scale sphering would see the largest only.
-    scale = wells.features.std(axis=0)
-    used = scale > 0
-    standard = (wells.features[:, used] - wells.features[:, used].mean(axis=0)) / scale[used]
-    return Profiles(standard, wells.metadata, [n for n, u in zip(names, used, strict=True) if u])
+    return standard_profiles(wells)
 
 
 def measured_cells(work):
@@ -226,8 +223,8 @@ def measures(wells, controls, truth):
     by_mechanism = average_precision(cosine_similarity(treatments.features), same_label(mechanisms))
     plates = confounders(wells, controls, TREATMENT)
     return {
-        "replicates": interval(replicate_precision(treated, TREATMENT), names),
-        "mechanisms": interval(by_mechanism, treatments.texts(TREATMENT)),
+        "replicates": bootstrap_interval(replicate_precision(treated, TREATMENT), names),
+        "mechanisms": bootstrap_interval(by_mechanism, treatments.texts(TREATMENT)),
         "plate from controls": plates["plate_from_controls"],
         "controls by plate": plates["controls_by_plate"],
     }

@@ -1,4 +1,4 @@
-"""From a store of crops to well profiles, and confidence intervals: what the experiments share."""
+"""From a store of crops to well profiles: what the experiments share."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.tables.columns import PLATE, WELL
 from cpcnn_core.tables.profiles import Profiles
 
-BATCH, RESAMPLES = 256, 2000
+BATCH = 256
 
 
 def embed_wells(store, model, rows=None):
@@ -32,19 +32,3 @@ def run_cpcnn(words):
 def wells_of(cells):
     """Return the median of every well's cells."""
     return aggregate(cells, [PLATE, WELL], "median")
-
-
-def interval(values, groups, seed=0):
-    """Return mean and 95 % interval of values, resampling whole groups (e.g. treatments)."""
-    values, groups = np.asarray(values, float), np.asarray(groups)
-    known = ~np.isnan(values)
-    values, groups = values[known], groups[known]
-    names = np.unique(groups)
-    by_group = [values[groups == name] for name in names]
-    random = np.random.default_rng(seed)
-    means = []
-    for _ in range(RESAMPLES):
-        drawn = random.integers(0, len(names), len(names))
-        means.append(np.concatenate([by_group[n] for n in drawn]).mean())
-    low, high = np.percentile(means, [2.5, 97.5])
-    return {"mean": float(values.mean()), "low": float(low), "high": float(high)}

@@ -85,3 +85,10 @@ def test_object_numbers_that_do_not_fit_are_an_error(numbers):
 def test_labels_of_another_size_are_an_error():
     with pytest.raises(ImageError, match=r"\(4, 5\)"):
         Field(IMAGE, CHANNELS, CENTERS, labels=np.ones((5, 4), int))
+
+
+def test_a_scale_is_kept_as_a_number_and_no_other_is_taken():
+    assert Field(IMAGE, CHANNELS, CENTERS).um_per_px is None
+    assert Field(IMAGE, CHANNELS, CENTERS, um_per_px=np.float32(0.5)).um_per_px == 0.5
+    with pytest.raises(ImageError, match=r"positive number, got -0\.5"):
+        Field(IMAGE, CHANNELS, CENTERS, um_per_px=-0.5)

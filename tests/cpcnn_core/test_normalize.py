@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from cpcnn_core.normalize import NORMALIZERS, minmax_per_crop
+from cpcnn_core.crops import crop_cells
+from cpcnn_core.normalize import NORMALIZERS, minmax_per_crop, normalize_field
+from cpcnn_core.sampling import sample_axis
 
 
 def slow_minmax(plane):
@@ -42,3 +44,37 @@ def test_the_callers_crops_stay_as_they_are():
 
 def test_cards_find_the_normalizer_by_name():
     assert NORMALIZERS["minmax-per-crop"] is minmax_per_crop
+
+
+def test_fields_are_stretched_between_percentiles_as_skimage_stretches_them():
+    from skimage.exposure import rescale_intensity
+
+    image = np.random.default_rng(2).gamma(2, 300, (3, 60, 70)).astype(np.float32)
+    found = normalize_field(image, "percentile-per-field")
+    for channel, original in zip(found, image, strict=True):
+        low, high = np.percentile(original, 0.1), np.percentile(original, 99.9)
+        expected = rescale_intensity(original, in_range=(low, high), out_range=(0.0, 1.0))
+        np.testing.assert_allclose(channel, expected, rtol=0, atol=1e-6)
+    assert found.dtype == np.float32
+
+
+def test_a_constant_channel_of_a_field_becomes_zero():
+    image = np.stack([np.full((5, 5), 7), np.eye(5)]).astype(np.float32)
+    found = normalize_field(image, "percentile-per-field")
+    assert not found[0].any()
+    assert found[1].max() == pytest.approx(1, abs=1e-6)
+
+
+def test_crops_of_a_stretched_field_are_left_as_they_are():
+    image = np.random.default_rng(3).random((2, 100, 100)).astype(np.float32) * 900
+    centers = np.array([[50.0, 40.0], [5.0, 90.0]])
+    found = crop_cells(image, centers, crop_px=32, normalizer="percentile-per-field")
+    stretched = normalize_field(image, "percentile-per-field")
+    rows = sample_axis(centers[:, 0], 100, 32)
+    assert found.min() >= 0
+    assert found.max() <= 1
+    # The middle of the first crop lies between its field's neighbouring pixels.
+    middle = stretched[:, 49:52, 39:42]
+    assert (found[0, :, 16, 16] >= middle.min(axis=(1, 2))).all()
+    assert (found[0, :, 16, 16] <= middle.max(axis=(1, 2))).all()
+    assert (found[1][:, ~rows.inside[1]] == 0).all()

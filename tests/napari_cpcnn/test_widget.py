@@ -19,8 +19,8 @@ JUMP = Path(__file__).parents[3] / "shared" / "data" / "images" / "cpjump1_examp
 
 
 def choose_model(widget):
-    place = widget.embed.model.findData(UNTRAINED)
-    widget.embed.model.setCurrentIndex(place)
+    place = widget.embed.models.box.findData(UNTRAINED)
+    widget.embed.models.box.setCurrentIndex(place)
 
 
 def embed(widget, qtbot):
@@ -293,7 +293,7 @@ def test_what_is_missing_is_said(viewer, widget, qtbot, made_up, tmp_path):
     widget.embed.one_layer.setChecked(True)
     widget.embed.channels.boxes["all channels in one layer"].setCurrentText("four")
     assert "the first axis of four should be the 5 channels" in errors_of(widget, qtbot)[0]
-    widget.embed.add_model(str(tmp_path / "gone.safetensors"))
+    widget.embed.models.add(str(tmp_path / "gone.safetensors"))
     from napari.utils.notifications import notification_manager
 
     assert "gone.safetensors" in notification_manager.records[-1].message

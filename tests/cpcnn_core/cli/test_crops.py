@@ -26,6 +26,7 @@ OUT = ["--out", "crops"]
         (["--strips", "s", *OUT, "--dtype", "uint16"], "strips are 8 bit, and uint16 was asked"),
         (["--strips", "s", *OUT, "--channels", "A=B"], "--channels takes the names of the blocks"),
         (["--check", "nowhere"], "nowhere holds no crops: it has no store.json"),
+        (["--check", "nowhere", "--um-per-px", "1"], "--um-per-px cannot be used with --check"),
         (["--check", "nowhere", *OUT], "--out cannot be used with --check"),
     ],
 )
@@ -46,6 +47,7 @@ def test_options_that_do_not_fit_are_one_line(options, message, capsys, tmp_path
         ([*LOAD, "--strips", "s"], "not allowed with argument --load-data"),
         ([*LOAD, "--dtype", "float32"], "invalid choice: 'float32'"),
         ([*LOAD, "--crop-px", "1"], "expected a whole number from 2"),
+        ([*LOAD, "--um-per-px", "0"], "expected micrometres per pixel, a number above 0, got '0'"),
     ],
 )
 def test_options_that_cannot_be_read_are_said(options, message, capsys):

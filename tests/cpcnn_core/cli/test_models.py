@@ -1,7 +1,6 @@
 """``cpcnn models``: what is listed and shown. Importing and fetching: tests of models/."""
 
 import json
-import re
 
 import pytest
 
@@ -12,9 +11,12 @@ from cpcnn_core.models.weights import read_card, save_model
 
 
 def listed(capsys):
+    """The lines of the table, by the model's name, in order."""
     assert main(["models", "list"]) == 0
-    blocks = re.split(r"^(?=\S)", capsys.readouterr().out, flags=re.MULTILINE)
-    return {block.split("\n")[0]: block for block in blocks if block}
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["model", "unit", "channels", "crop", "features", "licence", "state"]
+    assert lines[-1].endswith("One that is not here: cpcnn models fetch NAME")
+    return {line.split()[0]: line for line in lines[1:-1]}
 
 
 def entries(said):
@@ -25,13 +27,16 @@ def put_untrained(path, channels=("DNA", "Actin")):
     return save_model(path, *untrained_efficientnet_b0(channels))
 
 
-def test_the_list_says_what_is_ready_and_how_to_get_the_rest(capsys):
+def test_the_list_says_what_a_model_takes_and_whether_it_is_ready(capsys):
     found = listed(capsys)
-    assert list(found) == ["cell-painting-cnn-v1", "untrained-efficientnet-b0"]
+    assert list(found)[:2] == ["cell-painting-cnn-v1", "untrained-efficientnet-b0"]
     published = found["cell-painting-cnn-v1"]
-    assert "channels DNA, RNA, ER, AGP, Mito" in published
-    assert published.endswith("not here yet: cpcnn models fetch cell-painting-cnn-v1\n")
-    assert found["untrained-efficientnet-b0"].endswith("; ready\n")
+    assert "  DNA,RNA,ER,AGP,Mito  128 px  672  " in published
+    assert published.endswith("  not here yet")
+    assert found["untrained-efficientnet-b0"].endswith("  ready")
+    assert "  any  " in found["morphem"]
+    assert "  384 a channel  " in found["morphem"]
+    assert "(no..." in found["unidino"]
 
 
 def test_imported_models_are_listed_with_their_channels(capsys, keras_weights):
@@ -39,8 +44,9 @@ def test_imported_models_are_listed_with_their_channels(capsys, keras_weights):
         assert main(["models", "import", str(keras_weights), "--name", name]) == 0
     capsys.readouterr()
     found = listed(capsys)
-    assert list(found) == ["cell-painting-cnn-v1", "untrained-efficientnet-b0", "mine"]
-    assert all(block.endswith("; ready\n") for block in found.values())
+    assert list(found)[-1] == "mine"
+    assert found["mine"].endswith("  ready")
+    assert found["cell-painting-cnn-v1"].endswith("  ready")
 
 
 def test_a_damaged_model_does_not_hide_the_others(capsys):
@@ -87,8 +93,10 @@ def test_show_as_json_is_the_whole_card(capsys, tmp_path):
 
 def test_show_knows_a_published_model_before_it_is_fetched(capsys):
     assert main(["models", "show", "cell-painting-cnn-v1"]) == 0
-    found = entries(capsys.readouterr().out)
+    said = capsys.readouterr().out
+    found = entries(said)
     assert found["source"] == "https://zenodo.org/records/7114558"
+    assert said.endswith("get it with: cpcnn models fetch cell-painting-cnn-v1\n")
     assert "sha256" not in found
 
 

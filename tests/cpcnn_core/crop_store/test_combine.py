@@ -1,5 +1,7 @@
 """Several studies in one store, with channels by other names and in another order."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -111,3 +113,20 @@ def test_studies_whose_crops_differ_are_refused(screen, store, tmp_path, options
     assert main([*command_for(screen), *options, "--out", str(tmp_path)]) == 0
     with pytest.raises(CropStoreError, match=message):
         combine_stores({"one": store, "two": open_crops(tmp_path)})
+
+
+@pytest.mark.parametrize(
+    ("scales", "common"),
+    [
+        ((0.65, 0.65), 0.65),
+        ((0.65, 0.656), 0.65),
+        ((0.65, 0.66), None),
+        ((0.65, 0.325), None),
+        ((0.65, None), None),
+        ((None, 0.65), None),
+        ((None, None), None),
+    ],
+)
+def test_studies_together_have_a_scale_when_all_have_it(store, scales, common):
+    one, two = (dataclasses.replace(store, um_per_px=scale) for scale in scales)
+    assert combine_stores({"one": one, "two": two}).um_per_px == common

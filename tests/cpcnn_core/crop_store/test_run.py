@@ -1,5 +1,6 @@
 """A store is made in parts, after kills and on full disks, and is always the same bytes."""
 
+import json
 import os
 import random
 import signal
@@ -191,3 +192,65 @@ def test_the_study_is_the_folders_name_where_nobody_says_another(screen, tmp_pat
     out = tmp_path / "study 7"
     assert main([*command_for(screen)[:-2], "--out", str(out)]) == 0
     assert set(open_crops(out).index["Metadata_Study"]) == {"study 7"}
+
+
+# ---- the scale -------------------------------------------------------------------------------
+
+
+def test_the_scale_is_recorded_and_no_pixel_changed(screen, stored, tmp_path, capsys):
+    command = [*command_for(screen), "--um-per-px", "0.65", "--out", str(tmp_path)]
+    assert main(command) == 0
+    assert "crops of 24 x 24 pixels of 0.65 µm uint8, channels DNA" in capsys.readouterr().out
+    found, expected = files_of(tmp_path), files_of(stored)
+    crops = [name for name in expected if name.endswith(".npy")]
+    assert len(crops) == 8
+    assert all(found[name] == expected[name] for name in [*crops, "index.parquet"])
+    assert json.loads(found["store.json"])["um_per_px"] == 0.65
+    assert json.loads(found["crops/P1/A01/1.json"])["settings"]["um_per_px"] == 0.65
+    assert open_crops(tmp_path).um_per_px == 0.65
+    start = json.loads((tmp_path / "crops.jsonl").read_text().splitlines()[0])
+    assert (start["event"], start["um_per_px"]) == ("start", 0.65)
+
+
+def test_without_a_scale_stores_are_as_they_were(stored, store):
+    assert store.um_per_px is None
+    names = {"format", "channels", "crop_px", "dtype", "mask", "source", "cpcnn"}
+    assert set(json.loads((stored / "store.json").read_text())) == names
+    own = json.loads((stored / "crops" / "P1" / "A01" / "1.json").read_text())["settings"]
+    assert set(own) == names - {"format", "cpcnn"}
+
+
+def test_a_store_of_another_scale_is_left_alone(screen, own_store, stored, tmp_path, capsys):
+    command = [*command_for(screen), "--out", str(own_store)]
+    assert main([*command, "--um-per-px", "0.65"]) == 1
+    assert (
+        "holds crops with um_per_px not recorded; um_per_px 0.65 was asked for"
+        in capsys.readouterr().err
+    )
+    assert files_of(own_store) == files_of(stored)
+    scaled = [*command_for(screen), "--out", str(tmp_path / "scaled")]
+    assert main([*scaled, "--um-per-px", "0.65"]) == 0
+    assert main(scaled) == 1
+    assert (
+        "holds crops with um_per_px 0.65; um_per_px not recorded was asked for"
+        in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("values", [["1.3"] * 8, ["1.3", "", "", "", "", "", "", ""]])
+def test_the_screens_table_may_say_the_scale_of_all_sites(own_screen, tmp_path, capsys, values):
+    table = pd.read_csv(own_screen / "load_data.csv", dtype=str)
+    table.assign(Metadata_UmPerPx=values).to_csv(own_screen / "load_data.csv", index=False)
+    command = [*command_for(own_screen), "--out", str(tmp_path / "out")]
+    if "" not in values:
+        assert main(command) == 0
+        assert open_crops(tmp_path / "out").um_per_px == 1.3
+        return
+    assert main(command) == 1
+    assert (
+        "Metadata_UmPerPx says 1.3 for P1/A01/1, nothing for P1/A01/2; make a store for each"
+        in capsys.readouterr().err
+    )
+    assert not (tmp_path / "out").exists()
+    assert main([*command, "--um-per-px", "1.3"]) == 0
+    assert open_crops(tmp_path / "out").um_per_px == 1.3

@@ -4,6 +4,7 @@ import json
 import pickle
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 
 from cpcnn_core.cli.main import main
 from cpcnn_core.crop_store.check import check_store
-from cpcnn_core.crop_store.store import open_crops
+from cpcnn_core.crop_store.store import CropPlaces, CropStore, open_crops
 from cpcnn_core.errors import CropStoreError
 
 from .conftest import CHANNELS, CROP_PX, command_for, files_of
@@ -201,6 +202,7 @@ def test_a_damaged_index_is_named(own_store):
         ({"format": 2}, r"store\.json has format 2, this cpcnn reads 1; upgrade"),
         ({"dtype": "int8"}, r"expected crops of uint8 or uint16, got 'int8'"),
         ({"channels": 5}, r"store\.json cannot be read"),
+        ({"um_per_px": 0}, r"store\.json cannot be read: .*micrometres per pixel"),
     ],
 )
 def test_a_store_of_another_kind_is_refused(own_store, change, message):
@@ -208,3 +210,14 @@ def test_a_store_of_another_kind_is_refused(own_store, change, message):
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(CropStoreError, match=message):
         open_crops(own_store)
+
+
+def test_the_hash_tells_the_scale_and_without_one_is_what_it_was():
+    # The hash as trainings that began before there were scales keep it in their checkpoints.
+    index = pd.DataFrame({"Metadata_Well": ["A01"], "Metadata_ObjectNumber": [7]})
+    zero = np.zeros(1, np.int64)
+    places = CropPlaces([Path("1.npy")], zero.astype("i4"), zero, zero.astype("u4"), [(0,)], [1])
+    plain = CropStore(index, ("DNA",), 4, np.dtype("u1"), places)
+    assert plain.sha256 == "175ddbf56e5cbe443e31cc94ec96a869e61906f4fe9660ddfe924de2d69f1d1c"
+    scaled = [CropStore(index, ("DNA",), 4, np.dtype("u1"), places, um) for um in (0.65, 0.325)]
+    assert len({plain.sha256, *(store.sha256 for store in scaled)}) == 3

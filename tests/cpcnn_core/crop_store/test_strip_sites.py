@@ -182,3 +182,10 @@ def test_strips_and_images_are_not_mixed_in_one_folder(tmp_path, capsys, screen)
     command += ["--labels", str(screen / "labels"), "--channels", "Hoechst=DNA", "Actin=AGP"]
     assert main([*command, "Mito", "--out", str(tmp_path / "out")]) == 1
     assert "holds crops with source strips; source images was asked" in capsys.readouterr().err
+
+
+def test_strips_have_the_scale_that_is_said(tmp_path):
+    export(tmp_path / "strips", masks=False)
+    command = command_for(tmp_path / "strips", tmp_path / "out", "--um-per-px", "0.65")
+    assert main(command) == 0
+    assert open_crops(tmp_path / "out").um_per_px == 0.65

@@ -75,7 +75,7 @@ def test_making_one_leaves_the_callers_random_numbers_alone():
     ("changes", "said"),
     [
         ({"architecture": "timm/test_resmet"}, "no network 'test_resmet'; did you mean"),
-        ({"architecture": "keras/x"}, "this cpcnn builds efficientnet_b0 and timm/"),
+        ({"architecture": "keras/x"}, r"this cpcnn builds efficientnet_b0, .* and timm/"),
         ({"tap": "pool5"}, "asks for the layer pool5, this cpcnn knows pooled"),
         ({"embed_dim": 7}, "promises 7 features, pooled gives 96"),
         ({"channels": ("DNA",)}, r"expected conv1.0.weight of shape \(16, 1, 3, 3\), got"),
@@ -92,3 +92,24 @@ def test_crops_that_a_network_cannot_take_are_named(backbone):
     with pytest.raises(WeightsError, match=f"{backbone} cannot take crops of 4 x 50 x 50") as error:
         create_backbone(backbone, 4, 3, 50)
     assert "\n" not in str(error.value)
+
+
+def test_options_reach_timm():
+    tokens = TimmNetwork("test_vit", 4, 32, {"global_pool": "token"}).eval()
+    means = TimmNetwork("test_vit", 4, 32, {"global_pool": "avg", "fc_norm": False}).eval()
+    shapes = tokens.weight_shapes()
+    assert shapes == means.weight_shapes()
+    rng = np.random.default_rng(1)
+    weights = {name: rng.standard_normal(shape).astype("f4") for name, shape in shapes.items()}
+    crops = torch.rand(2, 4, 32, 32)
+    for network in (tokens, means):
+        network.load_weights(weights)
+    with torch.inference_mode():
+        after = tokens.net.forward_features(crops)
+        assert torch.equal(tokens(crops), after[:, 0])
+        assert (means(crops) - after[:, 1:].mean(1)).abs().max() <= 1e-5
+
+
+def test_options_that_a_network_does_not_have_are_named():
+    with pytest.raises(WeightsError, match=r"32 x 32 with \{'colour': 'red'\} \(.*'colour'"):
+        TimmNetwork("test_resnet", 4, 32, {"colour": "red"})

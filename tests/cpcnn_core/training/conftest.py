@@ -52,11 +52,12 @@ def write_store(
     channels=CHANNELS,
     crop_px=CROP_PX,
     seed=0,
+    um_per_px=None,
 ):
     """Write plates with a row of wells for every treatment; a count for each may be given."""
     random = np.random.default_rng(seed)
     treatments = treatments or TREATMENTS
-    settings = StoreSettings(tuple(channels), crop_px)
+    settings = StoreSettings(tuple(channels), crop_px, um_per_px=um_per_px)
     claim_store(folder, settings)
     rows = []
     for plate in plates:

@@ -124,3 +124,28 @@ def test_a_class_of_one_cell_is_refused(make_store, make_config, kind):
 def test_the_label_may_be_named_without_metadata(make_config):
     assert gather_cells(make_config(data={"label": "Treatment"})).label == "Metadata_Treatment"
     assert DataConfig().label == "Metadata_Treatment"
+
+
+def test_a_model_of_several_studies_knows_its_scale_when_they_have_the_same(
+    make_store, make_config
+):
+    folders = {
+        scale: make_store(name=f"at {scale}", plates=("P1",), um_per_px=scale)
+        for scale in (0.65, 0.325, None)
+    }
+
+    def gather(*scales):
+        studies = tuple(StudyConfig(str(folders[scale])) for scale in scales)
+        return gather_cells(make_config(data={"studies": studies}))
+
+    alone = gather(0.65)
+    assert (alone.store.um_per_px, alone.notice) == (0.65, "")
+    unknown = gather(None)
+    assert (unknown.store.um_per_px, unknown.notice) == (None, "")
+    different = gather(0.65, 0.325)
+    assert different.store.um_per_px is None
+    assert different.notice == (
+        "the studies differ in micrometres per pixel (at 0.65: 0.65, at 0.325: 0.325), so the "
+        "model's card says none, and images will not be resampled for it"
+    )
+    assert "(at 0.65: 0.65, at None: not recorded)" in gather(0.65, None).notice

@@ -15,6 +15,7 @@ from cpcnn_core.models.registry import find_model, model_file
 from cpcnn_core.models.weights import read_model, save_model
 from cpcnn_core.training.cells import gather_cells
 from cpcnn_core.training.checkpoint import last_checkpoint, read_checkpoint
+from cpcnn_core.training.config import StudyConfig
 from cpcnn_core.training.config_file import config_from
 from cpcnn_core.training.fit import train_model
 from cpcnn_core.training.network import TrainableNetwork
@@ -142,3 +143,28 @@ def test_a_trained_model_is_gone_on_from(make_config, tmp_path):
     before = read_model(first)[1]
     moved = np.abs(weights["fc.weight"] - before["fc.weight"]).max()
     assert 0 < moved < 0.1
+
+
+def test_the_card_has_the_scale_of_the_crops_and_the_start_says_it(make_store, make_config):
+    folder = make_store(um_per_px=0.65)
+    told = []
+    path = train_model(make_config(folder, training={"epochs": 1}), progress=told.append)
+    assert find_model(path)[0].um_per_px == 0.65
+    assert "72 crops of 1 study, 32 px of 0.65 µm, DNA" in str(told[0])
+
+
+def test_the_card_of_crops_without_a_scale_has_none_and_the_start_says_why(
+    efficientnet, make_store, make_config
+):
+    assert find_model(efficientnet[1])[0].um_per_px is None
+    folders = [
+        make_store(name=name, plates=(name,), um_per_px=scale)
+        for name, scale in (("P1", 0.65), ("P2", 0.325))
+    ]
+    studies = tuple(StudyConfig(str(folder)) for folder in folders)
+    told = []
+    config = make_config(data={"studies": studies}, training={"epochs": 1})
+    assert find_model(train_model(config, progress=told.append))[0].um_per_px is None
+    said = str(told[0])
+    assert "72 crops of 2 studies, 32 px, DNA" in said
+    assert "the studies differ in micrometres per pixel (P1: 0.65, P2: 0.325), so" in said

@@ -17,6 +17,7 @@ import pytest
 import cpcnn_core
 from cpcnn_core.cell_embedding import embed_cells
 from cpcnn_core.embedding import load_model
+from cpcnn_core.errors import ScaleWarning
 from cpcnn_core.models.shelf import known_cards
 from cpcnn_core.models.untrained import untrained_efficientnet_b0
 from cpcnn_core.models.weights import save_model
@@ -355,3 +356,39 @@ def test_the_command_line_starts_the_same_worker():
     (length,) = struct.unpack("<I", done.stdout[:4])
     assert json.loads(done.stdout[4:])["type"] == "hello"
     assert len(done.stdout) == 4 + length
+
+
+def test_images_of_another_scale_are_resampled_and_it_is_said(worker, cells, tmp_path):
+    card, weights = untrained_efficientnet_b0()
+    path = tmp_path / "scaled.safetensors"
+    save_model(path, dataclasses.replace(card, um_per_px=0.65), weights)
+    image, centers, labels = cells
+    ids = labels[tuple(centers.astype(int).T)]
+    model = load_model(path, device="cpu")
+    for options in ({}, {"labels": labels, "label_ids": ids}):
+        answer, arrays, _ = embed(worker, image, centers, path, um_per_px=0.325, **options)
+        assert len(answer["warnings"]) == 1
+        assert "was trained at 0.65 µm per pixel, the images have 0.325" in answer["warnings"][0]
+        with pytest.warns(ScaleWarning):
+            expected = embed_cells(model, image, centers, um_per_px=0.325, **options)
+        np.testing.assert_allclose(arrays["features"], expected, rtol=0, atol=1e-5)
+        assert np.abs(expected - embed_cells(model, image, centers, **options)).max() > 0.01
+    for known in ({}, {"um_per_px": None}, {"um_per_px": 0.65}):
+        answer, arrays, _ = embed(worker, image, centers, path, **known)
+        assert answer["warnings"] == []
+        expected = embed_cells(model, image, centers)
+        np.testing.assert_allclose(arrays["features"], expected, rtol=0, atol=1e-5)
+    for wrong, words in ((-1, "got -1"), ("0.65", "a positive number"), (650, "factor of 20")):
+        answer = embed(worker, image, centers, path, um_per_px=wrong)[0]
+        assert_error(answer, "ImageError", words)
+
+
+def test_a_whole_field_fits_a_crop_at_any_scale(worker, cells, tmp_path):
+    card, weights = untrained_efficientnet_b0()
+    path = tmp_path / "scaled.safetensors"
+    save_model(path, dataclasses.replace(card, um_per_px=0.65), weights)
+    header = {"type": "embed", "model": str(path), "channels": CHANNELS}
+    expected, features, _ = ask(worker, header, {"image": cells[0]})
+    answer, found, _ = ask(worker, {**header, "um_per_px": 0.325}, {"image": cells[0]})
+    assert answer == expected == {"type": "features", "warnings": []}
+    np.testing.assert_array_equal(found["features"], features["features"])

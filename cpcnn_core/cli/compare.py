@@ -1,0 +1,194 @@
+"""``cpcnn compare``: models, classical measurements and the number of cells, side by side."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from cpcnn_core.cli.parsers import add_command
+from cpcnn_core.cli.screen_options import (
+    WITH_LOAD_DATA,
+    add_load_data,
+    add_objects,
+    add_project,
+    add_scale,
+    add_source,
+    image_of,
+    refuse_strangers,
+    require_objects,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cpcnn_core.comparison.compare import Comparison
+    from cpcnn_core.comparison.contestants import Contestant
+    from cpcnn_core.comparison.question import Question
+    from cpcnn_core.screen.job import Job
+
+# What is said of the screen and the network, as ``cpcnn embed`` understands it.
+_OF_EMBED = (
+    *("load_data", "objects", "object_name", "labels", "locations", "deepprofiler", "config"),
+    *("exp", "um_per_px", "device", "engine", "precision"),
+)
+
+
+def add_parser(verbs: argparse._SubParsersAction) -> None:
+    """Add the verb to the command line."""
+    parser = add_command(
+        verbs,
+        "compare",
+        "Compare models on the same cells: cost, retrieval, confounders.",
+        "cpcnn compare untrained-efficientnet-b0 mine.safetensors --load-data load_data.csv "
+        "--labels labels --platemap platemap.csv --controls \"Treatment == 'DMSO'\" --out compared",
+        _compare,
+    )
+    parser.add_argument(
+        "models",
+        nargs="+",
+        metavar="MODEL",
+        help="names or files; NAME=FILE where the file's own name does not tell",
+    )
+    add_source(parser)
+    add_objects(parser)
+    add_load_data(parser).add_argument(
+        "--channels",
+        nargs="+",
+        metavar="CHANNEL=IMAGE",
+        help="the image of a channel, as for cpcnn embed; models that take any channels get these",
+    )
+    add_project(parser).add_argument("--exp", help="its experiment, where there are several")
+    add_scale(parser, "resampled for every model that was trained at another scale")
+    _add_question(parser)
+    _add_network(parser)
+
+
+def _add_question(parser: argparse.ArgumentParser) -> None:
+    question = parser.add_argument_group("what is asked")
+    question.add_argument("--platemap", help="CSV: Well, Plate where plates differ, Treatment, ...")
+    question.add_argument(
+        "--controls", metavar="EXPR", required=True, help="which wells are negative controls"
+    )
+    question.add_argument(
+        "--by", default="Metadata_Treatment", help="names the treatment (default: %(default)s)"
+    )
+    question.add_argument("--where", metavar="EXPR", help="look at these wells only")
+    question.add_argument(
+        "--ask", metavar="EXPR", help="only these wells ask, e.g. those that a network has not seen"
+    )
+    question.add_argument(
+        "--truth", help="CSV (or .tsv): the treatment, under the name of --by, and its label"
+    )
+    question.add_argument(
+        "--label", default="moa", help="the label's column; several parted by | (default: moa)"
+    )
+    question.add_argument(
+        "--confounder",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="columns that controls shall not find each other by, beside plate and well",
+    )
+
+
+def _add_network(parser: argparse.ArgumentParser) -> None:
+    how = parser.add_argument_group("how")
+    how.add_argument(
+        "--classical", action="store_true", help="also measure all cells with cp_measure"
+    )
+    how.add_argument("--device", help="as for cpcnn embed")
+    how.add_argument("--engine", help="as for cpcnn embed")
+    how.add_argument("--precision", help="as for cpcnn embed")
+    how.add_argument("--out", metavar="DIR", required=True, help="folder to write")
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from cpcnn_core.comparison.compare import compare
+    from cpcnn_core.comparison.contestants import find_contestants
+
+    _refuse_what_does_not_fit(options)
+
+    def embed(contestant: Contestant, folder: Path) -> list[str]:
+        words = ["cpcnn_core.cli", "embed", "--model", contestant.model, "--out", str(folder)]
+        return [*words, *_words(options)]
+
+    comparison = compare(
+        find_contestants(options.models),
+        _job(options),
+        _question(options),
+        embed,
+        classical=options.classical,
+        tell=lambda text: print(text, flush=True),
+    )
+    _write(comparison, Path(options.out))
+    troubled = [result for result in comparison.results if result.run and result.reason]
+    for result in troubled:
+        print(f"{result.name}: {result.reason}")
+    return 1 if troubled else 0
+
+
+def _refuse_what_does_not_fit(options: argparse.Namespace) -> None:
+    if options.deepprofiler:
+        refuse_strangers(options, "--deepprofiler", WITH_LOAD_DATA)
+        return
+    refuse_strangers(options, "--load-data", ("config", "exp"))
+    require_objects(options)
+
+
+def _words(options: argparse.Namespace) -> list[str]:
+    """Say again to ``cpcnn embed`` what was said of the screen."""
+    words = []
+    for name in _OF_EMBED:
+        value = getattr(options, name)
+        if value is not None:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    if options.mask:
+        words.append("--mask")
+    return [*words, "--channels", *options.channels] if options.channels else words
+
+
+def _job(options: argparse.Namespace) -> Job:
+    from cpcnn_core.screen.job import Job
+
+    return Job(
+        load_data=options.load_data,
+        labels=options.labels,
+        channels=tuple(image_of(text) for text in options.channels or ()),
+        deepprofiler=options.deepprofiler,
+        config=options.config,
+        out=options.out,
+    )
+
+
+def _question(options: argparse.Namespace) -> Question:
+    from cpcnn_core.comparison.question import Question
+    from cpcnn_core.profiles.truth import read_truth
+    from cpcnn_core.tables.columns import metadata_column
+
+    by = metadata_column(options.by)
+    return Question(
+        by,
+        options.controls,
+        options.platemap,
+        options.where,
+        options.ask,
+        read_truth(options.truth, by, options.label) if options.truth else None,
+        tuple(options.confounder),
+    )
+
+
+def _write(comparison: Comparison, out: Path) -> None:
+    from cpcnn_core.atomic import write_atomically
+    from cpcnn_core.comparison.report import write_comparison
+    from cpcnn_core.comparison.table import as_text, rows_of, shown_rows
+
+    print(as_text(*shown_rows(comparison)))
+    path = out / "compare.csv"
+    table = rows_of(comparison)
+    write_atomically(path, lambda place: table.to_csv(place, index=False))
+    print(f"wrote {path}")
+    path = out / "compare.html"
+    write_comparison(path, comparison)
+    print(f"wrote {path}")

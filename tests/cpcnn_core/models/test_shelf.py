@@ -1,0 +1,139 @@
+"""The shelf: every card builds, other packages add theirs, and a broken one hides no other."""
+
+import importlib
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from cpcnn_core.crops import crop_cells
+from cpcnn_core.embedding import load_model
+from cpcnn_core.errors import ModelWarning
+from cpcnn_core.models.building import empty_network
+from cpcnn_core.models.licences import accept_licence
+from cpcnn_core.models.registry import list_models, model_file
+from cpcnn_core.models.shelf import known_cards
+from cpcnn_core.models.weights import save_model
+from cpcnn_core.simulation.design import ScreenDesign
+from cpcnn_core.simulation.field import simulate_field
+
+FOREIGN = [card for card in known_cards().values() if card.architecture != "efficientnet_b0"]
+CELLPROFILERS_LONGEST = 12
+
+
+@pytest.fixture
+def other_package(tmp_path, monkeypatch):
+    """Install a package that adds models; gives a function that takes its code."""
+
+    def install(code):
+        (tmp_path / "theirs.py").write_text(textwrap.dedent(code))
+        info = tmp_path / "theirs-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
+        (info / "entry_points.txt").write_text("[cpcnn.models]\ntheirs = theirs:cards\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        importlib.invalidate_caches()
+        known_cards.cache_clear()
+
+    yield install
+    known_cards.cache_clear()
+    sys.modules.pop("theirs", None)
+
+
+def test_the_published_network_and_its_baseline_come_first():
+    assert list(known_cards())[:2] == ["cell-painting-cnn-v1", "untrained-efficientnet-b0"]
+
+
+def test_what_the_issue_of_a_shelf_names_is_on_it():
+    for start in (
+        "dinov2",
+        "dinov3",
+        "morphem",
+        "subcell",
+        "openphenom",
+        "cellpaintssl",
+        "unidino",
+    ):
+        assert any(name.startswith(start) for name in known_cards()), start
+
+
+def test_no_two_models_name_their_features_alike():
+    prefixes = [card.prefix for card in FOREIGN]
+    assert len(set(prefixes)) == len(prefixes)
+    assert all(prefix.isalnum() and len(prefix) <= CELLPROFILERS_LONGEST for prefix in prefixes)
+    assert "CPCNN" not in prefixes
+
+
+@pytest.mark.parametrize("card", FOREIGN, ids=lambda card: card.name)
+def test_every_card_says_whose_it_is_and_what_it_takes(card):
+    assert card.licence != "unknown"
+    assert card.source.startswith("https://")
+    assert card.citation
+    assert card.trained
+    assert empty_network(card).embed_dim == card.embed_dim
+
+
+@pytest.mark.parametrize("name", ["morphem", "openphenom", "subcell-vit", "cellpaintssl-dino"])
+def test_seeded_weights_are_saved_loaded_and_embed_real_shapes(name, crops_of):
+    card = known_cards()[name]
+    random = np.random.default_rng(0)
+    weights = {
+        key: (random.standard_normal(shape) * 0.02).astype(np.float32)
+        for key, shape in empty_network(card).weight_shapes().items()
+    }
+    save_model(model_file(name), card, weights)
+    accept_licence(card)
+    model = load_model(name, device="cpu")
+    crops = crops_of(card)
+    features = model.embed(crops)
+    assert features.shape == (len(crops), card.embed_dim)
+    assert np.ptp(features, axis=0).max() > 0
+    np.testing.assert_allclose(model.embed(crops[1:])[0], features[1], rtol=0, atol=1e-4)
+
+
+@pytest.fixture
+def crops_of():
+    """Two crops of a simulated field, as a card wants them."""
+    field = simulate_field(
+        ScreenDesign(plates=1, wells=6, treatments=1, size=400), "S1P1", "A01", 1
+    )
+
+    def cut(card):
+        centers = np.array([[200.0, 210.0], [150.0, 180.0]])
+        return crop_cells(field.image, centers, crop_px=card.crop_px, normalizer=card.normalizer)
+
+    return cut
+
+
+def test_another_package_adds_models(other_package):
+    other_package("""
+        from cpcnn_core.models.card import ModelCard
+
+        def cards():
+            return [ModelCard("theirs", "Another's.", ("DNA",), 96)]
+    """)
+    assert known_cards()["theirs"].embed_dim == 96
+    assert "theirs" in list_models()
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("raise RuntimeError('no such luck')", "no such luck"),
+        ("cards = ['text']", "expected cards of models, got 'text'"),
+        (
+            "from cpcnn_core.models.shelf import _our_cards as cards",
+            "cell-painting-cnn-v1 is taken",
+        ),
+    ],
+)
+def test_models_that_cannot_be_used_are_named_and_hide_no_others(other_package, code, reason):
+    other_package(code)
+    with pytest.warns(ModelWarning, match="theirs:cards adds cannot be used") as caught:
+        cards = known_cards()
+    assert len(caught) == 1
+    if "taken" not in reason:
+        assert reason in str(caught[0].message)
+    assert "is taken" in str(caught[0].message) or "taken" not in reason
+    assert "cell-painting-cnn-v1" in cards
