@@ -59,7 +59,7 @@ class EmbedPanel(QWidget):
         self._worker: GeneratorWorker | None = None
         self._build()
         self._watch = LayerWatch(viewer.layers, self.refresh)
-        self.refresh()
+        self._channels()
 
     def detach(self) -> None:
         """Let go of the viewer, and stop what runs."""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cpcnn_core.cell_embedding import check_cells, embed_cells, embed_field
+from cpcnn_core.crops import crop_cells, cut_crops
 from cpcnn_core.embedding import Embedder
 from cpcnn_core.errors import CropWarning, ImageError, ScaleWarning
 from cpcnn_core.field_batches import Cells, OwnPasses, SharedBatches
@@ -74,6 +75,18 @@ def test_cells_are_those_of_the_field_at_the_models_scale(model, plain, cells):
     expected = embed_cells(plain, small, moved, labels=marks, label_ids=ids)
     np.testing.assert_array_equal(masked, expected)
     assert np.abs(masked - found).max() > 0.1
+
+
+def test_a_field_is_normalised_at_the_models_scale(cells):
+    card = dataclasses.replace(embedder(0.65).card, normalizer="percentile-per-field")
+    image, centers, _ = cells
+    with pytest.warns(ScaleWarning):
+        found = check_cells(card, image, centers, None, None, 0.325)
+    small, moved, _ = zoom_field(image.astype(np.float32), centers, None, 0.5)
+    expected = crop_cells(small, moved, normalizer=card.normalizer)
+    crops = cut_crops(*found[:2], card.crop_px, None, None, card.normalizer)
+    np.testing.assert_array_equal(crops, expected)
+    assert (found[0].min(), found[0].max()) == (0, 1)
 
 
 def test_which_cell_lies_at_a_centre_does_not_depend_on_the_scale(model):

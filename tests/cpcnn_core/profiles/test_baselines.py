@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.profiles.baselines import count_profiles
+from cpcnn_core.profiles.baselines import count_profiles, standard_profiles
 from cpcnn_core.profiles.similarity import cosine_similarity
 from cpcnn_core.tables.profiles import Profiles
 
@@ -40,3 +40,19 @@ def test_counts_that_say_nothing_are_one_line(counts, message):
 def test_no_counts_are_one_line():
     with pytest.raises(ProfileError, match="there is no column Metadata_CellCount"):
         count_profiles(Profiles(np.ones((1, 1)), pd.DataFrame({"Metadata_Well": ["A01"]}), ["x"]))
+
+
+def test_measurements_of_any_unit_get_one_scale():
+    random = np.random.default_rng(0)
+    features = random.normal(size=(9, 4)) * [1, 1e6, 1e-6, 0] + [0, 5, 1, 0.1]
+    table = Profiles(features, pd.DataFrame({"Metadata_Well": list("abcdefghi")}), list("wxyz"))
+    found = standard_profiles(table)
+    assert found.feature_names == list("wxy")
+    for column in range(3):
+        values = features[:, column]
+        mean = sum(values) / 9
+        spread = np.sqrt(sum((value - mean) ** 2 for value in values) / 9)
+        np.testing.assert_allclose(found.features[:, column], (values - mean) / spread, rtol=1e-9)
+    same = Profiles(np.ones((9, 1)), table.metadata, ["x"])
+    with pytest.raises(ProfileError, match="none of the 1 features differs between the wells"):
+        standard_profiles(same)

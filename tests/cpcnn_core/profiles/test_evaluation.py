@@ -10,6 +10,7 @@ from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.profiles.confounders import confounders
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.evaluation import CELL_COUNT_ALONE, evaluate_profiles
+from cpcnn_core.profiles.intervals import bootstrap_interval
 from cpcnn_core.profiles.scores import evaluate_treatments, replicate_precision
 
 BY = "Metadata_Treatment"
@@ -81,3 +82,38 @@ def test_what_does_not_fit_is_one_line(wells, controls, truth):
         evaluate_profiles(corrected, BY, controls=controls, sweep=True)
     with pytest.raises(ProfileError, match="treatments is in the truth; the profiles have"):
         evaluate_profiles(wells, BY, truth={"water": "x"})
+
+
+def test_only_those_who_ask_are_measured_and_all_are_searched(wells, controls, truth):
+    asked = wells.metadata["Metadata_Plate"].isin(sorted(set(wells.metadata["Metadata_Plate"]))[:2])
+    asked = asked.to_numpy()
+    scores = evaluate_profiles(wells, BY, controls=controls, asked=asked, truth=truth).scores
+    found = replicate_precision(wells.select(~controls), BY)
+    mine = asked[~controls]
+    expected = [value for value, asks in zip(found, mine, strict=True) if asks and value == value]
+    assert scores["replicates"]["wells"] == len(expected)
+    assert scores["replicates"]["mean_average_precision"] == pytest.approx(np.mean(expected))
+    names = wells.metadata[BY][~controls & asked].to_numpy()
+    interval = bootstrap_interval(found[mine], names)
+    assert scores["replicates"]["interval"] == [interval["low"], interval["high"]]
+    # Treatments are the means of the wells that ask, so that nothing else enters.
+    treatments = aggregate(wells.select(~controls & asked), [BY], "mean")
+    labels = [truth.get(name, "") for name in treatments.metadata[BY]]
+    expected = evaluate_treatments(treatments.features, labels)
+    found = scores["treatments"]
+    assert found["mean_average_precision"] == pytest.approx(expected["mean_average_precision"])
+    assert found["interval"][0] < found["mean_average_precision"] < found["interval"][1]
+    everybody = evaluate_profiles(wells, BY, controls=controls, truth=truth).scores
+    assert everybody["replicates"] != scores["replicates"]
+    assert everybody["confounders"] == scores["confounders"]
+
+
+def test_somebody_has_to_ask(wells, controls):
+    with pytest.raises(ProfileError, match="none of the wells that ask is a treated one"):
+        evaluate_profiles(wells, BY, controls=controls, asked=controls)
+    alone = np.zeros(len(controls), bool)
+    # A treatment that is there once in all.
+    wells.metadata.loc[np.flatnonzero(~controls)[0], BY] = "lonely"
+    alone[np.flatnonzero(~controls)[0]] = True
+    with pytest.raises(ProfileError, match="none of the wells that ask has replicates in the"):
+        evaluate_profiles(wells, BY, controls=controls, asked=alone)

@@ -60,6 +60,18 @@ def test_a_sweep_tells_what_every_lambda_gives(wells, controls):
     assert table["replicate_map"][2] == expected
 
 
+def test_a_sweep_counts_those_who_ask(wells, controls):
+    asked = (wells.metadata["Metadata_Plate"] == wells.metadata["Metadata_Plate"][0]).to_numpy()
+    table = sweep_lambda(wells, controls, BY, [1.0], asked=asked)
+    corrected = fit_correction(wells, controls, "sphering", regularization=1.0).transform(wells)
+    found = replicate_precision(corrected.select(~controls), BY)
+    expected = np.nanmean(found[asked[~controls]])
+    assert table["replicate_map"][1] == expected
+    assert expected != np.nanmean(found)
+    with pytest.raises(ProfileError, match="none of the wells that ask has replicates"):
+        sweep_lambda(wells, controls, BY, [1.0], asked=controls)
+
+
 def test_the_papers_scores_are_the_references(arrays, inputs, scalars):
     found = evaluate_as_in_the_paper(arrays["profiles"], inputs["annot_moa"].tolist())
     expected = scalars["compounds"]
