@@ -93,7 +93,7 @@ LOGGER = logging.getLogger(__name__)
 class MeasureCellPaintingCNN(Module):  # noqa: D101  (help shows the text above)
     module_name = "MeasureCellPaintingCNN"
     category = "Measurement"
-    variable_revision_number = 2
+    variable_revision_number = 3
     doi: ClassVar = {
         "Please cite the following when using MeasureCellPaintingCNN:": (
             "https://doi.org/10.1038/s41467-024-45999-1"
@@ -143,7 +143,7 @@ class MeasureCellPaintingCNN(Module):  # noqa: D101  (help shows the text above)
         followed = (self.model, self.model_directory, self.model_file_name, self.python)
         if any(setting is one for one in followed):
             try:
-                card = _room("models").card(self)
+                card = _room("models").whole_card(self)
             except RuntimeError:
                 return  # validate_module says why
             _room("settings").follow_channels(self, card["channels"])
@@ -159,6 +159,10 @@ class MeasureCellPaintingCNN(Module):  # noqa: D101  (help shows the text above)
         )
         for group in self.channels:
             group.image.value = guesses.get(group.name.value, group.image.value)
+
+    def accept_licence(self):
+        """Write down that the user accepts the licence of the model chosen."""
+        _room("models").accept_licence(self)
 
     def validate_module(self, pipeline):
         if not self._missing:

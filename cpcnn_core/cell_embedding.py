@@ -133,7 +133,7 @@ def check_cells(
     Traceback (most recent call last):
     cpcnn_core.errors.ChannelError: tiny takes 1 channels (DNA), got 2; give one...
     """
-    image = normalize_field(check_image(image), card.normalizer)
+    image = check_image(image)
     if len(image) != len(card.channels):
         raise ChannelError(
             f"{card.name} takes {len(card.channels)} channels ({', '.join(card.channels)}), "
@@ -148,6 +148,8 @@ def check_cells(
     if zoom != 1:
         warnings.warn(scale_notice(card, um_per_px), ScaleWarning, stacklevel=3)
         image, centers, labels = zoom_field(image, centers, labels, zoom)
+    # At the model's scale, as its makers normalised their fields.
+    image = normalize_field(image, card.normalizer)
     if labels is not None:
         # Once for all passes: they are interpolated like pixels.
         labels = labels.astype(np.float32)

@@ -81,7 +81,8 @@ class ModelChoice(QWidget):
         """
         if not needs_yes(card):
             return
-        asked = f"{question(card).capitalize()}. Do you accept it, and use the model accordingly?"
+        text = question(card)
+        asked = f"{text[0].upper()}{text[1:]}. Do you accept it, and use the model accordingly?"
         if QMessageBox.question(self, "Licence", asked) != QMessageBox.StandardButton.Yes:
             raise LicenceError(f"{card.name} is not used: its licence was not accepted")
         accept_licence(card)

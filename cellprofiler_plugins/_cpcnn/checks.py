@@ -11,7 +11,7 @@ def check(module, pipeline):
     """Raise a ValidationError with the setting that has to be changed."""
     _check_names(module, pipeline)
     _checked(module.threads, checked_threads, module.threads.value)
-    card = _checked(module.model, models.card, module)
+    card = _checked(module.model, models.whole_card, module)
     expected, found = card["channels"], [group.name.value for group in module.channels]
     if expected != found:
         raise ValidationError(
@@ -20,6 +20,15 @@ def check(module, pipeline):
             % (card["name"], len(expected), ", ".join(expected), len(found), ", ".join(found)),
             module.model,
         )
+    _check_left_out(module, card)
+    to_accept = models.licence_question(module)
+    if to_accept:
+        raise ValidationError(
+            "%s. When that suits your work, press the button below, or run: "
+            "cpcnn models accept %s" % (to_accept[0].upper() + to_accept[1:], card["name"]),
+            module.model,
+        )
+    _checked(module.um_per_px, models.um_per_px, module)
     if module.wants_library:
         _checked(module.library_file_name, libraries.describe, module)
     complaint = sqlite_complaint(pipeline)
@@ -31,6 +40,8 @@ def warn(module):
     """Raise a ValidationError for what may be meant but rarely is."""
     chosen = {}
     for group in module.channels:
+        if group.image.is_blank:
+            continue
         if group.image.value in chosen:
             raise ValidationError(
                 "%s is chosen for both %s and %s. The model expects a different image in each."
@@ -51,6 +62,18 @@ def plain(error):
     if "No prior instances" in str(error):
         return "nothing before this module makes one; place it after the modules that do."
     return str(error)
+
+
+def _check_left_out(module, card):
+    left_out = [group for group in module.channels if group.image.is_blank]
+    if left_out and card["channel_mode"] == "fixed":
+        raise ValidationError(
+            "%s takes all of its channels; select an image for %s, or a model that takes any "
+            "channels." % (card["name"], ", ".join(group.name.value for group in left_out)),
+            left_out[0].image,
+        )
+    if len(left_out) == len(module.channels):
+        raise ValidationError("Select an image for one channel at least.", left_out[0].image)
 
 
 def _check_names(module, pipeline):

@@ -29,7 +29,8 @@ neighbouring cells do not count. The published profiles were made without."""
 MODEL = """\
 *%(default)s* are the published weights: run ``cpcnn models fetch %(default)s`` once.
 *untrained-efficientnet-b0* has learned nothing and serves for trials and as a baseline.
-Models imported with ``cpcnn models import`` are listed too; *%(file)s* opens any other.
+Others, such as DINOv2 or MorphEm, come with ``cpcnn models fetch``; all are named by
+``cpcnn models list``, with those that you trained or imported. *%(file)s* opens any other.
 The model decides how many channels there are, and how many features.""" % {
     "default": DEFAULT_MODEL,
     "file": MODEL_FILE,
@@ -40,6 +41,16 @@ MODEL_DIRECTORY = "The folder in which the model file lies."
 MODEL_FILE_NAME = """\
 A file written by ``cpcnn models import``. The run ends with an error if the file
 changes in its course."""
+
+ACCEPT = """\
+The licence of this model forbids commercial use. It is asked about once; the answer is
+kept where the models lie, and ``cpcnn models accept`` gives it as well."""
+
+UM_PER_PX = """\
+How many micrometres of the specimen one pixel of the images shows, such as 0.65. Where
+the model was trained at another scale, the images are resampled to it before crops are
+cut. *Unknown*: they are taken as they are; so they are for models, like the published
+one, of whose images nobody recorded it."""
 
 PREFIX = """\
 The first part of the measurements' names: *CPCNN* gives *CPCNN_000*, *CPCNN_001*, ...
@@ -88,7 +99,8 @@ CHANNEL = "Given by the model."
 
 IMAGE = """\
 The image of this channel. The order of the channels is the model's, by their names.
-Give images as they were taken or corrected for illumination; the pixel scale does not
-matter, since every crop is stretched by its own darkest and brightest pixel."""
+Give images as they were taken or corrected for illumination; the range of their values
+does not matter, since it is stretched. Models that take any channels can do without some:
+*Leave out*."""
 
 GUESS = "Look at the result: only images whose name fits exactly one channel are filled in."

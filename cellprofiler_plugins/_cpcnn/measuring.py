@@ -60,7 +60,10 @@ def _measure_objects(module, workspace, card):
         return None, around, values
     around[numbers - 1] = found
     image = stack_channels(
-        workspace.image_set, _images(module), objects.shape, "the objects %s were found on" % name
+        workspace.image_set,
+        models.images(module),
+        objects.shape,
+        "the objects %s were found on" % name,
     )
     for chosen, labels in _layers(module, objects, numbers):
         arrays = {"image": image, "centers": found[chosen]}
@@ -72,16 +75,12 @@ def _measure_objects(module, workspace, card):
 
 def _measure_image(module, workspace, card):
     """Return the image, the centres of its tiles or of itself, and their features."""
-    image = stack_channels(workspace.image_set, _images(module))
+    image = stack_channels(workspace.image_set, models.images(module))
     arrays = {"image": image}
     around = np.array([image.shape[1:]]) / 2.0
     if module.unit == TILES:
-        around = arrays["centers"] = tile_centers(image.shape[1:], card["crop_px"])
+        around = arrays["centers"] = tile_centers(image.shape[1:], models.crop_side(module, card))
     return image, around, _embed(module, workspace, card, arrays)
-
-
-def _images(module):
-    return {group.name.value: group.image.value for group in module.channels}
 
 
 def _numbers_and_centers(module, workspace, objects):
@@ -128,8 +127,11 @@ def _embed(module, workspace, card, arrays):
         "type": "embed",
         "model": models.chosen_model(module),
         "sha256": card["sha256"],
-        "channels": [group.name.value for group in module.channels],
+        "channels": list(models.images(module)),
     }
+    scale = models.um_per_px(module)
+    if scale is not None:
+        request["um_per_px"] = scale
     answer, arrays = _in_words(
         module, workspace, lambda: asking.ask_with_arrays(module, request, arrays)
     )

@@ -8,6 +8,11 @@ SECONDS = 10
 _answers = {}
 
 
+def forget():
+    """Ask anew: something was changed that answers depend on."""
+    _answers.clear()
+
+
 def recall(python, request, ask):
     """Return `ask(request)`, or what it returned or raised a moment ago for that Python."""
     key = (python, json.dumps(request, sort_keys=True))

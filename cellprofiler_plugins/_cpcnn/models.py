@@ -3,6 +3,7 @@
 import os
 
 from . import asking
+from .memory import forget
 
 MODEL_FILE = "Model file"
 DEFAULT_MODEL = "cell-painting-cnn-v1"
@@ -28,11 +29,72 @@ def choices(module):
     return [*names, *others, MODEL_FILE]
 
 
+def images(module):
+    """Return {channel: image} of the channels that are not left out, in the model's order."""
+    return {
+        group.name.value: group.image.value for group in module.channels if not group.image.is_blank
+    }
+
+
+def whole_card(module, ask=asking.remembered):
+    """Return the chosen model's card as it is, before channels are left out."""
+    return ask(module, {"type": "describe", "model": chosen_model(module)})["card"]
+
+
 def card(module, ask=asking.remembered):
-    """Return the chosen model's card, with ``features``, the numbers of its features."""
-    answer = ask(module, {"type": "describe", "model": chosen_model(module)})
+    """Return the chosen model's card, with ``features``, the numbers of its features.
+
+    A model that takes any channels has those whose images are chosen.
+    """
+    request = {"type": "describe", "model": chosen_model(module)}
+    chosen = list(images(module))
+    if len(chosen) < len(module.channels):
+        request["channels"] = chosen
+    answer = ask(module, request)
     numbers = [feature.split("_")[-1] for feature in answer["features"]]
     return dict(answer["card"], features=numbers)
+
+
+def licence_question(module):
+    """Return what the user has to accept before the model is used; "" for nothing."""
+    try:
+        answer = asking.remembered(module, {"type": "describe", "model": chosen_model(module)})
+    except RuntimeError:
+        return ""
+    return answer["to_accept"]
+
+
+def accept_licence(module):
+    """Write down, where the models lie, that the user accepts the model's licence."""
+    asking.ask(module, {"type": "accept", "model": chosen_model(module)})
+    forget()
+
+
+def um_per_px(module):
+    """Return the images' micrometres per pixel as a number, or None where nobody knows.
+
+    Raises a RuntimeError for anything else.
+    """
+    text = module.um_per_px.value.strip()
+    if text in ("", "Unknown"):
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0
+    # Written so that NaN fails too.
+    if not 0 < number < float("inf"):
+        raise RuntimeError(
+            "Expected micrometres per pixel as a positive number such as 0.65, or Unknown; got %r."
+            % text
+        )
+    return number
+
+
+def crop_side(module, card):
+    """Return how many pixels of the images a crop covers."""
+    mine, models = um_per_px(module), card["um_per_px"]
+    return round(card["crop_px"] * models / mine) if mine and models else card["crop_px"]
 
 
 def identity(card):

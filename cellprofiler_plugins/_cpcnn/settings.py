@@ -12,7 +12,7 @@ from cellprofiler_core.setting.subscriber import ImageSubscriber, LabelSubscribe
 from cellprofiler_core.setting.text import Directory, Filename, Integer, Text
 
 from . import help_texts
-from .models import BUILT_IN_MODELS, DEFAULT_MODEL, MODEL_FILE, choices
+from .models import BUILT_IN_MODELS, DEFAULT_MODEL, MODEL_FILE, choices, licence_question
 from .python_finder import AUTOMATIC
 
 OBJECTS = "Objects"
@@ -21,6 +21,7 @@ FIELD = "The whole image, shrunk to one crop"
 UNITS = (OBJECTS, TILES, FIELD)
 OWN_CENTERS = "The objects themselves"
 NO_TREATMENT = "None"
+LEFT_OUT = "Leave out"
 DEFAULT_PREFIX = "CPCNN"
 DEFAULT_CHANNELS = ("DNA", "RNA", "ER", "AGP", "Mito")
 MOST_NEIGHBORS = 10
@@ -45,8 +46,11 @@ LATER = {
     "neighbor_count": "3",
     "treatment": NO_TREATMENT,
 }
+UNKNOWN = "Unknown"
+# What came with the third revision.
+LATEST = {"um_per_px": UNKNOWN}
 # Behind these stand name and image of every channel.
-FIXED = (*FIRST_REVISION, *LATER, "channel_count")
+FIXED = (*FIRST_REVISION, *LATER, *LATEST, "channel_count")
 
 
 def create(module):
@@ -78,6 +82,13 @@ def create(module):
         [("Model file (*.safetensors)", "*.safetensors")],
         help_texts.MODEL_FILE_NAME,
     )
+    module.accept_button = DoSomething(
+        "Use the model as its licence allows",
+        "Accept the licence",
+        module.accept_licence,
+        doc=help_texts.ACCEPT,
+    )
+    module.um_per_px = Text("Micrometres per pixel", UNKNOWN, doc=help_texts.UM_PER_PX)
     module.prefix = Text("Name of the measurements", DEFAULT_PREFIX, doc=help_texts.PREFIX)
     module.python = Text("Python with cpcnn", AUTOMATIC, doc=help_texts.PYTHON)
     module.threads = Text("CPU threads of the worker", AUTOMATIC, doc=help_texts.THREADS)
@@ -130,7 +141,14 @@ def add_channel(module, name):
     group = SettingsGroup()
     group.append("name", Text("Channel of the model", name, doc=help_texts.CHANNEL))
     group.append(
-        "image", ImageSubscriber("Select the %s image" % name, "None", doc=help_texts.IMAGE)
+        "image",
+        ImageSubscriber(
+            "Select the %s image" % name,
+            "None",
+            can_be_blank=True,
+            blank_text=LEFT_OUT,
+            doc=help_texts.IMAGE,
+        ),
     )
     module.channels.append(group)
 
@@ -160,6 +178,8 @@ def visible(module):
     shown.append(module.model)
     if module.model == MODEL_FILE:
         shown += [module.model_directory, module.model_file_name]
+    if licence_question(module):
+        shown.append(module.accept_button)
     shown += [group.image for group in module.channels]
     shown += [module.guess_button, module.divider, module.wants_library]
     if module.wants_library:
@@ -167,14 +187,15 @@ def visible(module):
         shown.append(module.neighbor_count)
         if module.unit == OBJECTS:
             shown.append(module.treatment)
-    return [*shown, module.prefix, module.python, module.threads]
+    return [*shown, module.um_per_px, module.prefix, module.python, module.threads]
 
 
 def explained(module):
     """List the settings that the help explains; one channel stands for all."""
     names = ["unit", *(name for name in FIXED if name not in ("unit", "channel_count"))]
     first = [group.image for group in module.channels[:1]]
-    return [getattr(module, name) for name in names] + first + [module.guess_button]
+    buttons = [module.guess_button, module.accept_button]
+    return [getattr(module, name) for name in names] + first + buttons
 
 
 def upgrade(values, revision):
@@ -183,6 +204,10 @@ def upgrade(values, revision):
         count = len(FIRST_REVISION)
         values = [*values[:count], *LATER.values(), *values[count:]]
         revision = 2
+    if revision == 2:
+        count = len(FIRST_REVISION) + len(LATER)
+        values = [*values[:count], *LATEST.values(), *values[count:]]
+        revision = 3
     return values, revision
 
 

@@ -30,7 +30,8 @@ def keep_for_display(module, workspace, card, image, centers, values, nearest, l
     data.shown = [str(row + 1) for row in shown]
     data.crops = np.zeros((0, 0), np.float32)
     if len(shown):
-        cut = [crop(image, center, card["crop_px"]) for center in centers[shown]]
+        side = models.crop_side(module, card)
+        cut = [crop(image, center, side) for center in centers[shown]]
         if module.unit == FIELD:
             step = -(-max(image.shape[1:]) // card["crop_px"])
             cut = [image[:, ::step, ::step]]

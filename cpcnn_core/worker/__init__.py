@@ -1,7 +1,7 @@
 """The other end of CellProfiler's pipe: requests in on stdin, answers on stdout.
 
 CellProfiler's Python cannot hold torch, so its module starts ``cpcnn worker`` in
-the Python where cpcnn is installed and hands it arrays. Protocol, version 1; a
+the Python where cpcnn is installed and hands it arrays. Protocol, version 2; a
 message is what `cpcnn_core.worker.pipe` reads and writes, a JSON header with
 ``type`` and raw arrays:
 
@@ -10,7 +10,9 @@ request    header, arrays                        answer
 ========== ===================================== =================================
 (start)                                          ``hello``: protocol, cpcnn, python
 models                                           ``models``: names
-describe   model                                 ``card``: card, features (names)
+describe   model, channels (optional)            ``card``: card, features (names),
+                                                 to_accept (a licence, or "")
+accept     model                                 ``accepted``: its licence, for this user
 embed      model, sha256, channels,              ``progress``: done, total (many),
            um_per_px (optional);                 then ``features``: warnings;
            image (c, h, w) float32,              features (n, d) float32
@@ -32,4 +34,4 @@ request is answered with ``error``: kind, message; the worker lives on. It ends 
 stdin does, so it never outlives its parent. Several workers that use one GPU take turns.
 """
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2

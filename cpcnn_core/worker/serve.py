@@ -18,6 +18,7 @@ import cpcnn_core
 from cpcnn_core.crops import check_image
 from cpcnn_core.errors import CPCNNError, DependencyError, ProtocolError, WeightsError
 from cpcnn_core.fields import Field
+from cpcnn_core.models.licences import accept_licence, needs_yes, question
 from cpcnn_core.models.registry import find_model, list_models
 from cpcnn_core.tables import feature_names
 from cpcnn_core.threads import let_threads_wait
@@ -85,7 +86,7 @@ class Worker:
     def __init__(self, device: str = "auto", read_library: Reader | None = None) -> None:
         self.device = device
         self._read_library = read_library
-        self._models: dict[str, Embedder] = {}
+        self._models: dict[tuple[str, tuple[str, ...] | None], Embedder] = {}
         self._libraries: dict[tuple[object, ...], Library] = {}
 
     def serve(self, requests: BinaryIO, answers: BinaryIO) -> None:
@@ -119,6 +120,7 @@ class Worker:
         answers = {
             "models": self._list,
             "describe": self._describe,
+            "accept": self._accept,
             "embed": self._embed,
             "library": self._describe_library,
             "compare": self._compare,
@@ -135,18 +137,25 @@ class Worker:
 
     def _describe(self, header: dict, arrays: dict, report: Progress | None) -> Answer:  # noqa: ARG002
         card, path = find_model(header["model"])
+        if header.get("channels") is not None:
+            card = card.with_channels(tuple(header["channels"]))
         return {
             "type": "card",
+            "to_accept": question(card) if needs_yes(card) else "",
             "card": dataclasses.asdict(card),
             "file": None if path is None else str(path),
             "features": feature_names(card.embed_dim, card.prefix),
         }, {}
 
+    def _accept(self, header: dict, arrays: dict, report: Progress | None) -> Answer:  # noqa: ARG002
+        accept_licence(find_model(header["model"])[0])
+        return {"type": "accepted"}, {}
+
     def _embed(self, header: dict, arrays: dict, report: Progress | None) -> Answer:
         from cpcnn_core.cell_embedding import embed_cells
         from cpcnn_core.worker.whole_field import shrink_field
 
-        model = self._load(header["model"])
+        model = self._load(header["model"], tuple(header["channels"]))
         if header.get("sha256") not in (None, model.card.sha256):
             raise WeightsError(
                 f"the model {header['model']} was changed: expected weights of sha256 "
@@ -220,14 +229,18 @@ class Worker:
             yield
             torch.cuda.empty_cache()
 
-    def _load(self, name: str) -> Embedder:
+    def _load(self, name: str, channels: tuple[str, ...]) -> Embedder:
+        """Return the model, for these channels where it takes any."""
         from cpcnn_core.embedding import load_model
 
+        card = find_model(name)[0]
+        asked = None if card.channel_mode == "fixed" else channels
+        known = self._models.get((name, asked))
         # A model may be imported anew under its name while its user's program runs.
-        sha256 = find_model(name)[0].sha256
-        if name not in self._models or sha256 not in (None, self._models[name].card.sha256):
-            self._models[name] = load_model(name, device=self.device)
-        return self._models[name]
+        if known is None or card.sha256 not in (None, known.card.sha256):
+            known = load_model(name, device=self.device, channels=asked)
+            self._models[name, asked] = known
+        return known
 
 
 def _error(error: Exception) -> dict:

@@ -21,7 +21,9 @@ from cpcnn_core.hosts.environment import (
 )
 from cpcnn_core.hosts.headless import headless_environ, run_pipeline
 from cpcnn_core.hosts.install import install_plugin
+from cpcnn_core.models.building import random_weights
 from cpcnn_core.models.efficientnet import TappedEfficientNet
+from cpcnn_core.models.from_timm import timm_card
 from cpcnn_core.models.home import cpcnn_home
 from cpcnn_core.models.untrained import untrained_efficientnet_b0
 from cpcnn_core.models.weights import save_model
@@ -72,6 +74,16 @@ def model_file(tmp_path_factory):
 def two_channel_model_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("models") / "two.safetensors"
     save_model(path, *untrained_efficientnet_b0(("DNA", "Actin")))
+    return path
+
+
+@pytest.fixture(scope="session")
+def bag_model_file(tmp_path_factory):
+    """A network that takes any channels, at 0.5 µm per pixel, and no commercial use."""
+    card = timm_card("test_resnet", "bag", crop_px=64, input_px=64, trained=False, name="bag")
+    card = dataclasses.replace(card, um_per_px=0.5, commercial=False, licence="CC BY-NC 4.0")
+    path = tmp_path_factory.mktemp("models") / "bag.safetensors"
+    save_model(path, card, random_weights(card, 1))
     return path
 
 

@@ -10,7 +10,13 @@ from cpcnn_core.hosts.headless import headless_environ
 
 TOOLS = ("pytest", "hypothesis")
 # One test of every room of the module; what the workers do is the same on both.
-ON_PYTHON_38 = ("test_settings.py", "test_fuzz.py", "test_treatments.py", "test_display.py")
+ON_PYTHON_38 = (
+    "test_settings.py",
+    "test_models.py",
+    "test_fuzz.py",
+    "test_treatments.py",
+    "test_display.py",
+)
 INSIDE = Path(__file__).parents[1] / "inside_cellprofiler"
 
 
@@ -45,7 +51,13 @@ def run_inside(python, environ, tmp_path, *files):
 
 @pytest.fixture
 def inside_environ(
-    plugins, model_file, small_model_file, two_channel_model_file, library_folder, tmp_path
+    plugins,
+    model_file,
+    small_model_file,
+    two_channel_model_file,
+    bag_model_file,
+    library_folder,
+    tmp_path,
 ):
     (tmp_path / "none.ini").write_text("")
     return {
@@ -55,6 +67,7 @@ def inside_environ(
         "CPCNN_TEST_MODEL": str(model_file),
         "CPCNN_TEST_SMALL_MODEL": str(small_model_file),
         "CPCNN_TEST_OTHER_MODEL": str(two_channel_model_file),
+        "CPCNN_TEST_BAG_MODEL": str(bag_model_file),
         "CPCNN_TEST_LIBRARY": str(library_folder),
     }
 

@@ -116,7 +116,9 @@ def check_places(bench, cells, values, present):
     again = Bench()
     again.images = bench.images
     again.module.set_settings_from_values(
-        [s.unicode_value for s in bench.module.settings()], 2, "MeasureCellPaintingCNN"
+        [s.unicode_value for s in bench.module.settings()],
+        bench.module.variable_revision_number,
+        bench.module.module_name,
     )
     again.add_objects(turned.astype(np.int32))
     expected = np.full_like(values, np.nan)

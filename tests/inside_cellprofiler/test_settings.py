@@ -56,7 +56,7 @@ def test_a_pipeline_keeps_every_setting(bench):
     before = [s.unicode_value for s in module.settings()]
     after = [s.unicode_value for s in again.modules()[0].settings()]
     assert after == before
-    assert len(after) == 17 + 2 * len(CHANNELS)
+    assert len(after) == 18 + 2 * len(CHANNELS)
 
 
 def test_channels_follow_the_model(bench):

@@ -18,6 +18,7 @@ import cpcnn_core
 from cpcnn_core.cell_embedding import embed_cells
 from cpcnn_core.embedding import load_model
 from cpcnn_core.errors import ScaleWarning
+from cpcnn_core.models.registry import list_models
 from cpcnn_core.models.shelf import known_cards
 from cpcnn_core.models.untrained import untrained_efficientnet_b0
 from cpcnn_core.models.weights import save_model
@@ -110,7 +111,7 @@ def assert_alive(process):
 def test_hello_names_protocol_and_versions(launch):
     assert launch()[1] == {
         "type": "hello",
-        "protocol": 1,
+        "protocol": 2,
         "cpcnn": cpcnn_core.__version__,
         "python": platform.python_version(),
     }
@@ -118,7 +119,8 @@ def test_hello_names_protocol_and_versions(launch):
 
 def test_models_lists_the_names(worker):
     answer, arrays, _ = ask(worker, {"type": "models"})
-    assert answer == {"type": "models", "names": ["cell-painting-cnn-v1", UNTRAINED]}
+    assert answer == {"type": "models", "names": list_models()}
+    assert answer["names"][:2] == ["cell-painting-cnn-v1", UNTRAINED]
     assert arrays == {}
 
 
@@ -202,7 +204,7 @@ def test_warnings_are_handed_over(worker, cells):
         (
             {},
             "ProtocolError",
-            "expected one of models, describe, embed, library, compare, got None",
+            "expected one of models, describe, accept, embed, library, compare, got None",
         ),
         ({"type": "describe", "model": "nothing"}, "ModelNotFoundError", "no model 'nothing'"),
         ({"type": "describe", "model": "cell-painting-cnn-v1"}, "ModelNotFoundError", "fetch"),
