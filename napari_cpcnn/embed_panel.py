@@ -15,14 +15,16 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
     QLabel,
+    QLineEdit,
     QProgressBar,
     QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
-from cpcnn_core.errors import CancelledError, ChannelError, CPCNNError
+from cpcnn_core.errors import CancelledError, ChannelError, CPCNNError, ImageError
 from cpcnn_core.models.card import ModelCard
+from cpcnn_core.scale import check_um_per_px, scale_notice
 from cpcnn_core.tables.profiles import Profiles
 from napari_cpcnn.channel_choice import ONE_LAYER, ChannelChoice, fill_box, layer_box
 from napari_cpcnn.embedding import EmbedRequest, embed_layers, layer_features
@@ -33,7 +35,7 @@ from napari_cpcnn.model_choice import ModelChoice
 from napari_cpcnn.network_process import NetworkProcess, Step
 from napari_cpcnn.notices import Refusal
 from napari_cpcnn.nuclei_finder import NucleiFinder
-from napari_cpcnn.planes import check_channels, pixels, plane_indices
+from napari_cpcnn.planes import check_channels, pixels, plane_indices, um_per_px_of
 
 
 class EmbedPanel(QWidget):
@@ -57,6 +59,7 @@ class EmbedPanel(QWidget):
         self._viewer, self._explorer, self._link = viewer, explorer, link
         self._network = NetworkProcess()
         self._worker: GeneratorWorker | None = None
+        self._notice = ""
         self._build()
         self._watch = LayerWatch(viewer.layers, self.refresh)
         self._channels()
@@ -90,7 +93,21 @@ class EmbedPanel(QWidget):
         every = self.planes.currentData()
         planes = plane_indices(labels, self._viewer.dims.current_step, every=every)
         model = self.models.box.currentData()
-        return EmbedRequest(model, channels, chosen, labels, planes, self.mask.isChecked())
+        return EmbedRequest(
+            model, channels, chosen, labels, planes, self.mask.isChecked(), self._um_per_px(labels)
+        )
+
+    def _um_per_px(self, labels: Labels) -> float | None:
+        """Return micrometres per pixel as entered, else as the layer has them."""
+        text = self.um_per_px.text().strip()
+        if not text:
+            return um_per_px_of(labels)
+        try:
+            return check_um_per_px(float(text))
+        except ValueError as error:
+            raise ImageError(
+                f"expected micrometres per pixel as a positive number such as 0.65, got {text!r}"
+            ) from error
 
     def _chosen_channels(self, card: ModelCard) -> tuple[list[Image], tuple[str, ...]]:
         """Return layers and their channels; a model that takes any goes without some."""
@@ -111,7 +128,9 @@ class EmbedPanel(QWidget):
             return
         try:
             request = self.request()
-            self.models.ask_licence(self.models.card())
+            card = self.models.card()
+            self.models.ask_licence(card)
+            self._notice = scale_notice(card, request.um_per_px)
         except CPCNNError as error:
             show_error(str(error))
             return
@@ -160,6 +179,11 @@ class EmbedPanel(QWidget):
             self.planes.addItem(text, every)
         self.mask = QCheckBox("mask neighbours")
         self.mask.setToolTip("Set what is outside the cell's own label to zero")
+        self.um_per_px = QLineEdit()
+        self.um_per_px.setPlaceholderText("from the layer's scale, if it is known")
+        self.um_per_px.setToolTip(
+            "Images of another scale than the model's are resampled to it before cells are cut"
+        )
         self.go = QPushButton("Embed cells")
         self.go.setToolTip("Compute the features of every cell (Ctrl+Return)")
         self.go.setShortcut("Ctrl+Return")
@@ -177,6 +201,7 @@ class EmbedPanel(QWidget):
         below.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         below.addRow("Cells", _row(self.labels, self.nuclei))
         below.addRow("Planes", self.planes)
+        below.addRow("µm per pixel", self.um_per_px)
         below.addRow("", self.mask)
         layout = QVBoxLayout(self)
         layout.addLayout(self._form)
@@ -240,7 +265,8 @@ class EmbedPanel(QWidget):
             show_error(f"{error}; close the other cells first")
             return
         name = cells.metadata["Metadata_Layer"].iloc[0]
-        self.status.setText(f"{len(cells.metadata)} cells of {name} are embedded.")
+        told = f"{len(cells.metadata)} cells of {name} are embedded."
+        self.status.setText(f"{told} {self._notice[:1].upper()}{self._notice[1:]}".rstrip())
         # One after the other: between them the window draws and listens.
         QTimer.singleShot(0, partial(self._fill_table, name))
 

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from napari.layers import Image, Labels
 
-from cpcnn_core.crops import touches_border
 from cpcnn_core.errors import ImageError
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.registry import find_model
 from cpcnn_core.readers.label_images import objects_of
 from cpcnn_core.readers.sites import Objects
+from cpcnn_core.scale import touches_border_at, zoom_of
 from cpcnn_core.tables.columns import feature_names
 from cpcnn_core.tables.profiles import Profiles
 from napari_cpcnn.explorer import CENTER_X, CENTER_Y, LABEL, LAYER, PLANE
@@ -42,6 +42,8 @@ class EmbedRequest:
         See `napari_cpcnn.planes.plane_indices`.
     mask : bool
         Set everything outside a cell's own label to zero.
+    um_per_px : float or None
+        Micrometres per pixel; where the model has another scale, fields are resampled.
     """
 
     model: str
@@ -50,6 +52,7 @@ class EmbedRequest:
     labels: Labels
     planes: list[tuple[int, ...]]
     mask: bool = False
+    um_per_px: float | None = None
 
 
 def embed_layers(request: EmbedRequest, network: NetworkProcess) -> Generator[Step, None, Profiles]:
@@ -97,7 +100,8 @@ def embed_layers(request: EmbedRequest, network: NetworkProcess) -> Generator[St
         arrays = {"image": planes, "centers": found.centers}
         if request.mask:
             arrays |= {"labels": found.labels, "label_ids": found.numbers}
-        passes = network.embed({"model": request.model, "channels": card.channels}, arrays)
+        asked = {"model": request.model, "channels": card.channels}
+        passes = network.embed(asked | {"um_per_px": request.um_per_px}, arrays)
         while True:
             try:
                 done, _ = next(passes)
@@ -137,8 +141,11 @@ def _rows(
             LABEL: found.numbers,
             CENTER_X: found.centers[:, 1],
             CENTER_Y: found.centers[:, 0],
-            "Metadata_CropTouchesBorder": touches_border(
-                found.centers, planes.shape[1:], card.crop_px
+            "Metadata_CropTouchesBorder": touches_border_at(
+                found.centers,
+                planes.shape[1:],
+                card.crop_px,
+                zoom_of(card.um_per_px, request.um_per_px),
             ),
             **brightness,
             "Metadata_Model": card.name,

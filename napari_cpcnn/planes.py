@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Layer
+from pint import DimensionalityError
 
 from cpcnn_core.errors import ChannelError, ImageError
 
@@ -136,6 +138,30 @@ def pixels(layer: Image | Labels) -> np.ndarray:
     (4, 5)
     """
     return layer.data[0] if layer.multiscale else layer.data
+
+
+def um_per_px_of(layer: Layer) -> float | None:
+    """Return micrometres per pixel, from a layer's scale and its unit of length.
+
+    Returns
+    -------
+    float or None
+        None where the unit is not one of length, or pixels are not square.
+
+    Examples
+    --------
+    >>> layer = Labels(np.zeros((4, 4), int), scale=(500, 500), units=("nm", "nm"))
+    >>> um_per_px_of(layer), um_per_px_of(Labels(np.zeros((4, 4), int)))
+    (0.5, None)
+    """
+    try:
+        sides = [
+            float((length * unit).to("micrometer").magnitude)
+            for length, unit in zip(layer.scale[-2:], layer.units[-2:], strict=True)
+        ]
+    except DimensionalityError:
+        return None
+    return sides[0] if math.isclose(*sides, rel_tol=0.01) else None
 
 
 def check_channels(channels: Sequence[str], chosen: Sequence[Image | None]) -> None:

@@ -325,6 +325,10 @@ def test_a_site_that_fails_is_told_and_the_others_are_judged(screen, models, tmp
         (["two.safetensors", "--ask", "Well == 'X'"], "is true for none of the 24 rows"),
         (["two.safetensors", "--where", "Dose > 1"], "name 'Dose' is not defined"),
         (["two.safetensors", "--ask", CONTROLS], "none of the wells that ask has replicates"),
+        (
+            ["two.safetensors", "--controls", "Well == 'A01' and Plate == 'P1'"],
+            "sphering needs at least 2 control wells, got 1",
+        ),
         (["two.safetensors", "--confounder", "Row"], "there is no column Metadata_Row"),
         (["two.safetensors", "--by", "Compound"], "has no column Metadata_Compound"),
         (["two.safetensors", "--config", "x.json"], "--config cannot be used with --load-data"),

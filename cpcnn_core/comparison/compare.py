@@ -1,0 +1,200 @@
+"""Run the comparison: embed with every model, ask all the same, write tables and one report."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cpcnn_core.comparison.classical import LOG_FILE as CLASSICAL_LOG
+from cpcnn_core.comparison.classical import require_cp_measure
+from cpcnn_core.comparison.contestants import CLASSICAL, NUMBER_OF_CELLS, Contestant
+from cpcnn_core.comparison.judging import (
+    Judged,
+    judge,
+    judge_counts,
+    require_same_cells,
+)
+from cpcnn_core.comparison.question import Posed, Question, planned_wells
+from cpcnn_core.comparison.runs import Run, run_measured
+from cpcnn_core.errors import CPCNNError, ProfileError, SiteError
+from cpcnn_core.models.card import ModelCard
+from cpcnn_core.profiles.aggregate import CELL_COUNT
+from cpcnn_core.profiles.baselines import standard_profiles
+from cpcnn_core.profiles.correction import correction_file
+from cpcnn_core.profiles.files import write_profiles
+from cpcnn_core.profiles.wells import well_profiles
+from cpcnn_core.screen.job import Job
+from cpcnn_core.screen.log import LOG_FILE
+from cpcnn_core.tables.profiles import Profiles
+
+MODELS_FOLDER, PROFILES_FOLDER = "models", "profiles"
+Tell = Callable[[str], None]
+
+
+@dataclass
+class Result:
+    """What became of one who takes part.
+
+    Attributes
+    ----------
+    name : str
+    card : ModelCard or None
+        None for what is no model.
+    run : Run or None
+        None for the number of cells, which costs nothing.
+    reason : str
+        Why there is nothing to judge, or what was wrong on the way; else empty.
+    judged : list of Judged
+        Before correction, and after.
+    """
+
+    name: str
+    card: ModelCard | None
+    run: Run | None
+    reason: str
+    judged: list[Judged]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All results, and the wells that were asked; None where nobody's could be."""
+
+    results: list[Result]
+    posed: Posed | None
+    question: Question
+
+
+def compare(
+    contestants: Sequence[Contestant],
+    job: Job,
+    question: Question,
+    embed: Callable[[Contestant, Path], list[str]],
+    *,
+    classical: bool = False,
+    tell: Tell = print,
+) -> Comparison:
+    """Compare models on the same cells of a screen.
+
+    Parameters
+    ----------
+    contestants : sequence of Contestant
+    job : Job
+        The screen, and in `out` the folder to write to. What is done there stays.
+    question : Question
+    embed : callable (Contestant, Path) -> list of str
+        The words after ``python -m`` that embed the screen with a model into a folder.
+    classical : bool
+        Also measure the cells with cp_measure.
+    tell : callable (str)
+        Told what is going on.
+
+    Returns
+    -------
+    Comparison
+        The models in their order, classical measurements, and the number of cells alone.
+
+    Raises
+    ------
+    CPCNNError
+        What cannot be asked of this screen's wells, before any work is done. What goes wrong
+        with a model is in its result, and the others go on.
+
+    Examples
+    --------
+    >>> compare(contestants, job, question, embed)  # doctest: +SKIP
+    """
+    if classical:
+        _require_outlines(job)
+        require_cp_measure()
+    judge(question.pose(planned_wells(job)), question)
+    out = Path(job.out)
+    results = []
+    for one in contestants:
+        folder = out / MODELS_FOLDER / one.name
+        tell(f"{one.name}: embedding")
+        run = run_measured(embed(one, folder), folder, folder / LOG_FILE)
+        results.append(Result(one.name, one.card, run, run.reason, []))
+        tell(f"{one.name}: {_outcome(run)}")
+    if classical:
+        folder = out / MODELS_FOLDER / CLASSICAL
+        tell(f"{CLASSICAL}: measuring")
+        text = json.dumps(dataclasses.asdict(dataclasses.replace(job, out=str(folder))))
+        words = ["cpcnn_core.comparison.classical", text]
+        run = run_measured(words, folder, folder / CLASSICAL_LOG)
+        results.append(Result(CLASSICAL, None, run, run.reason, []))
+        tell(f"{CLASSICAL}: {_outcome(run)}")
+    return _judge_all(results, question, out)
+
+
+def _require_outlines(job: Job) -> None:
+    if job.deepprofiler or not job.labels:
+        raise SiteError("--classical measures outlines: give --load-data and --labels DIR")
+    if not job.channels:
+        raise SiteError("--classical has no channels of its own: name them, --channels DNA=DNA ...")
+
+
+def _outcome(run: Run) -> str:
+    if run.reason:
+        return run.reason
+    if run.cost is None:
+        return "done"
+    return f"done; {run.cost.cells} cells took {run.cost.seconds:.0f} s"
+
+
+def _judge_all(results: list[Result], question: Question, out: Path) -> Comparison:
+    tables: dict[str, Profiles] = {}
+    for result in results:
+        if result.run.finished:
+            try:
+                tables[result.name] = well_profiles([result.run.out])
+            except CPCNNError as error:
+                result.reason = _also(result.reason, error)
+    if not tables:
+        return Comparison(results, None, question)
+    # Those with most cells: who has fewer has lost some.
+    reference = max(tables, key=lambda name: int(tables[name].metadata[CELL_COUNT].sum()))
+    for result in results:
+        if result.name in tables:
+            try:
+                require_same_cells(tables[result.name], tables[reference], reference)
+                result.judged = _judge_one(tables[result.name], question, result)
+            except CPCNNError as error:
+                result.reason = _also(result.reason, error)
+            else:
+                _write(result, out / PROFILES_FOLDER)
+    posed = question.pose(tables[reference])
+    results.append(_count_cells(posed, question))
+    return Comparison(results, posed, question)
+
+
+def _judge_one(wells: Profiles, question: Question, result: Result) -> list[Judged]:
+    posed = question.pose(wells)
+    if result.name == CLASSICAL:
+        posed = dataclasses.replace(posed, wells=standard_profiles(posed.wells))
+    return judge(posed, question)
+
+
+def _count_cells(posed: Posed, question: Question) -> Result:
+    result = Result(NUMBER_OF_CELLS, None, None, "", [])
+    try:
+        result.judged = [judge_counts(posed, question)]
+    except ProfileError as error:
+        # All wells have as many: no fault of anybody's, and nothing to find by it.
+        result.reason = str(error)
+    return result
+
+
+def _also(reason: str, error: Exception) -> str:
+    return f"{reason}; {error}" if reason else str(error)
+
+
+def _write(result: Result, folder: Path) -> None:
+    for judged in result.judged:
+        steps = judged.correction.steps
+        path = folder / f"{result.name}{'-sphered' if steps else ''}.parquet"
+        write_profiles(judged.wells, path)
+        if steps:
+            judged.correction.save(correction_file(path))

@@ -1,0 +1,137 @@
+"""The same questions to the wells of every model, before and after the same correction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cpcnn_core.comparison.question import Posed, Question
+from cpcnn_core.errors import ProfileError
+from cpcnn_core.profiles.aggregate import CELL_COUNT
+from cpcnn_core.profiles.baselines import count_profiles
+from cpcnn_core.profiles.confounders import confounder_retrieval, confounders
+from cpcnn_core.profiles.correction import Correction, fit_correction
+from cpcnn_core.profiles.evaluation import measure_retrieval
+from cpcnn_core.profiles.scores import sweep_lambda
+from cpcnn_core.tables.columns import PLATE, WELL, metadata_column
+from cpcnn_core.tables.profiles import Profiles
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was found of some profiles.
+
+    Attributes
+    ----------
+    correction : Correction
+        ``none``, or ``sphering``.
+    wells : Profiles
+        Corrected by it.
+    scores : dict
+        ``replicates``, ``treatments`` (with a truth) and ``confounders``; JSON's types only.
+    """
+
+    correction: Correction
+    wells: Profiles
+    scores: dict[str, dict]
+
+
+def judge(posed: Posed, question: Question) -> list[Judged]:
+    """Measure profiles as they are, and sphered with the lambda that suits them best.
+
+    Lambda is a part of the mean eigenvalue of the controls' covariance, chosen for every
+    model in the same way: the one of `cpcnn_core.profiles.scores.LAMBDAS` with which the wells
+    that ask find their replicates best, the largest of equals: it changes least. No label is
+    needed for that choice.
+
+    Parameters
+    ----------
+    posed : Posed
+    question : Question
+
+    Returns
+    -------
+    list of two Judged
+
+    Raises
+    ------
+    ProfileError
+        What cannot be asked of these wells.
+
+    Examples
+    --------
+    >>> judge(question.pose(wells), question)  # doctest: +SKIP
+    """
+    table = sweep_lambda(posed.wells, posed.controls, question.by, asked=posed.asked, relative=True)
+    tried = table.dropna(subset="lambda").sort_values("lambda", ascending=False)
+    best = float(tried["lambda"].iloc[tried["replicate_map"].argmax()])
+    sphering = fit_correction(
+        posed.wells, posed.controls, "sphering", regularization=best, relative=True
+    )
+    return [judge_as_they_are(posed, question), _judge(posed, question, sphering)]
+
+
+def judge_as_they_are(posed: Posed, question: Question) -> Judged:
+    """Measure profiles without a correction.
+
+    Examples
+    --------
+    >>> judge_as_they_are(question.pose(wells), question)  # doctest: +SKIP
+    """
+    return _judge(posed, question, fit_correction(posed.wells, posed.controls, "none"))
+
+
+def judge_counts(posed: Posed, question: Question) -> Judged:
+    """Measure what the number of cells alone finds; there is nothing in it to correct.
+
+    Examples
+    --------
+    >>> judge_counts(question.pose(wells), question)  # doctest: +SKIP
+    """
+    counts = count_profiles(posed.wells)
+    return judge_as_they_are(Posed(counts, posed.controls, posed.asked), question)
+
+
+def require_same_cells(wells: Profiles, reference: Profiles, name: str) -> None:
+    """Refuse wells whose cells are not those of the others.
+
+    Raises
+    ------
+    ProfileError
+        Says how many, and where.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> rows = pd.DataFrame({PLATE: ["P1"], WELL: ["A01"], CELL_COUNT: [9]})
+    >>> one = Profiles(np.ones((1, 1)), rows, ["x"])
+    >>> other = Profiles(np.ones((1, 1)), rows.assign(**{CELL_COUNT: 7}), ["x"])
+    >>> require_same_cells(other, one, "M")
+    Traceback (most recent call last):
+    cpcnn_core.errors.ProfileError: 1 of 1 wells have other cells than in M: P1/A01 (7, not 9)
+    """
+    mine, theirs = _counts(wells), _counts(reference)
+    wrong = [key for key in {**theirs, **mine} if mine.get(key) != theirs.get(key)]
+    if wrong:
+        shown = ", ".join(
+            f"{key} ({mine.get(key, 0)}, not {theirs.get(key, 0)})" for key in wrong[:5]
+        )
+        raise ProfileError(
+            f"{len(wrong)} of {len(theirs)} wells have other cells than in {name}: {shown}"
+        )
+
+
+def _counts(wells: Profiles) -> dict[str, int]:
+    wells.require([PLATE, WELL, CELL_COUNT])
+    columns = wells.metadata[[PLATE, WELL, CELL_COUNT]].itertuples(index=False, name=None)
+    return {f"{plate}/{well}": int(count) for plate, well, count in columns}
+
+
+def _judge(posed: Posed, question: Question, correction: Correction) -> Judged:
+    wells, by = correction.transform(posed.wells), question.by
+    scores = measure_retrieval(wells, posed.controls, by, asked=posed.asked, truth=question.truth)
+    told = confounders(wells, posed.controls, by)
+    neutral = wells.select(posed.controls)
+    for column in question.confounders:
+        name = column.removeprefix("Metadata_").lower()
+        told[f"controls_by_{name}"] = confounder_retrieval(neutral, metadata_column(column))
+    return Judged(correction, wells, scores | {"confounders": told})

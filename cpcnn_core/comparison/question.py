@@ -1,0 +1,105 @@
+"""What all are asked: which wells, which controls, whose retrieval, which labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from cpcnn_core.profiles.aggregate import aggregate
+from cpcnn_core.profiles.wells import choose_rows, join_platemap
+from cpcnn_core.readers.deepprofiler import read_project, read_sites
+from cpcnn_core.readers.load_data import read_load_data
+from cpcnn_core.screen.job import Job
+from cpcnn_core.tables.columns import PLATE, WELL, metadata_column
+from cpcnn_core.tables.profiles import Profiles
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the profiles of every model are asked.
+
+    Attributes
+    ----------
+    by : str
+        The column that names the treatment.
+    controls : str
+        Which wells are controls, see `cpcnn_core.profiles.wells.choose_rows`.
+    platemap : str, optional
+        See `cpcnn_core.profiles.wells.join_platemap`.
+    where : str, optional
+        Only these wells are looked at.
+    ask : str, optional
+        Only these ask, see `cpcnn_core.profiles.evaluation.measure_retrieval`.
+    truth : mapping of str to str, optional
+        Labels of treatments.
+    confounders : tuple of str
+        Columns whose values control wells shall not find each other by, beside plate and well.
+    """
+
+    by: str
+    controls: str
+    platemap: str | None = None
+    where: str | None = None
+    ask: str | None = None
+    truth: Mapping[str, str] | None = None
+    confounders: tuple[str, ...] = ()
+
+    def pose(self, wells: Profiles) -> Posed:
+        """Choose the wells, the controls and those that ask.
+
+        Raises
+        ------
+        ProfileError
+            A column that is not there, an expression that is true for none.
+        """
+        if self.platemap:
+            wells = join_platemap(wells, self.platemap)
+        if self.where:
+            wells = wells.select(choose_rows(wells, self.where))
+            wells.provenance = wells.provenance | {"where": self.where}
+        wells.provenance = wells.provenance | {"controls": self.controls}
+        wells.require([self.by, *map(metadata_column, self.confounders)])
+        asked = choose_rows(wells, self.ask) if self.ask else np.ones(len(wells.metadata), bool)
+        return Posed(wells, choose_rows(wells, self.controls), asked)
+
+
+@dataclass(frozen=True)
+class Posed:
+    """Wells that are asked: which are controls (n,) bool, and which ask (n,) bool."""
+
+    wells: Profiles
+    controls: np.ndarray
+    asked: np.ndarray
+
+
+def planned_wells(job: Job) -> Profiles:
+    """Return the wells that a screen will have, with features that say nothing.
+
+    So that what cannot be asked of the wells is said before they are embedded.
+
+    Parameters
+    ----------
+    job : Job
+
+    Returns
+    -------
+    Profiles
+        Three features, drawn at random.
+
+    Examples
+    --------
+    >>> planned_wells(Job(load_data="load_data.csv"))
+    Traceback (most recent call last):
+    cpcnn_core.errors.SiteError: there is no table load_data.csv
+    """
+    import pandas as pd
+
+    if job.deepprofiler:
+        sites = read_sites(read_project(job.deepprofiler, job.config))
+    else:
+        sites = read_load_data(job.load_data, ())
+    rows = [{metadata_column(k): value for k, value in s.metadata.items()} for s in sites]
+    features = np.random.default_rng(0).normal(size=(len(rows), 3))
+    return aggregate(Profiles(features, pd.DataFrame(rows), list("xyz")), [PLATE, WELL], "mean")

@@ -1,0 +1,174 @@
+"""The comparison as tables: every number for programs, the main ones for readers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from cpcnn_core.comparison.compare import Comparison, Result
+from cpcnn_core.comparison.judging import Judged
+from cpcnn_core.profiles.aggregate import CELL_COUNT
+
+MISSING = "-"
+
+
+def rows_of(comparison: Comparison) -> pd.DataFrame:
+    """Return a row for every model and correction, all numbers in columns.
+
+    A model that could not be judged has one row, with its ``reason``.
+
+    Examples
+    --------
+    >>> rows_of(comparison)["replicates_map"]  # doctest: +SKIP
+    """
+    rows = []
+    for result in comparison.results:
+        about = _about(result)
+        rows += [about | _measured(judged) for judged in result.judged] or [about]
+    # Whole numbers stay whole where some rows lack them.
+    return pd.DataFrame(rows).convert_dtypes()
+
+
+def shown_rows(comparison: Comparison) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Return head and rows of the table for readers, as texts.
+
+    Examples
+    --------
+    >>> head, rows = shown_rows(comparison)  # doctest: +SKIP
+    """
+    head = ["model", "correction", "features", "cells/s", "CPU s", "MiB", "replicates, mAP"]
+    labels = comparison.question.truth is not None
+    head += ["labels, mAP"] if labels else []
+    rows = []
+    for result in comparison.results:
+        cost = _cost_texts(result)
+        if not result.judged:
+            rows.append((result.name, "not judged", MISSING, *cost, *[MISSING] * (len(head) - 6)))
+        for judged in result.judged:
+            scores = judged.scores
+            found = [with_interval(scores["replicates"])]
+            if labels:
+                found.append(with_interval(scores["treatments"]))
+            count = str(len(judged.wells.feature_names))
+            rows.append((result.name, correction_text(judged), count, *cost, *found))
+    return head, rows
+
+
+def as_text(head: list[str], rows: list[tuple[str, ...]]) -> str:
+    """Lay a table out for a terminal.
+
+    Examples
+    --------
+    >>> print(as_text(["model", "MiB"], [("a", "900"), ("long name", "10")]))
+    model      MiB
+    a          900
+    long name  10
+    """
+    lines = [tuple(head), *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(f"{text:{width}}" for text, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def with_interval(found: dict[str, object]) -> str:
+    """Write a mean average precision with its interval.
+
+    Examples
+    --------
+    >>> with_interval({"mean_average_precision": 0.5, "interval": [0.25, 0.75]})
+    '0.500 (0.250 to 0.750)'
+    """
+    text = f"{found['mean_average_precision']:.3f}"
+    if found["interval"] is None:
+        return text
+    low, high = found["interval"]
+    return f"{text} ({low:.3f} to {high:.3f})"
+
+
+def correction_text(judged: Judged) -> str:
+    """Name a correction in few words.
+
+    Examples
+    --------
+    >>> correction_text(judged)  # doctest: +SKIP
+    'sphered, 0.1'
+    """
+    strength = judged.correction.settings.get("lambda_relative")
+    return "none" if strength is None else f"sphered, {strength:g}"
+
+
+def confounder_values(scores: dict[str, dict]) -> Iterator[tuple[str, float | None, float | None]]:
+    """Yield name, measured value and chance of every confounder; None where not measurable.
+
+    Examples
+    --------
+    >>> list(confounder_values({"confounders": {"plate": {"accuracy": 0.5, "chance": 0.2}}}))
+    [('plate', 0.5, 0.2)]
+    """
+    for name, found in scores["confounders"].items():
+        if found is None:
+            yield name, None, None
+        else:
+            (value,) = [value for what, value in found.items() if what != "chance"]
+            yield name, value, found["chance"]
+
+
+def _about(result: Result) -> dict[str, object]:
+    about: dict[str, object] = {"model": result.name, "reason": result.reason}
+    if result.card is not None:
+        about |= {"trained": result.card.trained, "licence": result.card.licence}
+    cost = result.run.cost if result.run else None
+    if cost is not None:
+        about |= {
+            "cells_timed": cost.cells,
+            "seconds": cost.seconds,
+            "cells_per_second": cost.cells_per_second,
+            "cpu_seconds": cost.cpu_seconds,
+            "peak_mib": cost.peak_mib,
+        }
+    return about
+
+
+def _measured(judged: Judged) -> dict[str, object]:
+    scores, wells = judged.scores, judged.wells
+    row = {
+        "correction": judged.correction.method,
+        "lambda_relative": judged.correction.settings.get("lambda_relative"),
+        "features": len(wells.feature_names),
+        "wells": len(wells.metadata),
+        "cells": int(wells.metadata[CELL_COUNT].sum()),
+        "replicates_asked": scores["replicates"]["wells"],
+        **_retrieval("replicates", scores["replicates"]),
+    }
+    if "treatments" in scores:
+        found = scores["treatments"]
+        row |= {
+            "labels_asked": found["queries"],
+            **_retrieval("labels", found),
+            "labels_chance": found["chance_average_precision"],
+            "labels_folds": found["fold_enrichment"],
+        }
+    for name, value, chance in confounder_values(scores):
+        row |= {name: value, f"{name}_chance": chance}
+    return row
+
+
+def _retrieval(name: str, found: dict[str, object]) -> dict[str, object]:
+    low, high = found["interval"] or (None, None)
+    return {
+        f"{name}_map": found["mean_average_precision"],
+        f"{name}_low": low,
+        f"{name}_high": high,
+    }
+
+
+def _cost_texts(result: Result) -> tuple[str, str, str]:
+    cost = result.run.cost if result.run else None
+    if cost is None:
+        return MISSING, MISSING, MISSING
+    optional = (cost.cpu_seconds, cost.peak_mib)
+    texts = [MISSING if value is None else f"{value:.0f}" for value in optional]
+    return (f"{cost.cells_per_second:.1f}", *texts)

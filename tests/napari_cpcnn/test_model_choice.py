@@ -1,0 +1,134 @@
+"""Models of another kind in the widget: any channels, a licence, another scale."""
+
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from qtpy.QtWidgets import QMessageBox
+
+from cpcnn_core.errors import LicenceError, ProfileError
+from cpcnn_core.models.licences import needs_yes
+from cpcnn_core.models.registry import find_model
+from napari_cpcnn.explorer import LABEL
+from napari_cpcnn.libraries import OpenLibrary, query_of
+
+FEATURES = 96
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory):
+    """A network that takes any channels, at 0.5 µm per pixel; no commercial use."""
+    path = tmp_path_factory.mktemp("models") / "bag.safetensors"
+    # In a process of its own: PyTorch does not come into the window's.
+    code = f"""
+        import dataclasses
+        from cpcnn_core.models.building import random_weights
+        from cpcnn_core.models.from_timm import timm_card
+        from cpcnn_core.models.weights import save_model
+        card = timm_card("test_resnet", "bag", crop_px=64, input_px=64, trained=False, name="bag")
+        card = dataclasses.replace(card, um_per_px=0.5, commercial=False, licence="CC BY-NC 4.0")
+        save_model({str(path)!r}, card, random_weights(card, 1))
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+    return str(path)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """Accept no licence in the name of whoever runs the tests."""
+    monkeypatch.setenv("CPCNN_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Answer the question of the licence; gives what was asked and the answer to give."""
+    said = {"answer": QMessageBox.StandardButton.Yes, "texts": []}
+
+    def question(parent, title, text):
+        said["texts"].append(text)
+        return said["answer"]
+
+    monkeypatch.setattr(QMessageBox, "question", question)
+    return said
+
+
+def embed(widget, qtbot):
+    with qtbot.waitSignal(widget.embed.finished, timeout=60_000):
+        widget.embed.run()
+    return widget.explorer.cells
+
+
+def test_models_that_can_be_used_come_first(widget):
+    box = widget.embed.models.box
+    assert box.itemData(0) == "untrained-efficientnet-b0"
+    texts = [box.itemText(place) for place in range(box.count())]
+    assert "morphem (not on this machine)" in texts
+
+
+def test_a_licence_is_asked_about_once(field, widget, qtbot, bag, asked):
+    widget.embed.models.add(bag)
+    embed(widget, qtbot)
+    (text,) = asked["texts"]
+    assert text == (
+        "The licence of bag (CC BY-NC 4.0) forbids commercial use. Do you accept it, and use the "
+        "model accordingly?"
+    )
+    assert not needs_yes(find_model(bag)[0])
+    embed(widget, qtbot)
+    assert len(asked["texts"]) == 1
+
+
+def test_a_no_is_respected(field, widget, bag, asked):
+    asked["answer"] = QMessageBox.StandardButton.No
+    widget.embed.models.add(bag)
+    card = widget.embed.models.card()
+    with pytest.raises(LicenceError, match="its licence was not accepted"):
+        widget.embed.models.ask_licence(card)
+    assert needs_yes(card)
+    assert not widget.embed.running
+
+
+def test_channels_without_a_layer_are_left_out(field, widget, qtbot, bag, asked):
+    widget.embed.models.add(bag)
+    whole = embed(widget, qtbot)
+    for name in ("RNA", "AGP", "Mito"):
+        field.layers.remove(name)
+    widget.explorer.set_cells(None)
+    cells = embed(widget, qtbot)
+    assert cells.features.shape == (6, 2 * FEATURES)
+    assert cells.provenance["channels"] == "DNA,ER"
+    expected = whole.features[:, np.r_[:FEATURES, 2 * FEATURES : 3 * FEATURES]]
+    np.testing.assert_allclose(cells.features, expected, rtol=0, atol=1e-6)
+    assert list(cells.metadata[LABEL]) == list(whole.metadata[LABEL])
+    assert cells.feature_names[0] == "Cells_TestResnet_000"
+
+
+def test_a_library_of_other_channels_is_refused(field, widget, qtbot, bag, asked):
+    widget.embed.models.add(bag)
+    cells = embed(widget, qtbot)
+    made = cells.provenance | {"channels": "DNA,RNA,AGP,ER,Mito"}
+    opened = OpenLibrary("other.parquet", None, None, made, cells.feature_names, "", "")
+    with pytest.raises(ProfileError, match="channels is DNA,RNA,ER,AGP,Mito and DNA,RNA,AGP,ER"):
+        query_of(cells, np.arange(2), opened)
+
+
+def test_the_scale_comes_from_the_layer_and_is_told(field, widget, qtbot, bag, asked):
+    widget.embed.models.add(bag)
+    same = embed(widget, qtbot).features
+    assert "resampled" not in widget.embed.status.text()
+    labels = field.layers["cells"]
+    labels.scale, labels.units = (0.25, 0.25), ("micrometer", "micrometer")
+    found = embed(widget, qtbot).features
+    assert "the images have 0.25: they are resampled by 0.5" in widget.embed.status.text()
+    assert np.abs(found - same).max() > 0.01
+    widget.embed.um_per_px.setText("0.5")
+    np.testing.assert_array_equal(embed(widget, qtbot).features, same)
+
+
+@pytest.mark.parametrize("text", ["0", "nan", "half"])
+def test_what_is_no_scale_is_refused(field, widget, text):
+    widget.embed.um_per_px.setText(text)
+    with pytest.raises(ValueError, match=f"positive number such as 0.65, got '{text}'"):
+        widget.embed.request()
