@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import os
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ import numpy as np
 from cpcnn_core.errors import CancelledError, CPCNNError, ProtocolError
 from cpcnn_core.worker.pipe import read_message, write_message
 
-LAST_LINES = 20
+LAST_LINES, NICENESS = 20, 10
 
 
 class ChildProcess:
@@ -97,9 +98,13 @@ class ChildProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                # No console window on Windows.
-                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+                # Windows: no console window, and the viewer's window goes first.
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0)
+                | getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0),
             )
+            if hasattr(os, "setpriority"):
+                # So it does elsewhere, where all cores are at work.
+                os.setpriority(os.PRIO_PROCESS, self._process.pid, NICENESS)
         # Somebody has to read, or the process waits for room in its pipe.
         threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
         return True

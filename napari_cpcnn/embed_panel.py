@@ -27,7 +27,7 @@ from cpcnn_core.models.card import ModelCard
 from cpcnn_core.scale import check_um_per_px, scale_notice
 from cpcnn_core.tables.profiles import Profiles
 from napari_cpcnn.channel_choice import ONE_LAYER, ChannelChoice, fill_box, layer_box
-from napari_cpcnn.embedding import EmbedRequest, embed_layers, layer_features
+from napari_cpcnn.embedding import EmbedRequest, embed_layers, layer_features, warm_up_tables
 from napari_cpcnn.explorer import Explorer
 from napari_cpcnn.layer_watch import LayerWatch
 from napari_cpcnn.linking import OVERLAY, ViewerLink
@@ -36,6 +36,9 @@ from napari_cpcnn.network_process import NetworkProcess, Step
 from napari_cpcnn.notices import Refusal
 from napari_cpcnn.nuclei_finder import NucleiFinder
 from napari_cpcnn.planes import check_channels, pixels, plane_indices, um_per_px_of
+
+# Between two things that each have the window drawn anew.
+PAUSE_MS = 30
 
 
 class EmbedPanel(QWidget):
@@ -149,7 +152,8 @@ class EmbedPanel(QWidget):
         self.bar.setRange(0, 0)
         self.bar.setFormat("loading the model")
         self.bar.show()
-        worker.start()
+        # First the window shows that it has understood, then napari's own progress.
+        QTimer.singleShot(PAUSE_MS, worker.start)
 
     def stop(self) -> None:
         """Stop at once; what was embedded so far is given up."""
@@ -259,27 +263,28 @@ class EmbedPanel(QWidget):
                 self.status.setText(str(cells.error))
                 show_error(str(cells.error))
             return
+        name = cells.metadata["Metadata_Layer"].iloc[0]
         try:
-            self._explorer.add_cells(cells)
+            table = layer_features(self._explorer.joined(cells), name)
         except CPCNNError as error:
             show_error(f"{error}; close the other cells first")
             return
-        name = cells.metadata["Metadata_Layer"].iloc[0]
-        told = f"{len(cells.metadata)} cells of {name} are embedded."
-        self.status.setText(f"{told} {self._notice[:1].upper()}{self._notice[1:]}".rstrip())
-        # One after the other: between them the window draws and listens.
-        QTimer.singleShot(0, partial(self._fill_table, name))
-
-    def _fill_table(self, name: str) -> None:
-        """Give the layer the features of its cells, where other plugins find them."""
         layer = self._layer(name)
         if layer is not None:
-            # A new table, not new columns: only that tells napari of the change.
-            layer.features = layer_features(self._explorer.cells, name)
+            # Where other plugins find them. A new table, not new columns: only that tells
+            # napari of the change.
+            layer.features = table
+        # One after the other: between them the window draws and listens.
+        QTimer.singleShot(PAUSE_MS, partial(self._show, cells, name))
+
+    def _show(self, cells: Profiles, name: str) -> None:
+        self._explorer.add_cells(cells)
+        told = f"{len(cells.metadata)} cells of {name} are embedded."
+        self.status.setText(f"{told} {self._notice[:1].upper()}{self._notice[1:]}".rstrip())
 
     def _end(self) -> None:
-        # After the layer has its table.
-        QTimer.singleShot(0, self._tell_end)
+        # After the cells are shown.
+        QTimer.singleShot(2 * PAUSE_MS, self._tell_end)
 
     def _tell_end(self) -> None:
         self._worker = None
@@ -293,6 +298,7 @@ def _embedded_or_error(
 ) -> Generator[Step, None, Profiles | Refusal]:
     """Hand errors that are written for users over as a result; others napari shows with a trace."""
     try:
+        warm_up_tables()
         return (yield from embed_layers(request, network))
     except CPCNNError as error:
         return Refusal(error)

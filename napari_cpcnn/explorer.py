@@ -85,9 +85,18 @@ class Explorer(QObject):
         ProfileError
             Features of another model.
         """
+        self.set_cells(self.joined(cells))
+
+    def joined(self, cells: Profiles) -> Profiles:
+        """Return what `add_cells` would show, and show nothing yet.
+
+        Raises
+        ------
+        ProfileError
+            Features of another model.
+        """
         if self.cells is None or not len(self.cells.metadata):
-            self.set_cells(cells)
-            return
+            return cells
         from cpcnn_core.profiles.wells import require_same_origin
 
         require_same_origin(self.cells, cells)
@@ -98,7 +107,7 @@ class Explorer(QObject):
         before = self.cells.select(kept)
         metadata = pd.concat([before.metadata, cells.metadata], ignore_index=True)
         features = np.concatenate([before.features, cells.features])
-        self.set_cells(replace(cells, features=features, metadata=metadata))
+        return replace(cells, features=features, metadata=metadata)
 
     def set_metadata(self, column: str, rows: np.ndarray, value: object) -> None:
         """Write a value into a metadata column of some rows, e.g. a phenotype."""
