@@ -1,9 +1,9 @@
 """What deep features cost in CellProfiler, beside the classical ones of the same cells.
 
 Runs ``examples/cell_painting_deep_beside_classical.cppipe`` headless on three real Cell
-Painting fields, three times: with no measurement at all, with the classical modules, and
-with MeasureCellPaintingCNN alone; nothing is exported. The differences to the first are
-what the measurements cost, in CPU-seconds of CellProfiler and of all it starts (the
+Painting fields, each several times over, in three ways: with no measurement at all, with
+the classical modules, and with MeasureCellPaintingCNN alone; nothing is exported. The
+differences to the first are what the measurements cost, in CPU-seconds of CellProfiler and of all it starts (the
 worker included). Starting the worker and loading the network is reported apart. From the
 project's folder, with the images of CPJUMP1 in IMAGES::
 
@@ -35,6 +35,7 @@ DEEP = "MeasureCellPaintingCNN"
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("images", type=Path, help="folder with index.csv and its images")
+    parser.add_argument("--times", type=int, default=2, help="measure every field so many times")
     parser.add_argument("--record", action="store_true", help="write cellprofiler_cost.json")
     parser.add_argument("--note", default="", help="about the machine, e.g. that it was busy")
     options = parser.parse_args()
@@ -43,7 +44,7 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         plugins = install_plugin(folder / "plugins")
-        fields = write_load_data(options.images, folder / "load_data.csv")
+        fields = write_load_data(options.images, folder / "load_data.csv", options.times)
 
         def cost(wanted, sets=fields):
             pipeline = folder / "pipeline.cppipe"
@@ -101,9 +102,9 @@ def switch(text, wanted):
     return re.sub(r"^(\w+):\[module_num.*$", enable, text, flags=re.MULTILINE)
 
 
-def write_load_data(images, path):
+def write_load_data(images, path, times):
     with (images / "index.csv").open() as file:
-        sites = list(csv.DictReader(file))
+        sites = list(csv.DictReader(file)) * times
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         names = [f"{part}_Orig{c}" for c in CHANNELS for part in ("PathName", "FileName")]
