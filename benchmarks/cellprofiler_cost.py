@@ -3,9 +3,9 @@
 Runs ``examples/cell_painting_deep_beside_classical.cppipe`` headless on three real Cell
 Painting fields, each several times over, in three ways: with no measurement at all, with
 the classical modules, and with MeasureCellPaintingCNN alone; nothing is exported. The
-differences to the first are what the measurements cost, in CPU-seconds of CellProfiler and of all it starts (the
-worker included). Starting the worker and loading the network is reported apart. From the
-project's folder, with the images of CPJUMP1 in IMAGES::
+differences to the first are what the measurements cost, in CPU-seconds of CellProfiler and
+of all it starts (the worker included). Starting the worker and loading the network is
+reported apart. From the project's folder, with the images of CPJUMP1 in IMAGES::
 
     python benchmarks/cellprofiler_cost.py IMAGES --record
 """
