@@ -118,10 +118,23 @@ def _from_hub(card: ModelCard) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
+    quieten_hub()
     try:
         return Path(hf_hub_download(card.hub, card.hub_file, local_files_only=True))
     except LocalEntryNotFoundError:
         return Path(hf_hub_download(card.hub, card.hub_file))
+
+
+def quieten_hub() -> None:
+    """Leave it to our errors to say what went wrong: the hub's library tells of every try.
+
+    Examples
+    --------
+    >>> quieten_hub()
+    """
+    from huggingface_hub.utils import logging
+
+    logging.set_verbosity_error()
 
 
 def _reason(error: Exception) -> str:

@@ -15,6 +15,7 @@ from cpcnn_core.errors import DownloadError, WeightsError
 from cpcnn_core.models.building import empty_network, random_weights
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.conversion import read_tensors
+from cpcnn_core.models.download import quieten_hub
 from cpcnn_core.models.efficientnet import import_timm
 from cpcnn_core.models.input_steps import RGB
 from cpcnn_core.models.registry import CELL_PAINTING_CHANNELS, is_model_path, model_file
@@ -184,6 +185,7 @@ _RESIZES = ("bilinear", "bicubic")
 def _pretrained(card: ModelCard, weights: str | Path | None) -> dict[str, np.ndarray]:
     """Let timm load weights of RGB pictures into a network of other channels."""
     timm = import_timm()
+    quieten_hub()
     backbone, px = card.architecture.removeprefix(PREFIX), card.input_px or card.crop_px
     overlay = None if weights is None else {"state_dict": read_tensors(weights)}
     config = timm.get_pretrained_cfg(backbone)

@@ -11,13 +11,22 @@ import threading
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from cpcnn_core.cli.main import main
 from cpcnn_core.embedding import load_model
 from cpcnn_core.errors import DownloadError, ModelNotFoundError
+from cpcnn_core.models.building import empty_network
 from cpcnn_core.models.download import download_weights
+from cpcnn_core.models.registry import model_file
+from cpcnn_core.models.shelf import known_cards
+from cpcnn_core.models.weights import read_model
 
 MODEL, FILE = "cell-painting-cnn-v1", "Cell_Painting_CNN_v1.hdf5"
+
+
+def file_sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def fetch(*arguments):
@@ -263,11 +272,59 @@ def test_progress_is_told_to_whoever_asks(mirror, keras_weights, tmp_path):
     assert "100%" in (tmp_path / "bar.txt").read_text()
 
 
+@pytest.fixture(scope="module")
+def morphem_file(tmp_path_factory):
+    """Weights of MorphEm's network, not its own, under the name that it is published by."""
+    shapes = empty_network(known_cards()["morphem"]).weight_shapes()
+    random = np.random.default_rng(0)
+    weights = {
+        name: (random.standard_normal(shape) * 0.02).astype(np.float32)
+        for name, shape in shapes.items()
+    }
+    path = tmp_path_factory.mktemp("hub") / "model.safetensors"
+    save_file(weights, path)
+    return path
+
+
+def test_an_institutes_mirror_serves_models_of_the_hub(mirror, morphem_file, monkeypatch, capsys):
+    monkeypatch.setenv("CPCNN_MIRROR", mirror(morphem_file.parent) + "/")
+    assert main(["models", "fetch", "morphem"]) == 0
+    assert capsys.readouterr().out.startswith("morphem is ready: ")
+    card, weights = read_model(model_file("morphem"))
+    assert card.provenance["imported_sha256"] == file_sha256(morphem_file)
+    original = load_file(morphem_file)
+    assert all(np.array_equal(weights[name], original[name]) for name in original)
+
+
+def test_what_lies_in_the_hubs_cache_needs_no_connection(morphem_file, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    model, commit = tmp_path / "models--CaicedoLab--MorphEm", "0" * 40
+    (model / "refs").mkdir(parents=True)
+    (model / "refs" / "main").write_text(commit)
+    (model / "snapshots" / commit).mkdir(parents=True)
+    shutil.copy(morphem_file, model / "snapshots" / commit / "model.safetensors")
+    found = download_weights("morphem", tmp_path / "elsewhere")
+    assert file_sha256(found) == file_sha256(morphem_file)
+
+
+def test_a_file_of_the_hub_that_ends_early_is_named(mirror, morphem_file, tmp_path, capsys):
+    (tmp_path / "model.safetensors").write_bytes(morphem_file.read_bytes()[:100_000])
+    assert (
+        main(["models", "fetch", "morphem", "--url", f"{mirror(tmp_path)}/model.safetensors"]) == 1
+    )
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert "is not a complete safetensors file" in error
+    assert not model_file("morphem").exists()
+
+
 def test_a_model_that_is_made_here_needs_no_download(tmp_path):
     with pytest.raises(ModelNotFoundError, match="there is nothing to download"):
         download_weights("untrained-efficientnet-b0", tmp_path)
 
 
 def test_an_unknown_model_leads_to_those_with_a_download(tmp_path):
-    with pytest.raises(ModelNotFoundError, match=f"no download for 'x'; there is one for: {MODEL}"):
+    with pytest.raises(
+        ModelNotFoundError, match=f"no download for 'x'; there is one for: {MODEL},"
+    ):
         download_weights("x", tmp_path)
