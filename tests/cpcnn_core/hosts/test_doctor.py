@@ -66,7 +66,7 @@ def test_an_installation_with_its_model_is_all_good(plugins, keras_weights, home
     assert findings[3].text == f"the module in {plugins}"
     version = cpcnn_core.__version__
     assert findings[4].text == (
-        f"a worker starts in {sys.executable} (cpcnn {version}) and knows 2 models"
+        f"a worker starts in {sys.executable} (cpcnn {version}) and knows 12 models"
     )
 
 
