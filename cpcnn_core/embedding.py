@@ -19,7 +19,7 @@ from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.folding import fold_batch_norms
 from cpcnn_core.models.licences import check_licence
 from cpcnn_core.models.registry import find_model
-from cpcnn_core.models.untrained import untrained_efficientnet_b0
+from cpcnn_core.models.untrained import untrained_model
 from cpcnn_core.models.weights import read_model
 
 if TYPE_CHECKING:
@@ -306,7 +306,7 @@ def load_model(
     card, path = find_model(name_or_path)
     check_licence(card)
     if path is None:
-        card, weights = untrained_efficientnet_b0()
+        card, weights = untrained_model(card)
     else:
         card, weights = read_model(path)
     if channels is not None:

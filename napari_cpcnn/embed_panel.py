@@ -119,7 +119,7 @@ class EmbedPanel(QWidget):
             check_channels([ONE_LAYER], chosen)
             return chosen, card.channels
         there = [pair for pair in zip(chosen, card.channels, strict=True) if pair[0] is not None]
-        if card.channel_mode == "fixed" or not there:
+        if not (card.takes_any_channels and there):
             check_channels(card.channels, chosen)
         layers, channels = zip(*there, strict=True)
         return list(layers), channels
@@ -265,7 +265,7 @@ class EmbedPanel(QWidget):
             return
         name = cells.metadata["Metadata_Layer"].iloc[0]
         try:
-            table = layer_features(self._explorer.joined(cells), name)
+            joined = self._explorer.joined(cells)
         except CPCNNError as error:
             show_error(f"{error}; close the other cells first")
             return
@@ -273,13 +273,13 @@ class EmbedPanel(QWidget):
         if layer is not None:
             # Where other plugins find them. A new table, not new columns: only that tells
             # napari of the change.
-            layer.features = table
+            layer.features = layer_features(joined, name)
         # One after the other: between them the window draws and listens.
-        QTimer.singleShot(PAUSE_MS, partial(self._show, cells, name))
-
-    def _show(self, cells: Profiles, name: str) -> None:
-        self._explorer.add_cells(cells)
         told = f"{len(cells.metadata)} cells of {name} are embedded."
+        QTimer.singleShot(PAUSE_MS, partial(self._show, joined, told))
+
+    def _show(self, cells: Profiles, told: str) -> None:
+        self._explorer.set_cells(cells)
         self.status.setText(f"{told} {self._notice[:1].upper()}{self._notice[1:]}".rstrip())
 
     def _end(self) -> None:

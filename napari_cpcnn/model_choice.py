@@ -10,8 +10,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMessageBox, QPushButton, Q
 from cpcnn_core.errors import CPCNNError, LicenceError
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.licences import accept_licence, needs_yes, question
-from cpcnn_core.models.registry import find_model, list_models, ready_models
-from cpcnn_core.models.shelf import known_cards
+from cpcnn_core.models.registry import card_of, find_model, list_models, ready_models
 from napari_cpcnn.channel_choice import layer_box
 
 
@@ -56,10 +55,9 @@ class ModelChoice(QWidget):
     def channels(self) -> tuple[str, ...]:
         """Return the channels of the model chosen, also where it is not on this machine."""
         try:
-            return self.card().channels
+            return card_of(self.box.currentData()).channels
         except CPCNNError:
-            card = known_cards().get(self.box.currentData())
-            return () if card is None else card.channels
+            return ()
 
     def add(self, path: str) -> None:
         """Offer a model file, and choose it."""

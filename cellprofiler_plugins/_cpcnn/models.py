@@ -6,6 +6,7 @@ from . import asking
 from .memory import forget
 
 MODEL_FILE = "Model file"
+UNKNOWN = "Unknown"
 DEFAULT_MODEL = "cell-painting-cnn-v1"
 BUILT_IN_MODELS = (DEFAULT_MODEL, "untrained-efficientnet-b0")
 
@@ -76,7 +77,7 @@ def um_per_px(module):
     Raises a RuntimeError for anything else.
     """
     text = module.um_per_px.value.strip()
-    if text in ("", "Unknown"):
+    if text in ("", UNKNOWN):
         return None
     try:
         number = float(text)
@@ -85,16 +86,16 @@ def um_per_px(module):
     # Written so that NaN fails too.
     if not 0 < number < float("inf"):
         raise RuntimeError(
-            "Expected micrometres per pixel as a positive number such as 0.65, or Unknown; got %r."
-            % text
+            "Expected micrometres per pixel as a positive number such as 0.65, or %s; got %r."
+            % (UNKNOWN, text)
         )
     return number
 
 
 def crop_side(module, card):
     """Return how many pixels of the images a crop covers."""
-    mine, models = um_per_px(module), card["um_per_px"]
-    return round(card["crop_px"] * models / mine) if mine and models else card["crop_px"]
+    images, trained = um_per_px(module), card["um_per_px"]
+    return round(card["crop_px"] * trained / images) if images and trained else card["crop_px"]
 
 
 def identity(card):

@@ -12,7 +12,14 @@ from cellprofiler_core.setting.subscriber import ImageSubscriber, LabelSubscribe
 from cellprofiler_core.setting.text import Directory, Filename, Integer, Text
 
 from . import help_texts
-from .models import BUILT_IN_MODELS, DEFAULT_MODEL, MODEL_FILE, choices, licence_question
+from .models import (
+    BUILT_IN_MODELS,
+    DEFAULT_MODEL,
+    MODEL_FILE,
+    UNKNOWN,
+    choices,
+    licence_question,
+)
 from .python_finder import AUTOMATIC
 
 OBJECTS = "Objects"
@@ -46,7 +53,6 @@ LATER = {
     "neighbor_count": "3",
     "treatment": NO_TREATMENT,
 }
-UNKNOWN = "Unknown"
 # What came with the third revision.
 LATEST = {"um_per_px": UNKNOWN}
 # Behind these stand name and image of every channel.

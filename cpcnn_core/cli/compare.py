@@ -5,18 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from cpcnn_core.cli.embed_options import add_screen, refuse_what_does_not_fit
 from cpcnn_core.cli.parsers import add_command
-from cpcnn_core.cli.screen_options import (
-    WITH_LOAD_DATA,
-    add_load_data,
-    add_objects,
-    add_project,
-    add_scale,
-    add_source,
-    image_of,
-    refuse_strangers,
-    require_objects,
-)
+from cpcnn_core.cli.question_options import add_question
+from cpcnn_core.cli.screen_options import add_scale, image_of
+from cpcnn_core.cli.text_table import as_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,15 +42,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
         metavar="MODEL",
         help="names or files; NAME=FILE where the file's own name does not tell",
     )
-    add_source(parser)
-    add_objects(parser)
-    add_load_data(parser).add_argument(
-        "--channels",
-        nargs="+",
-        metavar="CHANNEL=IMAGE",
-        help="the image of a channel, as for cpcnn embed; models that take any channels get these",
-    )
-    add_project(parser).add_argument("--exp", help="its experiment, where there are several")
+    add_screen(parser)
     add_scale(parser, "resampled for every model that was trained at another scale")
     _add_question(parser)
     _add_network(parser)
@@ -69,19 +54,8 @@ def _add_question(parser: argparse.ArgumentParser) -> None:
     question.add_argument(
         "--controls", metavar="EXPR", required=True, help="which wells are negative controls"
     )
-    question.add_argument(
-        "--by", default="Metadata_Treatment", help="names the treatment (default: %(default)s)"
-    )
+    add_question(question)
     question.add_argument("--where", metavar="EXPR", help="look at these wells only")
-    question.add_argument(
-        "--ask", metavar="EXPR", help="only these wells ask, e.g. those that a network has not seen"
-    )
-    question.add_argument(
-        "--truth", help="CSV (or .tsv): the treatment, under the name of --by, and its label"
-    )
-    question.add_argument(
-        "--label", default="moa", help="the label's column; several parted by | (default: moa)"
-    )
     question.add_argument(
         "--confounder",
         nargs="+",
@@ -108,7 +82,7 @@ def _compare(options: argparse.Namespace) -> int:
     from cpcnn_core.comparison.compare import compare
     from cpcnn_core.comparison.contestants import find_contestants
 
-    _refuse_what_does_not_fit(options)
+    refuse_what_does_not_fit(options)
 
     def embed(contestant: Contestant, folder: Path) -> list[str]:
         words = ["cpcnn_core.cli", "embed", "--model", contestant.model, "--out", str(folder)]
@@ -127,14 +101,6 @@ def _compare(options: argparse.Namespace) -> int:
     for result in troubled:
         print(f"{result.name}: {result.reason}")
     return 1 if troubled else 0
-
-
-def _refuse_what_does_not_fit(options: argparse.Namespace) -> None:
-    if options.deepprofiler:
-        refuse_strangers(options, "--deepprofiler", WITH_LOAD_DATA)
-        return
-    refuse_strangers(options, "--load-data", ("config", "exp"))
-    require_objects(options)
 
 
 def _words(options: argparse.Namespace) -> list[str]:
@@ -182,7 +148,7 @@ def _question(options: argparse.Namespace) -> Question:
 def _write(comparison: Comparison, out: Path) -> None:
     from cpcnn_core.atomic import write_atomically
     from cpcnn_core.comparison.report import write_comparison
-    from cpcnn_core.comparison.table import as_text, rows_of, shown_rows
+    from cpcnn_core.comparison.table import rows_of, shown_rows
 
     print(as_text(*shown_rows(comparison)))
     path = out / "compare.csv"

@@ -27,24 +27,34 @@ _WITH_PROJECT = ("config", "exp")
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what may be said about the screen, the network, the result and the work."""
-    _add_screen(parser)
+    add_screen(parser)
+    images = parser.add_argument_group("the images")
+    add_scale(images, "resampled where the model was trained at another scale")
     _add_network(parser)
     _add_result(parser)
     _add_work(parser)
 
 
-def _add_screen(parser: argparse.ArgumentParser) -> None:
+def add_screen(parser: argparse.ArgumentParser) -> None:
+    """Add which screen is embedded, and where its cells and channels are.
+
+    Examples
+    --------
+    >>> parser = argparse.ArgumentParser()
+    >>> add_screen(parser)
+    >>> parser.parse_args(["--deepprofiler", "project", "--exp", "first"]).exp
+    'first'
+    """
     add_source(parser)
     add_objects(parser)
     add_load_data(parser).add_argument(
         "--channels",
         nargs="+",
         metavar="CHANNEL=IMAGE",
-        help="the image of a channel, where its name does not tell (DNA=OrigHoechst)",
+        help="the image of a channel, where its name does not tell (DNA=OrigHoechst); models "
+        "that take any channels get these",
     )
     add_project(parser).add_argument("--exp", help="its experiment, where there are several")
-    images = parser.add_argument_group("the images")
-    add_scale(images, "resampled where the model was trained at another scale")
 
 
 def _add_network(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +104,9 @@ def job_of(options: argparse.Namespace) -> Job:
     """
     from cpcnn_core.screen.job import Job
 
-    _refuse_what_does_not_fit(options)
+    refuse_what_does_not_fit(options)
+    if not options.deepprofiler and not options.out:
+        raise SiteError("say where to write: --out DIR")
     return Job(
         load_data=options.load_data,
         objects=options.objects,
@@ -117,11 +129,23 @@ def job_of(options: argparse.Namespace) -> Job:
     ).absolute()
 
 
-def _refuse_what_does_not_fit(options: argparse.Namespace) -> None:
+def refuse_what_does_not_fit(options: argparse.Namespace) -> None:
+    """Refuse options of `add_screen` that do not belong together, and objects that are missing.
+
+    Raises
+    ------
+    SiteError
+
+    Examples
+    --------
+    >>> parser = argparse.ArgumentParser()
+    >>> add_screen(parser)
+    >>> refuse_what_does_not_fit(parser.parse_args(["--deepprofiler", "P", "--labels", "L"]))
+    Traceback (most recent call last):
+    cpcnn_core.errors.SiteError: ...
+    """
     if options.deepprofiler:
         refuse_strangers(options, "--deepprofiler", WITH_LOAD_DATA)
         return
     refuse_strangers(options, "--load-data", _WITH_PROJECT)
     require_objects(options)
-    if not options.out:
-        raise SiteError("say where to write: --out DIR")

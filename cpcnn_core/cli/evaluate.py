@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from cpcnn_core.cli.parsers import add_command
+from cpcnn_core.cli.question_options import add_question
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
@@ -17,20 +18,9 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
         _evaluate,
     )
     parser.add_argument("profiles", help="wells, made by cpcnn profile")
-    parser.add_argument(
-        "--by", default="Metadata_Treatment", help="names the treatment (default: %(default)s)"
-    )
+    add_question(parser)
     parser.add_argument(
         "--controls", metavar="EXPR", help="control wells (default: those of cpcnn profile)"
-    )
-    parser.add_argument(
-        "--ask", metavar="EXPR", help="only these wells ask, e.g. those that a network has not seen"
-    )
-    parser.add_argument(
-        "--truth", help="CSV (or .tsv): the treatment, under the name of --by, and its label"
-    )
-    parser.add_argument(
-        "--label", default="moa", help="the label's column; several parted by | (default: moa)"
     )
     parser.add_argument(
         "--paper", action="store_true", help="also the paper's measures, as it computed them"

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from cpcnn_core.cli.model_sources import add_fetch, add_import, add_timm
 from cpcnn_core.cli.parsers import add_command
+from cpcnn_core.cli.text_table import as_text
+from cpcnn_core.models.card import ONE_BY_ONE
 
 if TYPE_CHECKING:
     from cpcnn_core.models.card import ModelCard
@@ -62,29 +64,26 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
 def _list(options: argparse.Namespace) -> None:
     from cpcnn_core.models.registry import list_models
 
-    rows, damaged = [_HEAD], []
+    rows, damaged = [], []
     for name in list_models():
         card, state = _look_up(name)
         if card is None:
             damaged.append(f"{name} cannot be used: {state}")
         elif state == "ready" or not options.ready:
             rows.append(_row(card, name, state))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD))]
-    for row in rows:
-        cells = (text.ljust(width) for text, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())
+    print(as_text(_HEAD, rows))
     for line in damaged:
         print(line)
     print("A page about one: cpcnn models show NAME. One that is not here: cpcnn models fetch NAME")
 
 
 def _row(card: ModelCard, name: str, state: str) -> tuple[str, ...]:
-    channels = ",".join(card.channels) if card.channel_mode == "fixed" else "any"
+    channels = "any" if card.takes_any_channels else ",".join(card.channels)
     licence = f"{card.licence} (no commercial use)" if card.commercial is False else card.licence
     short = (textwrap.shorten(text, _WIDE, placeholder="...") for text in (channels, licence))
     channels, licence = short
     features = str(card.embed_dim)
-    if card.channel_mode in ("bag", "rgb"):
+    if card.channel_mode in ONE_BY_ONE:
         features = f"{card.embed_dim // len(card.channels)} a channel"
     return name, card.unit, channels, f"{card.crop_px} px", features, licence, state
 
@@ -106,7 +105,9 @@ def _look_up(name: str) -> tuple[ModelCard | None, str]:
 
 
 def _show(options: argparse.Namespace) -> None:
-    card, here = _card_of(options.model)
+    from cpcnn_core.models.registry import card_of, is_model_path, ready_models
+
+    card = card_of(options.model)
     values = json.loads(card.to_json())
     if options.json:
         print(json.dumps(values, indent=2))
@@ -114,24 +115,15 @@ def _show(options: argparse.Namespace) -> None:
     for key, value in (values | values.pop("provenance")).items():
         if value not in (None, "", [], _UNSAID.get(key)):
             print(f"{key:<20} {', '.join(map(str, value)) if isinstance(value, list) else value}")
-    if not here:
+    if not (is_model_path(options.model) or options.model in ready_models()):
         print(f"not on this machine yet; get it with: cpcnn models fetch {card.name}")
-
-
-def _card_of(name_or_path: str) -> tuple[ModelCard, bool]:
-    from cpcnn_core.models.registry import find_model, model_file
-    from cpcnn_core.models.shelf import known_cards
-
-    known = known_cards().get(name_or_path)
-    if known is not None and known.trained and not model_file(known.name).is_file():
-        return known, False
-    return find_model(name_or_path)[0], True
 
 
 def _accept(options: argparse.Namespace) -> None:
     from cpcnn_core.models.licences import accept_licence, licence_file
+    from cpcnn_core.models.registry import card_of
 
-    card, _ = _card_of(options.model)
+    card = card_of(options.model)
     if card.commercial is not False:
         print(f"{card.name} needs no yes: its licence ({card.licence}) does not ask for one")
         return

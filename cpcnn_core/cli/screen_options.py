@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Sequence
 
 from cpcnn_core.errors import SiteError
@@ -195,12 +194,11 @@ def _positive(text: str) -> int:
 
 
 def _micrometres(text: str) -> float:
+    from cpcnn_core.scale import check_um_per_px
+
     try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < math.inf:
+        return check_um_per_px(float(text))
+    except ValueError as error:
         raise argparse.ArgumentTypeError(
             f"expected micrometres per pixel, a number above 0, got {text!r}"
-        )
-    return value
+        ) from error

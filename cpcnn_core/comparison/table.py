@@ -55,24 +55,6 @@ def shown_rows(comparison: Comparison) -> tuple[list[str], list[tuple[str, ...]]
     return head, rows
 
 
-def as_text(head: list[str], rows: list[tuple[str, ...]]) -> str:
-    """Lay a table out for a terminal.
-
-    Examples
-    --------
-    >>> print(as_text(["model", "MiB"], [("a", "900"), ("long name", "10")]))
-    model      MiB
-    a          900
-    long name  10
-    """
-    lines = [tuple(head), *rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(f"{text:{width}}" for text, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
-
-
 def with_interval(found: dict[str, object]) -> str:
     """Write a mean average precision with its interval.
 

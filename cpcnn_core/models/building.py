@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from cpcnn_core.errors import WeightsError
-from cpcnn_core.models.card import ONE_BY_ONE, ModelCard
+from cpcnn_core.models.card import EFFICIENTNET_B0, ONE_BY_ONE, ModelCard
 from cpcnn_core.models.conversion import OPEN_PHENOM, SUBCELL
 from cpcnn_core.models.efficientnet import TAP_DIMS, TappedEfficientNet
-from cpcnn_core.models.input_steps import RGB, WithInput
+from cpcnn_core.models.input_steps import WithInput
 from cpcnn_core.models.open_phenom import OpenPhenomNetwork
 from cpcnn_core.models.subcell import SubCellNetwork
 from cpcnn_core.models.timm_network import POOLED, PREFIX, TimmNetwork, float_weights
@@ -20,7 +20,6 @@ from cpcnn_core.normalize import NORMALIZERS
 if TYPE_CHECKING:
     import numpy as np
 
-EFFICIENTNET_B0 = "efficientnet_b0"
 Network = TappedEfficientNet | TimmNetwork | OpenPhenomNetwork | SubCellNetwork | WithInput
 
 
@@ -95,7 +94,7 @@ def empty_network(card: ModelCard, classes: int = 0) -> Network:
             )
     build = _timm_network if of_timm else ARCHITECTURES[card.architecture]
     network = build(card, classes)
-    as_cut = card.input_px in (None, card.crop_px) and tuple(card.input_range) == (0, 1)
+    as_cut = card.seen_px == card.crop_px and tuple(card.input_range) == (0, 1)
     plain = card.standardizer == "none" and card.channel_mode not in ONE_BY_ONE
     return network if as_cut and plain else WithInput(network, card)
 
@@ -128,25 +127,17 @@ def random_weights(card: ModelCard, seed: int) -> dict[str, np.ndarray]:
     return {name: value.numpy().copy() for name, value in float_weights(holder).items()}
 
 
-def _channels_at_once(card: ModelCard) -> int:
-    return {"bag": 1, "rgb": RGB}.get(card.channel_mode, len(card.channels))
-
-
-def _side(card: ModelCard) -> int:
-    return card.input_px or card.crop_px
-
-
 def _efficientnet_b0(card: ModelCard, classes: int) -> TappedEfficientNet:
     return TappedEfficientNet(len(card.channels), card.tap, classes)
 
 
 def _timm_network(card: ModelCard, _: int) -> TimmNetwork:
     backbone = card.architecture.removeprefix(PREFIX)
-    return TimmNetwork(backbone, _channels_at_once(card), _side(card), card.architecture_options)
+    return TimmNetwork(backbone, card.channels_at_once, card.seen_px, card.architecture_options)
 
 
 def _open_phenom(card: ModelCard, _: int) -> OpenPhenomNetwork:
-    return OpenPhenomNetwork(_side(card), **card.architecture_options)
+    return OpenPhenomNetwork(card.seen_px, **card.architecture_options)
 
 
 def _subcell(card: ModelCard, _: int) -> SubCellNetwork:

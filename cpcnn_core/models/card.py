@@ -15,6 +15,8 @@ CHANNEL_MODES = {
     "rgb": "every channel alone, as a grey RGB image; their features side by side",
 }
 ONE_BY_ONE = ("bag", "rgb")
+AT_ONCE = {"bag": 1, "rgb": 3}
+EFFICIENTNET_B0 = "efficientnet_b0"
 RESIZES = ("bilinear", "bicubic")
 UNITS = ("cell", "field")
 
@@ -94,7 +96,7 @@ class ModelCard:
     channels: tuple[str, ...]
     embed_dim: int
     prefix: str = "CPCNN"
-    architecture: str = "efficientnet_b0"
+    architecture: str = EFFICIENTNET_B0
     architecture_options: dict[str, object] = field(default_factory=dict)
     tap: str = "block6a_activation"
     pooling: str = "spatial-mean"
@@ -138,6 +140,21 @@ class ModelCard:
                     f"{', '.join(known)}; upgrade with: pip install --upgrade cpcnn"
                 )
 
+    @property
+    def takes_any_channels(self) -> bool:
+        """Whether the images decide which channels there are."""
+        return self.channel_mode != "fixed"
+
+    @property
+    def channels_at_once(self) -> int:
+        """How many channels enter the network together."""
+        return AT_ONCE.get(self.channel_mode, len(self.channels))
+
+    @property
+    def seen_px(self) -> int:
+        """Side of the square that the network sees, pixels."""
+        return self.input_px or self.crop_px
+
     def with_channels(self, channels: tuple[str, ...]) -> ModelCard:
         """Return the card for these channels, of a model that takes any.
 
@@ -157,7 +174,7 @@ class ModelCard:
         """
         if channels == self.channels:
             return self
-        if self.channel_mode == "fixed":
+        if not self.takes_any_channels:
             raise ChannelError(
                 f"{self.name} takes the channels {', '.join(self.channels)} and no others, got "
                 f"{', '.join(channels)}; choose a model that takes channels one by one: "

@@ -13,14 +13,13 @@ import numpy as np
 
 from cpcnn_core.errors import DownloadError, WeightsError
 from cpcnn_core.models.building import empty_network, random_weights
-from cpcnn_core.models.card import ModelCard
+from cpcnn_core.models.card import RESIZES, ModelCard
 from cpcnn_core.models.conversion import read_tensors
 from cpcnn_core.models.download import quieten_hub
 from cpcnn_core.models.efficientnet import import_timm
-from cpcnn_core.models.input_steps import RGB
 from cpcnn_core.models.registry import CELL_PAINTING_CHANNELS, is_model_path, model_file
 from cpcnn_core.models.shelf import known_cards
-from cpcnn_core.models.timm_network import PREFIX, float_weights
+from cpcnn_core.models.timm_network import PREFIX, float_weights, size_option
 from cpcnn_core.models.weights import save_model
 
 if TYPE_CHECKING:
@@ -29,6 +28,11 @@ if TYPE_CHECKING:
 # "inflated" is how weights of pictures are widened; what then runs is a network of all
 # channels in a fixed order.
 MODES = {"rgb": "rgb", "bag": "bag", "inflated": "fixed"}
+_INTO = {
+    "rgb": "every channel alone as a grey picture",
+    "bag": "every channel alone",
+    "inflated": "its first layer widened to all channels",
+}
 # As long as CellProfiler's module takes.
 LONGEST_PREFIX = 12
 _COMMERCIAL = {"apache-2.0": True, "mit": True, "bsd-3-clause": True}
@@ -154,13 +158,6 @@ def _prefix(backbone: str) -> str:
     return "".join(part.capitalize() for part in parts)[:LONGEST_PREFIX]
 
 
-_INTO = {
-    "rgb": "every channel alone as a grey picture",
-    "bag": "every channel alone",
-    "inflated": "its first layer widened to all channels",
-}
-
-
 def _trained_facts(config: PretrainedCfg, mode: str) -> dict[str, object]:
     """Return what timm knows of the weights: what they expect, and whose they are."""
     mean, std = tuple(config.mean), tuple(config.std)
@@ -172,21 +169,18 @@ def _trained_facts(config: PretrainedCfg, mode: str) -> dict[str, object]:
         "standardizer": "mean-std",
         "mean": mean,
         "std": std,
-        "resize": config.interpolation if config.interpolation in _RESIZES else "bilinear",
+        "resize": config.interpolation if config.interpolation in RESIZES else "bilinear",
         "licence": licence,
         "commercial": False if "-nc" in licence else _COMMERCIAL.get(licence),
         "source": f"https://huggingface.co/{config.hf_hub_id}" if config.hf_hub_id else "timm",
     }
 
 
-_RESIZES = ("bilinear", "bicubic")
-
-
 def _pretrained(card: ModelCard, weights: str | Path | None) -> dict[str, np.ndarray]:
     """Let timm load weights of RGB pictures into a network of other channels."""
     timm = import_timm()
     quieten_hub()
-    backbone, px = card.architecture.removeprefix(PREFIX), card.input_px or card.crop_px
+    backbone = card.architecture.removeprefix(PREFIX)
     overlay = None if weights is None else {"state_dict": read_tensors(weights)}
     config = timm.get_pretrained_cfg(backbone)
     try:
@@ -194,9 +188,9 @@ def _pretrained(card: ModelCard, weights: str | Path | None) -> dict[str, np.nda
             backbone,
             pretrained=True,
             pretrained_cfg_overlay=overlay,
-            in_chans={"bag": 1, "rgb": RGB}.get(card.channel_mode, len(card.channels)),
+            in_chans=card.channels_at_once,
             num_classes=0,
-            **({"img_size": px} if config is not None and config.fixed_input_size else {}),
+            **size_option(config, card.seen_px),
         )
     except Exception as error:
         reason = textwrap.shorten(str(error) or type(error).__name__, 200, placeholder=" ...")

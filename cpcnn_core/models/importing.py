@@ -11,7 +11,7 @@ import numpy as np
 
 import cpcnn_core
 from cpcnn_core.errors import WeightsError
-from cpcnn_core.models.card import ModelCard
+from cpcnn_core.models.card import EFFICIENTNET_B0, ModelCard
 from cpcnn_core.models.keras_hdf5 import keras_name, read_keras_weights
 from cpcnn_core.models.licences import check_licence
 from cpcnn_core.models.registry import (
@@ -23,7 +23,6 @@ from cpcnn_core.models.registry import (
 from cpcnn_core.models.shelf import known_cards
 from cpcnn_core.models.weights import save_model, weights_sha256
 
-EFFICIENTNET_B0 = "efficientnet_b0"
 CHECKPOINT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
 

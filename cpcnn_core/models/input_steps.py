@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from cpcnn_core.errors import WeightsError
-from cpcnn_core.models.card import ONE_BY_ONE
+from cpcnn_core.models.card import AT_ONCE, ONE_BY_ONE
 from cpcnn_core.models.standardize import STANDARDIZERS, resize, stretch
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from cpcnn_core.models.card import ModelCard
-
-RGB = 3
 
 
 class WithInput(nn.Module):
@@ -100,5 +98,5 @@ class WithInput(nn.Module):
 
     def _standardize(self, crops: torch.Tensor) -> torch.Tensor:
         if self.mode == "rgb":
-            crops = crops.expand(-1, RGB, -1, -1)
+            crops = crops.expand(-1, AT_ONCE[self.mode], -1, -1)
         return self.standardizer.apply(crops, self.mean, self.std)

@@ -129,3 +129,25 @@ did you mean untrained-efficientnet-b0? All names: cpcnn models list
     raise ModelNotFoundError(
         f"{name} is not on this machine yet; get it with: cpcnn models fetch {name}"
     )
+
+
+def card_of(name_or_path: str | Path) -> ModelCard:
+    """Return a model's card, also of one that is known by name and not on this machine.
+
+    Raises
+    ------
+    ModelNotFoundError
+        As `find_model`, for a name that nobody knows and for a file that is missing.
+
+    Examples
+    --------
+    >>> card_of("morphem").channel_mode
+    'bag'
+    """
+    try:
+        return find_model(name_or_path)[0]
+    except ModelNotFoundError:
+        card = known_cards().get(str(name_or_path))
+        if card is None:
+            raise
+        return card

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy as np
+    from timm.models import PretrainedCfg
 
 # Before timm's own name of the network, in a card's architecture.
 PREFIX = "timm/"
@@ -133,8 +134,7 @@ def create_backbone(
             + " timm.list_models() names all"
         )
     config = timm.get_pretrained_cfg(backbone)
-    # Only networks made for one size of image take, and need, the size.
-    size = {"img_size": crop_px} if config is not None and config.fixed_input_size else {}
+    size = size_option(config, crop_px)
     try:
         network = timm.create_model(
             backbone, in_chans=channels, num_classes=classes, **size, **(options or {})
@@ -150,3 +150,16 @@ def create_backbone(
             f"the network {backbone} cannot take crops of {channels} x {crop_px} x {crop_px}"
             f"{given} ({reason}); choose another"
         ) from error
+
+
+def size_option(config: PretrainedCfg | None, px: int) -> dict[str, int]:
+    """Return what timm has to be told of the size of images.
+
+    Only networks made for one size take it, and need it.
+
+    Examples
+    --------
+    >>> size_option(None, 64)
+    {}
+    """
+    return {"img_size": px} if config is not None and config.fixed_input_size else {}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cpcnn_core.models.card import ModelCard
+from cpcnn_core.models.card import EFFICIENTNET_B0, ModelCard
 from cpcnn_core.models.efficientnet import TappedEfficientNet
 from cpcnn_core.models.shelf import known_cards
 from cpcnn_core.models.weights import weights_sha256
@@ -65,6 +65,29 @@ def untrained_efficientnet_b0(
             weights[name] = (random.standard_normal(shape) * scale).astype(np.float32)
         else:
             weights[name] = np.full(shape, _constant(name), np.float32)
+    return dataclasses.replace(card, sha256=weights_sha256(weights)), weights
+
+
+def untrained_model(card: ModelCard) -> tuple[ModelCard, dict[str, np.ndarray]]:
+    """Make the random weights of a card that says it is untrained; parameters as its own.
+
+    Returns
+    -------
+    card : ModelCard
+        With the weights' hash.
+    weights : dict of str to ndarray, float32
+
+    Examples
+    --------
+    >>> untrained_model(known_cards()["untrained-efficientnet-b0"])[0].embed_dim
+    672
+    """
+    if card.architecture == EFFICIENTNET_B0:
+        weights = untrained_efficientnet_b0(card.channels)[1]
+    else:
+        from cpcnn_core.models.building import random_weights
+
+        weights = random_weights(card, SEED)
     return dataclasses.replace(card, sha256=weights_sha256(weights)), weights
 
 

@@ -118,7 +118,7 @@ def _open_load_data(job: Job) -> OpenJob:
     read_objects = find_objects(job)
     images = dict(job.channels)
     name = job.model or DEFAULT_MODEL
-    free = bool(images) and find_model(name)[0].channel_mode != "fixed"
+    free = bool(images) and find_model(name)[0].takes_any_channels
     channels = tuple(images) if free else None
     model = load_model(name, job.device, job.precision, job.engine, channels)
     sites = read_load_data(job.load_data, model.card.channels, images, read_objects)

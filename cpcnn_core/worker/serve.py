@@ -234,7 +234,7 @@ class Worker:
         from cpcnn_core.embedding import load_model
 
         card = find_model(name)[0]
-        asked = None if card.channel_mode == "fixed" else channels
+        asked = channels if card.takes_any_channels else None
         known = self._models.get((name, asked))
         # A model may be imported anew under its name while its user's program runs.
         if known is None or card.sha256 not in (None, known.card.sha256):

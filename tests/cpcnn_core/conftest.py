@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cpcnn_core.models.building import empty_network
 from cpcnn_core.models.importing import import_keras_model
 
 DATA = Path(__file__).parents[1] / "data"
@@ -67,3 +68,17 @@ def closed_port():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return taken.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def small_weights():
+    """Return a function that draws small weights for the network of a card, always the same."""
+
+    def draw(card):
+        random = np.random.default_rng(0)
+        return {
+            name: (random.standard_normal(shape) * 0.02).astype(np.float32)
+            for name, shape in empty_network(card).weight_shapes().items()
+        }
+
+    return draw

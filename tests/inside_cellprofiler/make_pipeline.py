@@ -114,7 +114,8 @@ def add_held_images(add, folder):
 
 
 def configure(cnn, settings):
-    cnn.prepare_settings(["x"] * 17 + [v for pair in settings["images"].items() for v in pair])
+    others = len(cnn.settings()) - 2 * len(cnn.channels)
+    cnn.prepare_settings(["x"] * others + [v for pair in settings["images"].items() for v in pair])
     cnn.objects.value = settings.get("objects", "Cells")
     if settings.get("centers"):
         cnn.center_objects.value = settings["centers"]

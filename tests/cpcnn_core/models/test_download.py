@@ -16,7 +16,6 @@ from safetensors.numpy import load_file, save_file
 from cpcnn_core.cli.main import main
 from cpcnn_core.embedding import load_model
 from cpcnn_core.errors import DownloadError, ModelNotFoundError
-from cpcnn_core.models.building import empty_network
 from cpcnn_core.models.download import download_weights
 from cpcnn_core.models.registry import model_file
 from cpcnn_core.models.shelf import known_cards
@@ -273,14 +272,9 @@ def test_progress_is_told_to_whoever_asks(mirror, keras_weights, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def morphem_file(tmp_path_factory):
+def morphem_file(tmp_path_factory, small_weights):
     """Weights of MorphEm's network, not its own, under the name that it is published by."""
-    shapes = empty_network(known_cards()["morphem"]).weight_shapes()
-    random = np.random.default_rng(0)
-    weights = {
-        name: (random.standard_normal(shape) * 0.02).astype(np.float32)
-        for name, shape in shapes.items()
-    }
+    weights = small_weights(known_cards()["morphem"])
     path = tmp_path_factory.mktemp("hub") / "model.safetensors"
     save_file(weights, path)
     return path

@@ -76,17 +76,12 @@ def test_every_card_says_whose_it_is_and_what_it_takes(card):
 
 
 @pytest.mark.parametrize("name", ["morphem", "openphenom", "subcell-vit", "cellpaintssl-dino"])
-def test_seeded_weights_are_saved_loaded_and_embed_real_shapes(name, crops_of):
+def test_seeded_weights_are_saved_loaded_and_embed_real_shapes(name, crops_of, small_weights):
     card = known_cards()[name]
     if name == "subcell-vit":
         # At its own 478 px a crop takes 8 seconds on a CPU.
         card = dataclasses.replace(card, input_px=112)
-    random = np.random.default_rng(0)
-    weights = {
-        key: (random.standard_normal(shape) * 0.02).astype(np.float32)
-        for key, shape in empty_network(card).weight_shapes().items()
-    }
-    save_model(model_file(name), card, weights)
+    save_model(model_file(name), card, small_weights(card))
     accept_licence(card)
     model = load_model(name, device="cpu")
     crops = crops_of(card)
@@ -119,6 +114,19 @@ def test_another_package_adds_models(other_package):
     """)
     assert known_cards()["theirs"].embed_dim == 96
     assert "theirs" in list_models()
+
+
+def test_another_packages_untrained_model_is_the_network_that_its_card_says(other_package):
+    other_package("""
+        from cpcnn_core.models.card import ModelCard
+
+        cards = [ModelCard("empty", "Another's.", ("DNA",), 96, architecture="timm/test_resnet",
+                           tap="pooled", trained=False, crop_px=64)]
+    """)
+    model = load_model("empty", device="cpu")
+    assert (model.card.name, model.card.embed_dim, model.card.trained) == ("empty", 96, False)
+    assert model.card.sha256 == load_model("empty", device="cpu").card.sha256
+    assert model.embed(np.ones((1, 1, 64, 64), np.float32)).shape == (1, 96)
 
 
 @pytest.mark.parametrize(

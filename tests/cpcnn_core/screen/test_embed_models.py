@@ -5,7 +5,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from cpcnn_core.cli.main import main
-from cpcnn_core.models.building import empty_network
 from cpcnn_core.models.from_timm import save_timm_model
 from cpcnn_core.models.licences import accept_licence
 from cpcnn_core.models.registry import model_file
@@ -24,19 +23,14 @@ MODELS = {
 
 
 @pytest.fixture(scope="module")
-def tables(screen, tmp_path_factory):
+def tables(screen, small_weights, tmp_path_factory):
     """The cells of a plate as every model sees them, by the model's name."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CPCNN_HOME", str(tmp_path_factory.mktemp("home")))
         save_timm_model("test_resnet", "bag", seed=1, crop_px=64, input_px=64, name="bag")
         save_timm_model("test_vit", "rgb", seed=1, crop_px=64, name="grey")
         card = known_cards()["openphenom"]
-        random = np.random.default_rng(0)
-        weights = {
-            name: (random.standard_normal(shape) * 0.02).astype(np.float32)
-            for name, shape in empty_network(card).weight_shapes().items()
-        }
-        save_model(model_file("openphenom"), card, weights)
+        save_model(model_file("openphenom"), card, small_weights(card))
         accept_licence(card)
         words, found = command_for(screen), {}
         place = words.index("--model") + 1

@@ -1,0 +1,29 @@
+"""The options that say what wells are asked, for all verbs that measure retrieval."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_question(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add the treatment's column, the wells that ask, and the labels of treatments.
+
+    Examples
+    --------
+    >>> parser = argparse.ArgumentParser()
+    >>> add_question(parser)
+    >>> parser.parse_args([]).label
+    'moa'
+    """
+    parser.add_argument(
+        "--by", default="Metadata_Treatment", help="names the treatment (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--ask", metavar="EXPR", help="only these wells ask, e.g. those that a network has not seen"
+    )
+    parser.add_argument(
+        "--truth", help="CSV (or .tsv): the treatment, under the name of --by, and its label"
+    )
+    parser.add_argument(
+        "--label", default="moa", help="the label's column; several parted by | (default: moa)"
+    )
