@@ -184,7 +184,7 @@ class EmbedPanel(QWidget):
         self.mask = QCheckBox("mask neighbours")
         self.mask.setToolTip("Set what is outside the cell's own label to zero")
         self.um_per_px = QLineEdit()
-        self.um_per_px.setPlaceholderText("from the layer's scale, if it is known")
+        self.um_per_px.setPlaceholderText("the layer's own")
         self.um_per_px.setToolTip(
             "Images of another scale than the model's are resampled to it before cells are cut"
         )
