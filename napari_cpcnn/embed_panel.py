@@ -10,6 +10,7 @@ from napari.layers import Image, Labels
 from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QTimer, Signal
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QCheckBox,
     QFormLayout,
@@ -27,7 +28,7 @@ from cpcnn_core.models.card import ModelCard
 from cpcnn_core.scale import check_um_per_px, scale_notice
 from cpcnn_core.tables.profiles import Profiles
 from napari_cpcnn.channel_choice import ONE_LAYER, ChannelChoice, fill_box, layer_box
-from napari_cpcnn.embedding import EmbedRequest, embed_layers, layer_features, warm_up_tables
+from napari_cpcnn.embedding import EmbedRequest, embed_layers, layer_features
 from napari_cpcnn.explorer import Explorer
 from napari_cpcnn.layer_watch import LayerWatch
 from napari_cpcnn.linking import OVERLAY, ViewerLink
@@ -36,6 +37,7 @@ from napari_cpcnn.network_process import NetworkProcess, Step
 from napari_cpcnn.notices import Refusal
 from napari_cpcnn.nuclei_finder import NucleiFinder
 from napari_cpcnn.planes import check_channels, pixels, plane_indices, um_per_px_of
+from napari_cpcnn.warm_up import warm_up_tables, warm_up_window
 
 # Between two things that each have the window drawn anew.
 PAUSE_MS = 30
@@ -63,6 +65,7 @@ class EmbedPanel(QWidget):
         self._network = NetworkProcess()
         self._worker: GeneratorWorker | None = None
         self._notice = ""
+        self._warm = False
         self._build()
         self._watch = LayerWatch(viewer.layers, self.refresh)
         self._channels()
@@ -72,6 +75,13 @@ class EmbedPanel(QWidget):
         self.stop()
         self.nuclei.stop()
         self._watch.detach()
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802  (Qt's name)
+        """Prepare what embedding will ask of the window, once, while all of it opens."""
+        super().showEvent(event)
+        if not self._warm:
+            self._warm = True
+            QTimer.singleShot(0, warm_up_window)
 
     @property
     def running(self) -> bool:

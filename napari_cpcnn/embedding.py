@@ -23,7 +23,6 @@ from napari_cpcnn.planes import channel_planes, pixels, plane_name
 
 # Before a channel's name: the mean of its pixels under the cell's label.
 INTENSITY = "Metadata_MeanIntensity_"
-WARM_UP_COLUMNS = 100
 
 
 @dataclass(frozen=True)
@@ -182,16 +181,3 @@ def layer_features(cells: Profiles, layer: str) -> pd.DataFrame:
         table.insert(0, "plane", mine.metadata[PLANE])
     table.insert(0, "index", mine.metadata[LABEL])
     return table
-
-
-def warm_up_tables() -> None:
-    """Have napari make a table, on a thread that no window waits for.
-
-    Its first takes three times as long as those that follow.
-
-    Examples
-    --------
-    >>> warm_up_tables()
-    """
-    table = {str(number): [0.0] for number in range(WARM_UP_COLUMNS)}
-    Labels(np.zeros((1, 1), int), features=table)
