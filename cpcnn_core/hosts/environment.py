@@ -7,6 +7,7 @@ what works: every module that needs no window, nothing that needs one.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -14,7 +15,10 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from cpcnn_core.errors import HostError
+from cpcnn_core.models.home import cpcnn_home
 
 CELLPROFILER_VERSION = "4.2.8.1"
 PYTHON_VERSIONS = ("3.9", "3.8")
@@ -60,7 +64,8 @@ def create_environment(
     ----------
     folder : str or Path
         Where the environment shall lie. A complete one is left as it is, one
-        that an earlier run did not finish is made again.
+        that an earlier run did not finish is made again, one that another
+        program is making is waited for.
     python : str or Path, optional
         A Python 3.9 or 3.8; default: what `find_python` finds.
     report : callable (str), optional
@@ -91,23 +96,11 @@ def create_environment(
     folder = Path(folder).absolute()
     if is_complete(folder):
         return environment_python(folder)
-    unfinished = any((folder / name).is_file() for name in ("pyvenv.cfg", _LOG))
-    if folder.exists() and any(folder.iterdir()) and not unfinished:
-        raise HostError(f"{folder} holds other files; choose a folder that does not exist yet")
-    base = find_python() if python is None else check_python(python)
-    java_home = find_java_home()
-    if os.name != "nt" and not (shutil.which("cc") or shutil.which("gcc")):
-        raise HostError(
-            "CellProfiler's Java bridge is compiled from source and there is no C compiler; "
-            "install gcc (Debian and Ubuntu: apt-get install gcc libc6-dev)"
-        )
-    report(f"installing CellProfiler {CELLPROFILER_VERSION} into {folder} (one to four minutes)")
-    _install(base, folder, java_home)
-    report("trying whether all of it can be imported")
-    own = environment_python(folder)
-    _run([str(own), "-c", "import cellprofiler.modules.exporttodatabase"], folder)
-    (folder / _COMPLETE).write_text(f"{CELLPROFILER_VERSION}\n")
-    return own
+    with _alone(report):
+        # Whoever was waited for may have made it.
+        if not is_complete(folder):
+            _create(folder, python, report)
+    return environment_python(folder)
 
 
 def is_complete(folder: str | Path) -> bool:
@@ -227,6 +220,42 @@ def find_java_home() -> Path:
             "(Debian and Ubuntu: apt-get install default-jdk-headless) or set JAVA_HOME"
         )
     return Path(javac).resolve().parents[1]
+
+
+@contextlib.contextmanager
+def _alone(report: Report) -> Iterator[None]:
+    """Let no other program make an environment meanwhile."""
+    home = cpcnn_home()
+    home.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(home / "installing-cellprofiler.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        report("waiting for another program that is installing CellProfiler")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _create(folder: Path, python: str | Path | None, report: Report) -> None:
+    unfinished = any((folder / name).is_file() for name in ("pyvenv.cfg", _LOG))
+    if folder.exists() and any(folder.iterdir()) and not unfinished:
+        raise HostError(f"{folder} holds other files; choose a folder that does not exist yet")
+    base = find_python() if python is None else check_python(python)
+    java_home = find_java_home()
+    if os.name != "nt" and not (shutil.which("cc") or shutil.which("gcc")):
+        raise HostError(
+            "CellProfiler's Java bridge is compiled from source and there is no C compiler; "
+            "install gcc (Debian and Ubuntu: apt-get install gcc libc6-dev)"
+        )
+    report(f"installing CellProfiler {CELLPROFILER_VERSION} into {folder} (one to four minutes)")
+    _install(base, folder, java_home)
+    report("trying whether all of it can be imported")
+    own = str(environment_python(folder))
+    _run([own, "-c", "import cellprofiler.modules.exporttodatabase"], folder)
+    (folder / _COMPLETE).write_text(f"{CELLPROFILER_VERSION}\n")
 
 
 def _install(base: Path, folder: Path, java_home: Path) -> None:

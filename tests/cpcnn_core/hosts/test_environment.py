@@ -5,8 +5,10 @@ Making one takes minutes and a network; that is done elsewhere.
 
 import os
 import sys
+import threading
 
 import pytest
+from filelock import FileLock
 
 from cpcnn_core.errors import HostError
 from cpcnn_core.hosts.environment import (
@@ -31,6 +33,12 @@ def path(tmp_path, monkeypatch):
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
     monkeypatch.delenv("JAVA_HOME", raising=False)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("CPCNN_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
 
 
 @pytest.fixture
@@ -141,6 +149,28 @@ def test_a_complete_environment_is_left_as_it_is(path, tmp_path):
     assert is_complete(folder)
     assert create_environment(folder) == environment_python(folder) == folder / "bin" / "python"
     assert len(list(folder.iterdir())) == 1
+
+
+def test_an_environment_that_another_program_is_making_is_waited_for(path, tmp_path, home):
+    folder, told, waits = tmp_path / "env", [], threading.Event()
+
+    def report(line):
+        told.append(line)
+        waits.set()
+
+    made = []
+    waiting = threading.Thread(target=lambda: made.append(create_environment(folder, None, report)))
+    home.mkdir()
+    with FileLock(home / "installing-cellprofiler.lock"):
+        waiting.start()
+        assert waits.wait(60)
+        assert told == ["waiting for another program that is installing CellProfiler"]
+        assert not made
+        folder.mkdir()
+        (folder / "cpcnn-environment-complete").write_text("4.2.8.1\n")
+    waiting.join(60)
+    assert made == [folder / "bin" / "python"]
+    assert len(told) == 1
 
 
 def test_a_folder_with_other_files_is_left_as_it_is(path, tmp_path):
