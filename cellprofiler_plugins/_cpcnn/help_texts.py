@@ -28,7 +28,8 @@ neighbouring cells do not count. The published profiles were made without."""
 
 MODEL = """\
 *%(default)s* are the published weights: run ``cpcnn models fetch %(default)s`` once.
-*untrained-efficientnet-b0* has learned nothing and serves for trials and as a baseline.
+*untrained-efficientnet-b0* has learned nothing and serves for trials and as a baseline;
+*untrained-resnet18* is the same for images of other channels.
 Others, such as DINOv2 or MorphEm, come with ``cpcnn models fetch``; all are named by
 ``cpcnn models list``, with those that you trained or imported. *%(file)s* opens any other.
 The model decides how many channels there are, and how many features.""" % {

@@ -17,8 +17,8 @@ from cpcnn_core.errors import ModelWarning, WeightsError
 from cpcnn_core.models.card import ModelCard
 
 ENTRY_POINTS = "cpcnn.models"
-# The published network first, and its baseline: what one chooses before anything else.
-_FIRST = ("cell-painting-cnn-v1", "untrained-efficientnet-b0")
+# The published network first, and what runs at once: what one chooses before anything else.
+_FIRST = ("cell-painting-cnn-v1", "untrained-efficientnet-b0", "untrained-resnet18")
 
 
 @functools.cache

@@ -51,11 +51,12 @@ def test_an_empty_variable_means_the_users_own_folder(monkeypatch):
 
 def test_models_are_listed_built_in_first_then_imported():
     known = list_models()
-    assert known[:2] == ["cell-painting-cnn-v1", "untrained-efficientnet-b0"]
+    first = ["cell-painting-cnn-v1", "untrained-efficientnet-b0", "untrained-resnet18"]
+    assert known[:3] == first
     for name in ("zebra", "ant", "cell-painting-cnn-v1"):
         put_model(model_file(name), name)
     assert list_models() == [*known, "ant", "zebra"]
-    assert ready_models() == [*known[:2], "ant", "zebra"]
+    assert ready_models() == [*first, "ant", "zebra"]
 
 
 def test_an_imported_model_is_found_by_name(home):

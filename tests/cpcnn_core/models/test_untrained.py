@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from cpcnn_core.embedding import Embedder
+from cpcnn_core.embedding import Embedder, load_model
 from cpcnn_core.models.untrained import untrained_efficientnet_b0
 
 # What this version and every later one must give, on every machine.
@@ -51,17 +51,37 @@ def test_channels_are_named_in_the_card_and_counted_in_the_stem():
     assert {value.dtype for value in weights.values()} == {np.dtype(np.float32)}
 
 
+@pytest.fixture
+def spots():
+    """Return a function that draws crops of so many channels: spots of many sizes."""
+
+    def draw(channels):
+        rng = np.random.default_rng(0)
+        size = rng.uniform(0.02, 1, (12, channels, 1, 1))
+        row, col = np.indices((128, 128)) / 128
+        crops = np.exp(-((row - 0.5) ** 2 + (col - 0.5) ** 2) / size).astype(np.float32)
+        return crops * rng.uniform(0.5, 1, crops.shape).astype(np.float32)
+
+    return draw
+
+
 @pytest.mark.parametrize("channels", [("DNA",), None])
-def test_features_are_finite_and_differ_between_cells(channels):
+def test_features_are_finite_and_differ_between_cells(channels, spots):
     card, weights = untrained_efficientnet_b0(channels)
-    rng = np.random.default_rng(0)
-    size = rng.uniform(0.02, 1, (12, len(card.channels), 1, 1))
-    row, col = np.indices((128, 128)) / 128
-    crops = np.exp(-((row - 0.5) ** 2 + (col - 0.5) ** 2) / size).astype(np.float32)
-    crops *= rng.uniform(0.5, 1, crops.shape).astype(np.float32)
-    features = Embedder(card, weights, "cpu").embed(crops)
+    features = Embedder(card, weights, "cpu").embed(spots(len(card.channels)))
     assert np.isfinite(features).all()
     assert (features.std(axis=0) > 0).all()
     assert (features.std(axis=1) > 0.01).all()
     # The signal neither dies out nor explodes on its way.
     assert 0.03 < np.sqrt((features**2).mean()) < 30
+
+
+def test_the_baseline_of_any_channels_sees_each_alone(spots):
+    crops = spots(3)
+    features = load_model("untrained-resnet18", "cpu", channels=("DNA", "Actin", "ER")).embed(crops)
+    assert features.shape == (12, 3 * 512)
+    assert np.isfinite(features).all()
+    alive = (features.std(axis=0) > 0).mean()
+    assert alive > 0.9
+    one = load_model("untrained-resnet18", "cpu", channels=("Actin",)).embed(crops[:, 1:2])
+    np.testing.assert_allclose(one, features[:, 512:1024], rtol=0, atol=1e-5)
