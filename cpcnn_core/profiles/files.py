@@ -18,6 +18,9 @@ from cpcnn_core.tables.profiles import Profiles
 
 # What features are called by cpcnn, CellProfiler, pycytominer and CytoTable.
 FEATURE_PREFIXES = ("Cells", "Nuclei", "Cytoplasm", "CPCNN", "PC_")
+# What our CellProfiler module says of objects beside a library's treatments. Profiles that held
+# it would have seen what they are tested on.
+LIKENESSES = ("Like_Controls", "Like_Treatment")
 FORMATS = (".parquet", ".csv", ".csv.gz", ".h5ad")
 ROWS_AT_A_TIME = 8192
 MISSING = ("", "NA", "NaN", "nan", "NULL", "None")
@@ -31,9 +34,10 @@ def read_profiles(path: str | Path, prefixes: Sequence[str] = FEATURE_PREFIXES) 
     path : str or Path
         ``.parquet``, ``.csv``, ``.csv.gz`` or ``.h5ad``.
     prefixes : sequence of str
-        Columns of numbers whose name begins with one of these are features. All others
-        are metadata; those that lack ``Metadata_`` get it (``Image_Metadata_Well``,
-        CellProfiler's, becomes ``Metadata_Well``).
+        Columns of numbers whose name begins with one of these are features, but for the
+        likenesses to treatments that CellProfiler's module writes. All others are metadata;
+        those that lack ``Metadata_`` get it (``Image_Metadata_Well``, CellProfiler's, becomes
+        ``Metadata_Well``).
 
     Returns
     -------
@@ -139,13 +143,17 @@ def write_profiles(profiles: Profiles, path: str | Path) -> None:
     )
 
 
+def _is_feature(name: str, prefixes: Sequence[str]) -> bool:
+    return name.startswith(tuple(prefixes)) and not name.endswith(LIKENESSES)
+
+
 def _provenance(schema: pa.Schema) -> dict[str, object]:
     return json.loads((schema.metadata or {}).get(b"cpcnn", b"{}"))
 
 
 def _read_csv(path: Path, prefixes: Sequence[str]) -> pd.DataFrame:
     names = pd.read_csv(path, nrows=0).columns
-    features = [name for name in names if name.startswith(tuple(prefixes))]
+    features = [name for name in names if _is_feature(name, prefixes)]
     # "NA" may be a treatment's name; among features it is a missing value.
     return pd.read_csv(
         path,
@@ -163,7 +171,7 @@ def _profiles(
     names = [
         name
         for name in frame.columns
-        if name.startswith(tuple(prefixes)) and pd.api.types.is_numeric_dtype(frame[name])
+        if _is_feature(name, prefixes) and pd.api.types.is_numeric_dtype(frame[name])
     ]
     if not names:
         raise ProfileError(

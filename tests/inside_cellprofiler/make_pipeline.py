@@ -4,10 +4,11 @@ After each, "MADE" is printed.
 
 {"out": FILE, "plugins": DIR, "load_data": CSV, "group_by": ...,
  "cnn": [{"objects": ..., "centers": ...,
- "model_file": ... or "model": ..., "images": {channel: image}, "mask": bool}],
- "classical": bool, "held": DIR or null, "spreadsheet": bool,
+ "model_file": ... or "model": ..., "images": {channel: image}, "mask": bool,
+ "library": FILE or null, "treatment": ...}],
+ "cytoplasm": bool, "classical": bool, "held": DIR or null, "spreadsheet": bool,
  "sabotage": {"deeds": ..., "model_file": ...} or null,
- "database": {"file": ..., "tables": ..., "means": bool} or null}
+ "database": {"file": ..., "tables": ..., "prefix": bool, "means": bool} or null}
 """
 
 import json
@@ -55,6 +56,12 @@ def make(job):
     cells.y_name.value = "Cells"
     cells.image_name.value = "OrigRNA"
 
+    if job.get("cytoplasm"):
+        cytoplasm = add("IdentifyTertiaryObjects")
+        cytoplasm.secondary_objects_name.value = "Cells"
+        cytoplasm.primary_objects_name.value = "Nuclei"
+        cytoplasm.subregion_objects_name.value = "Cytoplasm"
+
     if job.get("classical", True):
         shape = add("MeasureObjectSizeShape")
         shape.objects_list.value = "Cells, Nuclei"
@@ -86,6 +93,7 @@ def make(job):
         base.separate_object_tables.value = job["database"].get(
             "tables", "One table per object type"
         )
+        base.want_table_prefix.value = job["database"].get("prefix", True)
         means = job["database"].get("means", False)
         base.wants_agg_mean.value = means
         base.wants_agg_median.value = False
@@ -127,6 +135,12 @@ def configure(cnn, settings):
         cnn.model_file_name.value = name
     else:
         cnn.model.value = settings["model"]
+    if settings.get("library"):
+        cnn.wants_library.value = True
+        folder, name = os.path.split(settings["library"])
+        cnn.library_directory.join_parts(ABSOLUTE_FOLDER_NAME, folder)
+        cnn.library_file_name.value = name
+        cnn.treatment.value = settings["treatment"]
     for group, image in zip(cnn.channels, settings["images"].values()):
         group.image.value = image
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cpcnn_core.models.home import cpcnn_home
+
 pytest.importorskip("napari")
 
 
@@ -66,16 +68,18 @@ def field(viewer, made_up):
 
 @pytest.fixture(scope="session")
 def core_features(tmp_path_factory):
-    """Return a function (image, centers) that asks the core in another process."""
+    """Return a function (image, centers, model) that asks the core in another process."""
     script = Path(__file__).with_name("core_features.py")
     folder = tmp_path_factory.mktemp("core")
     with subprocess.Popen(
         [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
 
-        def ask(image, centers):
+        def ask(image, centers, model="untrained-efficientnet-b0"):
             path = folder / f"{len(list(folder.iterdir()))}.npz"
-            np.savez(path, image=image, centers=centers)
+            # That process is older than the home of a test's own models.
+            home = str(cpcnn_home())
+            np.savez(path, image=image, centers=centers, model=model, home=home)
             process.stdin.write(f"{path}\n")
             process.stdin.flush()
             assert process.stdout.readline() == "done\n"

@@ -1,5 +1,9 @@
 """The map under a real mouse."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pyqtgraph as pg
 import pytest
@@ -122,6 +126,20 @@ def test_line_is_seen_while_it_is_drawn(grid):
     assert grid._area.polygon().isEmpty()
 
 
+def test_line_is_as_wide_as_one_sees(grid, qtbot):
+    settle(grid, qtbot)
+    grid.set_tool("lasso")
+    send(grid, QEvent.Type.MouseButtonPress, (3.5, 0.5), LEFT)
+    send(grid, QEvent.Type.MouseMove, (3.5, 9.5), LEFT)
+    picture = grid.grab().toImage()
+    ratio, at = picture.devicePixelRatio(), spot(grid, (3.5, 5))
+    columns = range(round(ratio * (at.x() - 4)), round(ratio * (at.x() + 4)))
+    lines = range(round(ratio * (at.y() - 30)), round(ratio * (at.y() + 30)))
+    widths = [sum(picture.pixelColor(x, y).lightness() > 120 for x in columns) for y in lines]
+    assert max(widths) == pytest.approx(1.5 * ratio, abs=0.5)
+    send(grid, QEvent.Type.MouseButtonRelease, (3.5, 9.5), Qt.MouseButton.NoButton)
+
+
 def test_nothing_is_selected_on_an_empty_map(canvas):
     areas = heard(canvas.area_drawn)
     canvas.set_tool("lasso")
@@ -222,15 +240,15 @@ def test_picked_point_is_the_one_with_the_ring(grid, qtbot):
     grid.set_picked(25)
     settle(grid, qtbot)
     ringed = grid.grab().toImage()
-    at = spot(grid, (3, 2))
+    at, ratio = spot(grid, (3, 2)), plain.devicePixelRatio()
     changed = [
-        (x - at.x(), y - at.y())
+        (x / ratio - at.x(), y / ratio - at.y())
         for x in range(plain.width())
         for y in range(plain.height())
         if plain.pixel(x, y) != ringed.pixel(x, y)
     ]
     assert changed
-    assert np.abs(changed).max() < 16
+    assert 10 < np.abs(changed).max() < 16
     grid.set_picked(None)
     settle(grid, qtbot)
     assert grid.grab().toImage() == plain
@@ -256,3 +274,17 @@ def test_keys_tell_what_to_do_with_an_area():
     assert [how_of(keys) for keys in (NO_KEY, SHIFT, CONTROL, ALT)] == [
         *("replace", "add", "remove", "remove")
     ]
+
+
+def test_another_screen_gets_a_picture_of_its_own(grid, qtbot):
+    with qtbot.waitSignal(grid.drawn, timeout=2000):
+        QApplication.sendEvent(grid, QEvent(QEvent.Type.DevicePixelRatioChange))
+
+
+@pytest.mark.skipif("QT_SCALE_FACTOR" in os.environ, reason="this is the screen of finer pixels")
+def test_all_is_the_same_on_a_screen_of_finer_pixels():
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    finer = {**os.environ, "QT_SCALE_FACTOR": "2"}
+    run = subprocess.run(command, check=False, env=finer, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout
+    assert " passed, 1 skipped" in run.stdout

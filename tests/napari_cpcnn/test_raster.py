@@ -162,6 +162,27 @@ def test_fewer_points_make_bigger_dots():
     assert inks[0] < inks[1] < inks[2]
 
 
+def test_finer_pixels_show_the_same(monkeypatch):
+    random = np.random.default_rng(3)
+    crowd = np.concatenate([random.normal(0, 0.3, (5000, 2)), random.uniform(-1, 1, (200, 2))])
+    crowd = crowd.astype(np.float32)
+    chosen = np.arange(len(crowd)) < 30
+
+    def both(**options):
+        white = np.full((len(crowd), 3), 255, np.uint8)
+        for scale in (1, 2):
+            size = 120 * scale, 120 * scale
+            picture = draw_map(crowd, (-1, -1, 1, 1), size, white, scale=scale, **options)
+            # As seen from afar: no eye tells four pixels of a screen from the next four.
+            yield picture[..., 0].reshape(15, 8 * scale, 15, 8 * scale).mean(axis=(1, 3))
+
+    dots, finer_dots = both(selected=chosen, picked=5100)
+    assert np.abs(dots - finer_dots).max() < 0.05 * 255
+    monkeypatch.setattr(raster, "MANY", 0)
+    density, finer_density = both(picked=5100)
+    assert np.abs(density - finer_density).max() < 0.15 * 255
+
+
 def test_nearest_point_equals_a_loop():
     positions = made_up(200)[0]
     for at in np.random.default_rng(1).uniform(-3, 4, (50, 2)):

@@ -1,8 +1,5 @@
 """The field's programs read what ``cpcnn embed`` writes: the programs themselves say so."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +8,8 @@ import pytest
 
 from cpcnn_core.cli.main import main
 from cpcnn_core.tables.deepprofiler_npz import read_site
+
+from ...cytotable_conversion import cytotable_convert
 
 for package in ("anndata", "copairs", "cytotable", "pycytominer", "scanpy"):
     pytest.importorskip(package)
@@ -162,38 +161,6 @@ def test_copairs_finds_the_cells_of_a_well(embedded):
 
 
 # ---- CytoTable -------------------------------------------------------------------------------
-
-# CytoTable asks DuckDB for two extensions, which it would download: here they come
-# from packages, into a home of the test's own.
-CONVERT = """
-import json, sys
-from duckdb_extensions import import_extension
-for name in ("sqlite_scanner", "httpfs"):
-    import_extension(name)
-import cytotable
-if __name__ == "__main__":
-    print(cytotable.convert(**json.loads(sys.argv[1])))
-"""
-
-
-def cytotable_convert(tmp_path, **arguments):
-    home = tmp_path / "home"
-    home.mkdir()
-    script = tmp_path / "convert.py"
-    script.write_text(CONVERT)
-    environment = {"HOME": str(home), "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
-    out = tmp_path / "converted.parquet"
-    options = {"dest_path": str(out), "dest_datatype": "parquet", **arguments}
-    done = subprocess.run(
-        [sys.executable, script, json.dumps(options)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return out
 
 
 def test_cytotable_reads_the_sites(embedded, tmp_path):

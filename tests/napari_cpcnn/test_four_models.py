@@ -1,0 +1,98 @@
+"""One widget, one field, models of four kinds: only the model's box changes."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from napari.utils.notifications import notification_manager
+
+from cpcnn_core.profiles.files import write_profiles
+from cpcnn_core.tables.profiles import Profiles
+from napari_cpcnn.explorer import LABEL, LAYER
+
+from .. import four_models
+from ..four_models import MODELS
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory):
+    """All models on this machine, and the licence accepted, before a widget lists them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CPCNN_HOME", str(tmp_path_factory.mktemp("home")))
+        # In a process of its own: PyTorch does not come into the window's. Without -P the
+        # folder of the core's tests beside that file would be taken for the core.
+        subprocess.run([sys.executable, "-P", four_models.__file__], check=True)
+        yield
+
+
+def embed(widget, qtbot, name):
+    box = widget.embed.models.box
+    box.setCurrentIndex(box.findData(name))
+    with qtbot.waitSignal(widget.embed.finished, timeout=60_000):
+        widget.embed.run()
+    assert widget.embed.status.text() == "6 cells of cells are embedded."
+    return widget.explorer.cells
+
+
+def test_four_models_in_turn_by_the_box_alone(field, widget, qtbot, made_up, core_features):
+    channels, labels = made_up
+    for name, (count, prefix) in MODELS.items():
+        cells = embed(widget, qtbot, name)
+        assert cells.provenance["model"] == name
+        assert len(cells.feature_names) == count
+        assert cells.feature_names[0] == f"Cells_{prefix}_000"
+        numbers = cells.metadata[LABEL]
+        assert sorted(numbers) == [3, 5, 12, 40, 61, 700]
+        assert set(cells.metadata["Metadata_Model"]) == {name}
+        assert np.isfinite(cells.features).all()
+        centers = [np.argwhere(labels == number).mean(axis=0) for number in numbers]
+        expected = core_features(np.stack(list(channels.values())), centers, model=name)
+        # What differs from cell to cell is far above the tolerance.
+        assert np.ptp(expected, axis=0).max() > 1e-3
+        np.testing.assert_allclose(cells.features, expected, rtol=0, atol=1e-6)
+        # Other plugins find this model's columns, and none of the models before.
+        table = field.layers["cells"].features
+        assert list(table.columns) == ["index", *cells.feature_names]
+
+
+def library_of(cells, path):
+    """Write the cells as wells of two treatments."""
+    rows = cells.metadata[[LAYER]].rename(columns={LAYER: "Metadata_Plate"})
+    rows["Metadata_Treatment"] = ["a", "b"] * 3
+    write_profiles(Profiles(cells.features, rows, cells.feature_names, cells.provenance), path)
+    return path
+
+
+def test_a_library_of_one_model_refuses_the_cells_of_all_others(field, widget, qtbot, tmp_path):
+    path = library_of(embed(widget, qtbot, "bag"), tmp_path / "bag.parquet")
+    with qtbot.waitSignal(widget.explorer.library_changed):
+        widget.nearest.open(path)
+    widget.explorer.pick(0)
+    qtbot.waitUntil(lambda: widget.nearest.status.text().startswith("1 cells compared with 2"))
+    found = widget.nearest.last_matches
+    for name in MODELS.keys() - {"bag"}:
+        before = len(notification_manager.records)
+        embed(widget, qtbot, name)
+        widget.explorer.pick(0)
+        qtbot.waitUntil(lambda before=before: len(notification_manager.records) > before)
+        text = notification_manager.records[-1].message
+        assert text.startswith("these cells and bag.parquet cannot be compared: model")
+        assert text.endswith("embed the cells with the library's model, or open another library")
+        assert widget.nearest.status.text() == text
+        assert widget.nearest.last_matches is found
+
+
+def test_cells_of_two_models_are_not_put_together(field, widget, qtbot, made_up):
+    cells = embed(widget, qtbot, "bag")
+    field.add_labels(made_up[1], name="others")
+    widget.embed.labels.setCurrentText("others")
+    box = widget.embed.models.box
+    box.setCurrentIndex(box.findData("grey"))
+    before = len(notification_manager.records)
+    with qtbot.waitSignal(widget.embed.finished, timeout=60_000):
+        widget.embed.run()
+    assert notification_manager.records[before].message.startswith(
+        "the tables have different features: 480 from Cells_TestResnet_000, 320 from Cells_TestVit"
+    )
+    assert widget.explorer.cells is cells
