@@ -41,7 +41,8 @@ library, it names the treatments that the image looks like.
 Measurements made by this module
 ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 
--  *CPCNN_000* to *CPCNN_671*: the features of each object, or of the image.
+-  *CPCNN_000* to *CPCNN_671*: the features of each object, or of the image. *CPCNN* is the
+   published model's name for them; other models have their own.
 -  *CPCNN_Model_<objects>* (experiment): name and checksum of the model that made them.
 
 With a library of treatments:

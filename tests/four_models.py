@@ -6,7 +6,7 @@ from cpcnn_core.models.licences import accept_licence
 from cpcnn_core.models.registry import model_file
 from cpcnn_core.models.shelf import known_cards
 
-# Name, features of five channels, the first part of their names.
+# By name: how many features five channels give, and the first part of their names.
 MODELS = {
     "untrained-efficientnet-b0": (672, "CPCNN"),
     "bag": (5 * 96, "TestResnet"),

@@ -77,7 +77,9 @@ def _check_left_out(module, card):
 
 
 def _check_names(module, pipeline):
-    prefix = module.prefix.value
+    prefix = _prefix_or_none(module)
+    if prefix is None:
+        return  # the check of the model says why
     if not names.VALID_PREFIX.fullmatch(prefix):
         raise ValidationError(
             "Expected a letter, then letters or digits, at most 12 in all; got %r." % prefix,
@@ -88,8 +90,8 @@ def _check_names(module, pipeline):
             other is not module
             and other.module_name == module.module_name
             and other.module_num < module.module_num
-            and other.prefix.value == prefix
             and names.owner(other) == names.owner(module)
+            and _prefix_or_none(other) == prefix
         )
         if same:
             raise ValidationError(
@@ -97,6 +99,13 @@ def _check_names(module, pipeline):
                 "those of this one." % (other.module_num, names.owner(module), prefix),
                 module.prefix,
             )
+
+
+def _prefix_or_none(module):
+    try:
+        return names.prefix(module)
+    except RuntimeError:
+        return None
 
 
 def _checked(setting, look, *arguments):

@@ -53,10 +53,14 @@ the model was trained at another scale, the images are resampled to it before cr
 cut. *Unknown*: they are taken as they are; so they are for models, like the published
 one, of whose images nobody recorded it."""
 
-PREFIX = """\
-The first part of the measurements' names: *CPCNN* gives *CPCNN_000*, *CPCNN_001*, ...
-Change it where two models measure the same objects. A letter, then letters or digits,
-at most 12: databases cut long names."""
+PREFIX = (
+    """\
+The first part of the measurements' names. *%s*: the model's own, which is *CPCNN* for the
+published one and gives *CPCNN_000*, *CPCNN_001*, ... Enter another where the same objects
+are measured twice by one model. A letter, then letters or digits, at most 12: databases
+cut long names."""
+    % AUTOMATIC
+)
 
 PYTHON = (
     """\

@@ -30,8 +30,7 @@ def measure(module, workspace):
     if module.wants_library:
         nearest, likeness = _compare(module, workspace, values)
     # Only now, so that an image set with an error has none of this module's values.
-    features = [names.feature(module, number) for number in card["features"]]
-    write_features(measurements, names.owner(module), features, written)
+    write_features(measurements, names.owner(module), names.features(module, card), written)
     if module.wants_library:
         write_likeness(module, measurements, nearest, likeness)
     if module.show_window:

@@ -1,6 +1,6 @@
 """What the measurements are called, and whose they are.
 
-With the prefix CPCNN and objects Cells::
+With the model's own name CPCNN and objects Cells::
 
     Cells       CPCNN_000 ...                 the features
     Cells       CPCNNLike_Controls            1 at the negative controls, less away from them
@@ -23,6 +23,7 @@ from cellprofiler_core.constants.measurement import (
 )
 
 from . import libraries, models
+from .python_finder import AUTOMATIC
 from .settings import NO_TREATMENT, OBJECTS
 
 VALID_PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9]{0,11}")
@@ -34,34 +35,45 @@ def owner(module):
     return module.objects.value if module.unit == OBJECTS else IMAGE
 
 
-def feature(module, number):
-    """Name a feature."""
-    return "%s_%s" % (module.prefix.value, number)
+def prefix(module):
+    """Return the first part of the names: as entered, else as the model's card has it.
+
+    Raises a RuntimeError where the model is unknown.
+    """
+    if module.prefix == AUTOMATIC:
+        return models.whole_card(module)["prefix"]
+    return module.prefix.value
+
+
+def features(module, card):
+    """Name the features."""
+    first = prefix(module)
+    return ["%s_%s" % (first, number) for number in card["features"]]
 
 
 def like(module, what):
     """Name the likeness of objects to the Controls or the Treatment."""
-    return "%sLike_%s" % (module.prefix.value, what)
+    return "%sLike_%s" % (prefix(module), what)
 
 
 def nearest(module, what):
     """Name what an image's nearest treatments are told by."""
-    return "%sNearest_%s_%s" % (module.prefix.value, what, owner(module))
+    return "%sNearest_%s_%s" % (prefix(module), what, owner(module))
 
 
 def record(module, what):
     """Name what is recorded once for the run: the Model or the Library."""
-    return "%s_%s_%s" % (module.prefix.value, what, owner(module))
+    return "%s_%s_%s" % (prefix(module), what, owner(module))
 
 
 def columns(module):
     """List all measurements as (whose, name, type); none while the model is unknown."""
     try:
-        numbers = models.card(module)["features"]
+        named = features(module, models.card(module))
     except RuntimeError:
         return []
     mine = owner(module)
-    found = [(mine, feature(module, number), COLTYPE_FLOAT) for number in numbers]
+    found = [(mine, name, COLTYPE_FLOAT) for name in named]
     if module.wants_library:
         found += _library_columns(module)
         found.append((EXPERIMENT, record(module, "Library"), COLTYPE_VARCHAR))

@@ -29,7 +29,6 @@ UNITS = (OBJECTS, TILES, FIELD)
 OWN_CENTERS = "The objects themselves"
 NO_TREATMENT = "None"
 LEFT_OUT = "Leave out"
-DEFAULT_PREFIX = "CPCNN"
 DEFAULT_CHANNELS = ("DNA", "RNA", "ER", "AGP", "Mito")
 MOST_NEIGHBORS = 10
 # Of the first revision, in its order: what came later stands behind.
@@ -44,7 +43,7 @@ FIRST_REVISION = (
 )
 LATER = {
     "unit": OBJECTS,
-    "prefix": DEFAULT_PREFIX,
+    "prefix": "CPCNN",
     "threads": AUTOMATIC,
     "wants_library": "No",
     "library_directory": DEFAULT_INPUT_FOLDER_NAME + "|",
@@ -95,7 +94,7 @@ def create(module):
         doc=help_texts.ACCEPT,
     )
     module.um_per_px = Text("Micrometres per pixel", UNKNOWN, doc=help_texts.UM_PER_PX)
-    module.prefix = Text("Name of the measurements", DEFAULT_PREFIX, doc=help_texts.PREFIX)
+    module.prefix = Text("Name of the measurements", AUTOMATIC, doc=help_texts.PREFIX)
     module.python = Text("Python with cpcnn", AUTOMATIC, doc=help_texts.PYTHON)
     module.threads = Text("CPU threads of the worker", AUTOMATIC, doc=help_texts.THREADS)
     _create_library_settings(module)

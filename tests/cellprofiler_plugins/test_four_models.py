@@ -61,8 +61,9 @@ def tables(pipelines, cellprofiler_python, plugins, tmp_path_factory):
     return found
 
 
-def is_feature(column):
-    return column.startswith("CPCNN_")
+def names_of(name):
+    """Name a model's features as CellProfiler's table of the cells does, by its own first part."""
+    return feature_names(*MODELS[name])
 
 
 def test_the_pipelines_differ_in_one_setting(pipelines):
@@ -77,10 +78,12 @@ def test_the_pipelines_differ_in_one_setting(pipelines):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_fills_its_own_columns(tables, name):
-    cells, count = tables[name]["Cells"], MODELS[name][0]
-    assert list(filter(is_feature, cells.columns)) == feature_names(count)
-    assert np.isfinite(cells[feature_names(count)].to_numpy()).all()
-    record = tables[name]["Experiment"].set_index("Key")["Value"]["CPCNN_Model_Cells"]
+    cells, mine = tables[name]["Cells"], names_of(name)
+    prefixes = tuple(f"{prefix}_" for _, prefix in MODELS.values())
+    assert [column for column in cells if column.startswith(prefixes)] == mine
+    assert np.isfinite(cells[mine].to_numpy()).all()
+    experiment = tables[name]["Experiment"].set_index("Key")["Value"]
+    record = experiment[f"{mine[0].split('_')[0]}_Model_Cells"]
     sha256 = find_model(name)[0].sha256
     assert record == (f"{name} sha256:{sha256}" if sha256 else name)
 
@@ -100,15 +103,19 @@ def test_values_are_those_of_the_core(tables, made_up_sites, name):
         # Some models' features are small; what differs from cell to cell has to be seen.
         tolerance = 1e-5 * min(1, np.abs(expected).max())
         assert np.ptp(expected, axis=0).max() > 20 * tolerance
-        found = mine[feature_names(model.card.embed_dim)]
+        found = mine[names_of(name)]
         np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
+
+
+def test_no_two_models_share_a_column(tables):
+    named = [column for name in MODELS for column in names_of(name)]
+    assert len(named) == len(set(named))
 
 
 def test_all_measured_the_same_objects(tables):
     for table in ("Cells", "Nuclei"):
         first, *others = (
-            one[table][[c for c in one[table].columns if not is_feature(c)]]
-            for one in tables.values()
+            one[table].drop(columns=names_of(name), errors="ignore") for name, one in tables.items()
         )
         assert len(first) == sum(2 + number % 3 for number in range(1, SITES + 1))
         for other in others:

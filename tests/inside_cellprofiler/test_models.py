@@ -74,6 +74,16 @@ def test_channels_that_are_left_out_have_no_features(bag):
     np.testing.assert_allclose(values, expected, rtol=0, atol=1e-5)
 
 
+def test_measurements_are_called_as_the_model_calls_them(bag):
+    columns = bag.module.get_measurement_columns(bag.pipeline)
+    assert [name for whose, name, _ in columns if whose == "Cells"] == [
+        "TestResnet_%03d" % number for number in range(5 * FEATURES)
+    ]
+    assert ("Experiment", "TestResnet_Model_Cells", columns[-1][2]) == columns[-1]
+    bag.module.prefix.value = "Mine"
+    assert bag.module.get_categories(bag.pipeline, "Cells") == ["Mine"]
+
+
 def test_not_all_channels_can_be_left_out(bag):
     leave_out(bag.module, *CHANNELS)
     assert "one channel at least" in str(refused(bag.module, bag))

@@ -5,33 +5,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from cpcnn_core.cli.main import main
-from cpcnn_core.models.from_timm import save_timm_model
-from cpcnn_core.models.licences import accept_licence
-from cpcnn_core.models.registry import model_file
-from cpcnn_core.models.shelf import known_cards
-from cpcnn_core.models.weights import save_model
 
+from ...four_models import MODELS, make_models
 from .conftest import command_for
-
-# Name, features of five channels, the first feature's name.
-MODELS = {
-    "untrained-efficientnet-b0": (672, "Cells_CPCNN_000"),
-    "bag": (5 * 96, "Cells_TestResnet_000"),
-    "grey": (5 * 64, "Cells_TestVit_000"),
-    "openphenom": (384, "Cells_OpenPhenom_000"),
-}
 
 
 @pytest.fixture(scope="module")
-def tables(screen, small_weights, tmp_path_factory):
+def tables(screen, tmp_path_factory):
     """The cells of a plate as every model sees them, by the model's name."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CPCNN_HOME", str(tmp_path_factory.mktemp("home")))
-        save_timm_model("test_resnet", "bag", seed=1, crop_px=64, input_px=64, name="bag")
-        save_timm_model("test_vit", "rgb", seed=1, crop_px=64, name="grey")
-        card = known_cards()["openphenom"]
-        save_model(model_file("openphenom"), card, small_weights(card))
-        accept_licence(card)
+        make_models()
         words, found = command_for(screen), {}
         place = words.index("--model") + 1
         for name in MODELS:
@@ -43,10 +27,10 @@ def tables(screen, small_weights, tmp_path_factory):
 
 
 def test_every_model_names_its_own_features(tables):
-    for name, (count, first) in MODELS.items():
+    for name, (count, prefix) in MODELS.items():
         table = tables[0][name]
         features = [column for column in table.column_names if column.startswith("Cells_")]
-        assert (len(features), features[0]) == (count, first)
+        assert (len(features), features[0]) == (count, f"Cells_{prefix}_000")
         values = np.column_stack([table[column].to_numpy() for column in features])
         assert np.isfinite(values).all()
         assert np.ptp(values, axis=0).max() > 0
