@@ -83,7 +83,7 @@ class Explorer(QObject):
         Raises
         ------
         ProfileError
-            Features of another model.
+            Features of another model than those of the cells that stay.
         """
         self.set_cells(self.joined(cells))
 
@@ -93,17 +93,20 @@ class Explorer(QObject):
         Raises
         ------
         ProfileError
-            Features of another model.
+            Features of another model than those of the cells that stay.
         """
         if self.cells is None or not len(self.cells.metadata):
             return cells
         from cpcnn_core.profiles.wells import require_same_origin
 
-        require_same_origin(self.cells, cells)
         places = [name for name in (LAYER, PLANE) if name in cells.metadata.columns]
         new = set(cells.metadata[places].itertuples(index=False, name=None))
         old = self.cells.metadata.reindex(columns=places)
         kept = np.array([row not in new for row in old.itertuples(index=False, name=None)], bool)
+        if places and not kept.any():
+            # Embedded anew, perhaps with another model: nothing is left to be mixed with.
+            return cells
+        require_same_origin(self.cells, cells)
         before = self.cells.select(kept)
         metadata = pd.concat([before.metadata, cells.metadata], ignore_index=True)
         features = np.concatenate([before.features, cells.features])

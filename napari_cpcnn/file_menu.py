@@ -36,6 +36,8 @@ class FileMenu(QToolButton):
         self.setText("File")
         self.setToolTip("Open tables of cells and their images; save and open sessions")
         self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        # In the viewer's style the little arrow would lie on the text.
+        self.setStyleSheet("QToolButton { padding-right: 10px; }")
         menu = QMenu(self)
         menu.setToolTipsVisible(True)
         for text, tip, ask, kind, do in (

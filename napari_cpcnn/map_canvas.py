@@ -19,6 +19,7 @@ PAN, LASSO, RECTANGLE = "pan", "lasso", "rectangle"
 PLAIN_RGB = (72, 144, 205)
 # Pixels from a cell's dot at which the mouse still means it; pixels a lasso moves per corner.
 REACH, LASSO_STEP = 8, 3
+LINE = 1.5
 # Milliseconds between two pictures at least; the last picture's time, if that is more.
 REST = 15
 HOVERS_PER_SECOND = 25
@@ -106,7 +107,7 @@ class MapCanvas(QWidget):
         """Draw on another colour; lines and the message follow to be readable on it."""
         self._background, ink = background, ink_on(background)
         self._plot.setBackground(background)
-        pen = QPen(QColor(*ink), 1.5, Qt.PenStyle.DashLine)
+        pen = QPen(QColor(*ink), LINE, Qt.PenStyle.DashLine)
         pen.setCosmetic(True)
         self._area.setPen(pen)
         self._area.setBrush(QColor(*ink, 30))
@@ -138,6 +139,12 @@ class MapCanvas(QWidget):
             spare = 0.05 * (max(x1 - x0, y1 - y0) or 1)
             corner = QPointF(x0 - spare, y0 - spare)
             self._box.setRange(QRectF(corner, QPointF(x1 + spare, y1 + spare)), padding=0)
+
+    def event(self, event: QEvent) -> bool:
+        """Draw anew for another screen's pixels, which Qt tells of since 6.6."""
+        if event.type() == getattr(QEvent.Type, "DevicePixelRatioChange", None):
+            self._plan()
+        return super().event(event)
 
     def leaveEvent(self, event: QEvent) -> None:  # noqa: N802  (Qt's name)
         """Point at nothing any more."""
@@ -232,6 +239,10 @@ class MapCanvas(QWidget):
 
     def _drag(self, event: object) -> None:
         corners = self._box.corners(event)
+        # A cosmetic pen counts the pixels of the screen, and the window may have changed screens.
+        pen = self._area.pen()
+        pen.setWidthF(LINE * self.devicePixelRatioF())
+        self._area.setPen(pen)
         self._area.setPolygon(QPolygonF([QPointF(*corner) for corner in corners]))
         if event.isFinish():
             self._area.setPolygon(QPolygonF())

@@ -52,10 +52,12 @@ def draw_map(
     best = 0.3 * np.sqrt(size[0] * size[1] / max(count, 1))
     radius = float(np.clip(best, SMALLEST_RADIUS * scale, LARGEST_RADIUS * scale))
     if count <= MANY:
-        return draw_points(positions, view, size, colors, radius, selected, picked, background)
-    picture = draw_density(positions, view, size, colors, selected, background)
+        return draw_points(
+            positions, view, size, colors, radius, selected, picked, background, scale
+        )
+    picture = draw_density(positions, view, size, colors, selected, background, scale)
     if picked is not None:
-        _ring(picture, positions[picked], view, radius, ink_on(background))
+        _ring(picture, positions[picked], view, radius, ink_on(background), scale)
     return picture
 
 
@@ -68,6 +70,7 @@ def draw_points(
     selected: np.ndarray | None = None,
     picked: int | None = None,
     background: Rgb = (0, 0, 0),
+    scale: float = 1.0,
 ) -> np.ndarray:
     """Draw a dot for every point; later points lie on top of earlier ones.
 
@@ -87,6 +90,8 @@ def draw_points(
     picked : int, optional
         The point with a ring around it.
     background : tuple of 3 int
+    scale : float
+        As in `draw_map`.
 
     Returns
     -------
@@ -105,16 +110,16 @@ def draw_points(
            [0, 0, 0]], dtype=uint8)
     """
     picture = _blank(size, background)
-    margin = int(np.ceil(radius + 1))
+    margin = int(np.ceil(radius + scale))
     rows, places = _places(positions, view, size, margin)
     if selected is None or not selected.any():
         _dots(picture, places, colors[rows], radius, margin)
     else:
         chosen = selected[rows]
         _dots(picture, places[~chosen], colors[rows[~chosen]], radius, margin, DIMMED)
-        _dots(picture, places[chosen], colors[rows[chosen]], radius + 0.5, margin)
+        _dots(picture, places[chosen], colors[rows[chosen]], radius + 0.5 * scale, margin)
     if picked is not None:
-        _ring(picture, positions[picked], view, radius, ink_on(background))
+        _ring(picture, positions[picked], view, radius, ink_on(background), scale)
     return picture
 
 
@@ -125,15 +130,16 @@ def draw_density(
     colors: np.ndarray,
     selected: np.ndarray | None = None,
     background: Rgb = (0, 0, 0),
+    scale: float = 1.0,
 ) -> np.ndarray:
     """Draw how many points lie where: their mean colour, the stronger the more there are.
 
     The strength grows with the logarithm of the count, and counts are spread over the eight
-    pixels around, so that a lone point is seen.
+    pixels around, so that a lone point is seen; further on a screen of finer pixels.
 
     Parameters
     ----------
-    positions, view, size, colors, selected, background
+    positions, view, size, colors, selected, background, scale
         As in `draw_points`.
 
     Returns
@@ -152,11 +158,11 @@ def draw_density(
     picture = _blank(size, background)
     rows, places = _places(positions, view, size, 0)
     if selected is None or not selected.any():
-        _haze(picture, places, colors[rows], 1)
+        _haze(picture, places, colors[rows], 1, scale)
     else:
         chosen = selected[rows]
-        _haze(picture, places[~chosen], colors[rows[~chosen]], DIMMED)
-        _haze(picture, places[chosen], colors[rows[chosen]], 1)
+        _haze(picture, places[~chosen], colors[rows[~chosen]], DIMMED, scale)
+        _haze(picture, places[chosen], colors[rows[chosen]], 1, scale)
     return picture
 
 
@@ -261,14 +267,20 @@ def _disc(radius: float) -> list[tuple[int, int, int]]:
     return [(down, right, level) for down, right, level in levels if level > 0]
 
 
-def _haze(picture: np.ndarray, places: np.ndarray, colors: np.ndarray, strength: float) -> None:
+def _haze(
+    picture: np.ndarray, places: np.ndarray, colors: np.ndarray, strength: float, scale: float
+) -> None:
     if not len(places):
         return
     height, width = picture.shape[:2]
 
     def spread(weights: np.ndarray | None = None) -> np.ndarray:
         sums = np.bincount(places, weights, minlength=height * width)
-        return _blur(sums.reshape(height, width).astype(np.float32))
+        image = sums.reshape(height, width).astype(np.float32)
+        # Finer pixels hold fewer points each: those of more pixels around count together.
+        for _ in range(max(1, round(scale))):
+            image = _blur(image)
+        return image
 
     counts = spread()
     covered = counts > 0
@@ -293,20 +305,22 @@ def _blur(image: np.ndarray) -> np.ndarray:
     return both
 
 
-def _ring(picture: np.ndarray, at: np.ndarray, view: View, radius: float, ink: Rgb) -> None:
+def _ring(
+    picture: np.ndarray, at: np.ndarray, view: View, radius: float, ink: Rgb, scale: float
+) -> None:
     (x0, y0, x1, y1), (height, width) = view, picture.shape[:2]
     column = (at[0] - x0) * (width / (x1 - x0)) - 0.5
     line = (at[1] - y0) * (height / (y1 - y0)) - 0.5
     if not np.isfinite([column, line]).all():
         return
-    ring = radius + RING_GAP
-    outer = ring + 2
+    ring = radius + RING_GAP * scale
+    outer = ring + scale + 1
     top, bottom = (int(np.clip(line + side * outer, 0, height)) for side in (-1, 1.5))
     left, right = (int(np.clip(column + side * outer, 0, width)) for side in (-1, 1.5))
     lines, columns = np.mgrid[top:bottom, left:right]
     off = np.abs(np.hypot(lines - line, columns - column) - ring)
     part = picture[top:bottom, left:right, :3]
-    part[:] = _mix(part, np.array(ink), np.clip(1.5 - off, 0, 1)[..., None])
+    part[:] = _mix(part, np.array(ink), np.clip(scale + 0.5 - off, 0, 1)[..., None])
 
 
 def _mix(under: np.ndarray, over: np.ndarray, strength: np.ndarray | float) -> np.ndarray:
