@@ -28,7 +28,7 @@ from cpcnn_core.models.card import ModelCard
 from cpcnn_core.scale import check_um_per_px, scale_notice
 from cpcnn_core.tables.profiles import Profiles
 from napari_cpcnn.channel_choice import ONE_LAYER, ChannelChoice, fill_box, layer_box
-from napari_cpcnn.embedding import EmbedRequest, embed_layers, layer_features
+from napari_cpcnn.embedding import EmbedRequest, announced, embed_layers, layer_features
 from napari_cpcnn.explorer import Explorer
 from napari_cpcnn.layer_watch import LayerWatch
 from napari_cpcnn.linking import OVERLAY, ViewerLink
@@ -142,6 +142,8 @@ class EmbedPanel(QWidget):
         try:
             request = self.request()
             card = self.models.card()
+            # What would be refused in the end is said before the work.
+            self._explorer.staying(announced(request))
             self.models.ask_licence(card)
             self._notice = scale_notice(card, request.um_per_px)
         except CPCNNError as error:
@@ -277,7 +279,7 @@ class EmbedPanel(QWidget):
         try:
             joined = self._explorer.joined(cells)
         except CPCNNError as error:
-            show_error(f"{error}; close the other cells first")
+            show_error(str(error))
             return
         layer = self._layer(name)
         if layer is not None:

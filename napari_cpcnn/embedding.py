@@ -85,7 +85,7 @@ def embed_layers(request: EmbedRequest, network: NetworkProcess) -> Generator[St
     >>> list(embed_layers(request, NetworkProcess()))  # doctest: +SKIP
     [(0, 120), (4, 120), ...]
     """
-    card = find_model(request.model)[0].with_channels(request.channels)
+    card = _card(request)
     # Objects first: what is missing shall be said before the network is loaded.
     objects = [objects_of(np.asarray(pixels(request.labels)[index])) for index in request.planes]
     total = sum(len(found.numbers) for found in objects)
@@ -111,14 +111,37 @@ def embed_layers(request: EmbedRequest, network: NetworkProcess) -> Generator[St
             yield before + done, total
         before += len(found.numbers)
         rows.append(_rows(request, index, found, planes, card))
-    names = feature_names(card.embed_dim, card.prefix, "Cells")
+    names, provenance = _origin(card)
+    metadata = pd.concat(rows, ignore_index=True)
+    return Profiles(np.concatenate(features), metadata, names, provenance)
+
+
+def announced(request: EmbedRequest) -> Profiles:
+    """Return what `embed_layers` will give: its names and origin, a row a plane, no values.
+
+    Examples
+    --------
+    >>> announced(request).feature_names[0]  # doctest: +SKIP
+    'Cells_CPCNN_000'
+    """
+    names, provenance = _origin(_card(request))
+    planes = [plane_name(index) for index in request.planes]
+    metadata = pd.DataFrame({LAYER: request.labels.name, PLANE: planes})
+    return Profiles(np.zeros((len(planes), len(names)), np.float32), metadata, names, provenance)
+
+
+def _card(request: EmbedRequest) -> ModelCard:
+    return find_model(request.model)[0].with_channels(request.channels)
+
+
+def _origin(card: ModelCard) -> tuple[list[str], dict[str, str | None]]:
+    """Return the features' names, and what they are made with."""
     provenance = {
         "model": card.name,
         "model_sha256": card.sha256,
         "channels": ",".join(card.channels),
     }
-    metadata = pd.concat(rows, ignore_index=True)
-    return Profiles(np.concatenate(features), metadata, names, provenance)
+    return feature_names(card.embed_dim, card.prefix, "Cells"), provenance
 
 
 def _rows(

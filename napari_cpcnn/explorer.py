@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from qtpy.QtCore import QObject, Signal
 
+from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.correction import Correction
 from cpcnn_core.profiles.library import TreatmentLibrary
+from cpcnn_core.tables.columns import PLATE, SITE, WELL
 from cpcnn_core.tables.profiles import Profiles
 
 # Which labels layer a cell belongs to, its label there, and the plane of a stack ("" if flat).
 LAYER, LABEL, PLANE = "Metadata_Layer", "Metadata_ObjectNumber", "Metadata_Plane"
 CENTER_X, CENTER_Y = "Metadata_Location_Center_X", "Metadata_Location_Center_Y"
+# Which site of a screen, for cells of a table.
+FIELD = [PLATE, WELL, SITE]
 PHENOTYPE, CLUSTER = "Metadata_Phenotype", "Metadata_Cluster"
 REPLACE, ADD, REMOVE = "replace", "add", "remove"
 MOST_UNDO = 50
@@ -78,39 +82,56 @@ class Explorer(QObject):
         self.selection_changed.emit()
 
     def add_cells(self, cells: Profiles) -> None:
-        """Add cells; those of the same layer and planes that are there already are replaced.
-
-        Raises
-        ------
-        ProfileError
-            Features of another model than those of the cells that stay.
-        """
+        """Add cells; those that are there already are replaced, see `staying`."""
         self.set_cells(self.joined(cells))
 
     def joined(self, cells: Profiles) -> Profiles:
-        """Return what `add_cells` would show, and show nothing yet.
-
-        Raises
-        ------
-        ProfileError
-            Features of another model than those of the cells that stay.
-        """
-        if self.cells is None or not len(self.cells.metadata):
+        """Return what `add_cells` would show, and show nothing yet; errors are its own."""
+        kept = self.staying(cells)
+        if not kept.any():
             return cells
-        from cpcnn_core.profiles.wells import require_same_origin
-
-        places = [name for name in (LAYER, PLANE) if name in cells.metadata.columns]
-        new = set(cells.metadata[places].itertuples(index=False, name=None))
-        old = self.cells.metadata.reindex(columns=places)
-        kept = np.array([row not in new for row in old.itertuples(index=False, name=None)], bool)
-        if places and not kept.any():
-            # Embedded anew, perhaps with another model: nothing is left to be mixed with.
-            return cells
-        require_same_origin(self.cells, cells)
         before = self.cells.select(kept)
         metadata = pd.concat([before.metadata, cells.metadata], ignore_index=True)
         features = np.concatenate([before.features, cells.features])
         return replace(cells, features=features, metadata=metadata)
+
+    def staying(self, cells: Profiles) -> np.ndarray:
+        """Tell which of the cells that are there would stay beside others.
+
+        Parameters
+        ----------
+        cells : Profiles
+            They take the place of those of the same layer and planes, or, from a table of a
+            screen, of those of the same plate, well and site.
+
+        Returns
+        -------
+        ndarray of bool
+            For every cell that is there.
+
+        Raises
+        ------
+        ProfileError
+            Some would stay, and are of another model.
+        """
+        if self.cells is None:
+            return np.zeros(0, bool)
+        from cpcnn_core.profiles.wells import require_same_origin
+
+        known = cells.metadata.columns
+        places = [name for name in ([LAYER, PLANE] if LAYER in known else FIELD) if name in known]
+        stay = np.ones(len(self.cells.metadata), bool)
+        if places:
+            new = set(_rows(cells.metadata, places))
+            stay[:] = [row not in new for row in _rows(self.cells.metadata, places)]
+        if stay.any():
+            try:
+                require_same_origin(self.cells, cells)
+            except ProfileError as error:
+                raise ProfileError(
+                    f"{error}; to see other cells, first choose File > Close all cells"
+                ) from error
+        return stay
 
     def set_metadata(self, column: str, rows: np.ndarray, value: object) -> None:
         """Write a value into a metadata column of some rows, e.g. a phenotype."""
@@ -172,3 +193,7 @@ class Explorer(QObject):
             target.append(self.selection)
             self.selection = source.pop()
             self.selection_changed.emit()
+
+
+def _rows(table: pd.DataFrame, columns: list[str]) -> Iterator[tuple[str, ...]]:
+    return table.reindex(columns=columns).astype(str).itertuples(index=False, name=None)

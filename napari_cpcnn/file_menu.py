@@ -22,6 +22,7 @@ class FileMenu(QToolButton):
     ----------
     parent : QWidget
     open_table, open_images, save_session, open_session : callable (path)
+    close_cells : callable
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class FileMenu(QToolButton):
         open_images: Open,
         save_session: Open,
         open_session: Open,
+        close_cells: Callable[[], object],
     ) -> None:
         super().__init__(parent)
         self.setText("File")
@@ -63,6 +65,9 @@ class FileMenu(QToolButton):
             action.triggered.connect(
                 lambda _, text=text, ask=ask, kind=kind, do=do: ask(parent, text, kind, do)
             )
+        close = menu.addAction("Close all cells")
+        close.setToolTip("Begin anew, with other cells or another model; layers stay")
+        close.triggered.connect(lambda _: close_cells())
         self.setMenu(menu)
 
 

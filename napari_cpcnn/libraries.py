@@ -18,6 +18,7 @@ from cpcnn_core.profiles.library_files import correction_beside
 from cpcnn_core.profiles.wells import choose_rows
 from cpcnn_core.tables.columns import PLATE, SITE, WELL
 from cpcnn_core.tables.profiles import Profiles
+from napari_cpcnn.notices import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,9 +109,9 @@ def as_open(library: TreatmentLibrary, correction: Correction | None, name: str)
     """Describe a library that is built already; `name` is what it is called."""
     wells = library.wells
     names = wells.feature_names if correction is None else correction.feature_names
-    sizes = [_counted(len(library.directions), "treatment")]
+    sizes = [counted(len(library.directions), "treatment")]
     if PLATE in wells.metadata.columns:
-        sizes.insert(0, _counted(wells.metadata[PLATE].nunique(), "plate"))
+        sizes.insert(0, counted(wells.metadata[PLATE].nunique(), "plate"))
     text = f"{', '.join(sizes)}; {_correction_text(correction, wells.provenance)}"
     columns = treatment_columns(wells)
     return OpenLibrary(library, correction, name, wells.provenance, list(names), text, columns)
@@ -253,7 +254,7 @@ def _require_same_features(mine: list[str], theirs: list[str]) -> str:
     short = [[_COMPARTMENT.sub("", name) for name in names] for names in (mine, theirs)]
     if short[0] != short[1]:
         raise ProfileError(
-            f"these cells have {_counted(len(mine), 'feature')} from {mine[0]} to {mine[-1]}, the "
+            f"these cells have {counted(len(mine), 'feature')} from {mine[0]} to {mine[-1]}, the "
             f"library has {len(theirs):,} from {theirs[0]} to {theirs[-1]}; open a library that "
             "was made with the same model"
         )
@@ -266,7 +267,3 @@ def _correction_text(correction: Correction | None, provenance: dict[str, object
         return f"corrected ({made})" if made else "compared as they are, without a correction"
     text = describe_correction({"correction": correction.method, **correction.settings})
     return f"{text}{',' if ',' in text else ''} is applied to your cells"
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}" + ("" if count == 1 else "s")

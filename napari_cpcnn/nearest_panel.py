@@ -21,6 +21,7 @@ from napari_cpcnn.explorer import LAYER, Explorer
 from napari_cpcnn.gallery import Gallery
 from napari_cpcnn.libraries import OpenLibrary, as_open, find_matches, open_library, rows_like
 from napari_cpcnn.matches_table import P_VALUE, MatchesTable, short_name
+from napari_cpcnn.notices import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -254,7 +255,8 @@ class NearestPanel(QtWidgets.QWidget):
             self.asked_crops.show_rows(asked, "Asked about")
         self.last_matches = found
         self.table.show_matches(found, library.by, pending=pending)
-        parts = [f"{len(asked):,} cells compared with {len(library.directions):,} treatments"]
+        treatments = counted(len(library.directions), "treatment")
+        parts = [f"{counted(len(asked), 'cell')} compared with {treatments}"]
         parts += [text] if text else []
         if pending:
             parts.append("p-values follow …")

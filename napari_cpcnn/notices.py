@@ -1,4 +1,4 @@
-"""Errors that are written for users, on their way to napari's notifications."""
+"""What is said to users: errors on their way to napari's notifications, and counts."""
 
 from __future__ import annotations
 
@@ -30,3 +30,14 @@ def or_error(work: Callable[[], object]) -> bool:
         show_error(str(error))
         return False
     return True
+
+
+def counted(count: int, what: str) -> str:
+    """Say how many there are of something.
+
+    Examples
+    --------
+    >>> counted(1, "cell"), counted(1234, "cell")
+    ('1 cell', '1,234 cells')
+    """
+    return f"{count:,} {what}" + ("" if count == 1 else "s")

@@ -19,13 +19,12 @@ from cpcnn_core.readers.label_images import objects_from_labels
 from cpcnn_core.readers.load_data import read_load_data
 from cpcnn_core.readers.sites import KEYS, Objects, Site, read_field
 from cpcnn_core.readers.tables import read_text_table
-from napari_cpcnn.explorer import CENTER_X, CENTER_Y, LABEL, LAYER, PLANE, Explorer
+from napari_cpcnn.explorer import CENTER_X, CENTER_Y, FIELD, LABEL, LAYER, PLANE, Explorer
 from napari_cpcnn.linking import ViewerLink
 from napari_cpcnn.notices import Refusal
 from napari_cpcnn.planes import guess_channels
 from napari_cpcnn.sample import COLORS
 
-KEY_COLUMNS = [f"Metadata_{name}" for name in KEYS]
 IMAGE_COLUMNS = ("FileName_", "URL_")
 LABELS_FOLDER = "labels"
 # Cells of which only the centres are on record are drawn as discs.
@@ -88,7 +87,7 @@ class SiteOpener(QObject):
         """
         path = Path(path)
         channels = self._channels()
-        columns = read_text_table(path, KEY_COLUMNS).columns
+        columns = read_text_table(path, FIELD).columns
         images = [name.split("_", 1)[1] for name in columns if name.startswith(IMAGE_COLUMNS)]
         images = [name for name in images if not name.startswith("Illum")]
         guessed = {
@@ -108,8 +107,8 @@ class SiteOpener(QObject):
             The cell does not say where it is, or the table has no such site.
         """
         cells = self._explorer.cells
-        cells.require([*KEY_COLUMNS, LABEL, CENTER_X, CENTER_Y])
-        keys = cells.metadata[KEY_COLUMNS].astype(str)
+        cells.require([*FIELD, LABEL, CENTER_X, CENTER_Y])
+        keys = cells.metadata[FIELD].astype(str)
         key = tuple(keys.iloc[row])
         if key not in self._sites:
             raise SiteError(

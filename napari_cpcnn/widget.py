@@ -11,20 +11,20 @@ from napari.layers import Labels
 from napari.utils.notifications import show_error, show_info, show_warning
 from napari.utils.theme import get_theme
 from qtpy.QtGui import QCloseEvent
-from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QMessageBox, QTabWidget, QVBoxLayout, QWidget
 
 from cpcnn_core.profiles.files import read_profiles
 from napari_cpcnn.embed_panel import EmbedPanel
-from napari_cpcnn.explorer import LAYER, Explorer
+from napari_cpcnn.explorer import FIELD, LAYER, Explorer
 from napari_cpcnn.file_menu import LOAD_DATA, FileMenu, ask_open
 from napari_cpcnn.gallery import Gallery
 from napari_cpcnn.linking import ViewerLink
 from napari_cpcnn.map_panel import MapPanel
 from napari_cpcnn.nearest_panel import NearestPanel
-from napari_cpcnn.notices import or_error
+from napari_cpcnn.notices import counted, or_error
 from napari_cpcnn.phenotypes import PhenotypePanel
 from napari_cpcnn.session import open_session, save_session
-from napari_cpcnn.site_opening import KEY_COLUMNS, SiteOpener
+from napari_cpcnn.site_opening import SiteOpener
 
 _OPEN: WeakKeyDictionary[napari.Viewer, CellPaintingWidget] = WeakKeyDictionary()
 SELECTION_LAYER = "selection"
@@ -64,8 +64,15 @@ class CellPaintingWidget(QWidget):
         ):
             self.tabs.setTabToolTip(self.tabs.addTab(panel, name), tip)
         self.tabs.setUsesScrollButtons(True)
+        # All five are seen at the width in which the dock opens.
+        self.tabs.setStyleSheet("QTabBar::tab { padding: 3px 2px; }")
         self.file_menu = FileMenu(
-            self, self.open_table, self.open_images, self.save_session, self.open_session
+            self,
+            self.open_table,
+            self.open_images,
+            self.save_session,
+            self.open_session,
+            self.close_cells,
         )
         self.tabs.setCornerWidget(self.file_menu)
         layout = QVBoxLayout(self)
@@ -95,11 +102,24 @@ class CellPaintingWidget(QWidget):
         if or_error(lambda: self.sites.read_table(path)):
             show_info("A double click on a cell of the map opens its field.")
 
+    def close_cells(self) -> None:
+        """Forget all cells, once the user has agreed; layers stay."""
+        if self.explorer.cells is None:
+            show_info("there are no cells to close")
+            return
+        asked = "Phenotypes, map and selection go with them; a session or an export keeps them."
+        count = f"Close {counted(len(self.explorer.cells.metadata), 'cell')}?"
+        if (
+            QMessageBox.question(self, count, f"{count}\n\n{asked}")
+            == QMessageBox.StandardButton.Yes
+        ):
+            self.explorer.set_cells(None)
+
     def go_to(self, row: int) -> None:
         """Move the viewer to a cell; the field of a table's cell is opened for it."""
         if self.link.go_to(row):
             return
-        if not {*KEY_COLUMNS} <= {*self.explorer.cells.metadata.columns}:
+        if not {*FIELD} <= {*self.explorer.cells.metadata.columns}:
             show_error("the layer of this cell is not open any more")
             return
         if self.sites.table is None:

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
+from qtpy.QtWidgets import QMessageBox
 
 from cpcnn_core.profiles.files import write_profiles
 from cpcnn_core.tables.profiles import Profiles
@@ -26,12 +27,12 @@ def home(tmp_path_factory):
         yield
 
 
-def embed(widget, qtbot, name):
+def embed(widget, qtbot, name, of="cells"):
     box = widget.embed.models.box
     box.setCurrentIndex(box.findData(name))
     with qtbot.waitSignal(widget.embed.finished, timeout=60_000):
         widget.embed.run()
-    assert widget.embed.status.text() == "6 cells of cells are embedded."
+    assert widget.embed.status.text() == f"6 cells of {of} are embedded."
     return widget.explorer.cells
 
 
@@ -69,7 +70,7 @@ def test_a_library_of_one_model_refuses_the_cells_of_all_others(field, widget, q
     with qtbot.waitSignal(widget.explorer.library_changed):
         widget.nearest.open(path)
     widget.explorer.pick(0)
-    qtbot.waitUntil(lambda: widget.nearest.status.text().startswith("1 cells compared with 2"))
+    qtbot.waitUntil(lambda: widget.nearest.status.text().startswith("1 cell compared with 2"))
     found = widget.nearest.last_matches
     for name in MODELS.keys() - {"bag"}:
         before = len(notification_manager.records)
@@ -83,16 +84,22 @@ def test_a_library_of_one_model_refuses_the_cells_of_all_others(field, widget, q
         assert widget.nearest.last_matches is found
 
 
-def test_cells_of_two_models_are_not_put_together(field, widget, qtbot, made_up):
+def test_cells_of_two_models_are_not_put_together(field, widget, qtbot, made_up, monkeypatch):
     cells = embed(widget, qtbot, "bag")
     field.add_labels(made_up[1], name="others")
     widget.embed.labels.setCurrentText("others")
     box = widget.embed.models.box
     box.setCurrentIndex(box.findData("grey"))
     before = len(notification_manager.records)
-    with qtbot.waitSignal(widget.embed.finished, timeout=60_000):
-        widget.embed.run()
-    assert notification_manager.records[before].message.startswith(
-        "the tables have different features: 480 from Cells_TestResnet_000, 320 from Cells_TestVit"
+    widget.embed.run()
+    # Before anything is computed.
+    assert not widget.embed.running
+    assert notification_manager.records[before].message == (
+        "the tables have different features: 480 from Cells_TestResnet_000, 320 from "
+        "Cells_TestVit_000; to see other cells, first choose File > Close all cells"
     )
     assert widget.explorer.cells is cells
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
+    widget.close_cells()
+    assert widget.explorer.cells is None
+    assert embed(widget, qtbot, "grey", of="others").provenance["model"] == "grey"

@@ -122,7 +122,7 @@ def has_p_values(panel):
 
 def wait_for(qtbot, panel, rows):
     """Wait until the cells of these rows have been compared, p-values included."""
-    sentence = f"{len(rows)} cells compared with"
+    sentence = "1 cell compared with" if len(rows) == 1 else f"{len(rows)} cells compared with"
 
     def done():
         assert panel._rows.tolist() == list(rows)

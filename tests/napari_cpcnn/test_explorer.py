@@ -1,0 +1,82 @@
+"""What the panels look at: cells of fields and tables beside each other."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from qtpy.QtWidgets import QMessageBox
+
+from cpcnn_core.errors import ProfileError
+from cpcnn_core.profiles.files import write_profiles
+from cpcnn_core.tables.profiles import Profiles
+from napari_cpcnn.explorer import LAYER, PLANE, Explorer
+
+MADE = {"model": "a model", "model_sha256": "1", "channels": "DNA,ER"}
+
+
+def cells_of(number, start=0, made=MADE, **metadata):
+    features = np.arange(start, start + 2 * number, dtype=np.float32).reshape(number, 2)
+    rows = pd.DataFrame({f"Metadata_{name}": [value] * number for name, value in metadata.items()})
+    return Profiles(features, rows, ["Cells_CPCNN_000", "Cells_CPCNN_001"], made)
+
+
+@pytest.fixture
+def explorer(qapp):
+    return Explorer()
+
+
+def test_sites_of_tables_come_beside_each_other(explorer):
+    explorer.add_cells(cells_of(3, Plate="P1", Well="A01", Site=1))
+    explorer.add_cells(cells_of(4, 100, Plate="P1", Well="A01", Site=2))
+    assert explorer.cells.features[:, 0].tolist() == [0, 2, 4, 100, 102, 104, 106]
+    # The same site again, its number as text: in the place of the first.
+    explorer.add_cells(cells_of(2, 50, Plate="P1", Well="A01", Site="1"))
+    assert explorer.cells.features[:, 0].tolist() == [100, 102, 104, 106, 50, 52]
+
+
+def test_a_table_that_names_no_places_is_added(explorer):
+    explorer.add_cells(cells_of(2, Treatment="DMSO"))
+    explorer.add_cells(cells_of(1, 50, Treatment="taxol"))
+    assert explorer.cells.metadata["Metadata_Treatment"].tolist() == ["DMSO", "DMSO", "taxol"]
+
+
+def test_a_table_and_a_field_stay_beside_each_other(explorer):
+    explorer.add_cells(cells_of(3, Plate="P1", Well="A01", Site=1))
+    explorer.add_cells(cells_of(2, 50, Layer="nuclei", Plane=""))
+    explorer.add_cells(cells_of(1, 70, Layer="nuclei", Plane=""))
+    assert explorer.cells.features[:, 0].tolist() == [0, 2, 4, 70]
+    assert explorer.cells.metadata[LAYER].isna().tolist() == [True, True, True, False]
+    assert explorer.cells.metadata[PLANE].tolist()[-1] == ""
+
+
+def test_another_model_takes_the_place_of_all_or_is_refused(explorer):
+    explorer.add_cells(cells_of(3, Layer="nuclei", Plane=""))
+    other = {**MADE, "model": "another"}
+    explorer.add_cells(cells_of(2, 50, other, Layer="nuclei", Plane=""))
+    assert explorer.cells.provenance["model"] == "another"
+    before = explorer.cells
+    sentence = (
+        "the tables cannot be compared: model is another and a model; to see other cells, first "
+        "choose File > Close all cells"
+    )
+    with pytest.raises(ProfileError, match=sentence):
+        explorer.add_cells(cells_of(3, Layer="cells", Plane=""))
+    assert explorer.cells is before
+
+
+@pytest.mark.parametrize(("answer", "left"), [("No", True), ("Yes", False)])
+def test_closing_all_cells_is_asked_about(widget, monkeypatch, tmp_path, answer, left):
+    asked = []
+
+    def question(parent, title, text):
+        asked.append(text)
+        return getattr(QMessageBox.StandardButton, answer)
+
+    monkeypatch.setattr(QMessageBox, "question", question)
+    widget.close_cells()
+    assert not asked
+    write_profiles(cells_of(3, Plate="P1", Well="A01", Site="1"), tmp_path / "cells.parquet")
+    widget.open_table(tmp_path / "cells.parquet")
+    actions = {action.text(): action for action in widget.file_menu.menu().actions()}
+    actions["Close all cells"].trigger()
+    assert asked[0].startswith("Close 3 cells?")
+    assert (widget.explorer.cells is not None) is left
