@@ -163,13 +163,13 @@ class _Bar(QtWidgets.QStyledItemDelegate):
     ) -> None:
         bar = option.rect.adjusted(0, 3, 0, -3)
         bar.setWidth(int(bar.width() * min(max(index.data(VALUE), 0), 1)))
-        marked = bool(option.state & QtWidgets.QStyle.StateFlag.State_Selected)
-        # A marked row has a ground of its own, which would hide what lies behind the digits.
-        for step in ("cell", "bar") if marked else ("bar", "cell"):
-            if step == "bar":
-                painter.fillRect(bar, QtGui.QColor(*ACCENT, 120))
-            else:
-                super().paint(painter, option, index)
+        if option.state & QtWidgets.QStyle.StateFlag.State_Selected:
+            # The ground of a marked row would hide what lies behind it.
+            super().paint(painter, option, index)
+            painter.fillRect(bar, QtGui.QColor(*ACCENT, 70))
+        else:
+            painter.fillRect(bar, QtGui.QColor(*ACCENT, 120))
+            super().paint(painter, option, index)
 
 
 def short_name(column: str) -> str:
