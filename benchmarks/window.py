@@ -29,8 +29,8 @@ from qtpy.QtWidgets import QApplication
 from cpcnn_core.simulation.design import ScreenDesign
 from cpcnn_core.simulation.field import simulate_field
 from cpcnn_core.tables.profiles import Profiles
+from napari_cpcnn.cell_map.map_making import CLUSTERS, PCA, UMAP
 from napari_cpcnn.linking import OVERLAY
-from napari_cpcnn.map_making import CLUSTERS, PCA, UMAP
 from napari_cpcnn.sample import COLORS
 from napari_cpcnn.widget import CellPaintingWidget
 

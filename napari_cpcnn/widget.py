@@ -14,13 +14,13 @@ from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QMessageBox, QTabWidget, QVBoxLayout, QWidget
 
 from cpcnn_core.profiles.files import read_profiles
-from napari_cpcnn.embed_panel import EmbedPanel
+from napari_cpcnn.cell_map.map_panel import MapPanel
+from napari_cpcnn.embed.embed_panel import EmbedPanel
 from napari_cpcnn.explorer import FIELD, LAYER, Explorer
 from napari_cpcnn.file_menu import LOAD_DATA, FileMenu, ask_open
 from napari_cpcnn.gallery import Gallery
 from napari_cpcnn.linking import ViewerLink
-from napari_cpcnn.map_panel import MapPanel
-from napari_cpcnn.nearest_panel import NearestPanel
+from napari_cpcnn.nearest.nearest_panel import NearestPanel
 from napari_cpcnn.notices import counted, or_error
 from napari_cpcnn.phenotypes import PhenotypePanel
 from napari_cpcnn.session import open_session, save_session

@@ -40,7 +40,7 @@ from cpcnn_core.training.config import (
 )
 from cpcnn_core.training.fit import train_model
 from cpcnn_core.training.reports import EpochReport
-from napari_cpcnn.nuclei import find_nuclei
+from napari_cpcnn.embed.nuclei import find_nuclei
 
 CHANNELS, CROP_PX = ("GFP", "DNA"), 48
 TREATMENT = "Metadata_Treatment"

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from napari_cpcnn.colors import (
+from napari_cpcnn.cell_map.colors import (
     DISTINCT,
     MISSING,
     MISSING_RGB,

@@ -12,7 +12,7 @@ from cpcnn_core.profiles.similarity import cosine_similarity
 from cpcnn_core.profiles.wells import choose_rows
 from cpcnn_core.tables.columns import feature_names
 from cpcnn_core.tables.profiles import Profiles
-from napari_cpcnn.libraries import (
+from napari_cpcnn.nearest.libraries import (
     find_matches,
     open_library,
     query_of,

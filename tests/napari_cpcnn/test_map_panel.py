@@ -11,12 +11,12 @@ from qtpy.QtWidgets import QApplication
 
 from cpcnn_core.profiles.principal_components import fit_principal_components
 from cpcnn_core.tables.profiles import Profiles
-from napari_cpcnn import map_making, map_panel, maps
+from napari_cpcnn.cell_map import map_making, map_panel, maps
+from napari_cpcnn.cell_map.map_canvas import PLAIN_RGB
+from napari_cpcnn.cell_map.map_panel import MapPanel
+from napari_cpcnn.cell_map.map_process import MapProcess
+from napari_cpcnn.cell_map.maps import clusters_of, components_of, cosines
 from napari_cpcnn.explorer import Explorer
-from napari_cpcnn.map_canvas import PLAIN_RGB
-from napari_cpcnn.map_panel import MapPanel
-from napari_cpcnn.map_process import MapProcess
-from napari_cpcnn.maps import clusters_of, components_of, cosines
 
 NEEDS_UMAP = pytest.mark.skipif(
     importlib.util.find_spec("umap") is None, reason="umap-learn is not installed"

@@ -12,7 +12,7 @@ from cpcnn_core.errors import LicenceError, ProfileError
 from cpcnn_core.models.licences import needs_yes
 from cpcnn_core.models.registry import find_model
 from napari_cpcnn.explorer import LABEL
-from napari_cpcnn.libraries import OpenLibrary, query_of
+from napari_cpcnn.nearest.libraries import OpenLibrary, query_of
 
 FEATURES = 96
 

@@ -15,7 +15,7 @@ from cpcnn_core.profiles.wells import choose_rows
 from cpcnn_core.tables.columns import feature_names
 from cpcnn_core.tables.profiles import Profiles
 from napari_cpcnn.explorer import LABEL, LAYER, PHENOTYPE, Explorer
-from napari_cpcnn.nearest_panel import (
+from napari_cpcnn.nearest.nearest_panel import (
     FIELD,
     NO_CELLS,
     NO_LIBRARY,

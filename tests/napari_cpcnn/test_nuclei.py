@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from cpcnn_core.errors import ImageError
-from napari_cpcnn.nuclei import find_nuclei
+from napari_cpcnn.embed.nuclei import find_nuclei
 from napari_cpcnn.sample import made_up_fields
 
 

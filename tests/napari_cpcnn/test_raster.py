@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from napari_cpcnn import raster
-from napari_cpcnn.raster import (
+from napari_cpcnn.cell_map import raster
+from napari_cpcnn.cell_map.raster import (
     DIMMED,
     FAINTEST,
     draw_density,

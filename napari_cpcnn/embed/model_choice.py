@@ -11,7 +11,7 @@ from cpcnn_core.errors import CPCNNError, LicenceError
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.licences import accept_licence, needs_yes, question
 from cpcnn_core.models.registry import card_of, find_model, list_models, ready_models
-from napari_cpcnn.channel_choice import layer_box
+from napari_cpcnn.embed.channel_choice import layer_box
 
 
 class ModelChoice(QWidget):

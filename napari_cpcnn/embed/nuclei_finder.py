@@ -15,8 +15,8 @@ from qtpy.QtWidgets import QMenu, QPushButton
 
 from cpcnn_core.errors import CancelledError, CPCNNError
 from napari_cpcnn.child_process import ChildProcess
+from napari_cpcnn.embed.nuclei import find_nuclei
 from napari_cpcnn.notices import Refusal
-from napari_cpcnn.nuclei import find_nuclei
 from napari_cpcnn.planes import pixels
 
 THRESHOLD, CELLPOSE = "by threshold and shape", "with Cellpose"
@@ -73,7 +73,7 @@ class NucleiFinder(QPushButton):
             return
         plane = np.asarray(pixels(self._layer)[index])
         if method == CELLPOSE:
-            self._cellpose = ChildProcess("napari_cpcnn.cellpose_process", "Cellpose")
+            self._cellpose = ChildProcess("napari_cpcnn.embed.cellpose_process", "Cellpose")
         self._worker = create_worker(
             _labels_or_error,
             plane,

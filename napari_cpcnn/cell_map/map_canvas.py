@@ -11,9 +11,9 @@ from qtpy.QtCore import QEvent, QPointF, QRectF, Qt, QTimer, Signal
 from qtpy.QtGui import QColor, QPen, QPolygonF
 from qtpy.QtWidgets import QGraphicsPolygonItem, QGridLayout, QLabel, QToolTip, QWidget
 
-from napari_cpcnn.colors import Rgb, ink_on
+from napari_cpcnn.cell_map.colors import Rgb, ink_on
+from napari_cpcnn.cell_map.raster import draw_map, inside_polygon, nearest_point
 from napari_cpcnn.explorer import ADD, REMOVE, REPLACE
-from napari_cpcnn.raster import draw_map, inside_polygon, nearest_point
 
 PAN, LASSO, RECTANGLE = "pan", "lasso", "rectangle"
 PLAIN_RGB = (72, 144, 205)

@@ -19,12 +19,12 @@ from qtpy.QtWidgets import (
 )
 
 from cpcnn_core.tables.columns import METADATA_PREFIX, WELL
-from napari_cpcnn.colors import Legend, Rgb, colors_of, legend_html
+from napari_cpcnn.cell_map.colors import Legend, Rgb, colors_of, legend_html
+from napari_cpcnn.cell_map.map_canvas import PLAIN_RGB, MapCanvas, how_of
+from napari_cpcnn.cell_map.map_making import CLUSTERS, PCA, UMAP, MapMaking
+from napari_cpcnn.cell_map.map_tools import MapTools
+from napari_cpcnn.cell_map.maps import cosines
 from napari_cpcnn.explorer import CLUSTER, LABEL, LAYER, PHENOTYPE, Explorer
-from napari_cpcnn.map_canvas import PLAIN_RGB, MapCanvas, how_of
-from napari_cpcnn.map_making import CLUSTERS, PCA, UMAP, MapMaking
-from napari_cpcnn.map_tools import MapTools
-from napari_cpcnn.maps import cosines
 
 ROLE = QPalette.ColorRole
 ONE_COLOR, SIMILARITY = "one colour", "similarity to the picked cell"

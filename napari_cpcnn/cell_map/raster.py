@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_cpcnn.colors import Rgb, ink_on
+from napari_cpcnn.cell_map.colors import Rgb, ink_on
 
 View = tuple[float, float, float, float]
 Size = tuple[int, int]

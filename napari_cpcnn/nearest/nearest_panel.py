@@ -19,8 +19,14 @@ from cpcnn_core.tables.columns import PLATE, WELL
 from napari_cpcnn.blending import Channel
 from napari_cpcnn.explorer import LAYER, Explorer
 from napari_cpcnn.gallery import Gallery
-from napari_cpcnn.libraries import OpenLibrary, as_open, find_matches, open_library, rows_like
-from napari_cpcnn.matches_table import P_VALUE, MatchesTable, short_name
+from napari_cpcnn.nearest.libraries import (
+    OpenLibrary,
+    as_open,
+    find_matches,
+    open_library,
+    rows_like,
+)
+from napari_cpcnn.nearest.matches_table import P_VALUE, MatchesTable, short_name
 from napari_cpcnn.notices import counted
 
 if TYPE_CHECKING:

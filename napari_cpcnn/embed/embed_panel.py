@@ -27,17 +27,17 @@ from cpcnn_core.errors import CancelledError, ChannelError, CPCNNError, ImageErr
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.scale import check_um_per_px, scale_notice
 from cpcnn_core.tables.profiles import Profiles
-from napari_cpcnn.channel_choice import ONE_LAYER, ChannelChoice, fill_box, layer_box
-from napari_cpcnn.embedding import EmbedRequest, announced, embed_layers, layer_features
+from napari_cpcnn.embed.channel_choice import ONE_LAYER, ChannelChoice, fill_box, layer_box
+from napari_cpcnn.embed.embedding import EmbedRequest, announced, embed_layers, layer_features
+from napari_cpcnn.embed.model_choice import ModelChoice
+from napari_cpcnn.embed.network_process import NetworkProcess, Step
+from napari_cpcnn.embed.nuclei_finder import NucleiFinder
+from napari_cpcnn.embed.warm_up import warm_up_tables, warm_up_window
 from napari_cpcnn.explorer import Explorer
 from napari_cpcnn.layer_watch import LayerWatch
 from napari_cpcnn.linking import OVERLAY, ViewerLink
-from napari_cpcnn.model_choice import ModelChoice
-from napari_cpcnn.network_process import NetworkProcess, Step
 from napari_cpcnn.notices import Refusal
-from napari_cpcnn.nuclei_finder import NucleiFinder
 from napari_cpcnn.planes import check_channels, pixels, plane_indices, um_per_px_of
-from napari_cpcnn.warm_up import warm_up_tables, warm_up_window
 
 # Between two things that each have the window drawn anew.
 PAUSE_MS = 30

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from qtpy.QtGui import QIcon, QPixmap
 
-from napari_cpcnn.colors import Rgb
-from napari_cpcnn.map_canvas import LASSO, PAN, RECTANGLE
+from napari_cpcnn.cell_map.colors import Rgb
+from napari_cpcnn.cell_map.map_canvas import LASSO, PAN, RECTANGLE
 
 # Drawn in a box of 16 by 16.
 ICONS = {

@@ -17,8 +17,8 @@ from cpcnn_core.readers.sites import Objects
 from cpcnn_core.scale import touches_border_at, zoom_of
 from cpcnn_core.tables.columns import feature_names
 from cpcnn_core.tables.profiles import Profiles
+from napari_cpcnn.embed.network_process import NetworkProcess, Step
 from napari_cpcnn.explorer import CENTER_X, CENTER_Y, LABEL, LAYER, PLANE
-from napari_cpcnn.network_process import NetworkProcess, Step
 from napari_cpcnn.planes import channel_planes, pixels, plane_name
 
 # Before a channel's name: the mean of its pixels under the cell's label.

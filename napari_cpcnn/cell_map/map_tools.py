@@ -7,10 +7,10 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QAction, QActionGroup
 from qtpy.QtWidgets import QHBoxLayout, QToolButton, QWidget
 
-from napari_cpcnn.colors import Rgb
+from napari_cpcnn.cell_map.colors import Rgb
+from napari_cpcnn.cell_map.icons import icon
+from napari_cpcnn.cell_map.map_canvas import LASSO, PAN, RECTANGLE, MapCanvas
 from napari_cpcnn.explorer import Explorer
-from napari_cpcnn.icons import icon
-from napari_cpcnn.map_canvas import LASSO, PAN, RECTANGLE, MapCanvas
 
 STYLE = (
     "QToolButton {{ border: none; border-radius: 3px; padding: 3px; }}"

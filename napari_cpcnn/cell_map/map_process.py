@@ -14,8 +14,8 @@ import sys
 import numpy as np
 
 from cpcnn_core.worker.pipe import read_message, write_message
+from napari_cpcnn.cell_map.maps import clusters_of, umap_of
 from napari_cpcnn.child_process import ChildProcess
-from napari_cpcnn.maps import clusters_of, umap_of
 
 
 class MapProcess:
@@ -33,7 +33,7 @@ class MapProcess:
     """
 
     def __init__(self, name: str) -> None:
-        self._child = ChildProcess("napari_cpcnn.map_process", name)
+        self._child = ChildProcess("napari_cpcnn.cell_map.map_process", name)
 
     @property
     def usable(self) -> bool:
@@ -41,7 +41,7 @@ class MapProcess:
         return self._child.usable
 
     def umap(self, components: np.ndarray) -> np.ndarray:
-        """Return the UMAP (n, 2) of principal components; see `napari_cpcnn.maps.umap_of`.
+        """Return the UMAP (n, 2) of principal components; see `napari_cpcnn.cell_map.maps.umap_of`.
 
         Raises
         ------
@@ -53,7 +53,7 @@ class MapProcess:
         return self._ask({"type": "umap"}, components)
 
     def clusters(self, components: np.ndarray, count: int) -> np.ndarray:
-        """Return clusters (n,) of components; see `napari_cpcnn.maps.clusters_of`.
+        """Return clusters (n,) of components; see `napari_cpcnn.cell_map.maps.clusters_of`.
 
         Raises
         ------

@@ -1,0 +1,1 @@
+"""The map of the cells: made in another process, drawn, coloured, selected from."""

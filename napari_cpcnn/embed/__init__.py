@@ -1,0 +1,1 @@
+"""Choosing layers and a model, and embedding the cells."""

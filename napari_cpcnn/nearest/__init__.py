@@ -1,0 +1,1 @@
+"""The treatments that cells are most like."""
