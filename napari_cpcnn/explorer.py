@@ -88,6 +88,8 @@ class Explorer(QObject):
     def joined(self, cells: Profiles) -> Profiles:
         """Return what `add_cells` would show, and show nothing yet; errors are its own."""
         kept = self.staying(cells)
+        if len(kept):
+            cells = self._with_what_was_known(cells)
         if not kept.any():
             return cells
         before = self.cells.select(kept)
@@ -187,6 +189,21 @@ class Explorer(QObject):
         if self.selection.any():
             return np.flatnonzero(self.selection)
         return np.array([] if self.picked is None else [self.picked], int)
+
+    def _with_what_was_known(self, cells: Profiles) -> Profiles:
+        """Give cells that are embedded anew what was known of them: phenotype, treatment, ..."""
+        keys, old = [LAYER, PLANE, LABEL], self.cells.metadata
+        if not {*keys} <= {*old.columns} & {*cells.metadata.columns}:
+            return cells
+        # Clusters are of the features, which are others now.
+        known = [name for name in old.columns if name not in cells.metadata.columns]
+        known = [name for name in known if name != CLUSTER]
+        before = old[[*keys, *known]].drop_duplicates(keys)
+        metadata = cells.metadata.merge(before, on=keys, how="left")
+        # What nobody has named has an empty name.
+        texts = [name for name in known if metadata[name].dtype == object]
+        metadata[texts] = metadata[texts].fillna("")
+        return replace(cells, metadata=metadata)
 
     def _step(self, source: list[np.ndarray], target: list[np.ndarray]) -> None:
         if source:

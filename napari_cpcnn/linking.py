@@ -129,6 +129,11 @@ class ViewerLink(QObject):
             return self._viewer.layers[name]
         return None
 
+    def part(self, labels: Labels, name: str) -> None:
+        """Give a layer another name, and leave the cells of the old one to another layer."""
+        self._names[id(labels)] = name
+        labels.name = name
+
     def _follow_names(self) -> None:
         """Take a layer's new name for its cells and channels too."""
         for layer in self._viewer.layers:
@@ -163,7 +168,11 @@ class ViewerLink(QObject):
         if OVERLAY not in self._viewer.layers:
             self._add_overlay(marks, shown)
             return
-        overlay = self._viewer.layers[OVERLAY]
+        layers = self._viewer.layers
+        overlay = layers[OVERLAY]
+        if layers[-1] is not overlay:
+            # Images that were opened later are added to what lies below them.
+            layers.move(layers.index(overlay), len(layers))
         # napari draws a layer anew at every assignment, changed or not.
         for name in ("scale", "translate"):
             if not np.array_equal(getattr(overlay, name), getattr(shown, name)[-2:]):

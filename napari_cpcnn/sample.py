@@ -58,7 +58,7 @@ def tissue() -> list[tuple[np.ndarray, dict, str]]:
     Examples
     --------
     >>> [options["name"] for _, options, _ in tissue()]
-    ['DNA', 'FHL2', 'nuclei']
+    ['DNA', 'FHL2 as AGP', 'nuclei']
     """
     from skimage.color import rgb2hed
     from skimage.data import immunohistochemistry
@@ -67,7 +67,7 @@ def tissue() -> list[tuple[np.ndarray, dict, str]]:
     dna, protein = stains[..., 0], stains[..., 2]
     return [
         _image(dna, "DNA", COLORS["DNA"]),
-        _image(protein, "FHL2", COLORS["AGP"]),
+        _image(protein, "FHL2 as AGP", COLORS["AGP"]),
         _nuclei(_nuclei_of_tissue(dna)),
     ]
 

@@ -33,7 +33,7 @@ def check(module, pipeline):
         _checked(module.library_file_name, libraries.describe, module)
     complaint = sqlite_complaint(pipeline)
     if complaint:
-        raise ValidationError(complaint, module.prefix)
+        raise ValidationError(complaint, module.model)
 
 
 def warn(module):

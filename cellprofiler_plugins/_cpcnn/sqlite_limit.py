@@ -48,7 +48,7 @@ def _complaint_of(export, pipeline):
                     "Per_" + name,
                     count + 1,
                     "choose MySQL as the database, or use ExportToSpreadsheet, or measure fewer "
-                    "features of %s" % name,
+                    "features of %s: another model, or channels left out" % name,
                 )
         return None
     together = sum(counts.values()) + 2

@@ -73,6 +73,12 @@ def _embed(options: argparse.Namespace) -> int:
             print(f"wrote {table}")
     else:
         print("When all shards are done, run this once without --shard: it collects the plates.")
+    if reports and not any(report.state in ("embedded", "already done") for report in reports):
+        print(
+            "No site has cells: look whether plates, wells and sites are called the same in the "
+            "table of the images and where the cells are."
+        )
+        return 1
     return 1 if any(report.state == "failed" for report in reports) else 0
 
 

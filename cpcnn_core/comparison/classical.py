@@ -27,7 +27,7 @@ from cpcnn_core.readers.sites import Objects, Site, read_field
 from cpcnn_core.screen.collect import PLATES_FOLDER
 from cpcnn_core.screen.job import Job, find_objects
 from cpcnn_core.screen.log import RunLog, summary
-from cpcnn_core.screen.plan import header_if_done, site_file
+from cpcnn_core.screen.plan import has_moved, header_if_done, images_of, site_file
 from cpcnn_core.screen.report import SiteReport, failure
 from cpcnn_core.tables.deepprofiler_npz import SiteTable, read_header, read_site, write_site
 from cpcnn_core.tables.plate_parquet import write_plate
@@ -157,10 +157,14 @@ def _measure_or_tell(
     site: Site, out: Path, settings: ClassicalSettings, names: list[str]
 ) -> SiteReport:
     path, since = site_file(out, site), time.perf_counter()
-    if header_if_done(path, settings.provenance()) is not None:
-        return SiteReport(str(site), "already done")
+    images = images_of(site, settings.channels)
     try:
+        done = header_if_done(path, settings.provenance(), images) is not None
         objects = site.read_objects()
+        if done and (objects is None or not has_moved(path, objects)):
+            return SiteReport(str(site), "already done")
+        if done:
+            path.unlink()
         if objects is None:
             return SiteReport(str(site), "no locations")
         if len(objects.centers) == 0:
@@ -193,6 +197,7 @@ def _measure(
         np.zeros(len(features), bool),
         settings.provenance(),
         site.image_number,
+        images_of(site, settings.channels),
     )
 
 
@@ -205,7 +210,7 @@ def _collect(
     whole = np.ones(len(names), bool)
     for site in sites:
         path = site_file(out, site)
-        if header_if_done(path, provenance) is not None:
+        if header_if_done(path, provenance, images_of(site, settings.channels)) is not None:
             paths.setdefault(site.metadata["Plate"], []).append(path)
             whole &= np.isfinite(read_site(path).features).all(axis=0)
     kept = [f"Cells_{name}" for name, known in zip(names, whole, strict=True) if known]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from cpcnn_core.tables.profiles import Profiles
 
 # What features are called by cpcnn, CellProfiler, pycytominer and CytoTable.
 FEATURE_PREFIXES = ("Cells", "Nuclei", "Cytoplasm", "CPCNN", "PC_")
+# In CellProfiler's spreadsheets deep features stand without the objects' name: DINOv2S_000.
+DEEP = re.compile(r"[A-Za-z][A-Za-z0-9]*_\d{3,}")
 # What our CellProfiler module says of objects beside a library's treatments. Profiles that held
 # it would have seen what they are tested on.
 LIKENESSES = ("Like_Controls", "Like_Treatment")
@@ -34,8 +37,9 @@ def read_profiles(path: str | Path, prefixes: Sequence[str] = FEATURE_PREFIXES) 
     path : str or Path
         ``.parquet``, ``.csv``, ``.csv.gz`` or ``.h5ad``.
     prefixes : sequence of str
-        Columns of numbers whose name begins with one of these are features, but for the
-        likenesses to treatments that CellProfiler's module writes. All others are metadata;
+        Columns of numbers whose name begins with one of these are features, and those of
+        any model in CellProfiler's spreadsheets (``DINOv2S_000``); the likenesses to
+        treatments that CellProfiler's module writes are not. All others are metadata;
         those that lack ``Metadata_`` get it (``Image_Metadata_Well``, CellProfiler's, becomes
         ``Metadata_Well``).
 
@@ -144,7 +148,8 @@ def write_profiles(profiles: Profiles, path: str | Path) -> None:
 
 
 def _is_feature(name: str, prefixes: Sequence[str]) -> bool:
-    return name.startswith(tuple(prefixes)) and not name.endswith(LIKENESSES)
+    known = name.startswith(tuple(prefixes)) or DEEP.fullmatch(name) is not None
+    return known and not name.endswith(LIKENESSES)
 
 
 def _provenance(schema: pa.Schema) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -147,7 +148,10 @@ class TreatmentLibrary:
                 drawn = random.integers(0, len(controls), (PERMUTATIONS, wells))
                 means = np.stack([controls[some].mean(axis=0) for some in drawn])
                 chance[wells] = unit_length(means) @ direction
-            p_values.append((1 + (chance[wells] >= similarity).sum()) / (1 + PERMUTATIONS))
+            as_much = (1 + (chance[wells] >= similarity).sum()) / (1 + PERMUTATIONS)
+            # Few controls can be drawn in few ways, which are no more certain for being repeated.
+            ways = math.comb(len(controls) + wells - 1, wells)
+            p_values.append(max(as_much, 1 / (1 + ways)))
             support.append(
                 float(np.mean(unit_length(self.wells.features[mine]) @ direction > limit))
             )

@@ -18,6 +18,8 @@ from cpcnn_core.tables.profiles import Profiles
 
 # What has to be the same for two features of one name to mean the same.
 ORIGIN = ("model", "model_sha256", "layer", "correction", "lambda")
+# An untrained network has no hash before its weights are made.
+MAY_BE_UNKNOWN = ("model_sha256", "layer")
 
 
 def find_tables(paths: Iterable[str | Path]) -> list[Path]:
@@ -146,7 +148,8 @@ def require_same_origin(one: Profiles, other: Profiles) -> None:
         )
     for name in ORIGIN:
         mine, theirs = one.provenance.get(name), other.provenance.get(name)
-        if mine != theirs:
+        unknown = name in MAY_BE_UNKNOWN and None in (mine, theirs)
+        if mine != theirs and not unknown:
             raise ProfileError(f"the tables cannot be compared: {name} is {mine} and {theirs}")
 
 

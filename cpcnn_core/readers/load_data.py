@@ -92,6 +92,17 @@ def match_images(
     known = [
         column.split("_", 1)[1] for column in columns if column.startswith(("FileName_", "URL_"))
     ]
+    strange = [channel for channel in images if channel not in channels]
+    if strange:
+        raise ChannelError(
+            f"--channels names {', '.join(strange)}, which the model does not have; its channels "
+            f"are {', '.join(channels)}"
+        )
+    unknown = [name for name in images.values() if name not in known]
+    if unknown:
+        raise ChannelError(
+            f"{source} has no image {', '.join(unknown)}; it has {', '.join(known) or 'none'}"
+        )
     found, missing = {}, []
     for channel in channels:
         candidates = [images[channel]] if channel in images else [channel, f"Orig{channel}"]

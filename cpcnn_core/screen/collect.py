@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cpcnn_core.readers.sites import Site
-from cpcnn_core.screen.plan import Settings, header_if_done, site_file
+from cpcnn_core.screen.plan import Settings, header_if_done, images_of, site_file
 from cpcnn_core.tables.deepprofiler_npz import read_site
 from cpcnn_core.tables.plate_anndata import require_anndata, write_plate_anndata
 from cpcnn_core.tables.plate_parquet import write_plate
@@ -66,7 +66,7 @@ def collect_plates(
     for site in sites:
         path, plate = site_file(out, site), site.metadata["Plate"]
         provenance = settings.of(site).provenance()
-        header = header_if_done(path, provenance)
+        header = header_if_done(path, provenance, images_of(site, settings.card.channels))
         if header is not None:
             paths_of.setdefault(plate, []).append(path)
             made_of.setdefault(plate, []).append(provenance)

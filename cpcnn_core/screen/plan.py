@@ -9,15 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 import cpcnn_core
 from cpcnn_core.errors import SiteError
 from cpcnn_core.models.card import ModelCard
-from cpcnn_core.readers.sites import Site
+from cpcnn_core.readers.sites import ImageFile, Objects, Site
 from cpcnn_core.scale import scale_notice, zoom_of
 from cpcnn_core.tables import feature_names
-from cpcnn_core.tables.deepprofiler_npz import read_header
+from cpcnn_core.tables.deepprofiler_npz import read_header, read_places
 
 FEATURES_FOLDER = "features"
+SAME_PLACE_PX = 1e-6
 _UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
 
@@ -166,27 +169,64 @@ def site_file(
     return Path(out) / folder / plate / well / f"{number}{suffix}"
 
 
-def is_done(path: str | Path, provenance: Mapping[str, str]) -> bool:
-    """Tell whether a site's file is there, whole, and made with this model and settings.
+def images_of(site: Site, channels: Sequence[str]) -> dict[str, str]:
+    """Name the files that a site's features are made from, without their folders.
 
     Examples
     --------
-    >>> is_done("nowhere.npz", {})
-    False
+    >>> site = Site({}, {"DNA": ImageFile(Path("a/1.tif"), 2, Path("illum.npy"))}, lambda: None)
+    >>> images_of(site, ["DNA"])
+    {'DNA': '1.tif[2] / illum.npy'}
     """
-    return header_if_done(path, provenance) is not None
+    return {name: _named(site.images[name]) for name in channels if name in site.images}
 
 
-def header_if_done(path: str | Path, provenance: Mapping[str, str]) -> dict | None:
-    """Return the header of a site's file that `is_done`, else None.
+def _named(image: ImageFile) -> str:
+    page = "" if image.page is None else f"[{image.page}]"
+    divided = "" if image.illumination is None else f" / {image.illumination.name}"
+    return f"{image.path.name}{page}{divided}"
+
+
+def header_if_done(
+    path: str | Path, provenance: Mapping[str, str], images: Mapping[str, str]
+) -> dict | None:
+    """Return the header of a site's file, if it is whole and made with these; else None.
+
+    Parameters
+    ----------
+    path : str or Path
+    provenance : mapping of str to str
+        Model and settings.
+    images : mapping of str to str
+        See `images_of`; a file that does not name any, of an earlier cpcnn, is believed.
 
     Examples
     --------
-    >>> header_if_done("nowhere.npz", {}) is None
+    >>> header_if_done("nowhere.npz", {}, {}) is None
     True
     """
     try:
         header = read_header(path)
     except SiteError:
         return None
-    return header if header["provenance"] == dict(provenance) else None
+    same = header["provenance"] == dict(provenance)
+    return header if same and header.get("images") in (None, dict(images)) else None
+
+
+def has_moved(path: str | Path, objects: Objects) -> bool:
+    """Tell whether a site's objects are others than those that its file describes.
+
+    Examples
+    --------
+    >>> has_moved("1.npz", Objects(np.ones((1, 2)), np.ones(1, int)))  # doctest: +SKIP
+    False
+    """
+    numbers, before = read_places(path)
+    now = objects.centers[:, ::-1] if objects.locations is None else objects.locations
+    now = np.asarray(now, np.float64)
+    return not (
+        np.array_equal(numbers, objects.numbers)
+        and before.shape == now.shape
+        # Programs that write a table again change the last digits.
+        and np.allclose(before, now, rtol=0, atol=SAME_PLACE_PX, equal_nan=True)
+    )

@@ -14,7 +14,7 @@ from typing import TypeVar
 from cpcnn_core.errors import SiteError
 from cpcnn_core.fields import Field
 from cpcnn_core.readers.sites import Objects, Site, read_field
-from cpcnn_core.screen.plan import Settings, is_done, site_file
+from cpcnn_core.screen.plan import Settings, has_moved, header_if_done, images_of, site_file
 from cpcnn_core.screen.report import SiteReport
 
 # Fields that wait, read, for the network. Bounds the memory together with the
@@ -117,9 +117,14 @@ def _put(slots: queue.Queue, slot: queue.Queue, stop: threading.Event) -> bool:
 
 def _load(site: Site, out: str | Path, settings: Settings) -> LoadedSite:
     try:
-        if is_done(site_file(out, site), settings.of(site).provenance()):
-            return LoadedSite(site, report=SiteReport(str(site), "already done"))
+        path, images = site_file(out, site), images_of(site, settings.card.channels)
+        done = header_if_done(path, settings.of(site).provenance(), images) is not None
         objects = site.read_objects()
+        if done and (objects is None or not has_moved(path, objects)):
+            return LoadedSite(site, report=SiteReport(str(site), "already done"))
+        # Whatever becomes of the site now: nobody shall collect what was.
+        if done:
+            path.unlink()
         if objects is None:
             return LoadedSite(site, report=SiteReport(str(site), "no locations"))
         if len(objects.centers) == 0:

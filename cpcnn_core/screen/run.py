@@ -18,7 +18,7 @@ from cpcnn_core.embedding import Embedder
 from cpcnn_core.field_batches import Cells, Embedded, batches_for
 from cpcnn_core.readers.sites import Site
 from cpcnn_core.scale import touches_border_at, zoom_of
-from cpcnn_core.screen.plan import Settings, site_file
+from cpcnn_core.screen.plan import Settings, images_of, site_file
 from cpcnn_core.screen.reading import LoadedSite, read_ahead
 from cpcnn_core.screen.report import SiteReport, failure
 from cpcnn_core.tables.deepprofiler_npz import SiteTable, write_site
@@ -194,6 +194,7 @@ class _Run:
             facts.touches_border,
             self._settings.of(facts.site).provenance(),
             facts.image_number,
+            images_of(facts.site, self._settings.card.channels),
         )
         path = site_file(self._out, facts.site)
         write_site(path, table)

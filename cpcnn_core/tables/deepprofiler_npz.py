@@ -10,7 +10,7 @@ locations       (n, 2) float64    x, y in pixels
 object_numbers  (n,) int64        ours, as all that follow
 touches_border  (n,) bool
 cpcnn           (k,) uint8        JSON: format, metadata again, image number,
-                                  provenance
+                                  images, provenance
 =============== ================= ==================================================
 
 The pickled member is for the programs that expect it; `read_site` never opens it.
@@ -21,7 +21,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +50,8 @@ class SiteTable:
         Model, hash, settings, versions.
     image_number : int
         The site's number in CellProfiler, or its row in the screen's table.
+    images : dict of str to str
+        The files of its channels, see `cpcnn_core.screen.plan.images_of`.
 
     Examples
     --------
@@ -66,6 +68,7 @@ class SiteTable:
     touches_border: np.ndarray
     provenance: Mapping[str, str]
     image_number: int = 0
+    images: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_site(path: str | Path, table: SiteTable) -> None:
@@ -88,6 +91,7 @@ def write_site(path: str | Path, table: SiteTable) -> None:
         "format": FORMAT_VERSION,
         "metadata": dict(table.metadata),
         "image_number": table.image_number,
+        "images": dict(table.images),
         "provenance": dict(table.provenance),
     }
     members = {
@@ -126,6 +130,7 @@ def read_site(path: str | Path) -> SiteTable:
             file["touches_border"],
             own["provenance"],
             own["image_number"],
+            own.get("images", {}),
         )
 
 
@@ -149,3 +154,20 @@ def read_header(path: str | Path) -> dict:
             "upgrade with: pip install --upgrade cpcnn"
         )
     return own
+
+
+def read_places(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read which objects a site's file describes, and where they are, without their features.
+
+    Returns
+    -------
+    numbers : ndarray of shape (n,), int64
+    locations : ndarray of shape (n, k), float64
+
+    Examples
+    --------
+    >>> read_places("1.npz")  # doctest: +SKIP
+    (array([1, 2]), array([[10., 20.], [30., 40.]]))
+    """
+    with np.load(path, allow_pickle=False) as file:
+        return file["object_numbers"], np.asarray(file["locations"], np.float64)

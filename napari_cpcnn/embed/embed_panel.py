@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from functools import partial
+from itertools import count
+from weakref import ref
 
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from napari.qt.threading import GeneratorWorker, create_worker
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
@@ -33,7 +35,7 @@ from napari_cpcnn.embed.model_choice import ModelChoice
 from napari_cpcnn.embed.network_process import NetworkProcess, Step
 from napari_cpcnn.embed.nuclei_finder import NucleiFinder
 from napari_cpcnn.embed.warm_up import warm_up_tables, warm_up_window
-from napari_cpcnn.explorer import Explorer
+from napari_cpcnn.explorer import LAYER, Explorer
 from napari_cpcnn.layer_watch import LayerWatch
 from napari_cpcnn.linking import OVERLAY, ViewerLink
 from napari_cpcnn.notices import Refusal
@@ -66,6 +68,8 @@ class EmbedPanel(QWidget):
         self._worker: GeneratorWorker | None = None
         self._notice = ""
         self._warm = False
+        # By its name, the layer that was embedded last.
+        self._embedded: dict[str, ref[Labels]] = {}
         self._build()
         self._watch = LayerWatch(viewer.layers, self.refresh)
         self._channels()
@@ -142,13 +146,16 @@ class EmbedPanel(QWidget):
         try:
             request = self.request()
             card = self.models.card()
+            self._part_from_its_namesake(request.labels)
             # What would be refused in the end is said before the work.
             self._explorer.staying(announced(request))
             self.models.ask_licence(card)
             self._notice = scale_notice(card, request.um_per_px)
         except CPCNNError as error:
+            self.status.setText(str(error))
             show_error(str(error))
             return
+        self._embedded[request.labels.name] = ref(request.labels)
         self._link.set_channels(request.labels, list(request.images))
         worker = create_worker(
             _embedded_or_error,
@@ -166,6 +173,22 @@ class EmbedPanel(QWidget):
         self.bar.show()
         # First the window shows that it has understood, then napari's own progress.
         QTimer.singleShot(PAUSE_MS, worker.start)
+
+    def _part_from_its_namesake(self, labels: Labels) -> None:
+        """Rename a layer that is called as another was whose cells are on the map.
+
+        Cells know their layer by its name; those of the next field shall not take their place.
+        """
+        name, cells = labels.name, self._explorer.cells
+        other = self._embedded.get(name)
+        known = cells is not None and LAYER in cells.metadata.columns
+        if other is None or other() is labels or not known or name not in {*cells.metadata[LAYER]}:
+            return
+        taken = {*cells.metadata[LAYER], *(layer.name for layer in self._viewer.layers)}
+        free = next(f"{name} {n}" for n in count(2) if f"{name} {n}" not in taken)
+        self._link.part(labels, free)
+        self.labels.setCurrentText(labels.name)
+        show_info(f"This layer is called {labels.name} now: cells of another {name} are shown.")
 
     def stop(self) -> None:
         """Stop at once; what was embedded so far is given up."""

@@ -139,6 +139,7 @@ def _origin(card: ModelCard) -> tuple[list[str], dict[str, str | None]]:
     provenance = {
         "model": card.name,
         "model_sha256": card.sha256,
+        "layer": card.tap,
         "channels": ",".join(card.channels),
     }
     return feature_names(card.embed_dim, card.prefix, "Cells"), provenance

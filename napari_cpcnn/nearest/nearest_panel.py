@@ -327,8 +327,13 @@ class NearestPanel(QtWidgets.QWidget):
         self.open(self._path, self.controls.text(), self.by.currentData())
 
     def _controls_edited(self) -> None:
-        if self._path is not None and self.controls.text() != self.opened.controls:
+        if self._path is None:
+            return
+        if self.controls.text() != self.opened.controls:
             self._reopen()
+        else:
+            # As it was before a mistake: what the mistake said goes.
+            self.find()
 
     def _ask_for_file(self) -> None:
         kinds = " ".join(f"*{ending}" for ending in FORMATS)

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QMessageBox
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.files import write_profiles
 from cpcnn_core.tables.profiles import Profiles
-from napari_cpcnn.explorer import LAYER, PLANE, Explorer
+from napari_cpcnn.explorer import CLUSTER, LABEL, LAYER, PHENOTYPE, PLANE, Explorer
 
 MADE = {"model": "a model", "model_sha256": "1", "channels": "DNA,ER"}
 
@@ -61,6 +61,21 @@ def test_another_model_takes_the_place_of_all_or_is_refused(explorer):
     with pytest.raises(ProfileError, match=sentence):
         explorer.add_cells(cells_of(3, Layer="cells", Plane=""))
     assert explorer.cells is before
+
+
+def test_cells_that_are_embedded_anew_keep_what_was_known_of_them(explorer):
+    def embedded(numbers, start):
+        cells = cells_of(len(numbers), start, Layer="nuclei", Plane="")
+        cells.metadata[LABEL] = numbers
+        return cells
+
+    explorer.add_cells(embedded([7, 3, 5], 0))
+    explorer.set_metadata(PHENOTYPE, np.array([0, 2]), "round")
+    explorer.set_metadata(CLUSTER, np.arange(3), "1")
+    explorer.add_cells(embedded([3, 5, 7, 9], 50))
+    assert explorer.cells.features[:, 0].tolist() == [50, 52, 54, 56]
+    assert explorer.cells.metadata[PHENOTYPE].tolist() == ["", "round", "round", ""]
+    assert CLUSTER not in explorer.cells.metadata.columns
 
 
 @pytest.mark.parametrize(("answer", "left"), [("No", True), ("Yes", False)])

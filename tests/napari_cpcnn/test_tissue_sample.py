@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from skimage.data import immunohistochemistry
 
+from napari_cpcnn.embed.channel_choice import NO_LAYER
 from napari_cpcnn.sample import tissue
 
 MODEL = "untrained-resnet18"
@@ -17,7 +18,7 @@ def layers():
 def test_nuclei_are_blue_and_the_protein_is_brown_in_the_photograph(layers):
     red, _, blue = np.moveaxis(immunohistochemistry().astype(int), -1, 0)
     tint = blue - red
-    nuclei, protein = layers["nuclei"] > 0, layers["FHL2"]
+    nuclei, protein = layers["nuclei"] > 0, layers["FHL2 as AGP"]
     brown = protein > np.percentile(protein, 90)
     glands = protein > np.median(protein)
     # In the glands nuclei lie among brown, outside of them among white.
@@ -38,10 +39,10 @@ def test_it_is_embedded_without_a_download(viewer, widget, qtbot):
     viewer.open_sample("cpcnn", "tissue")
     box = widget.embed.models.box
     box.setCurrentIndex(box.findData(MODEL))
-    assert widget.embed.channels.chosen()[0] == "DNA"
+    assert widget.embed.channels.chosen() == ["DNA", NO_LAYER, NO_LAYER, "FHL2 as AGP", NO_LAYER]
     with qtbot.waitSignal(widget.embed.finished, timeout=120_000):
         widget.embed.run()
     cells = widget.explorer.cells
-    assert cells.provenance["channels"] == "DNA"
-    assert cells.features.shape == (viewer.layers["nuclei"].data.max(), 512)
+    assert cells.provenance["channels"] == "DNA,AGP"
+    assert cells.features.shape == (viewer.layers["nuclei"].data.max(), 1024)
     assert np.isfinite(cells.features).all()

@@ -8,6 +8,8 @@ import pytest
 from qtpy.QtWidgets import QApplication
 from scipy import ndimage
 
+from cpcnn_core.profiles.files import write_profiles
+from cpcnn_core.tables.profiles import Profiles
 from napari_cpcnn.explorer import LABEL, PLANE
 from napari_cpcnn.linking import OVERLAY, PICKED, SELECTED
 from napari_cpcnn.sample import made_up_fields
@@ -137,6 +139,40 @@ def test_layers_may_be_renamed(field, widget, qtbot, made_up):
     qtbot.waitUntil(lambda: OVERLAY in field.layers and field.layers[OVERLAY].visible)
     np.testing.assert_array_equal(field.layers[OVERLAY].data == SELECTED, outline(made_up[1], [61]))
     np.testing.assert_array_equal(widget.explorer.crops_of(np.arange(6)), before)
+
+
+def test_the_next_field_does_not_take_the_place_of_its_namesake(field, widget, qtbot, made_up):
+    first = embed(widget, qtbot)
+    channels, labels = made_up
+    field.layers.clear()
+    for name, image in channels.items():
+        field.add_image(np.roll(image, 7), name=name)
+    again = field.add_labels(np.where(labels == 40, 0, labels), name="cells")
+    cells = embed(widget, qtbot)
+    assert again.name == "cells 2"
+    assert cells.metadata["Metadata_Layer"].value_counts().to_dict() == {"cells": 6, "cells 2": 5}
+    np.testing.assert_array_equal(cells.features[:6], first.features)
+    # The same layer once more takes its own place.
+    assert len(embed(widget, qtbot).metadata) == 11
+    assert again.name == "cells 2"
+
+
+def test_a_table_of_cpcnn_embed_lies_beside_the_fields_cells(field, widget, qtbot, tmp_path):
+    cells = embed(widget, qtbot)
+    rows = cells.metadata[[LABEL]].assign(
+        Metadata_Plate="P1", Metadata_Well="A01", Metadata_Site="1"
+    )
+    # As cpcnn embed writes: its program has made the weights and knows their hash.
+    made = {
+        "model": "untrained-efficientnet-b0",
+        "model_sha256": "7078",
+        "layer": "block6a_activation",
+    }
+    write_profiles(
+        Profiles(cells.features, rows, cells.feature_names, made), tmp_path / "P1.parquet"
+    )
+    widget.open_table(tmp_path / "P1.parquet")
+    assert len(widget.explorer.cells.metadata) == 12
 
 
 def test_a_table_of_an_earlier_session_finds_its_layer_again(field, widget, qtbot, tmp_path):

@@ -221,6 +221,28 @@ def bytes_in(out):
     return {str(p.relative_to(out)): p.read_bytes() for p in paths}
 
 
+def test_cells_and_channels_that_are_others_now_are_embedded_anew(own_screen, embedded, tmp_path):
+    out, nuclei = tmp_path / "out", own_screen / "Nuclei.csv"
+    shutil.copytree(embedded, out)
+    table = pd.read_csv(nuclei)
+    table.loc[table["ImageNumber"] == 1, "Location_Center_X"] += 1
+    fewer = (table["ImageNumber"] == 2) & (table["ObjectNumber"] > 1)
+    table[~fewer].to_csv(nuclei, index=False)
+    command = [*command_for(own_screen), "--out", str(out)]
+    assert main(command) == 0
+    assert states(out) == ["embedded"] * 2 + ["already done"] * 6
+    cells = pd.concat(pd.read_parquet(path) for path in (out / "plates").glob("*.parquet"))
+    assert sorted(cells["Metadata_ImageNumber"].value_counts()) == [1, *[3] * 7]
+    fresh = tmp_path / "fresh"
+    assert main([*command[:-1], str(fresh)]) == 0
+    for name in ("P1.parquet", "P2.parquet"):
+        tables = [pd.read_parquet(folder / "plates" / name) for folder in (out, fresh)]
+        pd.testing.assert_frame_equal(*tables, rtol=0, atol=1e-6)
+    # Two channels the other way round.
+    assert main([*command, "--channels", "RNA=OrigER", "ER=OrigRNA"]) == 0
+    assert states(out) == ["embedded"] * 8
+
+
 def test_another_setting_makes_every_site_again(own_screen, tmp_path):
     tifffile_labels(own_screen)
     command = [
