@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cpcnn_core.comparison.compare import Comparison
     from cpcnn_core.comparison.contestants import Contestant
     from cpcnn_core.comparison.question import Question
+    from cpcnn_core.models.card import ModelCard
     from cpcnn_core.screen.job import Job
 
 # What is said of the screen and the network, as ``cpcnn embed`` understands it.
@@ -86,7 +87,7 @@ def _compare(options: argparse.Namespace) -> int:
 
     def embed(contestant: Contestant, folder: Path) -> list[str]:
         words = ["cpcnn_core.cli", "embed", "--model", contestant.model, "--out", str(folder)]
-        return [*words, *_words(options)]
+        return [*words, *_words(options), *_channels(options, contestant.card)]
 
     comparison = compare(
         find_contestants(options.models),
@@ -112,7 +113,17 @@ def _words(options: argparse.Namespace) -> list[str]:
             words += [f"--{name.replace('_', '-')}", str(value)]
     if options.mask:
         words.append("--mask")
-    return [*words, "--channels", *options.channels] if options.channels else words
+    return words
+
+
+def _channels(options: argparse.Namespace, card: ModelCard) -> list[str]:
+    """Of the channels that were named, say to a model those that it can have."""
+    chosen = [
+        text
+        for text in options.channels or ()
+        if card.takes_any_channels or image_of(text)[0] in card.channels
+    ]
+    return ["--channels", *chosen] if chosen else []
 
 
 def _job(options: argparse.Namespace) -> Job:

@@ -10,7 +10,7 @@ import tifffile
 from cpcnn_core.errors import ChannelError, ImageError, SiteError
 from cpcnn_core.readers.cellprofiler_objects import objects_from_cellprofiler
 from cpcnn_core.readers.label_images import objects_from_labels, objects_of
-from cpcnn_core.readers.load_data import read_load_data
+from cpcnn_core.readers.load_data import match_images, read_load_data
 from cpcnn_core.readers.sites import read_field
 
 KEYS = {"Metadata_Plate": "P1", "Metadata_Well": "A01", "Metadata_Site": "1"}
@@ -225,3 +225,18 @@ def test_objects_of_label_images(tmp_path):
     tifffile.imwrite(tmp_path / "P1_A01_3.tif", labels.astype(np.float32))
     with pytest.raises(ImageError, match="holds float32 values; expected whole numbers"):
         read(1, {"Plate": "P1", "Well": "A01", "Site": "3"})
+
+
+@pytest.mark.parametrize(
+    ("images", "sentence"),
+    [
+        (
+            {"Actin": "OrigDNA"},
+            "--channels names Actin, which the model does not have; its channels",
+        ),
+        ({"DNA": "Hoechst"}, "has no image Hoechst; it has OrigDNA"),
+    ],
+)
+def test_names_that_do_not_exist_are_told_apart(images, sentence):
+    with pytest.raises(ChannelError, match=sentence):
+        match_images(["FileName_OrigDNA"], ["DNA"], images, "load_data.csv")
