@@ -27,7 +27,8 @@ from cpcnn_core.readers.sites import Objects, Site, read_field
 from cpcnn_core.screen.collect import PLATES_FOLDER
 from cpcnn_core.screen.job import Job, find_objects
 from cpcnn_core.screen.log import RunLog, summary
-from cpcnn_core.screen.plan import has_moved, header_if_done, images_of, site_file
+from cpcnn_core.screen.plan import header_if_done, images_of, site_file
+from cpcnn_core.screen.reading import objects_to_do
 from cpcnn_core.screen.report import SiteReport, failure
 from cpcnn_core.tables.deepprofiler_npz import SiteTable, read_header, read_site, write_site
 from cpcnn_core.tables.plate_parquet import write_plate
@@ -157,18 +158,10 @@ def _measure_or_tell(
     site: Site, out: Path, settings: ClassicalSettings, names: list[str]
 ) -> SiteReport:
     path, since = site_file(out, site), time.perf_counter()
-    images = images_of(site, settings.channels)
     try:
-        done = header_if_done(path, settings.provenance(), images) is not None
-        objects = site.read_objects()
-        if done and (objects is None or not has_moved(path, objects)):
-            return SiteReport(str(site), "already done")
-        if done:
-            path.unlink()
-        if objects is None:
-            return SiteReport(str(site), "no locations")
-        if len(objects.centers) == 0:
-            return SiteReport(str(site), "no objects")
+        objects = objects_to_do(site, path, settings.provenance(), settings.channels)
+        if isinstance(objects, SiteReport):
+            return objects
         table = _measure(site, objects, settings, names)
         write_site(path, table)
     except Exception as error:  # noqa: BLE001  (told with its site; the others are done)

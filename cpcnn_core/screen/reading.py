@@ -6,7 +6,7 @@ import dataclasses
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -115,20 +115,44 @@ def _put(slots: queue.Queue, slot: queue.Queue, stop: threading.Event) -> bool:
     return False
 
 
+def objects_to_do(
+    site: Site, path: Path, provenance: Mapping[str, str], channels: Sequence[str]
+) -> Objects | SiteReport:
+    """Read the objects of a site that has to be done; else report why it has not.
+
+    Parameters
+    ----------
+    site : Site
+    path : Path
+        The site's file; one that describes other objects than there are now is removed.
+    provenance : mapping of str to str
+        Model and settings that its file shall be made with.
+    channels : sequence of str
+
+    Examples
+    --------
+    >>> site = Site({"Plate": "P", "Well": "A01", "Site": "1"}, {}, lambda: None)
+    >>> objects_to_do(site, Path("nowhere.npz"), {}, []).state
+    'no locations'
+    """
+    done = header_if_done(path, provenance, images_of(site, channels)) is not None
+    objects = site.read_objects()
+    if done and (objects is None or not has_moved(path, objects)):
+        return SiteReport(str(site), "already done")
+    # Whatever becomes of the site now: nobody shall collect what was.
+    if done:
+        path.unlink()
+    if objects is None:
+        return SiteReport(str(site), "no locations")
+    return objects if len(objects.centers) else SiteReport(str(site), "no objects")
+
+
 def _load(site: Site, out: str | Path, settings: Settings) -> LoadedSite:
     try:
-        path, images = site_file(out, site), images_of(site, settings.card.channels)
-        done = header_if_done(path, settings.of(site).provenance(), images) is not None
-        objects = site.read_objects()
-        if done and (objects is None or not has_moved(path, objects)):
-            return LoadedSite(site, report=SiteReport(str(site), "already done"))
-        # Whatever becomes of the site now: nobody shall collect what was.
-        if done:
-            path.unlink()
-        if objects is None:
-            return LoadedSite(site, report=SiteReport(str(site), "no locations"))
-        if len(objects.centers) == 0:
-            return LoadedSite(site, report=SiteReport(str(site), "no objects"))
+        provenance = settings.of(site).provenance()
+        objects = objects_to_do(site, site_file(out, site), provenance, settings.card.channels)
+        if isinstance(objects, SiteReport):
+            return LoadedSite(site, report=objects)
         if settings.mask_neighbors and objects.labels is None:
             error = SiteError(f"site {site} has no label image to mask neighbouring cells with")
             return LoadedSite(site, error=error)
