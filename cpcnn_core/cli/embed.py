@@ -73,13 +73,15 @@ def _embed(options: argparse.Namespace) -> int:
             print(f"wrote {table}")
     else:
         print("When all shards are done, run this once without --shard: it collects the plates.")
-    if reports and not any(report.state in ("embedded", "already done") for report in reports):
+    states = {report.state for report in reports}
+    # A shard may well be of empty fields, a whole screen is not.
+    nowhere = parts == 1 and states == {"no locations"}
+    if nowhere:
         print(
             "No site has cells: look whether plates, wells and sites are called the same in the "
             "table of the images and where the cells are."
         )
-        return 1
-    return 1 if any(report.state == "failed" for report in reports) else 0
+    return 1 if nowhere or "failed" in states else 0
 
 
 def _run(

@@ -243,6 +243,18 @@ def test_cells_and_channels_that_are_others_now_are_embedded_anew(own_screen, em
     assert states(out) == ["embedded"] * 8
 
 
+def test_a_screen_whose_cells_are_nowhere_is_told(own_screen, tmp_path, capsys):
+    labels = own_screen / "empty"
+    labels.mkdir()
+    command = [
+        *("embed", "--load-data", str(own_screen / "load_data.csv"), "--labels", str(labels)),
+        *("--model", "untrained-efficientnet-b0", "--out", str(tmp_path / "out")),
+    ]
+    assert main([*command, "--shard", "1/4"]) == 0
+    assert main(command) == 1
+    assert "No site has cells: look whether plates, wells and sites" in capsys.readouterr().out
+
+
 def test_another_setting_makes_every_site_again(own_screen, tmp_path):
     tifffile_labels(own_screen)
     command = [
