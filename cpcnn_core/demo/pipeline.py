@@ -18,6 +18,9 @@ _EVERY = (
     "Apply which cycle's cropping pattern?:First",
     "Apply which cycle's cropping pattern?:Every",
 )
+# "Images only" passes over all folders below one whose name begins with a dot, such as ~/.local,
+# where cpcnn keeps CellProfiler.
+_ANY_FOLDER = ("Filter images?:Images only", "Filter images?:No filtering")
 _HEADING = re.compile(r"^(\w+):\[module_num:(\d+)\|", re.MULTILINE)
 
 
@@ -105,7 +108,7 @@ def module_text(
 
 
 def widen_corner(pipeline: str) -> str:
-    """Let the ExampleFly pipeline look at 700 x 700 pixels of each field, not at a corner.
+    """Let the ExampleFly pipeline look at 700 x 700 pixels of each field, in any folder.
 
     Raises
     ------
@@ -118,7 +121,7 @@ def widen_corner(pipeline: str) -> str:
     Traceback (most recent call last):
     cpcnn_core.errors.HostError: CellProfiler's ExampleFly pipeline is not the one of 4.2.8...
     """
-    for old, new in (*_CORNER, _EVERY):
+    for old, new in (*_CORNER, _EVERY, _ANY_FOLDER):
         if old not in pipeline:
             raise HostError(
                 f"CellProfiler's ExampleFly pipeline is not the one of 4.2.8 ({old!r} is missing); "
