@@ -53,6 +53,10 @@ class TrainingError(CPCNNError, ValueError):
     """A network cannot be trained as asked, or with these cells."""
 
 
+class TableError(SiteError, ProfileError):
+    """A table cannot be read as it is: of a screen's sites, or of profiles."""
+
+
 class DependencyError(CPCNNError, ImportError):
     """A package that is needed here is missing or broken."""
 

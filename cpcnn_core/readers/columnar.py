@@ -1,0 +1,262 @@
+"""Parquet and Feather tables, whose values have types, as texts or numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from cpcnn_core.errors import TableError
+from cpcnn_core.readers.numbers import numbers_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+T = TypeVar("T")
+ROWS = 1 << 16
+
+
+class ColumnarTable:
+    """A parquet or Feather file; see `cpcnn_core.readers.tables.Table`.
+
+    Parameters
+    ----------
+    path : Path
+    is_parquet : bool
+        Else it is Feather.
+
+    Raises
+    ------
+    TableError
+        The file is damaged, or has columns without a name.
+
+    Examples
+    --------
+    >>> ColumnarTable(Path("P1.parquet"), is_parquet=True).columns  # doctest: +SKIP
+    ['Metadata_Plate', 'Metadata_Well', 'Cells_CPCNN_000']
+    """
+
+    def __init__(self, path: Path, *, is_parquet: bool) -> None:
+        self.path, self._is_parquet = path, is_parquet
+        self.schema = self._try(self._read_schema)
+        # pandas keeps its row numbers in a column of such a name.
+        names = self._try(lambda: self.schema.names)
+        own = [name for name in names if not name.startswith("__index_level_")]
+        self._real = {name.strip(): name for name in own}
+        self.columns = list(self._real)
+        if len(self._real) != len(own):
+            twice = [name.strip() for name in own if self._real[name.strip()] != name]
+            raise TableError(f"{path} has a column twice: {', '.join(twice) or own[0]}")
+
+    def texts(self, names: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return columns as texts."""
+        names = self.columns if names is None else list(names)
+        return self._whole(names, self._texts)
+
+    def numbers(self, names: Sequence[str]) -> pd.DataFrame:
+        """Return columns as numbers: float64, or float32 where they are kept so."""
+        return self._whole(list(names), self._numbers)
+
+    def parts(
+        self, names: Sequence[str], numbers: Sequence[str], rows: int = 8192
+    ) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
+        """Read in parts: columns in their own types, columns as numbers."""
+        import pandas as pd
+        import pyarrow as pa
+
+        real = self._real_names([*names, *(name for name in numbers if name not in names)])
+        first = 1
+        try:
+            for part in self._batches(real, rows):
+                index = pd.RangeIndex(first - 1, first - 1 + part.num_rows)
+                columns = dict(zip(part.schema.names, part.columns, strict=True))
+                kept = {name: self._kept(columns[self._real[name]], name) for name in names}
+                values = np.empty((part.num_rows, len(numbers)), self._precision(numbers))
+                for place, name in enumerate(numbers):
+                    values[:, place] = self._numbers(columns[self._real[name]], name, first)
+                yield pd.DataFrame(kept, columns=list(names), index=index), values
+                first += part.num_rows
+        except _damage(pa) as error:
+            raise self._unreadable(error) from error
+
+    def numeric_columns(self) -> list[str]:
+        """Name the columns that are kept as numbers."""
+        return [name for name in self.columns if _is_number(_plain(self._type_of(name)))]
+
+    def _type_of(self, name: str) -> pa.DataType:
+        return self.schema.field(self._real[name]).type
+
+    def _read_schema(self) -> pa.Schema:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        if self._is_parquet:
+            return parquet.read_schema(self.path)
+        with pa.memory_map(str(self.path)) as file, pa.ipc.open_file(file) as reader:
+            return reader.schema
+
+    def _real_names(self, names: Sequence[str]) -> list[str]:
+        missing = [name for name in names if name not in self._real]
+        if missing:
+            raise TableError(f"{self.path} has no column {', '.join(missing)}")
+        return [self._real[name] for name in names]
+
+    def _whole(
+        self, names: list[str], convert: Callable[[pa.Array, str], np.ndarray]
+    ) -> pd.DataFrame:
+        import pandas as pd
+        import pyarrow as pa
+
+        real = self._real_names(names)
+        schema = pa.schema([self.schema.field(name) for name in real])
+
+        def read() -> pd.DataFrame:
+            table = pa.Table.from_batches(list(self._batches(real, ROWS)), schema)
+            values = {
+                name: convert(table[place].combine_chunks(), name)
+                for place, name in enumerate(names)
+            }
+            return pd.DataFrame(values, columns=names, index=pd.RangeIndex(len(table)))
+
+        return self._try(read)
+
+    def _batches(self, real: list[str], rows: int) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        if not real:
+            return
+        if self._is_parquet:
+            with parquet.ParquetFile(self.path) as file:
+                for batch in file.iter_batches(rows, columns=real):
+                    yield batch.select(real)
+            return
+        with pa.memory_map(str(self.path)) as file, pa.ipc.open_file(file) as reader:
+            for place in range(reader.num_record_batches):
+                batch = reader.get_batch(place).select(real)
+                # What is damaged would else be read from wherever it points to.
+                batch.validate(full=True)
+                for start in range(0, batch.num_rows, rows):
+                    yield batch.slice(start, rows)
+
+    def _try(self, read: Callable[[], T]) -> T:
+        import pyarrow as pa
+
+        try:
+            return read()
+        except _damage(pa) as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: Exception) -> TableError:
+        if isinstance(error, TableError):
+            return error
+        text = " ".join(str(error).split())
+        return TableError(f"{self.path} cannot be read as a table: {text}")
+
+    def _precision(self, names: Sequence[str]) -> type:
+        import pyarrow as pa
+
+        single = all(_plain(self._type_of(name)) == pa.float32() for name in names)
+        return np.float32 if single and names else float
+
+    def _kept(self, column: pa.Array, name: str) -> pd.Series | np.ndarray:
+        """Return values of pandas' types; those that it has none for as numbers or texts."""
+        import pyarrow as pa
+
+        kind = _plain(column.type)
+        if pa.types.is_decimal(kind) or kind == pa.float16():
+            return self._numbers(column, name)
+        known = (
+            pa.types.is_boolean(kind)
+            or pa.types.is_integer(kind)
+            or pa.types.is_floating(kind)
+            or pa.types.is_timestamp(kind)
+            or _is_text(kind)
+        )
+        return column.to_pandas().array if known else self._texts(column, name)
+
+    def _texts(self, column: pa.Array, name: str) -> np.ndarray:
+        import pyarrow as pa
+
+        kind = _plain(column.type)
+        if not (_is_text(kind) or _is_plain(kind)):
+            raise TableError(f"{self.path} has values of type {kind} in the column {name}")
+        if pa.types.is_null(kind):
+            return np.full(len(column), "", object)
+        encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+        # 0.1 shall be called so, whatever its precision.
+        as_kept = np.float32 if kind == pa.float32() else float
+        real = pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+        known = [
+            _text(value, as_kept if real else None) for value in encoded.dictionary.to_pylist()
+        ]
+        # The last is that of values that are missing; equal texts are one object.
+        codes = encoded.indices.cast(pa.int64()).fill_null(len(known)).to_numpy()
+        return np.array([*known, ""], object)[codes]
+
+    def _numbers(self, column: pa.Array, name: str, first: int = 1) -> np.ndarray:
+        import pyarrow as pa
+
+        values = _decoded(column)
+        kind = values.type
+        if kind in (pa.float32(), pa.float64()):
+            return values.to_numpy(zero_copy_only=False)
+        if pa.types.is_boolean(kind):
+            values = values.cast(pa.int8())
+        if pa.types.is_boolean(kind) or _is_number(kind):
+            return values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        if pa.types.is_temporal(kind):
+            raise TableError(f"{self.path} has {kind} in the column {name}; expected numbers")
+        return numbers_of(self._texts(column, name).tolist(), self.path, name, first)
+
+
+def _damage(pa) -> tuple[type[Exception], ...]:  # noqa: ANN001  (the module)
+    return OSError, ValueError, KeyError, MemoryError, pa.ArrowException
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    """Tell whether values are such that their texts say what they are."""
+    import pyarrow as pa
+
+    return (
+        _is_number(kind)
+        or pa.types.is_boolean(kind)
+        or pa.types.is_temporal(kind)
+        or pa.types.is_null(kind)
+    )
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    import pyarrow as pa
+
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _decoded(column: pa.Array) -> pa.Array:
+    import pyarrow as pa
+
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
+def _text(value: object, as_kept: type | None) -> str:
+    if value is None or value != value:
+        return ""
+    if as_kept is None:
+        return str(value).strip()
+    number = float(value)
+    return str(int(number)) if number.is_integer() else str(as_kept(number))
