@@ -12,20 +12,40 @@ import numpy as np
 
 from cpcnn_core.errors import ChannelError, ImageError, SiteError
 from cpcnn_core.fields import Field
+from cpcnn_core.readers.illumination import read_illumination
 from cpcnn_core.readers.images import read_plane
+from cpcnn_core.readers.keys import KEYS
 from cpcnn_core.scale import check_um_per_px
 
-KEYS = ("Plate", "Well", "Site")
 # What a screen's table may say of a site's scale, as the column Metadata_UmPerPx.
 UM_PER_PX = "UmPerPx"
 
 
 class ImageFile(NamedTuple):
-    """One plane on disk: its file, the page in it, and what it is to be divided by."""
+    """One plane on disk: its file, the page in it, and what it is to be divided by.
+
+    Attributes
+    ----------
+    path : Path
+    page : int or None
+        Which plane of a file with several, from 0; see `cpcnn_core.readers.images.read_plane`.
+    illumination : Path or None
+        The illumination function that divides it.
+    series : int or None
+        Which image of an OME-TIFF, from 0.
+    illumination_page, illumination_series : int or None
+        The same of the illumination function's file.
+    error : str
+        Why the table names no file here, or none that can be read: told when it is to be.
+    """
 
     path: Path
     page: int | None = None
     illumination: Path | None = None
+    series: int | None = None
+    illumination_page: int | None = None
+    illumination_series: int | None = None
+    error: str = ""
 
 
 class Objects(NamedTuple):
@@ -42,6 +62,8 @@ class Objects(NamedTuple):
         Whether object k has the value k in the labels; else the label at its centre.
     image_number : int or None
         CellProfiler's number of the image set, where it measured the objects.
+    notes : tuple of str
+        What was odd: objects on record that have no centre, and so are not among these.
     """
 
     centers: np.ndarray
@@ -50,6 +72,7 @@ class Objects(NamedTuple):
     locations: np.ndarray | None = None
     numbers_are_labels: bool = True
     image_number: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +93,11 @@ class Site:
         What the images shall be; others are refused.
     um_per_px : float, optional
         Micrometres per pixel; see `with_scale`.
+    object_files : callable () -> tuple of Path
+        Names the files of this site alone that `read_objects` reads: while they stay as they
+        are, so do the objects. Empty where a table of many sites is read.
+    unfit_illumination : tuple of str
+        Illumination functions of its table that belong to no image of it.
 
     Examples
     --------
@@ -83,6 +111,8 @@ class Site:
     image_number: int = 0
     size: tuple[int, int] | None = None
     um_per_px: float | None = None
+    object_files: Callable[[], tuple[Path, ...]] = field(default=tuple, compare=False)
+    unfit_illumination: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -113,7 +143,10 @@ def read_field(site: Site, objects: Objects, channels: Sequence[str]) -> Field:
     ChannelError
         The site has no file for a channel.
     ImageError
-        A file that is missing, damaged, in colour, or of another size than the first.
+        A file that is missing, damaged, in colour, or of another size than the first; a pixel
+        that is no number; an illumination function that nothing can be divided by.
+    SiteError
+        The site's row names no file for a channel.
 
     Examples
     --------
@@ -151,6 +184,27 @@ def read_field(site: Site, objects: Objects, channels: Sequence[str]) -> Field:
         dict(site.metadata),
         site.um_per_px,
     )
+
+
+def read_stored(image: ImageFile) -> np.ndarray:
+    """Read the plane of an image as it is stored, before any illumination function.
+
+    Raises
+    ------
+    SiteError
+        The table names no file for it.
+    ImageError
+        See `cpcnn_core.readers.images.read_plane`.
+
+    Examples
+    --------
+    >>> read_stored(ImageFile(Path("nowhere.tif")))
+    Traceback (most recent call last):
+    cpcnn_core.errors.ImageError: there is no image file nowhere.tif
+    """
+    if image.error:
+        raise SiteError(image.error)
+    return read_plane(image.path, image.page, image.series)
 
 
 def with_scale(sites: Sequence[Site], um_per_px: float | None) -> list[Site]:
@@ -196,26 +250,6 @@ def with_scale(sites: Sequence[Site], um_per_px: float | None) -> list[Site]:
     return scaled
 
 
-def refuse_duplicates(sites: Sequence[Site], source: str | Path) -> None:
-    """Raise when two sites have the same plate, well and site.
-
-    Examples
-    --------
-    >>> twice = [Site({"Plate": "P", "Well": "A01", "Site": "1"}, {}, lambda: None)] * 2
-    >>> refuse_duplicates(twice, "load_data.csv")
-    Traceback (most recent call last):
-    cpcnn_core.errors.SiteError: load_data.csv has site P/A01/1 twice, in its rows 1 and 2...
-    """
-    rows: dict[tuple[str, str, str], int] = {}
-    for row, site in enumerate(sites, start=1):
-        if site.key in rows:
-            raise SiteError(
-                f"{source} has site {site} twice, in its rows {rows[site.key]} and {row}; "
-                "every site shall stand there once"
-            )
-        rows[site.key] = row
-
-
 def _own_scale(site: Site) -> float | None:
     text = str(site.metadata.get(UM_PER_PX, "")).strip()
     if not text:
@@ -230,26 +264,23 @@ def _own_scale(site: Site) -> float | None:
 
 
 def _read_image(image: ImageFile) -> np.ndarray:
-    plane = read_plane(image.path, image.page)
-    if image.illumination is None:
-        return plane
-    illumination = _read_illumination(image.illumination)
-    if illumination.shape != plane.shape:
-        raise ImageError(
-            f"the illumination function {image.illumination} is {illumination.shape}, "
-            f"the image {image.path} {plane.shape}"
+    plane = read_stored(image)
+    if image.illumination is not None:
+        function = read_illumination(
+            image.illumination, image.illumination_page, image.illumination_series
         )
-    return (plane / illumination).astype(np.float32)
-
-
-def _read_illumination(path: Path) -> np.ndarray:
-    """Read an illumination function as CellProfiler saves it: ``.npy``, formerly ``.mat``."""
-    if not path.is_file():
-        raise ImageError(f"there is no illumination function {path}")
-    if path.suffix.lower() == ".npy":
-        return np.load(path)
-    if path.suffix.lower() == ".mat":
-        from scipy.io import loadmat
-
-        return loadmat(path)["Image"]
-    return read_plane(path)
+        if function.shape != plane.shape:
+            raise ImageError(
+                f"the illumination function {image.illumination} is {function.shape}, "
+                f"the image {image.path} {plane.shape}"
+            )
+        with np.errstate(over="ignore"):  # found, and told with the file, below
+            plane = (plane / function).astype(np.float32)
+    if plane.dtype.kind == "f" and not np.isfinite(plane).all():
+        bad = ~np.isfinite(plane)
+        row, col = np.argwhere(bad)[0]
+        raise ImageError(
+            f"{image.path} has NaN or infinite pixels: {np.count_nonzero(bad)} of {plane.size}, "
+            f"the first at row {row}, column {col}; look at the step that made this image"
+        )
+    return plane

@@ -1,0 +1,265 @@
+"""The columns of a LoadData table that say which files the images of a row are.
+
+Of an image OrigDNA: ``FileName_OrigDNA`` with ``PathName_OrigDNA``, ``URL_OrigDNA`` (``file:``
+or a plain path), ``Series_OrigDNA`` and ``Frame_OrigDNA``; of its illumination function the same
+with IllumDNA. All of them may begin with ``Image_``, as in CellProfiler. ``ObjectsFileName_*``
+and the like name label images, which are for whoever reads the objects.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cpcnn_core.channel_names import guess_images
+from cpcnn_core.errors import ChannelError, SiteError
+from cpcnn_core.readers.sites import ImageFile
+
+_NAMES_IMAGE = re.compile(r"(?:Image_)?(?:FileName|URL)_(.+)", re.DOTALL)
+_REMOTE = re.compile(r"[a-z][a-z0-9+.-]+://|omero:", re.IGNORECASE)
+_ABSOLUTE_ON_WINDOWS = re.compile(r"[a-z]:[\\/]|\\", re.IGNORECASE)
+# Whole numbers as a program writes them that took the column for one of fractions.
+_WHOLE_NUMBER = re.compile(r"([0-9]+)(?:\.0*)?")
+
+
+def image_names(columns: Sequence[str]) -> list[str]:
+    """List the images that a table names files of, illumination functions among them.
+
+    Examples
+    --------
+    >>> image_names(["FileName_OrigDNA", "PathName_OrigDNA", "URL_OrigDNA", "URL_IllumDNA"])
+    ['OrigDNA', 'IllumDNA']
+    """
+    found = (_NAMES_IMAGE.fullmatch(column) for column in columns)
+    return list(dict.fromkeys(match[1] for match in found if match))
+
+
+def match_images(
+    columns: Sequence[str], channels: Sequence[str], images: Mapping[str, str], source: str | Path
+) -> dict[str, str]:
+    """Say which image of the table is which channel, by name and never by position.
+
+    Examples
+    --------
+    >>> match_images(["FileName_OrigDNA", "FileName_Er2"], ["DNA", "ER"], {"ER": "Er2"}, "x.csv")
+    {'DNA': 'OrigDNA', 'ER': 'Er2'}
+    """
+    known = image_names(columns)
+    strange = [channel for channel in images if channel not in channels]
+    if strange:
+        raise ChannelError(
+            f"--channels names {', '.join(strange)}, which the model does not have; its channels "
+            f"are {', '.join(channels)}"
+        )
+    unknown = [name for name in images.values() if name not in known]
+    if unknown:
+        raise ChannelError(
+            f"{source} has no image {', '.join(unknown)}; it has {', '.join(known) or 'none'}"
+        )
+    found, missing = {}, []
+    for channel in channels:
+        candidates = [images[channel]] if channel in images else [channel, f"Orig{channel}"]
+        fitting = [name for name in candidates if name in known]
+        if len(fitting) == 1:
+            found[channel] = fitting[0]
+        else:
+            missing.append(channel)
+    if missing:
+        guesses = guess_images(channels, known)
+        offer = " ".join(f"{name}={guesses[name]}" for name in missing if name in guesses)
+        raise ChannelError(
+            f"{source} does not tell which image is {', '.join(missing)}; it has "
+            f"{', '.join(known) or 'no images'}; say it with --channels {missing[0]}=NAME"
+            f"{f', by the names perhaps {offer}' if offer else ''}"
+        )
+    return found
+
+
+def image_files(
+    row: Mapping[str, str], names: Mapping[str, str], source: Path, number: int
+) -> dict[str, ImageFile]:
+    """Say which file each channel of a row is.
+
+    Parameters
+    ----------
+    row : mapping of str to str
+        What the table has there, by column; empty where it has nothing.
+    names : mapping of str to str
+        The image of each channel; see `match_images`.
+    source : Path
+        The table; paths that are not absolute are seen from its folder.
+    number : int
+        The row's, from 1.
+
+    Returns
+    -------
+    dict of str to ImageFile
+        One that has an `error`, naming table, row and column, where the row is wrong: then
+        this site fails when its images are read, and no other.
+
+    Examples
+    --------
+    >>> row = {"FileName_OrigDNA": "a.tif", "PathName_OrigDNA": "images", "Frame_OrigDNA": "2.0"}
+    >>> found = image_files(row, {"DNA": "OrigDNA"}, Path("screen/load_data.csv"), 7)["DNA"]
+    >>> found.path.as_posix(), found.page
+    ('screen/images/a.tif', 2)
+    >>> image_files({}, {"DNA": "OrigDNA"}, Path("load_data.csv"), 7)["DNA"].error
+    "load_data.csv gives no file of OrigDNA in row 7: expected FileName_OrigDNA or a URL_OrigDNA..."
+    """
+    place = _Row(row, source, number)
+    return {channel: _image_file(place, name) for channel, name in names.items()}
+
+
+def refuse_nameless(rows: Sequence[Mapping[str, ImageFile]]) -> None:
+    """Raise when not one row names its files: it is the table then that is wrong, not a row.
+
+    Parameters
+    ----------
+    rows : sequence of what `image_files` returned
+
+    Raises
+    ------
+    SiteError
+        What is wrong with the first row.
+
+    Examples
+    --------
+    >>> refuse_nameless([{"DNA": ImageFile(Path("a.tif"))}, {"DNA": ImageFile(Path(), error="?")}])
+    >>> refuse_nameless([{"DNA": ImageFile(Path(), error="row 1 names no file")}])
+    Traceback (most recent call last):
+    cpcnn_core.errors.SiteError: row 1 names no file
+    """
+    errors = [next((file.error for file in row.values() if file.error), "") for row in rows]
+    if errors and all(errors):
+        raise SiteError(errors[0])
+
+
+def unfit_illumination(columns: Sequence[str], names: Mapping[str, str]) -> tuple[str, ...]:
+    """List the illumination functions of a table that belong to no image of it.
+
+    Examples
+    --------
+    >>> columns = ["FileName_OrigDNA", "FileName_IllumDNA", "FileName_IllumHoechst"]
+    >>> unfit_illumination(columns, {"DNA": "OrigDNA"})
+    ('IllumHoechst',)
+    """
+    known = image_names(columns)
+    fitting = {_illumination_of(name) for name in known}
+    return tuple(
+        name
+        for name in known
+        if "illum" in name.lower() and name not in fitting and name not in names.values()
+    )
+
+
+def _illumination_of(name: str) -> str:
+    return "Illum" + name.removeprefix("Orig")
+
+
+class _Row:
+    """A row, and where it stands for those who have to mend it."""
+
+    def __init__(self, row: Mapping[str, str], source: Path, number: int) -> None:
+        self.row, self.source, self.number = row, source, number
+
+    def __getitem__(self, column: str) -> str:
+        text = self.row.get(column) or self.row.get(f"Image_{column}") or ""
+        return text if text.strip() else ""
+
+    def error(self, column: str, expected: str) -> SiteError:
+        return SiteError(
+            f"{self.source} has {column} {self[column]!r} in row {self.number}; {expected}"
+        )
+
+
+def _image_file(row: _Row, name: str) -> ImageFile:
+    illumination = _illumination_of(name)
+    divided = bool(row[f"FileName_{illumination}"] or row[f"URL_{illumination}"])
+    try:
+        return ImageFile(
+            _path(row, name),
+            _whole_number(row, f"Frame_{name}"),
+            _path(row, illumination) if divided else None,
+            _whole_number(row, f"Series_{name}"),
+            _whole_number(row, f"Frame_{illumination}") if divided else None,
+            _whole_number(row, f"Series_{illumination}") if divided else None,
+        )
+    except SiteError as error:
+        return ImageFile(Path(), error=str(error))
+
+
+def _whole_number(row: _Row, column: str) -> int | None:
+    text = row[column].strip()
+    match = _WHOLE_NUMBER.fullmatch(text)
+    if text and not match:
+        raise row.error(column, "expected a whole number from 0, or nothing")
+    return int(match[1]) if match else None
+
+
+def _path(row: _Row, name: str) -> Path:
+    file_name, url = row[f"FileName_{name}"], row[f"URL_{name}"]
+    if not (file_name or _is_local(url)):
+        raise SiteError(
+            f"{row.source} gives no file of {name} in row {row.number}: expected FileName_{name} "
+            f"or a URL_{name} that begins with file:, got {url!r}"
+        )
+    from_url = _resolve(row, f"URL_{name}") if _is_local(url) else None
+    if not file_name:
+        return from_url
+    path = _resolve(row, f"PathName_{name}", f"FileName_{name}")
+    if from_url is None:
+        same = not url or urllib.parse.unquote(url.partition("?")[0]).endswith(f"/{path.name}")
+    else:
+        same = _same_place(path, from_url)
+    if not same:
+        raise row.error(
+            f"URL_{name}", f"FileName_{name} says {path}: leave out the column that is wrong"
+        )
+    return path
+
+
+def _is_local(url: str) -> bool:
+    return bool(url) and (url[:5].lower() == "file:" or not _REMOTE.match(url))
+
+
+def _resolve(row: _Row, *columns: str) -> Path:
+    """Return the path that the columns' parts make, where this machine has it."""
+    parts = [_without_scheme(row, column) for column in columns if row[column]]
+    path = row.source.parent.joinpath(*parts)
+    windows = any("\\" in part or _ABSOLUTE_ON_WINDOWS.match(part) for part in parts)
+    if os.name == "nt" or not windows or path.is_file():
+        return path
+    if _ABSOLUTE_ON_WINDOWS.match(parts[0]):
+        raise row.error(
+            columns[0] if row[columns[0]] else columns[-1],
+            "that is a place on a Windows machine; write it as this machine knows it",
+        )
+    return row.source.parent.joinpath(*(part.replace("\\", "/") for part in parts))
+
+
+def _without_scheme(row: _Row, column: str) -> str:
+    text = row[column]
+    if text[:5].lower() != "file:":
+        if _REMOTE.match(text):
+            raise row.error(column, "only files that this machine sees are read")
+        return text
+    path = text[5:]
+    if path.startswith("//"):
+        host, slash, path = path[2:].partition("/")
+        if host.lower() not in ("", "localhost"):
+            raise row.error(column, f"{host!r} is another machine; expected file:///")
+        path = slash + path
+    return urllib.request.url2pathname(path)
+
+
+def _same_place(one: Path, other: Path) -> bool:
+    if os.path.abspath(one) == os.path.abspath(other):  # noqa: PTH100 (without its "..")
+        return True
+    try:
+        return one.resolve() == other.resolve()
+    except (OSError, ValueError):
+        return False
