@@ -1,18 +1,18 @@
-"""Object positions from what CellProfiler's export modules wrote: CSV or SQLite.
+"""Object positions from what CellProfiler's export modules wrote: tables or SQLite.
 
-ExportToSpreadsheet: ``<Objects>.csv`` with ``ImageNumber``, ``ObjectNumber`` and
-``Location_Center_X/_Y`` (or ``AreaShape_Center_X/_Y``), and ``Image.csv`` beside it.
-ExportToDatabase: tables ``<prefix>Per_Image`` and ``<prefix>Per_<Objects>`` (or
-``Per_Object``), columns with ``Image_`` and ``<Objects>_`` in front.
+ExportToSpreadsheet: ``<prefix><Objects>.csv`` and ``<prefix>Image.csv`` beside it, as they are
+or compressed, written again as parquet, or in a folder for every site
+(``<plate>-<well>-<site>/Nuclei.csv``). ExportToDatabase: tables ``<prefix>Per_Image`` and
+``<prefix>Per_<Objects>`` (or ``Per_Object``). cytominer-database: tables ``Image`` and
+``<Objects>``, several runs in one file.
 
-A site is found by its plate, well and site where the image table has them, else by
-its place: row i of the LoadData table is image set i.
+A site is found by plate, well and site, which stand beside every object or in the table of
+images. Where nobody says them, image set i is row i of the LoadData table, if there are as many
+and their files' names agree; that is said.
 """
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,39 +20,55 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cpcnn_core.errors import SiteError
-from cpcnn_core.readers.load_data import KEY_COLUMNS, ReadObjects
+from cpcnn_core.readers.database_table import MAGIC, DatabaseTable, table_names
+from cpcnn_core.readers.image_table import find_image_table
+from cpcnn_core.readers.keys import KEYS, KeyIndex
+from cpcnn_core.readers.object_rows import (
+    COL,
+    COUNT,
+    IMAGE,
+    OBJECT,
+    ROW,
+    RUN,
+    read_image_rows,
+    read_object_rows,
+)
+from cpcnn_core.readers.object_sources import (
+    ObjectSource,
+    ScreenRows,
+    key_of,
+    missing_sites,
+    some_of,
+    without_centre,
+)
 from cpcnn_core.readers.sites import Objects
+from cpcnn_core.readers.tables import open_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SQLITE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
-_CENTERS = (
-    ("Location_Center_Y", "Location_Center_X"),
-    ("AreaShape_Center_Y", "AreaShape_Center_X"),
-)
-_NUMBERS = ("ObjectNumber", "Number_Object_Number")
 
-
-def objects_from_cellprofiler(path: str | Path, objects: str = "Nuclei") -> ReadObjects:
-    """Return a function that looks a site's objects up.
+def objects_from_cellprofiler(path: str | Path, objects: str = "Nuclei") -> ObjectSource:
+    """Return what looks a site's objects up.
 
     Parameters
     ----------
     path : str or Path
-        ``<Objects>.csv`` or a SQLite file.
+        ``<Objects>.csv``, such a table of another format, a SQLite file, or a folder with a
+        folder for every site.
     objects : str
-        Whose positions, for a SQLite file with several kinds of objects.
+        Whose positions, for a table with several kinds of objects.
 
     Returns
     -------
-    callable (int, metadata) -> Objects or None
+    ObjectSource
         None for a site that CellProfiler has not measured.
 
     Raises
     ------
     SiteError
-        A missing file, table or column, or a position that is not a number.
+        A missing file, table or column, a position that is not a number, an object or image
+        set twice, fewer objects than the table of images counts.
 
     Examples
     --------
@@ -60,119 +76,250 @@ def objects_from_cellprofiler(path: str | Path, objects: str = "Nuclei") -> Read
     Traceback (most recent call last):
     cpcnn_core.errors.SiteError: there is no file Nuclei.csv
     """
+    from cpcnn_core.readers.site_folders import SiteFolders
+
     path = Path(path)
+    if path.is_dir():
+        return SiteFolders(path, objects)
     if not path.is_file():
         raise SiteError(f"there is no file {path}")
-    if path.suffix.lower() in SQLITE_SUFFIXES:
-        table, images = _read_sqlite(path, objects)
-    else:
-        table, images = _read_csv(path)
-    return _lookup(path, table, images)
+    return read_measured(path, objects)
 
 
-def _lookup(path: Path, table: pd.DataFrame, images: pd.DataFrame) -> ReadObjects:
-    centers = table[["row", "col"]].to_numpy(np.float64)
-    if not np.isfinite(centers).all():
-        bad = table.iloc[int(np.flatnonzero(~np.isfinite(centers).all(axis=1))[0])]
-        raise SiteError(
-            f"{path} has no position for object {bad['object']:.0f} of image set "
-            f"{bad['image']:.0f}; expected a number"
+def read_measured(path: Path, objects: str) -> MeasuredObjects:
+    """Read one table of objects, or a database, with its table of images.
+
+    Raises
+    ------
+    SiteError
+        See `objects_from_cellprofiler`.
+
+    Examples
+    --------
+    >>> read_measured(Path("Nuclei.csv"), "Nuclei")  # doctest: +SKIP
+    """
+    with path.open("rb") as file:
+        is_database = file.read(len(MAGIC)) == MAGIC
+    if is_database or path.suffix.lower() in (".db", ".sqlite", ".sqlite3"):
+        names = table_names(path)
+        image_name = _table(path, names, ("Per_Image", "Image"))
+        image_table = DatabaseTable(path, image_name)
+        table = DatabaseTable(path, _table(path, names, (f"Per_{objects}", "Per_Object", objects)))
+        return MeasuredObjects(
+            path, read_object_rows(table, objects), read_image_rows(image_table, objects), path
         )
-    rows_of = table.groupby("image").indices
-    numbers = table["object"].to_numpy(np.int64)
-    known = set(images.iloc[:, 0].tolist())
-    keyed = images.columns.tolist()[1:] == list(KEY_COLUMNS)
-    image_of = {tuple(row[1:]): row[0] for row in images.itertuples(index=False)}
-    if keyed and len(image_of) != len(images):
-        raise SiteError(f"{path}: its image table has a plate, well and site twice")
+    rows = read_object_rows(open_table(path), objects)
+    try:
+        image_path, called = find_image_table(path, objects)
+    except SiteError:
+        if KEYS[0] not in rows:
+            raise
+        image_path = None
+    if image_path is None:
+        return MeasuredObjects(path, rows, None, path)
+    return MeasuredObjects(path, rows, read_image_rows(open_table(image_path), called), image_path)
 
-    def read(number: int, metadata: Mapping[str, str]) -> Objects | None:
-        key = tuple(metadata[name.removeprefix("Metadata_")] for name in KEY_COLUMNS)
-        image = image_of.get(key) if keyed else number
-        if image not in known:
-            return None
-        rows = rows_of.get(image, np.zeros(0, int))
+
+class MeasuredObjects(ObjectSource):
+    """The objects of a run of CellProfiler.
+
+    Parameters
+    ----------
+    path : Path
+        Of the objects, for messages.
+    objects : pandas.DataFrame
+        See `read_object_rows`.
+    images : pandas.DataFrame or None
+        See `read_image_rows`; None where nobody has written them.
+    image_path : Path
+        Of the images, for messages.
+
+    Raises
+    ------
+    SiteError
+        The two tables contradict each other.
+
+    Examples
+    --------
+    >>> objects_from_cellprofiler("Nuclei.csv")(1, metadata)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, path: Path, objects: pd.DataFrame, images: pd.DataFrame | None, image_path: Path
+    ) -> None:
+        super().__init__()
+        own = KEYS[0] in objects
+        if images is None or (own and KEYS[0] not in images):
+            # Nobody knows of image sets without objects.
+            by = list(KEYS) if own else [RUN, IMAGE]
+            images, image_path = objects.drop_duplicates(by).assign(**{COUNT: np.nan}), path
+        self._path, self._image_path = path, image_path
+        self._sets = images.reset_index(drop=True)
+        self._objects = _without_filling(objects, self._sets) if not own else objects
+        keyed = KEYS[0] in images
+        self._keys = KeyIndex(_key_rows(self._sets), image_path) if keyed else None
+        if not keyed:
+            self._refuse_several_runs()
+        self._place_of = {number: place for place, number in enumerate(self._sets[IMAGE])}
+        self._rows_of = self._group_objects(own)
+        self._refuse_other_counts()
+
+    @property
+    def keys(self) -> KeyIndex | None:
+        """Plate, well and site of the image sets, where they are known."""
+        return self._keys
+
+    def match(self, screen: ScreenRows) -> None:
+        """See `ObjectSource.match`."""
+        if self._keys is not None:
+            self.notices = missing_sites(screen, self._keys, self._image_path.name)
+            return
+        self._refuse_other_places(screen)
+        self._refuse_other_files(screen)
+        self.notices = [
+            (
+                f"{self._path.name}: objects were matched to the rows of {screen.source.name} by "
+                f"their place, image set 1 to row 1 and so on: {self._image_path.name} does not "
+                "say plate, well and site"
+            )
+        ]
+
+    def __call__(self, number: int, metadata: Mapping[str, str]) -> Objects | None:
+        """See `ObjectSource.__call__`."""
+        keyed = self._keys is not None
+        place = self._keys.get(key_of(metadata)) if keyed else self._place_of.get(number)
+        return None if place is None else self._objects_at(place)
+
+    def only_set(self) -> Objects:
+        """Return the objects of the only image set there is.
+
+        Raises
+        ------
+        SiteError
+            There are several.
+        """
+        if len(self._sets) > 1:
+            raise SiteError(
+                f"{self._path} has {len(self._sets)} image sets; expected that of one site"
+            )
+        if not len(self._sets):
+            return Objects(np.zeros((0, 2)), np.zeros(0, np.int64))
+        return self._objects_at(0)
+
+    def _objects_at(self, place: int) -> Objects:
+        rows = self._objects.iloc[self._rows_of.get(place, [])]
+        centers = rows[[ROW, COL]].to_numpy(np.float64)
+        placed = np.isfinite(centers).all(axis=1)
+        numbers = rows[OBJECT].to_numpy(np.int64)
+        centers = centers[placed]
         return Objects(
-            centers[rows], numbers[rows], locations=centers[rows][:, ::-1], image_number=int(image)
+            centers,
+            numbers[placed],
+            locations=centers[:, ::-1],
+            image_number=int(self._sets[IMAGE].iloc[place]),
+            notes=without_centre(numbers[~placed].tolist(), self._path),
         )
 
-    return read
+    def _group_objects(self, own: bool) -> dict[int, np.ndarray]:
+        """Return the rows of the objects of every image set, by its place."""
+        if own:
+            names = _key_rows(self._objects)
+            places = {key: self._keys.get(key) for key in set(names)}
+        else:
+            names = _set_rows(self._objects)
+            places = {pair: place for place, pair in enumerate(_set_rows(self._sets))}
+        lost = next((name for name in names if places.get(name) is None), None)
+        if lost is not None:
+            what = "/".join(lost) if own else f"image set {lost[1]}"
+            raise SiteError(
+                f"{self._path} has objects of {what}, which {self._image_path.name} does not "
+                "have; give both tables of one run"
+            )
+        return _groups(np.array([places[name] for name in names], np.int64))
+
+    def _refuse_several_runs(self) -> None:
+        runs = self._sets[RUN].unique()
+        if len(runs) > 1:
+            raise SiteError(
+                f"{self._path} has the tables of {len(runs)} runs (TableNumber {some_of(runs)}), "
+                "and nothing says plate, well and site of their image sets; export these, too"
+            )
+
+    def _refuse_other_counts(self) -> None:
+        """Notice a table that was cut."""
+        for place, (number, count) in enumerate(
+            zip(self._sets[IMAGE], self._sets[COUNT], strict=True)
+        ):
+            there = len(self._rows_of.get(place, ()))
+            if np.isfinite(count) and there != count:
+                raise SiteError(
+                    f"{self._path} has {there} objects of image set {number}, "
+                    f"{self._image_path.name} counts {count:g}; the table is cut, or of another "
+                    "run: export both again"
+                )
+
+    def _refuse_other_places(self, screen: ScreenRows) -> None:
+        count, found = len(screen.keys), sorted(self._place_of)
+        if found != list(range(1, count + 1)):
+            here = f"{len(found)} image sets, {found[0]} to {found[-1]}" if found else "none"
+            raise SiteError(
+                f"{self._image_path.name} does not say plate, well and site of its image sets, so "
+                f"they would have to be the rows of {screen.source.name} one by one; but these "
+                f"are {count}, and here are {here}; export Metadata_Plate, Metadata_Well and "
+                "Metadata_Site with the measurements of images"
+            )
+
+    def _refuse_other_files(self, screen: ScreenRows) -> None:
+        rows = self._sets.set_index(IMAGE)
+        theirs = {c.removeprefix("FileName_") for c in rows if c.startswith("FileName_")}
+        for number, files in enumerate(screen.files, start=1):
+            for image in sorted(files.keys() & theirs):
+                measured = rows.loc[number, f"FileName_{image}"]
+                if files[image] and measured and files[image] != measured:
+                    raise SiteError(
+                        f"{self._image_path.name} does not say plate, well and site, and its image "
+                        f"set {number} is not row {number} of {screen.source.name}: {image} is "
+                        f"{measured} here and {files[image]} there; give the table that "
+                        "CellProfiler measured, or export the metadata"
+                    )
 
 
-def _read_csv(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    import pandas as pd
+def _without_filling(objects: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    """Leave out rows that only fill up a table of several kinds of objects.
 
-    columns = pd.read_csv(path, nrows=0, encoding="utf-8-sig").columns.tolist()
-    names = _columns(path, columns, "")
-    # As precise as the file: the default is not, in pandas 2.
-    exact = {"encoding": "utf-8-sig", "float_precision": "round_trip"}
-    table = _as_positions(pd.read_csv(path, usecols=names, **exact)[names])
-    image_path = path.parent / "Image.csv"
-    if not image_path.is_file():
-        return table, table[["image"]].drop_duplicates()
-    image_columns = pd.read_csv(image_path, nrows=0, encoding="utf-8-sig").columns
-    keys = list(KEY_COLUMNS) if set(KEY_COLUMNS) <= set(image_columns) else []
-    wanted = ["ImageNumber", *keys]
-    images = pd.read_csv(
-        image_path, usecols=wanted, dtype=dict.fromkeys(keys, str), encoding="utf-8-sig"
-    )
-    return table, images[wanted]
+    CellProfiler numbers objects from 1 to their count; what has a higher number, and no
+    centre, is a row of the other kinds.
+    """
+    counts = objects[[RUN, IMAGE]].merge(images[[RUN, IMAGE, COUNT]], how="left")[COUNT]
+    filling = objects[ROW].isna().to_numpy() & (objects[OBJECT].to_numpy() > counts.to_numpy())
+    return objects[~filling].reset_index(drop=True)
 
 
-def _read_sqlite(path: Path, objects: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    import pandas as pd
-
-    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
-        try:
-            tables = [row[0] for row in db.execute("select name from sqlite_master")]
-            image_table = _table(path, tables, ("Per_Image",))
-            object_table = _table(path, tables, (f"Per_{objects}", "Per_Object"))
-            columns = [row[1] for row in db.execute(f'pragma table_info("{object_table}")')]
-            names = _columns(path, columns, f"{objects}_")
-            table = pd.read_sql(_select(object_table, names), db)
-            found = [row[1] for row in db.execute(f'pragma table_info("{image_table}")')]
-            keys = [f"Image_{name}" for name in KEY_COLUMNS]
-            keys = keys if set(keys) <= set(found) else []
-            images = pd.read_sql(_select(image_table, ["ImageNumber", *keys]), db)
-        except sqlite3.Error as error:
-            raise SiteError(f"{path} is no database of ExportToDatabase: {error}") from error
-    images = images.rename(columns=lambda name: name.removeprefix("Image_"))
-    images[images.columns[1:]] = images[images.columns[1:]].astype(str)
-    return _as_positions(table), images
+def _key_rows(frame: pd.DataFrame) -> list[tuple[str, ...]]:
+    return list(frame[list(KEYS)].itertuples(index=False, name=None))
 
 
-def _select(table: str, columns: list[str]) -> str:
-    return "select {} from {}".format(  # noqa: S608  (names come from the file itself)
-        ", ".join(f'"{name}"' for name in columns), f'"{table}"'
-    )
+def _set_rows(frame: pd.DataFrame) -> list[tuple[str, int]]:
+    return list(zip(frame[RUN], frame[IMAGE], strict=True))
 
 
-def _table(path: Path, tables: list[str], ends: tuple[str, ...]) -> str:
+def _groups(places: np.ndarray) -> dict[int, np.ndarray]:
+    """Return the rows of every place, in their order."""
+    order = np.argsort(places, kind="stable")
+    there, starts = np.unique(places[order], return_index=True)
+    return dict(zip(there.tolist(), np.split(order, starts[1:]), strict=len(there) > 0))
+
+
+def _table(path: Path, names: list[str], ends: tuple[str, ...]) -> str:
     for end in ends:
-        found = [name for name in tables if name == end or name.endswith(f"_{end}")]
+        found = [name for name in names if name == end or name.endswith(f"_{end}")]
         if len(found) == 1:
             return found[0]
+        if found:
+            raise SiteError(
+                f"{path} has several tables {end}: {', '.join(found)}; export one run to a file "
+                "of its own"
+            )
     raise SiteError(
-        f"{path} has no table {' or '.join(ends)}; it has: {', '.join(sorted(tables)) or 'none'}"
+        f"{path} has no table {' or '.join(ends)}; it has: {', '.join(sorted(names)) or 'none'}"
     )
-
-
-def _columns(path: Path, columns: list[str], prefix: str) -> list[str]:
-    """Return the names of image number, object number, row and column of the centre."""
-    number = next((n for n in (*_NUMBERS, *(prefix + n for n in _NUMBERS)) if n in columns), None)
-    center = next(
-        (pair for pair in _CENTERS if all(prefix + name in columns for name in pair)), None
-    )
-    if "ImageNumber" not in columns or number is None or center is None:
-        raise SiteError(
-            f"{path} lacks a column: expected ImageNumber, ObjectNumber and {prefix}Location_Center"
-            f"_X and _Y; it begins with {', '.join(columns[:8])}"
-        )
-    return ["ImageNumber", number, *(prefix + name for name in center)]
-
-
-def _as_positions(table: pd.DataFrame) -> pd.DataFrame:
-    import pandas as pd
-
-    table.columns = ["image", "object", "row", "col"]
-    return table.apply(pd.to_numeric, errors="coerce")

@@ -14,9 +14,10 @@ Layout (REFERENCE c)::
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +25,11 @@ import numpy as np
 
 from cpcnn_core.errors import ImageError, SiteError
 from cpcnn_core.readers.images import read_plane
-from cpcnn_core.readers.locations import read_locations
-from cpcnn_core.readers.sites import ImageFile, Objects, Site, refuse_duplicates
+from cpcnn_core.readers.keys import KeyIndex
+from cpcnn_core.readers.load_data import index_keys, require_keys
+from cpcnn_core.readers.locations import LocationFiles
+from cpcnn_core.readers.object_sources import key_of
+from cpcnn_core.readers.sites import ImageFile, Objects, Site
 from cpcnn_core.readers.tables import read_text_table
 
 # The reference replaces every such string of the index, with a dot that matches anything.
@@ -161,36 +165,34 @@ def read_sites(project: DeepProfilerProject) -> list[Site]:
     >>> read_sites(read_project("project"))  # doctest: +SKIP
     """
     index_path = project.root / "inputs" / "metadata" / "index.csv"
-    required = ["Metadata_Plate", "Metadata_Well", "Metadata_Site", *project.channels]
-    index = read_text_table(index_path, required)
+    index = read_text_table(index_path, project.channels)
+    keys = require_keys(index.columns, index_path)
     if project.compressed and not (project.root / "outputs" / "compressed" / "images").is_dir():
         raise SiteError(
             f"{project.root} is set to use compressed images and has none yet; make them with: "
             f"cpcnn prepare {project.root}"
         )
-    outlines = _read_outlines(project) if project.mask_objects else {}
-    rows = enumerate(index.to_dict("records"), start=1)
-    sites = [_site(project, number, row, outlines) for number, row in rows]
-    refuse_duplicates(sites, index_path)
+    rows = index.to_dict("records")
+    metadata = [_metadata(row, keys, project.channels) for row in rows]
+    index_keys(metadata, index_path)
+    locations = LocationFiles(project.root / "inputs" / "locations")
+    outlines = _Outlines(project) if project.mask_objects else None
+    sites = []
+    for number, (row, known) in enumerate(zip(rows, metadata, strict=True), start=1):
+        images = {name: ImageFile(_image_path(project, row[name])) for name in project.channels}
+        find = functools.partial(_read_objects, locations, outlines, number, known)
+        own = functools.partial(_object_files, locations, outlines, known)
+        sites.append(Site(known, images, find, number, project.size, object_files=own))
     return sites
 
 
-def _site(
-    project: DeepProfilerProject,
-    number: int,
-    row: dict[str, str],
-    outlines: dict[tuple[str, ...], Path],
-) -> Site:
-    metadata = {
-        name.removeprefix("Metadata_"): value
-        for name, value in row.items()
-        if name not in project.channels
+def _metadata(
+    row: Mapping[str, str], keys: Mapping[str, str], channels: Sequence[str]
+) -> dict[str, str]:
+    own = {
+        name.removeprefix("Metadata_"): value for name, value in row.items() if name not in channels
     }
-    key = tuple(metadata[name] for name in ("Plate", "Well", "Site"))
-    images = {name: ImageFile(_image_path(project, row[name])) for name in project.channels}
-    return Site(
-        metadata, images, lambda: _read_objects(project, key, outlines), number, project.size
-    )
+    return {name: row[column] for name, column in keys.items()} | own
 
 
 def _image_path(project: DeepProfilerProject, entry: str) -> Path:
@@ -201,17 +203,25 @@ def _image_path(project: DeepProfilerProject, entry: str) -> Path:
 
 
 def _read_objects(
-    project: DeepProfilerProject, key: tuple[str, ...], outlines: dict[tuple[str, ...], Path]
+    locations: LocationFiles,
+    outlines: _Outlines | None,
+    number: int,
+    metadata: Mapping[str, str],
 ) -> Objects | None:
-    plate, well, site = key
-    path = project.root / "inputs" / "locations" / plate / f"{well}-{site}-Nuclei.csv"
-    objects = read_locations(path)
-    if objects is None or not project.mask_objects:
+    objects = locations(number, metadata)
+    if objects is None or outlines is None:
         return objects
-    if key not in outlines:
-        raise ImageError(f"inputs/metadata/outlines.csv names no outlines of site {'/'.join(key)}")
-    labels = _label_regions(read_plane(outlines[key]))
+    labels = _label_regions(read_plane(outlines.file_of(key_of(metadata))))
     return objects._replace(labels=labels, numbers_are_labels=False)
+
+
+def _object_files(
+    locations: LocationFiles, outlines: _Outlines | None, metadata: Mapping[str, str]
+) -> tuple[Path, ...]:
+    files = locations.files(metadata)
+    if not files or outlines is None:
+        return files
+    return (*files, outlines.file_of(key_of(metadata)))
 
 
 def _label_regions(outlines: np.ndarray) -> np.ndarray:
@@ -221,11 +231,25 @@ def _label_regions(outlines: np.ndarray) -> np.ndarray:
     return label(outlines, background=1, connectivity=2)
 
 
-def _read_outlines(project: DeepProfilerProject) -> dict[tuple[str, ...], Path]:
-    columns = ["Metadata_Plate", "Metadata_Well", "Metadata_Site", "Outlines"]
-    table = read_text_table(project.root / "inputs" / "metadata" / "outlines.csv", columns)
-    folder = project.root / "inputs" / "outlines"
-    return {tuple(row[:3]): folder / row[3] for row in table[columns].itertuples(index=False)}
+class _Outlines:
+    """The label images that ``outlines.csv`` names."""
+
+    def __init__(self, project: DeepProfilerProject) -> None:
+        path = project.root / "inputs" / "metadata" / "outlines.csv"
+        table = read_text_table(path, ["Outlines"])
+        keys = require_keys(table.columns, path)
+        rows = table[list(keys.values())].itertuples(index=False, name=None)
+        self._keys = KeyIndex(rows, path)
+        folder = project.root / "inputs" / "outlines"
+        self._files = [folder / name for name in table["Outlines"]]
+
+    def file_of(self, key: tuple[str, ...]) -> Path:
+        place = self._keys.get(key)
+        if place is None:
+            raise ImageError(
+                f"inputs/metadata/outlines.csv names no outlines of site {'/'.join(key)}"
+            )
+        return self._files[place]
 
 
 def _config_path(folder: Path, config: str | Path | None) -> Path:

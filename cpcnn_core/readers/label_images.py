@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import glob
+import re
+import string
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,14 +12,15 @@ import numpy as np
 
 from cpcnn_core.errors import ImageError, SiteError
 from cpcnn_core.readers.images import read_plane
-from cpcnn_core.readers.load_data import ReadObjects
+from cpcnn_core.readers.keys import KEYS, KeyIndex
+from cpcnn_core.readers.object_sources import ObjectSource, ScreenRows, otherwise_spelt
 from cpcnn_core.readers.sites import Objects
 
 DEFAULT_TEMPLATE = "{Plate}_{Well}_{Site}.tif"
 
 
-def objects_from_labels(place: str | Path) -> ReadObjects:
-    """Return a function that reads a site's label image.
+def objects_from_labels(place: str | Path) -> ObjectSource:
+    """Return what reads a site's label image.
 
     Parameters
     ----------
@@ -27,7 +31,7 @@ def objects_from_labels(place: str | Path) -> ReadObjects:
 
     Returns
     -------
-    callable (int, metadata) -> Objects or None
+    ObjectSource
         None for a site without a file.
 
     Examples
@@ -37,19 +41,106 @@ def objects_from_labels(place: str | Path) -> ReadObjects:
     """
     template = str(place)
     if "{" not in template:
+        # A brace in the folder's own name would be taken for a field.
         template = str(Path(place) / DEFAULT_TEMPLATE)
+    return LabelImages(template)
 
-    def read(_number: int, metadata: Mapping[str, str]) -> Objects | None:
+
+class LabelImages(ObjectSource):
+    """Label images whose names tell their sites.
+
+    Parameters
+    ----------
+    template : str
+        With a field for everything that differs between sites.
+
+    Examples
+    --------
+    >>> LabelImages("{Row}.tif").file_of({"Plate": "P1"})
+    Traceback (most recent call last):
+    cpcnn_core.errors.SiteError: the label images' name {Row}.tif asks for 'Row'; there is: Plate
+    """
+
+    def __init__(self, template: str) -> None:
+        super().__init__()
+        self._template = template
+        # Files of sites that are spelt otherwise there; looked for once, when one is missing.
+        self._others: tuple[KeyIndex, list[Path]] | None = None
+
+    def match(self, screen: ScreenRows) -> None:
+        """See `ObjectSource.match`."""
+        sites = [dict(zip(KEYS, key, strict=True)) for key in screen.keys]
+        if not set(self._fields()) <= set(KEYS):
+            return
+        files = [(self._plain(site), self.file_of(site)) for site in sites]
+        self.notices = otherwise_spelt(files, "label images")
+
+    def __call__(self, number: int, metadata: Mapping[str, str]) -> Objects | None:  # noqa: ARG002
+        """See `ObjectSource.__call__`."""
+        path = self.file_of(metadata)
+        return None if path is None else objects_of(read_labels(path))
+
+    def files(self, metadata: Mapping[str, str]) -> tuple[Path, ...]:
+        """See `ObjectSource.files`."""
+        path = self.file_of(metadata)
+        return () if path is None else (path,)
+
+    def file_of(self, metadata: Mapping[str, str]) -> Path | None:
+        """Return the label image of a site, however plate, well and site are spelt in its name.
+
+        Raises
+        ------
+        SiteError
+            The name asks for something that nobody says of the site, or two files differ in
+            spelling only.
+        """
+        path = self._plain(metadata)
+        names = self._fields()
+        if path.is_file():
+            return path
+        if not names or not set(names) <= set(KEYS):
+            return None
+        if self._others is None:
+            self._others = self._index_files(names)
+        index, paths = self._others
+        place = index.get([metadata[name] for name in names])
+        return None if place is None else paths[place]
+
+    def _plain(self, metadata: Mapping[str, str]) -> Path:
         try:
-            path = Path(template.format_map(metadata))
+            return Path(self._template.format_map(metadata))
         except KeyError as error:
             raise SiteError(
-                f"the label images' name {template} asks for {error}; there is: "
+                f"the label images' name {self._template} asks for {error}; there is: "
                 f"{', '.join(metadata)}"
             ) from error
-        return objects_of(read_labels(path)) if path.is_file() else None
+        except (ValueError, IndexError, AttributeError) as error:
+            raise SiteError(
+                f"the label images' name {self._template} cannot be understood ({error}); write "
+                f"it like {DEFAULT_TEMPLATE}"
+            ) from error
 
-    return read
+    def _fields(self) -> list[str]:
+        try:
+            parts = list(string.Formatter().parse(self._template))
+        except ValueError:
+            return []
+        return list(dict.fromkeys(name for _, name, _, _ in parts if name is not None))
+
+    def _index_files(self, names: list[str]) -> tuple[KeyIndex, list[Path]]:
+        pattern, expression, known = "", "", set()
+        for text, name, _, _ in string.Formatter().parse(str(Path(self._template))):
+            pattern += glob.escape(text)
+            expression += re.escape(text)
+            if name is not None:
+                pattern += "*"
+                # A field that stands twice says the same both times.
+                expression += f"(?P={name})" if name in known else f"(?P<{name}>[^/]+)"
+                known.add(name)
+        found = [(Path(p), re.fullmatch(expression, p)) for p in sorted(glob.glob(pattern))]  # noqa: PTH207
+        files = [(path, said) for path, said in found if said]
+        keys = [tuple(said[name] for name in names) for _, said in files]
+        return KeyIndex(keys, self._template, names), [path for path, _ in files]
 
 
 def read_labels(path: str | Path) -> np.ndarray:

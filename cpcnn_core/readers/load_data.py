@@ -1,33 +1,35 @@
 """CellProfiler's LoadData table: one row per image set, files by image name.
 
-Columns read, for an image called OrigDNA: ``FileName_OrigDNA`` with
-``PathName_OrigDNA``, or ``URL_OrigDNA`` (``file:`` only); ``Frame_OrigDNA`` for a
-page of a file with several; ``FileName_IllumDNA`` with ``PathName_IllumDNA`` for the
-illumination function that divides it. ``Metadata_*`` are kept; ``Metadata_UmPerPx`` is the
-scale of the site, see `cpcnn_core.readers.sites.with_scale`.
+The columns of the images and of their illumination functions are those of
+`cpcnn_core.readers.image_columns`. ``Metadata_*`` are kept; ``Metadata_UmPerPx`` is the scale of
+the site, see `cpcnn_core.readers.sites.with_scale`.
 """
 
 from __future__ import annotations
 
+import functools
 import urllib.parse
-import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cpcnn_core.errors import ChannelError, SiteError
-from cpcnn_core.readers.sites import ImageFile, Objects, Site, refuse_duplicates
+from cpcnn_core.errors import TableError
+from cpcnn_core.readers.image_columns import (
+    image_files,
+    match_images,
+    refuse_nameless,
+    unfit_illumination,
+)
+from cpcnn_core.readers.keys import KEYS, KeyIndex, find_keys
+from cpcnn_core.readers.object_sources import ObjectSource, ScreenRows, key_of
+from cpcnn_core.readers.sites import Objects, Site
 from cpcnn_core.readers.tables import read_text_table
-
-KEY_COLUMNS = ("Metadata_Plate", "Metadata_Well", "Metadata_Site")
-# Given the row's place, from 1, and its metadata: where the objects are.
-ReadObjects = Callable[[int, Mapping[str, str]], Objects | None]
 
 
 def read_load_data(
     path: str | Path,
     channels: Sequence[str],
     images: Mapping[str, str] | None = None,
-    read_objects: ReadObjects | None = None,
+    objects: ObjectSource | None = None,
 ) -> list[Site]:
     """List the sites of a LoadData table, in its order.
 
@@ -39,8 +41,8 @@ def read_load_data(
     images : mapping of str to str, optional
         The image of each channel in this table. Default: an image of the channel's
         name, or of that name after ``Orig``.
-    read_objects : callable (int, metadata) -> Objects or None, optional
-        Where the objects of a row are.
+    objects : ObjectSource, optional
+        Where the objects of a row are; it is told of all rows first.
 
     Returns
     -------
@@ -49,7 +51,7 @@ def read_load_data(
     Raises
     ------
     SiteError
-        A missing column, a site twice.
+        A missing column, a row without plate, well or site, a site twice.
     ChannelError
         A channel whose image cannot be told; names the images there are.
 
@@ -57,86 +59,95 @@ def read_load_data(
     --------
     >>> read_load_data("load_data.csv", ("DNA",))
     Traceback (most recent call last):
-    cpcnn_core.errors.SiteError: there is no table load_data.csv
+    cpcnn_core.errors.TableError: there is no table load_data.csv
     """
     path = Path(path)
-    table = read_text_table(path, KEY_COLUMNS)
+    table = read_text_table(path)
+    keys = require_keys(table.columns, path)
     names = match_images(table.columns, channels, images or {}, path)
+    unfit = unfit_illumination(table.columns, names)
+    rows = table.to_dict("records")
+    metadata = [_metadata(row, keys) for row in rows]
+    screen = ScreenRows(path, index_keys(metadata, path), [_file_names(row) for row in rows])
+    if objects is not None:
+        objects.match(screen)
     sites = []
-    for number, row in enumerate(table.to_dict("records"), start=1):
-        metadata = {
-            name.removeprefix("Metadata_"): value
-            for name, value in row.items()
-            if name.startswith("Metadata_")
-        }
-        files = {channel: _image_file(row, name, path) for channel, name in names.items()}
-
-        def objects(number: int = number, metadata: dict = metadata) -> Objects | None:
-            return None if read_objects is None else read_objects(number, metadata)
-
-        sites.append(Site(metadata, files, objects, number))
-    refuse_duplicates(sites, path)
+    for number, (row, known) in enumerate(zip(rows, metadata, strict=True), start=1):
+        files = image_files(row, names, path, number)
+        find = _no_objects if objects is None else functools.partial(objects, number, known)
+        own = tuple if objects is None else functools.partial(objects.files, known)
+        sites.append(Site(known, files, find, number, object_files=own, unfit_illumination=unfit))
+    refuse_nameless([site.images for site in sites])
     return sites
 
 
-def match_images(
-    columns: Sequence[str], channels: Sequence[str], images: Mapping[str, str], source: str | Path
-) -> dict[str, str]:
-    """Say which image of the table is which channel, by name and never by position.
+def require_keys(columns: Sequence[str], source: Path) -> dict[str, str]:
+    """Return the columns of plate, well and site.
+
+    Raises
+    ------
+    TableError
+        One is missing; names the columns there are.
 
     Examples
     --------
-    >>> match_images(["FileName_OrigDNA", "FileName_Er2"], ["DNA", "ER"], {"ER": "Er2"}, "x.csv")
-    {'DNA': 'OrigDNA', 'ER': 'Er2'}
+    >>> require_keys(["Metadata_Plate", "Metadata_Well", "Metadata_FieldID"], Path("l.csv"))
+    {'Plate': 'Metadata_Plate', 'Well': 'Metadata_Well', 'Site': 'Metadata_FieldID'}
     """
-    known = [
-        column.split("_", 1)[1] for column in columns if column.startswith(("FileName_", "URL_"))
-    ]
-    strange = [channel for channel in images if channel not in channels]
-    if strange:
-        raise ChannelError(
-            f"--channels names {', '.join(strange)}, which the model does not have; its channels "
-            f"are {', '.join(channels)}"
-        )
-    unknown = [name for name in images.values() if name not in known]
-    if unknown:
-        raise ChannelError(
-            f"{source} has no image {', '.join(unknown)}; it has {', '.join(known) or 'none'}"
-        )
-    found, missing = {}, []
-    for channel in channels:
-        candidates = [images[channel]] if channel in images else [channel, f"Orig{channel}"]
-        fitting = [name for name in candidates if name in known]
-        if len(fitting) == 1:
-            found[channel] = fitting[0]
-        else:
-            missing.append(channel)
+    keys = find_keys(columns, source)
+    missing = [f"Metadata_{name}" for name in KEYS if name not in keys]
     if missing:
-        raise ChannelError(
-            f"{source} does not tell which image is {', '.join(missing)}; it has "
-            f"{', '.join(known) or 'no images'}; say it with --channels {missing[0]}=NAME"
+        raise TableError(
+            f"{source} has no column {' or '.join(missing)}; it has: {', '.join(columns)}"
         )
-    return found
+    return keys
 
 
-def _image_file(row: Mapping[str, str], name: str, source: Path) -> ImageFile:
-    frame = row.get(f"Frame_{name}", "")
-    if frame and not frame.isdigit():
-        raise SiteError(f"{source} has the frame {frame!r} for {name}; expected a number from 0")
-    illumination = None
-    illumination_name = "Illum" + name.removeprefix("Orig")
-    if row.get(f"FileName_{illumination_name}"):
-        illumination = _path(row, illumination_name, source)
-    return ImageFile(_path(row, name, source), int(frame) if frame else None, illumination)
+def index_keys(metadata: Sequence[Mapping[str, str]], source: Path) -> KeyIndex:
+    """Index the plates, wells and sites of a screen's table.
+
+    Raises
+    ------
+    TableError
+        A row without one of them, or two rows of one site; names the rows.
+
+    Examples
+    --------
+    >>> index_keys([{"Plate": "P1", "Well": "A01", "Site": ""}], Path("load_data.csv"))
+    Traceback (most recent call last):
+    cpcnn_core.errors.TableError: load_data.csv has no Metadata_Site in row 1; every row shall ...
+    """
+    for number, known in enumerate(metadata, start=1):
+        empty = [f"Metadata_{name}" for name in KEYS if not known[name]]
+        if empty:
+            raise TableError(
+                f"{source} has no {' and '.join(empty)} in row {number}; every row shall say "
+                "plate, well and site"
+            )
+    return KeyIndex(map(key_of, metadata), source)
 
 
-def _path(row: Mapping[str, str], name: str, source: Path) -> Path:
-    if row.get(f"FileName_{name}"):
-        return source.parent / row.get(f"PathName_{name}", "") / row[f"FileName_{name}"]
-    url = urllib.parse.urlsplit(row.get(f"URL_{name}", ""))
-    if url.scheme != "file":
-        raise SiteError(
-            f"{source} gives no file of {name} in a row: expected FileName_{name} or a URL_{name} "
-            f"that begins with file:, got {url.geturl()!r}"
-        )
-    return Path(urllib.request.url2pathname(url.path))
+def _metadata(row: Mapping[str, str], keys: Mapping[str, str]) -> dict[str, str]:
+    named = {name: row[column] for name, column in keys.items()}
+    own = {
+        name.removeprefix("Metadata_"): value
+        for name, value in row.items()
+        if name.startswith("Metadata_")
+    }
+    return named | own
+
+
+def _file_names(row: Mapping[str, str]) -> dict[str, str]:
+    """Return the names of a row's files, without folders, by the image's name."""
+    files = {}
+    for column, value in row.items():
+        kind, _, image = column.removeprefix("Image_").partition("_")
+        if kind == "URL" and value:
+            files.setdefault(image, urllib.parse.unquote(value).rpartition("/")[2])
+        elif kind == "FileName" and value:
+            files[image] = value.replace("\\", "/").rpartition("/")[2]
+    return files
+
+
+def _no_objects() -> Objects | None:
+    return None

@@ -1,14 +1,11 @@
 """CellProfiler's LoadData table and the object tables beside it."""
 
-import sqlite3
-
 import numpy as np
 import pandas as pd
 import pytest
 import tifffile
 
 from cpcnn_core.errors import ChannelError, ImageError, SiteError
-from cpcnn_core.readers.cellprofiler_objects import objects_from_cellprofiler
 from cpcnn_core.readers.label_images import objects_from_labels, objects_of
 from cpcnn_core.readers.load_data import match_images, read_load_data
 from cpcnn_core.readers.sites import read_field
@@ -123,91 +120,8 @@ def test_missing_columns_double_sites_and_no_table(tmp_path):
             ("DNA",),
         )
     (tmp_path / "bytes.csv").write_bytes(b"\xff\xfe\x00Metadata")
-    with pytest.raises(SiteError, match="cannot be read as a CSV table"):
+    with pytest.raises(SiteError, match=r"bytes.csv cannot be read as a CSV table"):
         read_load_data(tmp_path / "bytes.csv", ("DNA",))
-
-
-OBJECTS = pd.DataFrame(
-    {
-        "ImageNumber": [1, 1, 4],
-        "ObjectNumber": [1, 3, 2],
-        "AreaShape_Area": [9, 9, 9],
-        "Location_Center_X": [5.5, 7.25, 3.0],
-        "Location_Center_Y": [2.5, 6.0, 4.0],
-    }
-)
-IMAGES = pd.DataFrame(
-    {
-        "ImageNumber": [1, 2, 4],
-        "Metadata_Plate": ["01", "01", "01"],
-        "Metadata_Well": ["B02", "A01", "A01"],
-        "Metadata_Site": [1, 1, 2],
-    }
-)
-
-
-def write_csv(tmp_path, objects=OBJECTS, images=IMAGES):
-    objects.to_csv(tmp_path / "Nuclei.csv", index=False)
-    if images is not None:
-        images.to_csv(tmp_path / "Image.csv", index=False)
-    return objects_from_cellprofiler(tmp_path / "Nuclei.csv")
-
-
-def write_sqlite(tmp_path, objects=OBJECTS, images=IMAGES):
-    names = {"ObjectNumber": "Nuclei_Number_Object_Number"}
-    objects = objects.rename(
-        columns=lambda c: names.get(c, c if c == "ImageNumber" else f"Nuclei_{c}")
-    )
-    images = images.rename(columns=lambda c: c if c == "ImageNumber" else f"Image_{c}")
-    with sqlite3.connect(tmp_path / "run.db") as connection:
-        objects.to_sql("My_Per_Nuclei", connection, index=False)
-        images.to_sql("My_Per_Image", connection, index=False)
-    connection.close()
-    return objects_from_cellprofiler(tmp_path / "run.db")
-
-
-@pytest.mark.parametrize("write", [write_csv, write_sqlite])
-def test_objects_are_found_by_plate_well_and_site(tmp_path, write):
-    read = write(tmp_path)
-    found = read(7, {"Plate": "01", "Well": "B02", "Site": "1"})
-    assert found.centers.tolist() == [[2.5, 5.5], [6.0, 7.25]]
-    assert found.numbers.tolist() == [1, 3]
-    assert read(7, {"Plate": "01", "Well": "A01", "Site": "2"}).numbers.tolist() == [2]
-    assert len(read(7, {"Plate": "01", "Well": "A01", "Site": "1"}).centers) == 0
-    assert read(7, {"Plate": "01", "Well": "H12", "Site": "1"}) is None
-
-
-def test_without_metadata_objects_are_found_by_the_place_of_the_row(tmp_path):
-    read = write_csv(tmp_path, images=IMAGES[["ImageNumber"]])
-    key = {"Plate": "01", "Well": "B02", "Site": "1"}
-    assert read(1, key).numbers.tolist() == [1, 3]
-    assert len(read(2, key).centers) == 0
-    assert read(3, key) is None
-
-
-@pytest.mark.parametrize("write", [write_csv, write_sqlite])
-def test_an_object_without_a_position_is_named(tmp_path, write):
-    broken = OBJECTS.copy()
-    broken.loc[1, "Location_Center_X"] = np.nan
-    with pytest.raises(SiteError, match="has no position for object 3 of image set 1"):
-        write(tmp_path, broken)
-
-
-@pytest.mark.parametrize("write", [write_csv, write_sqlite])
-def test_a_missing_column_is_named(tmp_path, write):
-    with pytest.raises(SiteError, match="lacks a column: expected ImageNumber"):
-        write(tmp_path, OBJECTS.drop(columns="Location_Center_Y"))
-
-
-def test_a_database_of_something_else_is_named(tmp_path):
-    with sqlite3.connect(tmp_path / "other.db") as connection:
-        connection.execute("create table songs (title)")
-    connection.close()
-    with pytest.raises(SiteError, match="has no table Per_Image; it has: songs"):
-        objects_from_cellprofiler(tmp_path / "other.db")
-    (tmp_path / "none.db").write_text("no database at all, but long enough" * 99)
-    with pytest.raises(SiteError, match="is no database of ExportToDatabase"):
-        objects_from_cellprofiler(tmp_path / "none.db")
 
 
 def test_objects_of_label_images(tmp_path):

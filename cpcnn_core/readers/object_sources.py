@@ -1,0 +1,169 @@
+"""Where the objects of a screen's sites are: asked site by site, checked against all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cpcnn_core.errors import SiteError
+from cpcnn_core.readers.keys import KEYS, KeyIndex
+from cpcnn_core.readers.sites import Objects
+
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class ScreenRows:
+    """What the rows of a screen's table say of their sites, for those who look objects up.
+
+    Attributes
+    ----------
+    source : Path
+        The table.
+    keys : KeyIndex
+        Plate, well and site of every row.
+    files : sequence of dict of str to str
+        File names of every row, without folders, by the image's name.
+
+    Examples
+    --------
+    >>> keys = KeyIndex([("P1", "A01", "1")], "load_data.csv")
+    >>> ScreenRows(Path("load_data.csv"), keys, [{"OrigDNA": "a.tif"}]).keys.first
+    'P1/A01/1'
+    """
+
+    source: Path
+    keys: KeyIndex
+    files: Sequence[Mapping[str, str]]
+
+
+class ObjectSource:
+    """Looks the objects of a site up; a format's own class says how.
+
+    Attributes
+    ----------
+    notices : list of str
+        What a reader of the results has to know of how objects were found; complete after
+        `match`.
+    """
+
+    def __init__(self) -> None:
+        self.notices: list[str] = []
+
+    def match(self, screen: ScreenRows) -> None:
+        """Find out how the sites of a screen are told apart here, before any is asked for.
+
+        Raises
+        ------
+        SiteError
+            None of them is here, or they cannot be told apart.
+        """
+
+    def __call__(self, number: int, metadata: Mapping[str, str]) -> Objects | None:
+        """Return the objects of a site, or None where it has none on record.
+
+        Parameters
+        ----------
+        number : int
+            The row of the screen's table, from 1.
+        metadata : mapping of str to str
+            Plate, Well, Site and what else is known of it.
+        """
+        raise NotImplementedError
+
+    def files(self, metadata: Mapping[str, str]) -> tuple[Path, ...]:  # noqa: ARG002
+        """Return the files that tell of this site alone: see `Site.object_files`."""
+        return ()
+
+
+def key_of(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """Return plate, well and site.
+
+    Examples
+    --------
+    >>> key_of({"Site": "1", "Well": "A01", "Plate": "P1", "Dose": "10"})
+    ('P1', 'A01', '1')
+    """
+    return tuple(metadata[name] for name in KEYS)
+
+
+def missing_sites(screen: ScreenRows, there: KeyIndex, source: object) -> list[str]:
+    """Say which sites of a screen are not in another table.
+
+    Returns
+    -------
+    list of str
+        Empty where all are; else one sentence.
+
+    Raises
+    ------
+    SiteError
+        None is; shows a key of each.
+
+    Examples
+    --------
+    >>> screen = ScreenRows(Path("l.csv"), KeyIndex([("P1", "A01", "1")], "l.csv"), [{}])
+    >>> missing_sites(screen, KeyIndex([("P2", "A01", "1")], "Image.csv"), "Image.csv")
+    Traceback (most recent call last):
+    cpcnn_core.errors.SiteError: no plate, well and site of l.csv is in Image.csv: P1/A01/1 there...
+    """
+    missing = ["/".join(key) for key in screen.keys if there.get(key) is None]
+    if not missing:
+        return []
+    if len(missing) == len(screen.keys):
+        raise SiteError(
+            f"no plate, well and site of {screen.source.name} is in {source}: "
+            f"{screen.keys.first} there, {there.first or 'no site at all'} here; call them the "
+            "same in both"
+        )
+    return [f"{len(missing)} of {len(screen.keys)} sites are not in {source}: {some_of(missing)}"]
+
+
+def some_of(names: Sequence[object], shown: int = SHOWN) -> str:
+    """List the first few names, and how many more there are.
+
+    Examples
+    --------
+    >>> some_of([1, 2, 3], 2)
+    '1, 2 and 1 more'
+    """
+    more = len(names) - shown
+    text = ", ".join(map(str, names[:shown]))
+    return f"{text} and {more} more" if more > 0 else text
+
+
+def without_centre(numbers: Sequence[int], source: Path) -> tuple[str, ...]:
+    """Name the objects of a site that are on record without a centre.
+
+    Examples
+    --------
+    >>> without_centre([2], Path("Nuclei.csv"))
+    ('an object has no centre in Nuclei.csv, so no features: 2',)
+    """
+    if not len(numbers):
+        return ()
+    what = "an object has" if len(numbers) == 1 else f"{len(numbers)} objects have"
+    return (f"{what} no centre in {source.name}, so no features: {some_of(numbers)}",)
+
+
+def otherwise_spelt(files: Sequence[tuple[Path, Path | None]], what: str) -> list[str]:
+    """Say how many files were found by another spelling of their site.
+
+    Parameters
+    ----------
+    files : sequence of (Path, Path or None)
+        What a site's file should be called, and what was found.
+    what : str
+        What the files are.
+
+    Examples
+    --------
+    >>> otherwise_spelt([(Path("P1_A01_1.tif"), Path("P1_a1_1.tif"))], "label images")
+    ['1 of 1 label images are named by another spelling of plate, well or site: P1_a1_1.tif']
+    """
+    other = [found.name for plain, found in files if found is not None and found != plain]
+    if not other:
+        return []
+    spelling = "are named by another spelling of plate, well or site"
+    return [f"{len(other)} of {len(files)} {what} {spelling}: {some_of(other)}"]

@@ -1,0 +1,112 @@
+"""Tables of objects in folders: one for every site, as clusters leave them, or for every plate."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from cpcnn_core.errors import SiteError
+from cpcnn_core.readers.cellprofiler_objects import MeasuredObjects, read_measured
+from cpcnn_core.readers.image_table import split_name
+from cpcnn_core.readers.keys import KEYS, KeyIndex, normal_key
+from cpcnn_core.readers.object_sources import ObjectSource, ScreenRows, key_of, missing_sites
+from cpcnn_core.readers.sites import Objects
+
+_SITE_FOLDER = re.compile(r"(?P<Plate>.+)-(?P<Well>[A-Za-z]{1,2}-?\d+)-(?P<Site>[^-]+)")
+
+
+class SiteFolders(ObjectSource):
+    """Tables of objects in the folders below one.
+
+    A folder called ``<plate>-<well>-<site>`` says which site it is of, and is read when that
+    is asked for. Other tables are read at once, and have to say it themselves.
+
+    Parameters
+    ----------
+    folder : Path
+        Above all of them, at any depth.
+    objects : str
+        ``Nuclei`` for tables called ``Nuclei.csv`` or ``MyExpt_Nuclei.csv.gz``.
+
+    Raises
+    ------
+    SiteError
+        No such table, two for a site, or one whose sites cannot be told.
+
+    Examples
+    --------
+    >>> SiteFolders(Path("nowhere"), "Nuclei")
+    Traceback (most recent call last):
+    cpcnn_core.errors.SiteError: there is no table Nuclei.csv in the folders below nowhere; ...
+    """
+
+    def __init__(self, folder: Path, objects: str) -> None:
+        super().__init__()
+        self._folder, self._objects = folder, objects
+        # Of every site, its table: read already, or to be read.
+        self._tables: list[MeasuredObjects | Path] = []
+        keys: list[tuple[str, ...]] = []
+        seen: dict[tuple[str, ...], Path] = {}
+        for path in _find_tables(folder, objects):
+            said = _SITE_FOLDER.fullmatch(path.parent.name)
+            table = path if said else _read_keyed(path, objects)
+            for key in [said.group(*KEYS)] if said else table.keys:
+                before = seen.setdefault(normal_key(key), path)
+                if before != path:
+                    raise SiteError(f"{before} and {path} are both of the site {'/'.join(key)}")
+                keys.append(key)
+                self._tables.append(table)
+        self._keys = KeyIndex(keys, folder)
+
+    def match(self, screen: ScreenRows) -> None:
+        """See `ObjectSource.match`."""
+        self.notices = missing_sites(screen, self._keys, f"the folders of {self._folder}")
+
+    def __call__(self, number: int, metadata: Mapping[str, str]) -> Objects | None:
+        """See `ObjectSource.__call__`."""
+        place = self._keys.get(key_of(metadata))
+        if place is None:
+            return None
+        table = self._tables[place]
+        if isinstance(table, MeasuredObjects):
+            return table(number, metadata)
+        measured = read_measured(table, self._objects)
+        if measured.keys is None:
+            # The folder has said it, and the table has this one image set.
+            return measured.only_set()
+        found = measured(number, metadata)
+        if found is None:
+            raise SiteError(
+                f"{table} is not of the site {'/'.join(key_of(metadata))}, which its folder is "
+                "called after; give the tables their right folders"
+            )
+        return found
+
+
+def _find_tables(folder: Path, objects: str) -> list[Path]:
+    found = []
+    for place, _, files in os.walk(folder):
+        for name in files:
+            stem, end = split_name(Path(name))
+            if end and (stem == objects or stem.endswith(f"_{objects}")):
+                found.append(Path(place, name))
+    if not found:
+        raise SiteError(
+            f"there is no table {objects}.csv in the folders below {folder}; expected one for "
+            f"every site, <plate>-<well>-<site>/{objects}.csv, or for every plate (other objects: "
+            "--object-name)"
+        )
+    return sorted(found)
+
+
+def _read_keyed(path: Path, objects: str) -> MeasuredObjects:
+    measured = read_measured(path, objects)
+    if measured.keys is None:
+        raise SiteError(
+            f"nothing says which sites {path} is of; expected a folder called "
+            "<plate>-<well>-<site>, or a table of images beside it with Metadata_Plate, "
+            "Metadata_Well and Metadata_Site"
+        )
+    return measured
