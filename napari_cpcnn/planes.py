@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-import re
 from collections.abc import Sequence
 from itertools import product
 
@@ -12,16 +10,8 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 from pint import DimensionalityError
 
+from cpcnn_core.channel_names import guess_images
 from cpcnn_core.errors import ChannelError, ImageError
-
-# Other names of the Cell Painting channels, as people call their layers and files.
-SYNONYMS = {
-    "DNA": ("dapi", "hoechst", "nuclei", "nucleus", "draq5"),
-    "RNA": ("syto", "syto14", "nucleoli"),
-    "ER": ("concanavalin", "cona", "endoplasmic"),
-    "AGP": ("actin", "phalloidin", "wga", "golgi", "plasma"),
-    "Mito": ("mitotracker", "mitochondria", "mitochondrion"),
-}
 
 
 def guess_channels(channels: Sequence[str], layers: Sequence[str]) -> dict[str, str | None]:
@@ -37,26 +27,15 @@ def guess_channels(channels: Sequence[str], layers: Sequence[str]) -> dict[str, 
     Returns
     -------
     dict of str to str or None
-        The layer of every channel; None where nothing tells. No layer is taken twice.
+        The layer of every channel; None where the names leave a doubt, see
+        `cpcnn_core.channel_names`.
 
     Examples
     --------
     >>> guess_channels(("DNA", "ER"), ["site1 OrigDNA", "ConA", "Bright"])
     {'DNA': 'site1 OrigDNA', 'ER': 'ConA'}
     """
-    free, found = list(layers), dict.fromkeys(channels)
-    for channel in channels:
-        words = (channel.lower(), *SYNONYMS.get(channel, ()))
-        hits = [name for name in free if _says(name, words)]
-        if hits:
-            found[channel] = difflib.get_close_matches(channel, hits, 1, 0.0)[0]
-            free.remove(found[channel])
-    return found
-
-
-def _says(name: str, words: Sequence[str]) -> bool:
-    parts = [part.lower() for part in re.findall(r"[A-Z]{2,}(?![a-z])|[A-Z]?[a-z]+|\d+", name)]
-    return any(word in parts or (len(word) > 3 and word in name.lower()) for word in words)
+    return dict.fromkeys(channels) | guess_images(channels, layers)
 
 
 def channel_planes(images: Sequence[Image], labels: Labels, index: tuple[int, ...]) -> np.ndarray:

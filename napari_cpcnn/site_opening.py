@@ -15,9 +15,11 @@ from qtpy.QtCore import QObject, Signal
 from cpcnn_core.errors import CPCNNError, SiteError
 from cpcnn_core.fields import Field
 from cpcnn_core.models.registry import CELL_PAINTING_CHANNELS, find_model
+from cpcnn_core.readers.image_columns import image_names
+from cpcnn_core.readers.keys import KEYS
 from cpcnn_core.readers.label_images import objects_from_labels
 from cpcnn_core.readers.load_data import read_load_data
-from cpcnn_core.readers.sites import KEYS, Objects, Site, read_field
+from cpcnn_core.readers.sites import Objects, Site, read_field
 from cpcnn_core.readers.tables import read_text_table
 from napari_cpcnn.explorer import CENTER_X, CENTER_Y, FIELD, LABEL, LAYER, PLANE, Explorer
 from napari_cpcnn.linking import ViewerLink
@@ -25,7 +27,6 @@ from napari_cpcnn.notices import Refusal
 from napari_cpcnn.planes import guess_channels
 from napari_cpcnn.sample import COLORS
 
-IMAGE_COLUMNS = ("FileName_", "URL_")
 LABELS_FOLDER = "labels"
 # Cells of which only the centres are on record are drawn as discs.
 DISC_PX = 12
@@ -87,9 +88,7 @@ class SiteOpener(QObject):
         """
         path = Path(path)
         channels = self._channels()
-        columns = read_text_table(path, FIELD).columns
-        images = [name.split("_", 1)[1] for name in columns if name.startswith(IMAGE_COLUMNS)]
-        images = [name for name in images if not name.startswith("Illum")]
+        images = image_names(read_text_table(path, FIELD).columns)
         guessed = {
             channel: image for channel, image in guess_channels(channels, images).items() if image
         }

@@ -88,7 +88,7 @@ LIBRARY_DIRECTORY = "The folder in which the library lies."
 
 LIBRARY_FILE_NAME = """\
 A table of wells made by ``cpcnn profile``, such as *profiles.parquet*. If it is
-corrected, its correction (*profiles.correction.npz*) has to lie beside it."""
+corrected, its correction (*profiles.parquet.correction.npz*) has to lie beside it."""
 
 TREATMENT_COLUMN = """\
 The column of the library that names the treatments, with or without *Metadata_*."""

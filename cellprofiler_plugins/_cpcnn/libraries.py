@@ -41,11 +41,13 @@ def compare(module, workspace, features):
 
 def _request(module, kind):
     treatment = module.treatment.value
-    of_objects = module.unit == OBJECTS and treatment != NO_TREATMENT
+    of_objects = module.unit == OBJECTS
     return {
         "type": kind,
         "library": chosen_library(module),
         "by": module.treatment_column.value,
         "model": models.chosen_model(module),
-        "treatment": treatment if of_objects else None,
+        "channels": models.chosen_channels(module),
+        "mask_neighbors": bool(module.mask_neighbors) if of_objects else None,
+        "treatment": treatment if of_objects and treatment != NO_TREATMENT else None,
     }

@@ -37,6 +37,12 @@ def images(module):
     }
 
 
+def chosen_channels(module):
+    """List the channels that are not left out; None where none is."""
+    chosen = list(images(module))
+    return chosen if len(chosen) < len(module.channels) else None
+
+
 def whole_card(module, ask=asking.remembered):
     """Return the chosen model's card as it is, before channels are left out."""
     return ask(module, {"type": "describe", "model": chosen_model(module)})["card"]
@@ -48,9 +54,9 @@ def card(module, ask=asking.remembered):
     A model that takes any channels has those whose images are chosen.
     """
     request = {"type": "describe", "model": chosen_model(module)}
-    chosen = list(images(module))
-    if len(chosen) < len(module.channels):
-        request["channels"] = chosen
+    channels = chosen_channels(module)
+    if channels is not None:
+        request["channels"] = channels
     answer = ask(module, request)
     numbers = [feature.split("_")[-1] for feature in answer["features"]]
     return dict(answer["card"], features=numbers)

@@ -111,7 +111,7 @@ def embed_layers(request: EmbedRequest, network: NetworkProcess) -> Generator[St
             yield before + done, total
         before += len(found.numbers)
         rows.append(_rows(request, index, found, planes, card))
-    names, provenance = _origin(card)
+    names, provenance = _origin(request, card)
     metadata = pd.concat(rows, ignore_index=True)
     return Profiles(np.concatenate(features), metadata, names, provenance)
 
@@ -124,7 +124,7 @@ def announced(request: EmbedRequest) -> Profiles:
     >>> announced(request).feature_names[0]  # doctest: +SKIP
     'Cells_CPCNN_000'
     """
-    names, provenance = _origin(_card(request))
+    names, provenance = _origin(request, _card(request))
     planes = [plane_name(index) for index in request.planes]
     metadata = pd.DataFrame({LAYER: request.labels.name, PLANE: planes})
     return Profiles(np.zeros((len(planes), len(names)), np.float32), metadata, names, provenance)
@@ -134,13 +134,16 @@ def _card(request: EmbedRequest) -> ModelCard:
     return find_model(request.model)[0].with_channels(request.channels)
 
 
-def _origin(card: ModelCard) -> tuple[list[str], dict[str, str | None]]:
+def _origin(request: EmbedRequest, card: ModelCard) -> tuple[list[str], dict[str, str | None]]:
     """Return the features' names, and what they are made with."""
     provenance = {
         "model": card.name,
         "model_sha256": card.sha256,
         "layer": card.tap,
         "channels": ",".join(card.channels),
+        "crop_px": str(card.crop_px),
+        "normalizer": card.normalizer,
+        "mask_neighbors": str(request.mask),
     }
     return feature_names(card.embed_dim, card.prefix, "Cells"), provenance
 
