@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, Signal
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.correction import Correction
 from cpcnn_core.profiles.library import TreatmentLibrary
+from cpcnn_core.tables.belonging import aligned, known_together, require_same_origin
 from cpcnn_core.tables.columns import PLATE, SITE, WELL
 from cpcnn_core.tables.profiles import Profiles
 
@@ -94,8 +95,9 @@ class Explorer(QObject):
             return cells
         before = self.cells.select(kept)
         metadata = pd.concat([before.metadata, cells.metadata], ignore_index=True)
-        features = np.concatenate([before.features, cells.features])
-        return replace(cells, features=features, metadata=metadata)
+        features = np.concatenate([before.features, aligned(cells, before)[0].features])
+        made = known_together(cells, before)
+        return replace(before, features=features, metadata=metadata, provenance=made)
 
     def staying(self, cells: Profiles) -> np.ndarray:
         """Tell which of the cells that are there would stay beside others.
@@ -118,8 +120,6 @@ class Explorer(QObject):
         """
         if self.cells is None:
             return np.zeros(0, bool)
-        from cpcnn_core.profiles.wells import require_same_origin
-
         known = cells.metadata.columns
         places = [name for name in ([LAYER, PLANE] if LAYER in known else FIELD) if name in known]
         stay = np.ones(len(self.cells.metadata), bool)

@@ -13,7 +13,7 @@ from napari.utils.theme import get_theme
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QMessageBox, QTabWidget, QVBoxLayout, QWidget
 
-from cpcnn_core.profiles.files import read_profiles
+from cpcnn_core.profiles.library_files import read_marked
 from napari_cpcnn.cell_map.map_panel import MapPanel
 from napari_cpcnn.embed.embed_panel import EmbedPanel
 from napari_cpcnn.explorer import FIELD, LAYER, Explorer
@@ -91,7 +91,7 @@ class CellPaintingWidget(QWidget):
 
     def open_table(self, path: str | Path) -> None:
         """Show the cells of a table of ``cpcnn embed`` beside those that are there."""
-        if or_error(lambda: self.explorer.add_cells(read_profiles(path))):
+        if or_error(lambda: self.explorer.add_cells(read_marked(path))):
             self.tabs.setCurrentWidget(self.map)
 
     def open_images(self, path: str | Path) -> None:

@@ -6,6 +6,9 @@ import numpy as np
 
 from cpcnn_core.errors import ProfileError
 
+# Far above what rounding makes of an orthogonal matrix.
+LENGTH_TOLERANCE = 1e-6
+
 
 def check_features(features: np.ndarray, what: str = "profiles") -> np.ndarray:
     """Return features (n, d) as float64, or say why they cannot be used.
@@ -50,6 +53,49 @@ def check_same_features(features: np.ndarray, fitted: int) -> np.ndarray:
     if features.shape[1] != fitted:
         raise ProfileError(f"this was fitted on {fitted} features, got {features.shape[1]}")
     return features
+
+
+def check_fitted(what: str, values: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Refuse what a fit cannot have made: another shape, or values that are NaN or infinite.
+
+    Raises
+    ------
+    ProfileError
+
+    Examples
+    --------
+    >>> check_fitted("mean", np.array([1.0, np.inf]), (2,))
+    Traceback (most recent call last):
+    cpcnn_core.errors.ProfileError: expected mean of shape (2,) without NaN and infinity, got ...
+    """
+    right = isinstance(values, np.ndarray) and values.dtype.kind == "f" and values.shape == shape
+    if not right or not np.isfinite(values).all():
+        raise ProfileError(
+            f"expected {what} of shape {shape} without NaN and infinity, got "
+            f"{np.asarray(values).dtype} {np.shape(values)}"
+        )
+
+
+def check_lengths(what: str, rows: np.ndarray) -> None:
+    """Refuse directions (k, d) that are not of length 1.
+
+    Raises
+    ------
+    ProfileError
+
+    Examples
+    --------
+    >>> check_lengths("components", np.array([[0.6, 0.8], [1, 1]]))
+    Traceback (most recent call last):
+    cpcnn_core.errors.ProfileError: expected components of length 1, number 1 has 1.414...
+    """
+    with np.errstate(over="ignore"):
+        lengths = np.sqrt(np.einsum("kd,kd->k", rows, rows))
+    # Written so that NaN fails too.
+    wrong = ~(np.abs(lengths - 1) < LENGTH_TOLERANCE)
+    if wrong.any():
+        first = int(wrong.argmax())
+        raise ProfileError(f"expected {what} of length 1, number {first} has {lengths[first]}")
 
 
 def check_similarity(similarity: np.ndarray, matches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

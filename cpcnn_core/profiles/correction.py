@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import warnings
-import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import ProfileError, ProfileWarning
 from cpcnn_core.profiles.plate_scaling import (
     PlateScaling,
@@ -23,12 +20,18 @@ from cpcnn_core.profiles.principal_components import (
     fit_principal_components,
 )
 from cpcnn_core.profiles.sphering import Sphering, fit_sphering
+from cpcnn_core.tables.belonging import Origin, aligned, describe_features
 from cpcnn_core.tables.columns import PLATE
 from cpcnn_core.tables.profiles import Profiles
 
-METHODS = ("none", "sphering", "centred-sphering", "plate-mad", "pca-mad")
-FORMAT_VERSION = 1
-_STEPS = {kind.__name__: kind for kind in (Sphering, PlateScaling, PrincipalComponents)}
+STEPS_OF = {
+    "none": (),
+    "sphering": (Sphering,),
+    "centred-sphering": (PlateScaling, Sphering),
+    "plate-mad": (PlateScaling,),
+    "pca-mad": (PrincipalComponents, PlateScaling),
+}
+METHODS = tuple(STEPS_OF)
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,11 @@ class Correction:
     settings : dict
         What it was fitted with, JSON's types only.
 
+    Raises
+    ------
+    ProfileError
+        A feature twice, or a step for another number of features.
+
     Examples
     --------
     >>> import pandas as pd
@@ -61,22 +69,35 @@ class Correction:
     steps: list[Sphering | PlateScaling | PrincipalComponents]
     settings: dict[str, object] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        dim = len(self.feature_names)
+        if len(set(self.feature_names)) != dim:
+            raise ProfileError("expected every feature once")
+        for step in self.steps:
+            if step.input_dim != dim:
+                raise ProfileError(
+                    f"expected {dim} features, {type(step).__name__} has {step.input_dim}"
+                )
+            dim = step.output_dim
+
     def transform(self, profiles: Profiles) -> Profiles:
         """Correct profiles; features come out as float64.
 
-        Features keep their names where each stays itself, and are called ``PC_000``, ...
-        where they are mixed to fewer.
+        Features are taken by their names, in any order. They keep them where each stays itself,
+        and are called ``PC_000``, ... where they are mixed to fewer.
 
         Raises
         ------
         ProfileError
             Other features than it was fitted on, NaN, or an unknown plate.
         """
-        if list(profiles.feature_names) != self.feature_names:
+        fitted = Origin(self.feature_names)
+        if sorted(profiles.feature_names) != sorted(self.feature_names):
             raise ProfileError(
-                f"this correction was fitted on {_shown(self.feature_names)}, the profiles have "
-                f"{_shown(profiles.feature_names)}; use those of the same model"
+                f"this correction was fitted on {describe_features(fitted)}, the profiles have "
+                f"{describe_features(profiles)}; use those of the same model"
             )
+        profiles, _ = aligned(profiles, fitted)
         features, names = profiles.features, self.feature_names
         for step in self.steps:
             if isinstance(step, PlateScaling):
@@ -94,22 +115,24 @@ class Correction:
             provenance=profiles.provenance | made_by,
         )
 
-    def save(self, path: str | Path) -> None:
-        """Write the correction to a file (NumPy's npz, without pickles)."""
-        arrays, steps = {}, []
-        for number, step in enumerate(self.steps):
-            steps.append(type(step).__name__)
-            for part in fields(step):
-                arrays[f"{number}.{part.name}"] = np.asarray(getattr(step, part.name))
-        about = {
-            "cpcnn_correction": FORMAT_VERSION,
-            "method": self.method,
-            "feature_names": self.feature_names,
-            "steps": steps,
-            "settings": self.settings,
-        }
-        arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
-        write_atomically(_npz(path), lambda place: np.savez(place, **arrays))
+    def save(self, path: str | Path, wells: Profiles | None = None) -> str:
+        """Write the correction to a file (NumPy's npz, without pickles).
+
+        Parameters
+        ----------
+        path : str or Path
+        wells : Profiles, optional
+            What it has corrected, where it is to lie beside a table of that; see
+            `cpcnn_core.profiles.library_files.write_corrected`, which writes both.
+
+        Returns
+        -------
+        str
+            SHA-256 of the file.
+        """
+        from cpcnn_core.profiles.correction_files import write_correction
+
+        return write_correction(self, path, wells)
 
     @classmethod
     def load(cls, path: str | Path) -> Correction:
@@ -118,30 +141,11 @@ class Correction:
         Raises
         ------
         ProfileError
-            No such file, or not such a file.
+            No such file, not such a file, or a damaged one.
         """
-        path = _npz(path)
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = dict(file)
-            about = json.loads(arrays.pop("about").tobytes())
-            version = about["cpcnn_correction"]
-        except FileNotFoundError as error:
-            raise ProfileError(f"there is no correction {path}") from error
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise ProfileError(f"{path} is not a correction that cpcnn wrote ({error})") from error
-        if version != FORMAT_VERSION:
-            raise ProfileError(
-                f"{path} has format {version}, this cpcnn reads {FORMAT_VERSION}; upgrade with: "
-                "pip install --upgrade cpcnn"
-            )
-        steps = []
-        for number, name in enumerate(about["steps"]):
-            kind = _STEPS[name]
-            values = {part.name: arrays[f"{number}.{part.name}"] for part in fields(kind)}
-            # A number was saved as an array without dimensions.
-            steps.append(kind(**{name: v if v.ndim else v.item() for name, v in values.items()}))
-        return cls(about["method"], about["feature_names"], steps, about["settings"])
+        from cpcnn_core.profiles.correction_files import read_correction
+
+        return read_correction(path).correction
 
 
 def correction_file(table: str | Path) -> Path:
@@ -149,11 +153,11 @@ def correction_file(table: str | Path) -> Path:
 
     Examples
     --------
-    >>> correction_file("profiles.csv.gz").name
-    'profiles.correction.npz'
+    >>> correction_file("screen.v1.parquet").name
+    'screen.v1.parquet.correction.npz'
     """
     table = Path(table)
-    return table.with_name(f"{table.name.split('.')[0]}.correction.npz")
+    return table.with_name(f"{table.name}.correction.npz")
 
 
 def describe_correction(made: Mapping[str, object]) -> str:
@@ -208,7 +212,8 @@ def fit_correction(
     Raises
     ------
     ProfileError
-        An unknown method, no controls, a plate without controls, NaN.
+        An unknown method, no controls, a plate without controls, NaN, or profiles that are
+        corrected already.
 
     Warns
     -----
@@ -230,6 +235,11 @@ def fit_correction(
     names = list(profiles.feature_names)
     if method == "none":
         return Correction(method, names, [])
+    if profiles.provenance.get("correction"):
+        raise ProfileError(
+            f"the profiles are corrected already ({profiles.provenance['correction']}), which "
+            f"{method} would hide; fit it on uncorrected ones"
+        )
     if controls.shape != (len(profiles.metadata),) or not controls.any():
         raise ProfileError(
             f"none of the {len(profiles.metadata)} wells is a control; {method} learns from them"
@@ -280,12 +290,3 @@ def _fit_plates(
             stacklevel=3,
         )
     return scaling
-
-
-def _shown(names: list[str]) -> str:
-    return f"{len(names)} features from {names[0]} to {names[-1]}" if names else "no features"
-
-
-def _npz(path: str | Path) -> Path:
-    path = Path(path)
-    return path if path.suffix == ".npz" else path.with_name(path.name + ".npz")

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.stats
 
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.profiles.checks import check_features, check_same_features
+from cpcnn_core.profiles.checks import check_features, check_fitted, check_same_features
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,11 @@ class PlateScaling:
     used : ndarray of shape (d,), bool
         Features that vary among the controls.
 
+    Raises
+    ------
+    ProfileError
+        Shapes do not fit, a plate is there twice, or a scale is not above 0.
+
     Examples
     --------
     >>> controls = np.array([[0.0], [1.0], [2.0]])
@@ -37,6 +42,28 @@ class PlateScaling:
     centers: np.ndarray
     scales: np.ndarray
     used: np.ndarray
+
+    def __post_init__(self) -> None:
+        plates, used = np.asarray(self.plates), np.asarray(self.used)
+        shape = (len(plates), len(used))
+        if plates.dtype.kind != "U" or len(set(plates.tolist())) < max(len(plates), 1):
+            raise ProfileError(f"expected the names of different plates, got {plates}")
+        if used.dtype != bool or not used.any():
+            raise ProfileError(f"expected which features are used, at least one, got {used}")
+        check_fitted("centers", self.centers, shape)
+        check_fitted("scales", np.where(used, self.scales, 1), shape)
+        if not (self.scales[:, used] > 0).all():
+            raise ProfileError("expected scales above 0")
+
+    @property
+    def input_dim(self) -> int:
+        """Number of features that go in."""
+        return len(self.used)
+
+    @property
+    def output_dim(self) -> int:
+        """Number of features that come out."""
+        return int(self.used.sum())
 
     def transform(self, features: np.ndarray, plates: Sequence[str]) -> np.ndarray:
         """Map features (n, d) of wells on `plates` (n,) to (n, used features), float64.

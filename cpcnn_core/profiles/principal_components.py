@@ -7,7 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.profiles.checks import check_features, check_same_features
+from cpcnn_core.profiles.checks import (
+    check_features,
+    check_fitted,
+    check_lengths,
+    check_same_features,
+)
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,11 @@ class PrincipalComponents:
         Rows of unit length, the one with the largest variance first; the largest entry
         of each is positive.
 
+    Raises
+    ------
+    ProfileError
+        Shapes do not fit, or a scale is not above 0.
+
     Examples
     --------
     >>> profiles = np.random.default_rng(0).normal(size=(30, 5))
@@ -32,6 +42,25 @@ class PrincipalComponents:
     mean: np.ndarray
     scale: np.ndarray
     components: np.ndarray
+
+    def __post_init__(self) -> None:
+        dim, count = len(self.mean), len(self.components)
+        check_fitted("mean", self.mean, (dim,))
+        check_fitted("scale", self.scale, (dim,))
+        check_fitted("components", self.components, (max(count, 1), dim))
+        check_lengths("components", self.components)
+        if not (self.scale > 0).all():
+            raise ProfileError("expected scales above 0")
+
+    @property
+    def input_dim(self) -> int:
+        """Number of features that go in."""
+        return len(self.mean)
+
+    @property
+    def output_dim(self) -> int:
+        """Number of features that come out."""
+        return len(self.components)
 
     def transform(self, features: np.ndarray) -> np.ndarray:
         """Map features (n, d) to (n, k), float64."""

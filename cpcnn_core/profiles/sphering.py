@@ -8,7 +8,12 @@ import numpy as np
 import scipy.linalg
 
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.profiles.checks import check_features, check_same_features
+from cpcnn_core.profiles.checks import (
+    check_features,
+    check_fitted,
+    check_lengths,
+    check_same_features,
+)
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Sphering:
     Raises
     ------
     ProfileError
-        Lambda is not above 0.
+        Lambda is not above 0, or the shapes do not fit.
 
     Examples
     --------
@@ -45,8 +50,25 @@ class Sphering:
 
     def __post_init__(self) -> None:
         # Written so that NaN fails too.
-        if not self.regularization > 0:
+        if not 0 < self.regularization < np.inf:
             raise ProfileError(f"expected a lambda above 0, got {self.regularization}")
+        dim = len(self.mean)
+        check_fitted("mean", self.mean, (dim,))
+        check_fitted("eigenvalues", self.eigenvalues, (dim,))
+        check_fitted("eigenvectors", self.eigenvectors, (dim, dim))
+        check_lengths("eigenvectors", self.eigenvectors.T)
+        if (self.eigenvalues < 0).any():
+            raise ProfileError(f"expected eigenvalues from 0, got {self.eigenvalues.min()}")
+
+    @property
+    def input_dim(self) -> int:
+        """Number of features that go in."""
+        return len(self.mean)
+
+    @property
+    def output_dim(self) -> int:
+        """Number of features that come out."""
+        return len(self.mean)
 
     @property
     def matrix(self) -> np.ndarray:

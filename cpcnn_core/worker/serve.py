@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from cpcnn_core.embedding import Embedder, Progress
+    from cpcnn_core.models.card import ModelCard
     from cpcnn_core.worker.treatments import Library, Reader
 
 Answer = tuple[dict, dict]
@@ -136,9 +137,7 @@ class Worker:
         return {"type": "models", "names": list_models()}, {}
 
     def _describe(self, header: dict, arrays: dict, report: Progress | None) -> Answer:  # noqa: ARG002
-        card, path = find_model(header["model"])
-        if header.get("channels") is not None:
-            card = card.with_channels(tuple(header["channels"]))
+        card, path = _asked_model(header)
         return {
             "type": "card",
             "to_accept": question(card) if needs_yes(card) else "",
@@ -212,7 +211,7 @@ class Worker:
         if key not in self._libraries:
             self._libraries[key] = open_library(str(path), header["by"], self._read_library)
         library = self._libraries[key]
-        library.check(find_model(header["model"])[0])
+        library.check(_asked_model(header)[0], mask_neighbors=header.get("mask_neighbors"))
         if header.get("treatment") is not None:
             library.row(header["treatment"])
         return library
@@ -241,6 +240,14 @@ class Worker:
             known = load_model(name, device=self.device, channels=asked)
             self._models[name, asked] = known
         return known
+
+
+def _asked_model(header: dict) -> tuple[ModelCard, Path | None]:
+    """Return card and file of the model asked for, the card for the channels that are named."""
+    card, path = find_model(header["model"])
+    if header.get("channels") is not None:
+        card = card.with_channels(tuple(header["channels"]))
+    return card, path
 
 
 def _error(error: Exception) -> dict:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,16 @@ import numpy as np
 
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.models.card import ModelCard
+from cpcnn_core.models.shelf import known_cards
 from cpcnn_core.tables import Profiles, feature_names
+from cpcnn_core.tables.belonging import (
+    FEATURES,
+    MODEL,
+    Origin,
+    describe_features,
+    find_differences,
+    split_feature,
+)
 
 # Path and treatment column to a TreatmentLibrary and the Correction of its wells or None,
 # both of cpcnn_core.profiles.
@@ -60,32 +69,42 @@ class Library:
             "correction": "none" if self.correction is None else self.correction.method,
         }
 
-    def check(self, card: ModelCard) -> None:
-        """Refuse a model that is not the library's.
+    def check(self, card: ModelCard, *, mask_neighbors: bool | None = None) -> None:
+        """Refuse a model that is not the library's, or one that is used in another way.
+
+        Parameters
+        ----------
+        card : ModelCard
+        mask_neighbors : bool, optional
+            Whether neighbouring cells are masked; None where that is not known.
 
         Raises
         ------
         ProfileError
         """
+        mine = _origin(card, mask_neighbors)
         made = self.treatments.wells.provenance
-        # Weights tell more than the name that somebody gave them.
-        known = [("model_sha256", card.sha256), ("model", card.name)]
-        mine, theirs = next(
-            ((mine, made[key]) for key, mine in known if mine and made.get(key)), ("", "")
+        theirs = Origin(_with_prefix(self._features(), card.prefix), made)
+        differences = find_differences(mine, theirs, corrections=False)
+        if not differences:
+            return
+        first = differences[0]
+        if first.fact in MODEL:
+            raise ProfileError(
+                f"{self.file} was made with the model {_identity(made)}, chosen here is "
+                f"{_identity(mine.provenance)}; choose the library's model, or another library"
+            )
+        if first.fact == FEATURES:
+            names = mine.feature_names
+            raise ProfileError(
+                f"{self.file} has {describe_features(Origin(self._features()))}, {card.name} gives "
+                f"{len(names)} from {names[0]} to {names[-1]}; choose a library that was made with "
+                "this model"
+            )
+        raise ProfileError(
+            f"{self.file} was made with {first.fact} {first.theirs}, here it is {first.mine}; "
+            "measure as the library was made, or choose another library"
         )
-        if mine != theirs:
-            raise ProfileError(
-                f"{self.file} was made with the model {made.get('model', '')} ({theirs}), chosen "
-                f"here is {card.name} ({mine}); choose the library's model, or another library"
-            )
-        expected, names = feature_names(card.embed_dim, card.prefix), self._features()
-        # Its number says which feature it is; what stands before it is the user's choice.
-        if [_number(name) for name in names] != [_number(name) for name in expected]:
-            raise ProfileError(
-                f"{self.file} has {len(names)} features from {names[0]} to {names[-1]}, "
-                f"{card.name} gives {len(expected)} from {expected[0]} to {expected[-1]}; choose "
-                "a library that was made with this model"
-            )
 
     def row(self, treatment: str) -> int:
         """Return the row of a treatment.
@@ -103,13 +122,18 @@ class Library:
         raise ProfileError(f"there is no treatment {treatment!r} in {self.file}; {hint}")
 
     def correct(self, features: np.ndarray, plate: str | None) -> np.ndarray:
-        """Correct features (n, d) as the library's wells were, float64.
+        """Correct features (n, d) in the model's order as the library's wells were, float64.
+
+        What comes is in the order of the library's features.
 
         Raises
         ------
         ProfileError
             A correction that goes by plates, and an unknown plate or none.
         """
+        parts = [split_feature(name) for name in self._features()]
+        if all(parts):
+            features = features[:, [number for _, number in parts]]
         if self.correction is None:
             return np.asarray(features, np.float64)
         import pandas as pd
@@ -232,5 +256,28 @@ def compare(
     return [{"treatment": name, "similarity": float(value)} for name, value in pairs], likeness
 
 
-def _number(feature: str) -> str:
-    return feature.rpartition("_")[2]
+def _origin(card: ModelCard, mask_neighbors: bool | None) -> Origin:
+    made = {
+        "model": card.name,
+        "model_sha256": card.sha256,
+        "channels": ",".join(card.channels),
+        "layer": card.tap,
+        "crop_px": card.crop_px,
+        "normalizer": card.normalizer,
+        "mask_neighbors": mask_neighbors,
+    }
+    return Origin(feature_names(card.embed_dim, card.prefix), made)
+
+
+def _identity(made: Mapping[str, object]) -> str:
+    name, sha256 = made.get("model") or "of an unknown name", made.get("model_sha256")
+    return f"{name} ({sha256})" if sha256 else str(name)
+
+
+def _with_prefix(names: Sequence[str], prefix: str) -> list[str]:
+    """Give features that CellProfiler's user has named the model's name; not another model's."""
+    parts = [split_feature(name) for name in names]
+    known = {card.prefix for card in known_cards().values()}
+    if not all(parts) or any(part[0] in known for part in parts):
+        return list(names)
+    return [f"{prefix}_{number:03d}" for _, number in parts]

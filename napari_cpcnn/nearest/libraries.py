@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,10 +11,18 @@ import numpy as np
 
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.correction import Correction, describe_correction
-from cpcnn_core.profiles.files import read_profiles
 from cpcnn_core.profiles.library import TreatmentLibrary, build_library
-from cpcnn_core.profiles.library_files import correction_beside
+from cpcnn_core.profiles.library_files import read_wells
 from cpcnn_core.profiles.wells import choose_rows
+from cpcnn_core.tables.belonging import (
+    CORRECTION,
+    CORRECTION_SHA256,
+    FEATURES,
+    Origin,
+    aligned,
+    find_differences,
+    say,
+)
 from cpcnn_core.tables.columns import PLATE, SITE, WELL
 from cpcnn_core.tables.profiles import Profiles
 from napari_cpcnn.notices import counted
@@ -26,7 +33,6 @@ if TYPE_CHECKING:
 # What screens call the column that names the treatment, the likeliest first.
 TREATMENT_NAMES = ("treatment", "pert_iname", "compound", "compound_name", "drug", "gene")
 ROWS_AT_A_TIME = 2048
-_COMPARTMENT = re.compile(r"^(Cells|Nuclei|Cytoplasm)_")
 
 
 @dataclass(frozen=True)
@@ -86,11 +92,10 @@ def open_library(
     --------
     >>> open_library("nowhere.parquet")
     Traceback (most recent call last):
-    cpcnn_core.errors.ProfileError: there is no table nowhere.parquet
+    cpcnn_core.errors.TableError: there is no table nowhere.parquet
     """
     path = Path(path)
-    wells = read_profiles(path)
-    correction = correction_beside(path, wells)
+    wells, correction = read_wells(path)
     if by is None:
         by = next(iter(treatment_columns(wells)), None)
     if by is None:
@@ -175,23 +180,27 @@ def query_of(cells: Profiles, rows: np.ndarray, opened: OpenLibrary) -> tuple[np
     chosen = cells.select(np.asarray(rows))
     if not len(chosen.metadata):
         raise ProfileError("no cells are asked about; click a cell or draw a lasso on the map")
-    corrected = bool(cells.provenance.get("correction"))
-    # Cells can be made like the library's only with its correction, and only once.
-    _require_same_model(cells.provenance, opened, corrected or opened.correction is None)
-    names = opened.library.wells.feature_names if corrected else opened.feature_names
-    notes = [_require_same_features(cells.feature_names, names)]
+    correction = opened.correction
+    if chosen.provenance.get("correction"):
+        # Cells can be made like the library's only with its correction, and only once.
+        correction = None
+    names = opened.library.wells.feature_names if correction is None else opened.feature_names
+    wanted = Origin(names, opened.provenance)
+    _require_same_origin(chosen, wanted, opened.name, corrections=correction is None)
+    chosen, note = aligned(chosen, wanted)
+    notes = [note]
     usable = np.isfinite(chosen.features).all(axis=1)
     if not usable.any():
         raise ProfileError("the cells asked about have NaN among their features; ask about others")
     if not usable.all():
         notes.append(f"{(~usable).sum():,} of {len(usable):,} cells are left out: NaN features")
-    chosen = replace(chosen.select(usable), feature_names=list(names))
+    chosen = chosen.select(usable)
     features = [chosen.features]
-    if opened.correction is not None and not corrected:
+    if correction is not None:
         # In parts: while BLAS multiplies for one thread, all others wait for it.
         places = np.arange(len(chosen.metadata))
         parts = [places[n : n + ROWS_AT_A_TIME] for n in places[::ROWS_AT_A_TIME]]
-        features = [opened.correction.transform(chosen.select(part)).features for part in parts]
+        features = [correction.transform(chosen.select(part)).features for part in parts]
     return np.concatenate(features, dtype=np.float64), "; ".join(filter(None, notes))
 
 
@@ -230,35 +239,23 @@ def rows_like(cells: Profiles, row: int, columns: Sequence[str]) -> np.ndarray:
     return np.flatnonzero(np.logical_and.reduce([own == own[row] for own in values]))
 
 
-def _require_same_model(mine: dict[str, object], opened: OpenLibrary, needs_same: bool) -> None:
-    theirs = opened.provenance
-    # Weights tell more than the name that somebody gave them.
-    both = {name for name in mine.keys() & theirs.keys() if mine[name] and theirs[name]}
-    for name in ("model_sha256" if "model_sha256" in both else "model", "layer", "channels"):
-        if name in both and mine[name] != theirs[name]:
-            raise ProfileError(
-                f"these cells and {opened.name} cannot be compared: {name} is {mine[name]} and "
-                f"{theirs[name]}; embed the cells with the library's model, or open another library"
-            )
-    for name in ("correction", "lambda"):
-        if needs_same and mine.get(name) != theirs.get(name):
-            raise ProfileError(
-                f"these cells and {opened.name} cannot be compared: {name} is {mine.get(name)} "
-                f"and {theirs.get(name)}; open the cells uncorrected, or another library"
-            )
-
-
-def _require_same_features(mine: list[str], theirs: list[str]) -> str:
-    if list(mine) == list(theirs):
-        return ""
-    short = [[_COMPARTMENT.sub("", name) for name in names] for names in (mine, theirs)]
-    if short[0] != short[1]:
+def _require_same_origin(cells: Profiles, wanted: Origin, name: str, *, corrections: bool) -> None:
+    differences = find_differences(cells, wanted, corrections=corrections)
+    if not differences:
+        return
+    first = differences[0]
+    if first.fact == FEATURES:
         raise ProfileError(
-            f"these cells have {counted(len(mine), 'feature')} from {mine[0]} to {mine[-1]}, the "
-            f"library has {len(theirs):,} from {theirs[0]} to {theirs[-1]}; open a library that "
+            f"these cells have {first.mine}, the library has {first.theirs}; open a library that "
             "was made with the same model"
         )
-    return f"your {mine[0]}, ... are compared with the library's {theirs[0]}, ..."
+    advice = "embed the cells with the library's model"
+    if first.fact in (*CORRECTION, CORRECTION_SHA256):
+        advice = "open the cells uncorrected"
+    raise ProfileError(
+        f"these cells and {name} cannot be compared: {say(first)}; {advice}, or open another "
+        "library"
+    )
 
 
 def _correction_text(correction: Correction | None, provenance: dict[str, object]) -> str:

@@ -118,6 +118,7 @@ def test_without_known_controls_there_is_no_likeness_to_them():
     ("settings", "words"),
     [
         ({"file_name": "other.parquet"}, r"other.parquet was made with the model cell-painting-"),
+        ({"file_name": "masked.parquet"}, r"made with mask_neighbors True, here it is False"),
         ({"file_name": "none.parquet"}, r"there is no table .*none.parquet"),
         ({"treatment": "Taxol"}, r"no treatment 'Taxol' in profiles.parquet; did you mean taxol"),
         ({"treatment_column": "Compound"}, r"there is no column Metadata_Compound"),
@@ -129,6 +130,12 @@ def test_what_does_not_fit_is_refused_before_the_run(settings, words):
         bench.module.validate_module(bench.pipeline)
     with pytest.raises(RuntimeError, match=words):
         bench.run()
+
+
+def test_a_library_of_masked_cells_takes_masked_cells():
+    bench = comparing("masked.parquet", mask_neighbors=True)
+    bench.module.validate_module(bench.pipeline)
+    assert bench.run().shape == (4, 672 + 2)
 
 
 def test_a_library_that_changes_during_the_run():

@@ -50,7 +50,7 @@ def test_a_table_and_a_field_stay_beside_each_other(explorer):
 
 def test_another_model_takes_the_place_of_all_or_is_refused(explorer):
     explorer.add_cells(cells_of(3, Layer="nuclei", Plane=""))
-    other = {**MADE, "model": "another"}
+    other = {**MADE, "model": "another", "model_sha256": "2"}
     explorer.add_cells(cells_of(2, 50, other, Layer="nuclei", Plane=""))
     assert explorer.cells.provenance["model"] == "another"
     before = explorer.cells
@@ -61,6 +61,35 @@ def test_another_model_takes_the_place_of_all_or_is_refused(explorer):
     with pytest.raises(ProfileError, match=sentence):
         explorer.add_cells(cells_of(3, Layer="cells", Plane=""))
     assert explorer.cells is before
+
+
+def test_the_same_weights_under_another_name_stay(explorer):
+    explorer.add_cells(cells_of(3, Layer="nuclei", Plane=""))
+    explorer.add_cells(cells_of(2, 50, {**MADE, "model": "renamed"}, Layer="cells", Plane=""))
+    assert len(explorer.cells.metadata) == 5
+
+
+def test_features_are_put_together_by_their_names(explorer):
+    explorer.add_cells(cells_of(2, made={}, Layer="nuclei", Plane=""))
+    other = cells_of(2, 50, Layer="cells", Plane="")
+    names = ["Nuclei_CPCNN_001", "Nuclei_CPCNN_000"]
+    explorer.add_cells(Profiles(other.features, other.metadata, names, MADE))
+    assert explorer.cells.feature_names == ["Cells_CPCNN_000", "Cells_CPCNN_001"]
+    assert explorer.cells.features.tolist() == [[0, 1], [2, 3], [51, 50], [53, 52]]
+    # Who comes next is compared with all that is known.
+    other = cells_of(1, 70, {"model_sha256": "2"}, Layer="third", Plane="")
+    with pytest.raises(ProfileError, match="model_sha256 is 1 and 2"):
+        explorer.add_cells(other)
+
+
+@pytest.mark.parametrize(
+    ("fact", "value"), [("channels", "ER,DNA"), ("mask_neighbors", "True"), ("layer", "pooled")]
+)
+def test_cells_that_were_measured_in_another_way_are_refused(explorer, fact, value):
+    made = {**MADE, "mask_neighbors": "False", "layer": "block6a"}
+    explorer.add_cells(cells_of(2, made=made, Layer="nuclei", Plane=""))
+    with pytest.raises(ProfileError, match=f"{fact} is .* and {value}; to see other cells, first"):
+        explorer.add_cells(cells_of(2, 50, {**made, fact: value}, Layer="cells", Plane=""))
 
 
 def test_cells_that_are_embedded_anew_keep_what_was_known_of_them(explorer):

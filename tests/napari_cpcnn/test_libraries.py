@@ -8,6 +8,7 @@ from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.files import write_profiles
 from cpcnn_core.profiles.library import build_library
+from cpcnn_core.profiles.library_files import read_marked
 from cpcnn_core.profiles.similarity import cosine_similarity
 from cpcnn_core.profiles.wells import choose_rows
 from cpcnn_core.tables.columns import feature_names
@@ -64,6 +65,7 @@ def save(tmp_path, wells):
         correction = fit_correction(wells, chosen, method, **settings)
         write_profiles(correction.transform(wells), tmp_path / name)
         if correction.steps:
+            # As earlier versions called it.
             correction.save(tmp_path / f"{name.split('.')[0]}.correction.npz")
         return tmp_path / name, correction
 
@@ -210,6 +212,52 @@ def test_other_features_are_refused(save, cells):
     fewer = replace(cells, features=cells.features[:, :5], feature_names=NAMES[:5])
     with pytest.raises(ProfileError, match=r"5 features .* the library has 6"):
         query_of(fewer, np.array([0]), opened)
+
+
+@pytest.mark.parametrize("method", ["none", "sphering", "pca-mad"])
+def test_features_are_taken_by_their_names(save, cells, method):
+    opened = open_library(save(method)[0])
+    rows, order = np.array([3, 8]), [4, 2, 0, 5, 1, 3]
+    mixed = replace(
+        cells, features=cells.features[:, order], feature_names=[NAMES[n] for n in order]
+    )
+    features, note = query_of(mixed, rows, opened)
+    np.testing.assert_array_equal(features, query_of(cells, rows, opened)[0])
+    assert note == ""
+
+
+@pytest.mark.parametrize(
+    ("fact", "theirs", "mine"),
+    [
+        ("channels", "DNA,ER", "ER,DNA"),
+        ("crop_px", "128", "96"),
+        ("normalizer", "minmax-per-crop", "none"),
+        ("mask_neighbors", "False", "True"),
+    ],
+)
+def test_cells_that_were_measured_in_another_way_are_refused(save, cells, fact, theirs, mine):
+    opened = open_library(save("none")[0])
+    opened = replace(opened, provenance=opened.provenance | {fact: theirs})
+    with pytest.raises(ProfileError, match=f"{fact} is {mine} and {theirs}; embed the cells with"):
+        query_of(replace(cells, provenance={"model": "one", fact: mine}), [0], opened)
+    query_of(replace(cells, provenance={"model": "one", fact: theirs}), [0], opened)
+    query_of(cells, [0], opened)
+
+
+def test_features_of_other_models_and_of_other_kinds_are_refused(save, cells):
+    opened = open_library(save("none")[0])
+    for names in (feature_names(6, "DINOv2S", "Cells"), [f"Cells_Texture_{n}" for n in range(6)]):
+        with pytest.raises(ProfileError, match=rf"6 features from {names[0]} .* the library has 6"):
+            query_of(replace(cells, feature_names=names), [0], opened)
+
+
+def test_a_corrected_table_of_text_is_not_corrected_twice(save, wells):
+    path, correction = save("sphering", name="screen.csv")
+    opened = open_library(path, CONTROLS)
+    cells = read_marked(path)
+    features, _ = query_of(cells, np.arange(5), opened)
+    expected = correction.transform(wells).features[:5]
+    np.testing.assert_allclose(features, expected, rtol=0, atol=1e-5)
 
 
 def test_an_unknown_plate_is_told(save, cells):

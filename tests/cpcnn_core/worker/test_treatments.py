@@ -13,7 +13,7 @@ from cpcnn_core.errors import ProfileError
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.profiles.correction import correction_file, fit_correction
 from cpcnn_core.profiles.files import write_profiles
-from cpcnn_core.profiles.library_files import read_library
+from cpcnn_core.profiles.library_files import read_library, write_corrected
 from cpcnn_core.tables import Profiles, feature_names
 from cpcnn_core.worker.pipe import read_message, write_message
 from cpcnn_core.worker.treatments import compare, open_library
@@ -48,10 +48,7 @@ def save(wells, path, method="none", **settings):
     """Write a library as cpcnn profile does."""
     controls = (wells.metadata["Metadata_Treatment"] == "DMSO").to_numpy()
     correction = fit_correction(wells, controls, method, **settings)
-    corrected = correction.transform(wells)
-    write_profiles(corrected, path)
-    if correction.steps:
-        correction.save(correction_file(path))
+    write_corrected(correction.transform(wells), correction, path)
     return path
 
 
@@ -207,6 +204,67 @@ def test_another_model_is_refused_by_name(wells, tmp_path, made, card, words):
         library.check(mine)
 
 
+@pytest.mark.parametrize(
+    ("fact", "value", "words"),
+    [
+        ("layer", "pooled", "made with layer pooled, here it is block6a_activation"),
+        ("channels", "ER", "made with channels ER, here it is DNA"),
+        ("crop_px", "96", "made with crop_px 96, here it is 128"),
+        ("normalizer", "none", "made with normalizer none, here it is minmax-per-crop"),
+        ("mask_neighbors", "True", "made with mask_neighbors True, here it is False"),
+    ],
+)
+def test_a_model_used_in_another_way_is_refused(wells, tmp_path, fact, value, words):
+    wells.provenance[fact] = value
+    library = opened(save(wells, tmp_path / "l.parquet"))
+    with pytest.raises(ProfileError, match=rf"l\.parquet was {words}; measure as the library was"):
+        library.check(CARD, mask_neighbors=False)
+    if fact == "mask_neighbors":
+        # Tiles have no neighbours.
+        library.check(CARD)
+        library.check(CARD, mask_neighbors=True)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "sha256", "fits"),
+    [
+        ("CPCNN", None, True),
+        # What a user of CellProfiler has called them, which no model is called.
+        ("MyCells", None, True),
+        ("DINOv2S", None, False),
+        ("OpenPhenom", None, False),
+        # The same weights, whatever they are called.
+        ("OpenPhenom", "abc", True),
+    ],
+)
+def test_features_of_another_models_name_are_refused(wells, tmp_path, prefix, sha256, fits):
+    wells.provenance["model_sha256"] = sha256
+    wells.feature_names = feature_names(DIM, prefix, "Cells")
+    library = opened(save(wells, tmp_path / "l.parquet", "sphering"))
+    if fits:
+        library.check(CARD)
+        return
+    with pytest.raises(ProfileError, match=f"has 12 features from Cells_{prefix}_000 .*mine gives"):
+        library.check(CARD)
+
+
+@pytest.mark.parametrize("method", ["none", "sphering", "pca-mad"])
+def test_features_are_taken_by_their_numbers_and_not_by_their_place(wells, cells, tmp_path, method):
+    order = np.random.default_rng(2).permutation(DIM)
+    mixed = Profiles(
+        wells.features[:, order], wells.metadata, [NAMES[n] for n in order], wells.provenance
+    )
+    answers = []
+    for name, table in (("one", wells), ("other", mixed)):
+        library = opened(save(table, tmp_path / f"{name}.parquet", method))
+        library.check(CARD)
+        answers.append(compare(library, cells, plate="P2", treatment="taxol"))
+    nearest, likeness = answers[0]
+    assert [one["treatment"] for one in answers[1][0]] == [one["treatment"] for one in nearest]
+    for name, values in likeness.items():
+        np.testing.assert_allclose(answers[1][1][name], values, rtol=1e-4, atol=1e-5)
+
+
 def test_corrected_features_keep_the_names_that_the_model_gave_them(wells, tmp_path):
     # pca-mad turns features into components; cells come with the model's.
     opened(save(wells, tmp_path / "l.parquet", "pca-mad", components=4)).check(CARD)
@@ -231,11 +289,11 @@ def test_a_correction_by_plates_wants_to_know_the_plate(wells, cells, tmp_path):
 def test_a_corrected_library_needs_its_own_correction(wells, tmp_path):
     path = save(wells, tmp_path / "l.parquet", "sphering")
     correction_file(path).unlink()
-    with pytest.raises(ProfileError, match=r"put l\.correction\.npz there"):
+    with pytest.raises(ProfileError, match=r"put l\.parquet\.correction\.npz there"):
         read_library(str(path), "Treatment")
     save(wells, tmp_path / "other.parquet", "sphering", regularization=5.0)
     correction_file(tmp_path / "other.parquet").rename(correction_file(path))
-    with pytest.raises(ProfileError, match=r"l\.correction\.npz \(sphering\) does not belong"):
+    with pytest.raises(ProfileError, match=r"l\.parquet\.correction\.npz .*does not belong"):
         read_library(str(path), "Treatment")
 
 
@@ -294,6 +352,23 @@ def test_a_process_answers_and_notices_a_library_that_changes(ask, tmp_path):
     assert answer["nearest"][0]["treatment"] == "c"
     path.unlink()
     assert "there is no table" in ask({"type": "library", **header})[0]["message"]
+
+
+def test_a_process_compares_the_channels_that_are_not_left_out(ask, tmp_path):
+    rows = pd.DataFrame({"Metadata_Treatment": ["a", "b"]})
+    names = feature_names(1024, "UntrainedRN", "Cells")
+    made = {"model": "untrained-resnet18", "channels": "DNA,ER", "mask_neighbors": "False"}
+    features = np.random.default_rng(4).normal(size=(2, 1024)).astype(np.float32)
+    write_profiles(Profiles(features, rows, names, made), tmp_path / "l.parquet")
+    header = {"type": "library", "library": str(tmp_path / "l.parquet"), "by": "Treatment"}
+    header |= {"model": "untrained-resnet18", "channels": ["DNA", "ER"], "mask_neighbors": False}
+    assert ask(header)[0]["treatments"] == 2
+    for changes, words in (
+        ({"channels": None}, "channels DNA,ER, here it is DNA,RNA,ER,AGP,Mito"),
+        ({"channels": ["ER", "DNA"]}, "channels DNA,ER, here it is ER,DNA"),
+        ({"mask_neighbors": True}, "mask_neighbors False, here it is True"),
+    ):
+        assert f"was made with {words}" in ask(header | changes)[0]["message"]
 
 
 def test_the_dock_widgets_worker_knows_no_libraries():
