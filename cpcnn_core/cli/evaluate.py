@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
+from cpcnn_core.cli.notices import say_once
 from cpcnn_core.cli.parsers import add_command
 from cpcnn_core.cli.question_options import add_question
+
+if TYPE_CHECKING:
+    from cpcnn_core.tables.profiles import Profiles
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
@@ -47,21 +52,33 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     from cpcnn_core.atomic import write_atomically
     from cpcnn_core.profiles.evaluation import evaluate_profiles
-    from cpcnn_core.profiles.files import read_profiles
+    from cpcnn_core.profiles.library_files import read_marked
+    from cpcnn_core.profiles.losses import complete
     from cpcnn_core.profiles.truth import read_truth
     from cpcnn_core.profiles.wells import choose_rows
     from cpcnn_core.tables.columns import metadata_column
 
-    wells = read_profiles(options.profiles)
+    say, keep = say_once(beside=True), options.keep_label
+
+    def read(path: str) -> Profiles:
+        return complete(read_marked(path, keep_labels=keep, tell=say), say)
+
+    wells = read(options.profiles)
     by = metadata_column(options.by)
+    unnamed = ~wells.named(by)
+    if unnamed.any():
+        say(f"{unnamed.sum()} of {len(unnamed)} wells have no {by}: left out")
+    truth = None
+    if options.truth:
+        truth = read_truth(options.truth, by, options.label, keep_labels=keep, tell=say)
     expression = options.controls or wells.provenance.get("controls")
     evaluation = evaluate_profiles(
         wells,
         by,
         controls=choose_rows(wells, expression) if expression else None,
         asked=choose_rows(wells, options.ask) if options.ask else None,
-        truth=read_truth(options.truth, by, options.label) if options.truth else None,
-        beside={name: read_profiles(path) for name, path in _named(options.beside)},
+        truth=truth,
+        beside={name: read(path) for name, path in _named(options.beside)},
         sweep=options.sweep,
         relative=options.relative,
         paper=options.paper,

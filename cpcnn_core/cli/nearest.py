@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
+from cpcnn_core.cli.notices import say_once
 from cpcnn_core.cli.parsers import add_command
+from cpcnn_core.cli.question_options import add_keep_label
+
+if TYPE_CHECKING:
+    from cpcnn_core.tables.profiles import Profiles
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
@@ -27,6 +33,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--controls", metavar="EXPR", help="control wells (default: those of cpcnn profile)"
     )
+    add_keep_label(parser)
     parser.add_argument("--count", type=int, default=10, help="how many (default: %(default)s)")
     parser.add_argument(
         "--exclude-same",
@@ -40,17 +47,33 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
 
 def _nearest(options: argparse.Namespace) -> None:
     from cpcnn_core.atomic import write_atomically
-    from cpcnn_core.profiles.files import read_profiles
     from cpcnn_core.profiles.library import build_library
-    from cpcnn_core.profiles.wells import choose_rows, require_same_origin
+    from cpcnn_core.profiles.library_files import read_marked
+    from cpcnn_core.profiles.losses import complete
+    from cpcnn_core.profiles.wells import choose_rows
+    from cpcnn_core.tables.belonging import CORRECTION_SHA256, aligned, require_same_origin
     from cpcnn_core.tables.columns import metadata_column
 
-    asked = read_profiles(options.profiles)
-    wells = read_profiles(options.library) if options.library else asked
+    say = say_once()
+
+    def read(path: str) -> Profiles:
+        return complete(read_marked(path, keep_labels=options.keep_label, tell=say), say)
+
+    asked = read(options.profiles)
+    wells = read(options.library) if options.library else asked
     require_same_origin(asked, wells)
+    asked, note = aligned(asked, wells)
+    if note:
+        print(f"features have other names in the library: {note}")
+    fits = {str(table.provenance.get(CORRECTION_SHA256, "")) for table in (asked, wells)}
+    if len(fits - {""}) > 1:
+        print("the two tables were corrected alike, each by controls of its own")
     expression = options.controls or wells.provenance.get("controls")
     controls = choose_rows(wells, expression) if expression else None
     library = build_library(wells, metadata_column(options.by), controls)
+    unnamed = ~wells.named(library.by)
+    if unnamed.any():
+        print(f"{unnamed.sum()} of {len(unnamed)} wells have no {library.by}: left out")
     rows = asked.select(choose_rows(asked, options.query))
     columns = [library.by] if options.exclude_same is None else options.exclude_same
     columns = [metadata_column(name) for name in columns]

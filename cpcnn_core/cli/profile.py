@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
+from cpcnn_core.cli.notices import say_once
 from cpcnn_core.cli.parsers import add_command
+from cpcnn_core.cli.question_options import add_keep_label
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cpcnn_core.tables.profiles import Profiles
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
@@ -18,9 +27,13 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
         _profile,
     )
     parser.add_argument(
-        "tables", nargs="+", help="folders of cpcnn embed, or tables of cells, sites or wells"
+        "tables",
+        nargs="+",
+        help="folders of cpcnn embed or of other plates, tables of cells, sites or wells, or a "
+        "pattern of such files: 'profiles/**/*_augmented.csv.gz'",
     )
-    parser.add_argument("--platemap", help="CSV: Well, Plate where plates differ, Treatment, ...")
+    parser.add_argument("--platemap", help="table: Well, Plate where plates differ, Treatment, ...")
+    add_keep_label(parser)
     parser.add_argument("--controls", metavar="EXPR", help="which wells are negative controls")
     parser.add_argument(
         "--where", metavar="EXPR", help="keep these wells only, e.g. controls and the highest dose"
@@ -40,6 +53,13 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--relative", action="store_true", help="lambda is a part of the mean eigenvalue"
     )
+    parser.add_argument(
+        "--drop-features",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="leave these out, e.g. those that many wells lack; patterns such as '*_RWC_*'",
+    )
     parser.add_argument("--cells", default="median", help="cells to sites: median, mean")
     parser.add_argument("--sites", default="mean", help="sites to wells: mean, median")
     parser.add_argument(
@@ -55,9 +75,8 @@ def _profile(options: argparse.Namespace) -> None:
     from pathlib import Path
 
     from cpcnn_core.errors import ProfileError
-    from cpcnn_core.profiles.aggregate import aggregate
-    from cpcnn_core.profiles.correction import correction_file, fit_correction
-    from cpcnn_core.profiles.files import write_profiles
+    from cpcnn_core.profiles.correction import fit_correction
+    from cpcnn_core.profiles.library_files import consensus_file, write_corrected
     from cpcnn_core.profiles.wells import choose_rows, join_platemap, well_profiles
     from cpcnn_core.tables.columns import metadata_column
 
@@ -66,10 +85,19 @@ def _profile(options: argparse.Namespace) -> None:
             f"the correction {options.correction} learns from control wells; name them, e.g. "
             "--controls \"Treatment == 'DMSO'\""
         )
-    out = Path(options.out)
-    wells = well_profiles(options.tables, cells=options.cells, sites=options.sites)
+    out, say = Path(options.out), say_once()
+    wells = well_profiles(
+        options.tables,
+        cells=options.cells,
+        sites=options.sites,
+        drop_features=options.drop_features,
+        keep_labels=options.keep_label,
+        leave_out=[out, consensus_file(out)],
+        tell=say,
+    )
     if options.platemap:
-        wells = join_platemap(wells, options.platemap)
+        wells = join_platemap(wells, options.platemap, keep_labels=options.keep_label, tell=say)
+    wells.require([metadata_column(name) for name in options.consensus or ()])
     if options.where:
         kept = choose_rows(wells, options.where)
         wells = wells.select(kept)
@@ -87,16 +115,38 @@ def _profile(options: argparse.Namespace) -> None:
         regularization=options.regularization,
         relative=options.relative,
     )
-    wells = correction.transform(wells)
-    write_profiles(wells, out)
+    # Treatments of the table that was there before are none of the new one's.
+    consensus = consensus_file(out)
+    old = [] if options.consensus or not consensus.is_file() else [consensus]
+    for file in old:
+        file.unlink()
+    written = write_corrected(correction.transform(wells), correction, out)
+    wells = written.wells
     print(f"wrote {out}: {len(wells.metadata)} wells x {len(wells.feature_names)} features")
-    if correction.steps:
-        beside = correction_file(out)
-        correction.save(beside)
-        print(f"wrote {beside}: {correction.method}")
+    if written.correction:
+        print(f"wrote {written.correction}: {correction.method}")
+    for file in [*old, *written.removed]:
+        print(f"removed {file}: it belonged to the table that was there before")
     if options.consensus:
-        by = [metadata_column(name) for name in options.consensus]
-        treatments = aggregate(wells, by, "mean")
-        beside = out.with_name(f"{out.name.split('.')[0]}.consensus.parquet")
-        write_profiles(treatments, beside)
-        print(f"wrote {beside}: {len(treatments.metadata)} x {len(treatments.feature_names)}")
+        _write_consensus(wells, options.consensus, consensus, say)
+
+
+def _write_consensus(
+    wells: Profiles, columns: Sequence[str], path: Path, say: Callable[[str], None]
+) -> None:
+    import numpy as np
+
+    from cpcnn_core.errors import ProfileError
+    from cpcnn_core.profiles.aggregate import aggregate
+    from cpcnn_core.profiles.files import write_profiles
+    from cpcnn_core.tables.columns import metadata_column
+
+    by = [metadata_column(name) for name in columns]
+    named = np.logical_and.reduce([wells.named(name) for name in by])
+    if not named.any():
+        raise ProfileError(f"no well has a label in {' and '.join(by)}")
+    if not named.all():
+        say(f"{(~named).sum()} of {len(named)} wells have no {' or '.join(by)}: left out")
+    treatments = aggregate(wells.select(named), by, "mean", tell=say)
+    write_profiles(treatments, path)
+    print(f"wrote {path}: {len(treatments.metadata)} x {len(treatments.feature_names)}")

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from cpcnn_core.errors import ProfileError, ProfileWarning
+from cpcnn_core.errors import ProfileError
+from cpcnn_core.profiles.losses import Losses, row_names
+from cpcnn_core.profiles.notices import Tell, counted, warn
 from cpcnn_core.tables.profiles import Profiles
 
 METHODS = ("median", "mean")
 CELL, CELL_COUNT = "Metadata_ObjectNumber", "Metadata_CellCount"
 
 
-def aggregate(profiles: Profiles, by: Sequence[str], method: str = "median") -> Profiles:
+def aggregate(
+    profiles: Profiles, by: Sequence[str], method: str = "median", *, tell: Tell = warn
+) -> Profiles:
     """Make one profile of all rows that have the same metadata.
 
     The paper's profiles are the median over the cells of a site, the mean over the
@@ -25,12 +28,13 @@ def aggregate(profiles: Profiles, by: Sequence[str], method: str = "median") -> 
     Parameters
     ----------
     profiles : Profiles
-        Rows with NaN or infinite features are left out and warned about, as the
-        reference leaves them out.
+        Rows with NaN or infinite features are left out, as the reference leaves them out.
     by : sequence of str
         Metadata columns, e.g. ``["Metadata_Plate", "Metadata_Well", "Metadata_Site"]``.
     method : str
         ``median`` or ``mean``.
+    tell : callable
+        Takes a sentence for the rows that are left out.
 
     Returns
     -------
@@ -43,12 +47,8 @@ def aggregate(profiles: Profiles, by: Sequence[str], method: str = "median") -> 
     Raises
     ------
     ProfileError
-        An unknown column or method, or no row left.
-
-    Warns
-    -----
-    ProfileWarning
-        Rows were left out.
+        An unknown column or method, no row left, or a ``Metadata_CellCount`` that is no
+        count: of single cells, or not a number.
 
     Examples
     --------
@@ -62,7 +62,8 @@ def aggregate(profiles: Profiles, by: Sequence[str], method: str = "median") -> 
     if method not in METHODS:
         raise ProfileError(f"expected a method of {', '.join(METHODS)}, got {method!r}")
     profiles.require(by)
-    profiles = _finite(profiles)
+    _check_counts(profiles)
+    profiles = _finite(profiles, tell)
     metadata = profiles.metadata
     groups = metadata.groupby(by, sort=False, dropna=False)
     group = groups.ngroup().to_numpy()
@@ -84,18 +85,35 @@ def aggregate(profiles: Profiles, by: Sequence[str], method: str = "median") -> 
     return replace(profiles, features=features, metadata=kept)
 
 
-def _finite(profiles: Profiles) -> Profiles:
-    usable = np.isfinite(profiles.features).all(axis=1)
-    if usable.all() and len(usable):
+def _check_counts(profiles: Profiles) -> None:
+    columns = profiles.metadata.columns
+    if CELL_COUNT not in columns:
+        return
+    if CELL in columns:
+        raise ProfileError(
+            f"the cells have a {CELL_COUNT} already, which cpcnn counts itself; leave that column "
+            "out, or give it another name"
+        )
+    kind = profiles.metadata[CELL_COUNT].dtype.kind
+    if kind not in "iuf":
+        example = next((text for text in profiles.texts(CELL_COUNT) if text), "nothing")
+        raise ProfileError(
+            f"expected numbers of cells in {CELL_COUNT}, got {example!r}; correct it, or give that "
+            "column another name"
+        )
+
+
+def _finite(profiles: Profiles, tell: Tell) -> Profiles:
+    if len(profiles.features) and np.isfinite(profiles.features).all():
         return profiles
+    losses = Losses()
+    usable = losses.count(row_names(profiles), profiles.features, profiles.feature_names)
     if not usable.any():
-        raise ProfileError(f"none of the {len(usable)} rows has features without NaN")
-    warnings.warn(
-        f"{len(usable) - usable.sum()} of {len(usable)} rows are left out: NaN or infinite "
-        "features",
-        ProfileWarning,
-        stacklevel=3,
-    )
+        raise ProfileError(
+            f"none of the {len(usable)} rows has features without NaN: missing or infinite are "
+            f"{counted(losses.features) or 'all'}"
+        )
+    tell(losses.text())
     return profiles.select(usable)
 
 

@@ -21,6 +21,8 @@ from cpcnn_core.profiles.scores import (
     sweep_lambda,
 )
 from cpcnn_core.profiles.similarity import cosine_similarity, same_label
+from cpcnn_core.profiles.truth import label_of
+from cpcnn_core.readers.keys import KEYS, normal_key
 from cpcnn_core.tables.columns import PLATE, WELL
 from cpcnn_core.tables.profiles import Profiles
 
@@ -118,7 +120,7 @@ def evaluate_profiles(
             treatments.features[known], [label for label in labels if label]
         )
     others = {name: _same_wells(table, wells, name) for name, table in (beside or {}).items()}
-    if CELL_COUNT in wells.metadata.columns and wells.metadata[CELL_COUNT].nunique() > 1:
+    if _has_counts(wells):
         others[CELL_COUNT_ALONE] = count_profiles(wells)
     if others:
         scores["beside"] = {
@@ -230,6 +232,13 @@ def _measures(
     return scores
 
 
+def _has_counts(wells: Profiles) -> bool:
+    if CELL_COUNT not in wells.metadata.columns:
+        return False
+    counts = wells.metadata[CELL_COUNT]
+    return counts.dtype.kind in "iuf" and counts.nunique() > 1
+
+
 def _summary(
     wells: Profiles,
     controls: np.ndarray,
@@ -243,12 +252,13 @@ def _summary(
 
 
 def _labels(truth: Mapping[str, str], names: list[str]) -> list[str]:
-    if not any(name in truth for name in names):
+    labels = label_of(truth, names)
+    if not any(labels) and not any(name in truth for name in names):
         raise ProfileError(
             f"none of the {len(names)} treatments is in the truth; the profiles have "
             f"{', '.join(names[:3])}, the truth {', '.join(list(truth)[:3])}"
         )
-    return [truth.get(name, "") for name in names]
+    return labels
 
 
 def _sweep(
@@ -274,15 +284,19 @@ def _same_wells(table: Profiles, wells: Profiles, name: str) -> Profiles:
     keys = [PLATE, WELL]
     wells.require(keys)
     table.require(keys)
-    theirs = table.metadata[keys].astype(str).agg("/".join, axis=1)
-    mine = wells.metadata[keys].astype(str).agg("/".join, axis=1)
-    rows = {key: row for row, key in enumerate(theirs)}
+    theirs, mine = _keys(table, keys), _keys(wells, keys)
+    rows = {normal_key(key, KEYS[:2]): row for row, key in enumerate(theirs)}
     if len(rows) < len(theirs):
         raise ProfileError(f"{name} has {len(theirs) - len(rows)} wells twice")
-    missing = [key for key in mine if key not in rows]
+    found = [rows.get(normal_key(key, KEYS[:2])) for key in mine]
+    missing = ["/".join(key) for key, row in zip(mine, found, strict=True) if row is None]
     if missing:
         raise ProfileError(
-            f"{name} lacks {len(missing)} of {len(mine)} wells: {', '.join(missing[:5])}"
+            f"{name} lacks {len(missing)} of {len(mine)} wells: {', '.join(missing[:5])}; it has "
+            f"{'/'.join(theirs[0])}"
         )
-    features = table.features[[rows[key] for key in mine]]
-    return replace(table, features=features, metadata=wells.metadata)
+    return replace(table, features=table.features[found], metadata=wells.metadata)
+
+
+def _keys(profiles: Profiles, names: list[str]) -> list[tuple[str, ...]]:
+    return list(zip(*(profiles.texts(name).tolist() for name in names), strict=True))

@@ -1,10 +1,11 @@
-"""Tables of profiles as this field keeps them: parquet, CSV, AnnData."""
+"""Tables of profiles as this field keeps them: CSV and other text, parquet, Feather, AnnData."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,45 +14,75 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from cpcnn_core.atomic import write_atomically
-from cpcnn_core.errors import DependencyError, ProfileError
-from cpcnn_core.tables.columns import metadata_column
+from cpcnn_core.errors import ProfileError, TableError
+from cpcnn_core.profiles.anndata_files import is_anndata, read_anndata
+from cpcnn_core.profiles.metadata import MetadataTypes, learn_types, metadata_named
+from cpcnn_core.profiles.notices import Tell, listed, some, warn
+from cpcnn_core.readers.columnar import ColumnarTable
+from cpcnn_core.readers.keys import key_of_column
+from cpcnn_core.readers.tables import FileTable, open_table
 from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.tables.values import texts_of
 
 # What features are called by cpcnn, CellProfiler, pycytominer and CytoTable.
 FEATURE_PREFIXES = ("Cells", "Nuclei", "Cytoplasm", "CPCNN", "PC_")
 # In CellProfiler's spreadsheets deep features stand without the objects' name: DINOv2S_000.
-DEEP = re.compile(r"[A-Za-z][A-Za-z0-9]*_\d{3,}")
+DEEP = re.compile(r"(?!Metadata_)[A-Za-z][A-Za-z0-9]*_\d{3,}")
 # What our CellProfiler module says of objects beside a library's treatments. Profiles that held
 # it would have seen what they are tested on.
 LIKENESSES = ("Like_Controls", "Like_Treatment")
-FORMATS = (".parquet", ".csv", ".csv.gz", ".h5ad")
+# What CellProfiler says of objects that is text by nature.
+_TEXTS = re.compile(r"_(?:Metadata|FileName|PathName|URL|MD5Digest)(?:_|$)")
+# Numbers that nobody takes for measurements.
+_COUNTED = ("ImageNumber", "ObjectNumber", "TableNumber")
+# What tables are called in a folder; of a file that is named, its content tells.
+FORMATS = (
+    *(".parquet", ".feather", ".h5ad"),
+    *(f".{kind}{packed}" for kind in ("csv", "tsv") for packed in ("", ".gz", ".bz2", ".xz")),
+)
 ROWS_AT_A_TIME = 8192
-MISSING = ("", "NA", "NaN", "nan", "NULL", "None")
+# Says that the types of the metadata are as somebody had them in memory.
+_TYPED = b"cpcnn_typed"
 
 
-def read_profiles(path: str | Path, prefixes: Sequence[str] = FEATURE_PREFIXES) -> Profiles:
+def read_profiles(
+    path: str | Path,
+    prefixes: Sequence[str] = FEATURE_PREFIXES,
+    *,
+    keep_labels: Collection[str] = (),
+    tell: Tell = warn,
+) -> Profiles:
     """Read a table of cells, wells or treatments.
 
     Parameters
     ----------
     path : str or Path
-        ``.parquet``, ``.csv``, ``.csv.gz`` or ``.h5ad``.
+        Text parted by commas, semicolons or tabs, also compressed; parquet; Feather
+        (`cpcnn_core.readers.tables.open_table`); or AnnData (``.h5ad``).
     prefixes : sequence of str
-        Columns of numbers whose name begins with one of these are features, and those of
-        any model in CellProfiler's spreadsheets (``DINOv2S_000``); the likenesses to
-        treatments that CellProfiler's module writes are not. All others are metadata;
-        those that lack ``Metadata_`` get it (``Image_Metadata_Well``, CellProfiler's, becomes
-        ``Metadata_Well``).
+        Columns whose name begins with one of these are features, and those of any model in
+        CellProfiler's spreadsheets (``DINOv2S_000``); the likenesses to treatments that
+        CellProfiler's module writes are not, nor are names of files. All others are
+        metadata; those that lack ``Metadata_`` get it (``Image_Metadata_Well``,
+        CellProfiler's, becomes ``Metadata_Well``).
+    keep_labels : collection of str
+        Texts such as ``NA`` that are names here, see `cpcnn_core.profiles.metadata`.
+    tell : callable
+        Takes one sentence: which columns of numbers are taken for metadata, what stands for
+        missing labels.
 
     Returns
     -------
     Profiles
-        Metadata of parquet and AnnData as they are, those of CSV as text.
+        What is missing among features (`cpcnn_core.readers.numbers.MISSING`) is NaN.
+        Metadata are numbers or texts as `cpcnn_core.profiles.metadata` says; plate, well and
+        site are texts. Tables of `write_profiles` in parquet come back as they were.
 
     Raises
     ------
     ProfileError
-        No such file, another format, no rows or no features.
+        No such file, no table, no rows or no features, a feature that is no number (names
+        column, row and value), two columns that become one.
     DependencyError
         AnnData is not installed.
 
@@ -59,50 +90,71 @@ def read_profiles(path: str | Path, prefixes: Sequence[str] = FEATURE_PREFIXES) 
     --------
     >>> read_profiles("nowhere.parquet")
     Traceback (most recent call last):
-    cpcnn_core.errors.ProfileError: there is no table nowhere.parquet
+    cpcnn_core.errors.TableError: there is no table nowhere.parquet
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ProfileError(f"there is no table {path}")
-    if path.suffix == ".h5ad":
-        return _read_anndata(path)
-    try:
-        if path.suffix == ".parquet":
-            table = parquet.read_table(path)
-            return _profiles(table.to_pandas(), prefixes, path, _provenance(table.schema))
-        if path.name.endswith((".csv", ".csv.gz")):
-            return _profiles(_read_csv(path, prefixes), prefixes, path, {})
-    except (OSError, EOFError, ValueError, pa.ArrowException) as error:
-        if isinstance(error, ProfileError):
-            raise
-        raise ProfileError(f"{path} cannot be read as a table: {error}") from error
-    raise ProfileError(f"expected a table of {', '.join(FORMATS)}, got {path}")
+    path = _existing(path)
+    if is_anndata(path):
+        profiles = _typed_anndata(path, keep_labels, tell)
+    else:
+        layout = _layout(path, prefixes)
+        parts = list(layout.table.parts(layout.metadata, layout.features))
+        if not parts:
+            raise TableError(f"{path} has no rows")
+        frame = pd.concat([values for values, _ in parts], ignore_index=True)
+        features = np.concatenate([numbers for _, numbers in parts])
+        types = MetadataTypes() if layout.typed else learn_types(frame, keep_labels)
+        _tell_of_metadata(layout, types, tell)
+        profiles = _profiles(layout, types, frame, features)
+    if not len(profiles.metadata):
+        raise TableError(f"{path} has no rows")
+    return profiles
 
 
 def iterate_profiles(
-    path: str | Path, prefixes: Sequence[str] = FEATURE_PREFIXES
+    path: str | Path,
+    prefixes: Sequence[str] = FEATURE_PREFIXES,
+    *,
+    keep_labels: Collection[str] = (),
+    tell: Tell = warn,
 ) -> Iterator[Profiles]:
     """Read a table in parts, so that a plate of cells need not fit into memory.
 
-    Parquet comes in parts of at most 8192 rows, other formats in one.
+    Parquet and Feather come in parts of at most 8192 rows, text in parts of 16 MiB, AnnData
+    in one. A table without rows has no parts.
+
+    Parameters
+    ----------
+    path, prefixes, keep_labels, tell
+        As in `read_profiles`.
+
+    Yields
+    ------
+    Profiles
+
+    Raises
+    ------
+    ProfileError, DependencyError
+        As `read_profiles`.
 
     Examples
     --------
     >>> list(iterate_profiles("nowhere.csv"))
     Traceback (most recent call last):
-    cpcnn_core.errors.ProfileError: there is no table nowhere.csv
+    cpcnn_core.errors.TableError: there is no table nowhere.csv
     """
-    path = Path(path)
-    if path.suffix != ".parquet" or not path.is_file():
-        yield read_profiles(path, prefixes)
+    path = _existing(path)
+    if is_anndata(path):
+        whole = _typed_anndata(path, keep_labels, tell)
+        if len(whole.metadata):
+            yield whole
         return
-    try:
-        with parquet.ParquetFile(path) as file:
-            provenance = _provenance(file.schema_arrow)
-            for batch in file.iter_batches(ROWS_AT_A_TIME):
-                yield _profiles(batch.to_pandas(), prefixes, path, provenance)
-    except (OSError, pa.ArrowException) as error:
-        raise ProfileError(f"{path} cannot be read as a table: {error}") from error
+    layout = _layout(path, prefixes)
+    types = MetadataTypes() if layout.typed else learn_types(_texts(layout), keep_labels)
+    _tell_of_metadata(layout, types, tell)
+    for values, numbers in layout.table.parts(layout.metadata, layout.features, ROWS_AT_A_TIME):
+        part = _profiles(layout, types, values, numbers)
+        if len(part.metadata):
+            yield part
 
 
 def write_profiles(profiles: Profiles, path: str | Path) -> None:
@@ -134,9 +186,10 @@ def write_profiles(profiles: Profiles, path: str | Path) -> None:
     if path.suffix != ".parquet":
         write_atomically(path, lambda place: frame.to_csv(place, index=False))
         return
-    table = pa.Table.from_pandas(frame, preserve_index=False)
+    table = _arrow_table(frame)
     own = json.dumps(profiles.provenance, sort_keys=True)
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), "cpcnn": own})
+    made = {**(table.schema.metadata or {}), "cpcnn": own, _TYPED: b"1"}
+    table = table.replace_schema_metadata(made)
     encoding = dict.fromkeys(profiles.feature_names, "BYTE_STREAM_SPLIT")
     texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
     write_atomically(
@@ -147,68 +200,140 @@ def write_profiles(profiles: Profiles, path: str | Path) -> None:
     )
 
 
-def _is_feature(name: str, prefixes: Sequence[str]) -> bool:
-    known = name.startswith(tuple(prefixes)) or DEEP.fullmatch(name) is not None
-    return known and not name.endswith(LIKENESSES)
+def _arrow_table(frame: pd.DataFrame) -> pa.Table:
+    try:
+        return pa.Table.from_pandas(frame, preserve_index=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        # Numbers and texts in one column, which no column of parquet holds.
+        mixed = [name for name, kind in frame.dtypes.items() if kind.kind == "O"]
+        texts = {name: texts_of(frame[name]) for name in mixed}
+        return pa.Table.from_pandas(frame.assign(**texts), preserve_index=False)
 
 
-def _provenance(schema: pa.Schema) -> dict[str, object]:
-    return json.loads((schema.metadata or {}).get(b"cpcnn", b"{}"))
+@dataclass(frozen=True)
+class _Layout:
+    """An open table, and which of its columns are what."""
+
+    table: FileTable
+    features: list[str]
+    metadata: list[str]
+    provenance: dict[str, object]
+    typed: bool
+    default_prefixes: bool
 
 
-def _read_csv(path: Path, prefixes: Sequence[str]) -> pd.DataFrame:
-    names = pd.read_csv(path, nrows=0).columns
-    features = [name for name in names if _is_feature(name, prefixes)]
-    # "NA" may be a treatment's name; among features it is a missing value.
-    return pd.read_csv(
-        path,
-        dtype={name: str for name in names if name not in features},
-        keep_default_na=False,
-        na_values=dict.fromkeys(features, MISSING),
-        float_precision="round_trip",
-        low_memory=False,
+def _existing(path: str | Path) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise TableError(f"there is no table {path}")
+    return path
+
+
+def _layout(path: Path, prefixes: Sequence[str]) -> _Layout:
+    table = open_table(path)
+    features = [name for name in table.columns if is_feature(name, prefixes)]
+    if not features:
+        raise TableError(
+            f"{path} has no features: no column of numbers begins with {', '.join(prefixes)}; "
+            f"it has {', '.join(table.columns[:8])}, ..."
+        )
+    twice = sorted({name for name in table.columns if table.columns.count(name) > 1})
+    if twice:
+        raise TableError(f"{path} has twice the column {listed(twice)}; leave one of them out")
+    kept = table.schema.metadata or {} if isinstance(table, ColumnarTable) else {}
+    return _Layout(
+        table,
+        features,
+        [name for name in table.columns if name not in set(features)],
+        _provenance(kept, path),
+        _TYPED in kept,
+        tuple(prefixes) == FEATURE_PREFIXES,
     )
+
+
+def is_feature(name: str, prefixes: Sequence[str] = FEATURE_PREFIXES) -> bool:
+    """Tell from its name whether a column is a feature.
+
+    Examples
+    --------
+    >>> names = ("Cells_AreaShape_Area", "DINOv2S_000", "Nuclei_FileName_DNA", "Metadata_Well")
+    >>> [is_feature(name) for name in names]
+    [True, True, False, False]
+    """
+    known = name.startswith(tuple(prefixes)) or DEEP.fullmatch(name) is not None
+    return known and not name.endswith(LIKENESSES) and _TEXTS.search(name) is None
+
+
+def _provenance(metadata: dict[bytes, bytes], path: Path) -> dict[str, object]:
+    try:
+        provenance = json.loads(metadata.get(b"cpcnn", b"{}"))
+    except ValueError as error:
+        raise TableError(f"{path} does not say in JSON what made it: {error}") from error
+    if not isinstance(provenance, dict):
+        raise TableError(f"{path} says it was made by {provenance!r}; expected names and values")
+    return provenance
+
+
+def _texts(layout: _Layout) -> pd.DataFrame:
+    """Return the columns of metadata whose texts may be numbers."""
+    names = layout.metadata
+    if isinstance(layout.table, ColumnarTable):
+        numbers = set(layout.table.numeric_columns())
+        names = [name for name in names if name not in numbers]
+    return layout.table.texts(names)
 
 
 def _profiles(
-    frame: pd.DataFrame, prefixes: Sequence[str], path: Path, provenance: dict[str, object]
+    layout: _Layout, types: MetadataTypes, frame: pd.DataFrame, features: np.ndarray
 ) -> Profiles:
-    names = [
-        name
-        for name in frame.columns
-        if _is_feature(name, prefixes) and pd.api.types.is_numeric_dtype(frame[name])
-    ]
-    if not names:
-        raise ProfileError(
-            f"{path} has no features: no column of numbers begins with {', '.join(prefixes)}; "
-            f"it has {', '.join(map(str, frame.columns[:8]))}, ..."
+    metadata = frame if layout.typed else types.apply(frame)
+    metadata = metadata_named(metadata, layout.table.path)
+    if layout.metadata:
+        # Spreadsheets leave rows in which nothing stands.
+        filled = ~(metadata.isna() | (metadata == "")).all(axis=1).to_numpy()
+        filled |= ~np.isnan(features).all(axis=1)
+        metadata, features = metadata[filled], features[filled]
+    return Profiles(features, metadata.reset_index(drop=True), layout.features, layout.provenance)
+
+
+def _tell_of_metadata(layout: _Layout, types: MetadataTypes, tell: Tell) -> None:
+    path = layout.table.path
+    text = types.said_missing([name for name in layout.metadata if key_of_column(name) is None])
+    if text:
+        tell(
+            f"{path} has no label where it says so ({text}); a label that is called so is kept "
+            "with --keep-label"
         )
-    if not len(frame):
-        raise ProfileError(f"{path} has no rows")
-    metadata = frame.drop(columns=names)
-    metadata.columns = [metadata_column(name.removeprefix("Image_")) for name in metadata.columns]
-    return Profiles(frame[names].to_numpy(), metadata.reset_index(drop=True), names, provenance)
+    if not layout.default_prefixes:
+        return
+    numbers = types.numbers
+    if isinstance(layout.table, ColumnarTable):
+        numbers = numbers.union(layout.table.numeric_columns())
+    said = [name for name in layout.metadata if name in numbers and not _is_plainly_metadata(name)]
+    if said:
+        tell(
+            f"{path} has {some(len(said), 'column')} of numbers whose names are not those of "
+            f"features, taken for metadata: {listed(said)}"
+        )
 
 
-def _read_anndata(path: Path) -> Profiles:
-    try:
-        import anndata
-    except ImportError as error:
-        raise DependencyError(
-            "AnnData tables need anndata; install it with: pip install 'cpcnn[anndata]'"
-        ) from error
-    try:
-        table = anndata.read_h5ad(path)
-    except (OSError, ValueError, KeyError) as error:
-        raise ProfileError(f"{path} cannot be read as AnnData: {error}") from error
-    metadata = table.obs.reset_index(drop=True)
-    metadata.columns = [metadata_column(name) for name in metadata.columns]
-    # Categories are for reading fast; what is kept here are values.
-    metadata = metadata.astype(
-        {name: object for name, kind in metadata.dtypes.items() if kind == "category"}
+def _is_plainly_metadata(name: str) -> bool:
+    return (
+        name.removeprefix("Image_").startswith("Metadata_")
+        or name in _COUNTED
+        or name.endswith(LIKENESSES)
+        or key_of_column(name) is not None
     )
-    features = table.X.toarray() if hasattr(table.X, "toarray") else np.asarray(table.X)
-    own = table.uns.get("feature_extraction_provenance", {})
-    names = {"version": "cpcnn", "sha256": "model_sha256"}
-    provenance = {names.get(key, key): str(value) for key, value in own.items()}
-    return Profiles(features, metadata, list(table.var_names), provenance)
+
+
+def _typed_anndata(path: Path, keep_labels: Collection[str], tell: Tell) -> Profiles:
+    profiles = read_anndata(path)
+    types = learn_types(profiles.metadata, keep_labels)
+    said = types.said_missing(list(profiles.metadata.columns))
+    if said:
+        tell(
+            f"{path} has no label where it says so ({said}); a label that is called so is kept "
+            "with --keep-label"
+        )
+    metadata = types.apply(profiles.metadata)
+    return Profiles(profiles.features, metadata, profiles.feature_names, profiles.provenance)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -14,9 +15,12 @@ from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.profiles.checks import check_same_features
 from cpcnn_core.profiles.similarity import unit_length
 from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.tables.values import texts_of
 
 TREATMENT = "Metadata_Treatment"
 REPLICATES = "Metadata_Replicates"
+# Where the table has a column of that name, it is found again under this one.
+OWN_REPLICATES = "Metadata_Replicates_in_table"
 PERMUTATIONS = 999
 SUPPORT_PERCENTILE = 95
 
@@ -80,7 +84,8 @@ class TreatmentLibrary:
         -------
         pandas.DataFrame
             The nearest first: ``similarity`` (cosine) and the treatment's metadata, with
-            ``Metadata_Replicates``, its number of wells. ``p_value``: how often as many
+            ``Metadata_Replicates``, its number of wells (a column that the table calls so
+            becomes ``Metadata_Replicates_in_table``). ``p_value``: how often as many
             control wells, drawn at random, look as much like the query, (1 + times) /
             (1 + 999). ``support``: the part of its wells that is more like the query than
             95 % of the control wells.
@@ -123,11 +128,12 @@ class TreatmentLibrary:
         array([False,  True])
         """
         self.wells.require(list(columns))
-        names = self.treatments.metadata[self.by]
+        names, of_wells = self.treatments.texts(self.by), self.wells.texts(self.by)
         same = np.zeros(len(names), bool)
         for column in columns:
-            shared = self.wells.metadata[column].isin(metadata[column])
-            same |= names.isin(self.wells.metadata.loc[shared, self.by]).to_numpy()
+            values = set(texts_of(metadata[column])) - {""}
+            shared = np.isin(self.wells.texts(column), np.array(sorted(values), str))
+            same |= np.isin(names, of_wells[shared])
         return same
 
     def _add_significance(
@@ -138,11 +144,11 @@ class TreatmentLibrary:
         controls = self.wells.features[self.controls]
         random = np.random.default_rng(0)
         limit = np.percentile(unit_length(controls) @ direction, SUPPORT_PERCENTILE)
-        names = self.wells.metadata[self.by].to_numpy()
+        names, of_treatments = self.wells.texts(self.by), self.treatments.texts(self.by)
         chance: dict[int, np.ndarray] = {}
         p_values, support = [], []
         for row, similarity in zip(rows, found["similarity"], strict=True):
-            mine = names == self.treatments.metadata[self.by].iloc[row]
+            mine = names == of_treatments[row]
             wells = int(mine.sum())
             if wells not in chance:
                 drawn = random.integers(0, len(controls), (PERMUTATIONS, wells))
@@ -196,9 +202,11 @@ def build_library(
         raise ProfileError(f"no well has a treatment in the column {by}")
     chosen = wells.select(treated)
     treatments = aggregate(chosen, [by], "mean")
-    counts = chosen.metadata[by].value_counts()
-    metadata = treatments.metadata
+    counts = Counter(chosen.texts(by).tolist())
+    # The table's own column of that name stays, too.
+    metadata = treatments.metadata.rename(columns={REPLICATES: OWN_REPLICATES})
     metadata.insert(0, by, metadata.pop(by))
-    metadata.insert(1, REPLICATES, metadata[by].map(counts).to_numpy())
+    metadata.insert(1, REPLICATES, [counts[name] for name in treatments.texts(by).tolist()])
+    treatments = replace(treatments, metadata=metadata)
     directions = unit_length(treatments.features).astype(np.float32)
     return TreatmentLibrary(wells, treatments, by, controls, directions)

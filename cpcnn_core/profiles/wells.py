@@ -2,76 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from cpcnn_core.errors import ProfileError
-from cpcnn_core.profiles.aggregate import CELL, aggregate
-from cpcnn_core.profiles.files import FEATURE_PREFIXES, iterate_profiles
+from cpcnn_core.errors import ProfileError, TableError
+from cpcnn_core.profiles.aggregate import CELL_COUNT, aggregate
+from cpcnn_core.profiles.expressions import choose_rows
+from cpcnn_core.profiles.files import FEATURE_PREFIXES
+from cpcnn_core.profiles.losses import Losses, complete
+from cpcnn_core.profiles.metadata import learn_types, metadata_named
+from cpcnn_core.profiles.notices import Tell, listed, warn
+from cpcnn_core.profiles.plate_tables import find_tables
+from cpcnn_core.profiles.rows import join_rows
+from cpcnn_core.profiles.sites import SiteRows, read_site_rows
+from cpcnn_core.readers.keys import KeyIndex, find_keys, normal_key
+from cpcnn_core.readers.numbers import is_missing
 from cpcnn_core.readers.tables import read_text_table
 from cpcnn_core.tables.columns import PLATE, SITE, WELL, metadata_column
 from cpcnn_core.tables.profiles import Profiles
 
-# What has to be the same for two features of one name to mean the same.
-ORIGIN = ("model", "model_sha256", "layer", "correction", "lambda")
-# An untrained network has no hash before its weights are made.
-MAY_BE_UNKNOWN = ("model_sha256", "layer")
-
-
-def find_tables(paths: Iterable[str | Path]) -> list[Path]:
-    """Return the tables that are meant: files, or the plates of a folder of ``cpcnn embed``.
-
-    Raises
-    ------
-    ProfileError
-        Nothing there.
-
-    Examples
-    --------
-    >>> find_tables(["nowhere"])
-    Traceback (most recent call last):
-    cpcnn_core.errors.ProfileError: there is no table or folder nowhere
-    """
-    found = []
-    for path in map(Path, paths):
-        if path.is_file():
-            found.append(path)
-            continue
-        if not path.is_dir():
-            raise ProfileError(f"there is no table or folder {path}")
-        folder = path / "plates" if (path / "plates").is_dir() else path
-        tables = sorted(folder.glob("*.parquet")) or sorted(folder.glob("*.h5ad"))
-        if not tables:
-            raise ProfileError(
-                f"there are no plates (*.parquet, *.h5ad) in {folder}; cpcnn embed makes them"
-            )
-        found += tables
-    return found
+__all__ = ["choose_rows", "find_tables", "join_platemap", "join_rows", "well_profiles"]
 
 
 def well_profiles(
-    paths: Sequence[str | Path],
+    paths: Iterable[str | Path],
     *,
     cells: str = "median",
     sites: str = "mean",
     prefixes: Sequence[str] = FEATURE_PREFIXES,
+    drop_features: Sequence[str] = (),
+    keep_labels: Collection[str] = (),
+    leave_out: Collection[str | Path] = (),
+    tell: Tell = warn,
 ) -> Profiles:
     """Make the profiles of wells: cells to sites, sites to wells.
 
     Parameters
     ----------
-    paths : sequence of str or Path
-        Tables (`read_profiles`), or folders of ``cpcnn embed``. Rows are cells
-        (``Metadata_ObjectNumber``), sites (``Metadata_Site``) or wells. Cells are read a
-        part at a time; those of a site stand together.
+    paths : iterable of str or Path
+        Tables (`read_profiles`), folders or patterns of them (`find_tables`). Rows are cells
+        (``Metadata_ObjectNumber``), sites (``Metadata_Site``) or wells; plate, well and site
+        may have any of the names of `cpcnn_core.readers.keys.SYNONYMS`. Cells are read a part
+        at a time, where those of a site stand together.
     cells, sites : str
         ``median`` or ``mean``; the paper's are the defaults.
-    prefixes : sequence of str
+    prefixes, keep_labels
         As in `read_profiles`.
+    drop_features : sequence of str
+        Features that are left out: names, or patterns such as ``*_RWC_*``.
+    leave_out : collection of str or Path
+        See `find_tables`.
+    tell : callable
+        Takes a sentence for what is left out, or taken for something: features that no well
+        has, rows with missing or infinite features, columns.
 
     Returns
     -------
@@ -82,191 +69,172 @@ def well_profiles(
     Raises
     ------
     ProfileError
-        No tables, no plates or wells in them, different features or models, duplicates.
+        No tables, no plates or wells in them, different features or models, duplicates, or
+        most rows lack features.
 
     Examples
     --------
     >>> well_profiles(["embedded"])  # doctest: +SKIP
     """
-    parts = []
-    for path in find_tables(paths):
-        for part in _whole_sites(iterate_profiles(path, prefixes)):
-            part.require([PLATE, WELL])
-            of_cells = CELL in part.metadata.columns and SITE in part.metadata.columns
-            parts.append(aggregate(part, [PLATE, WELL, SITE], cells) if of_cells else part)
-    together = join_rows(parts)
-    by = [name for name in (PLATE, WELL, SITE) if name in together.metadata.columns]
-    _refuse_duplicates(together, by)
-    return aggregate(together, [PLATE, WELL], sites)
-
-
-def join_rows(parts: Sequence[Profiles]) -> Profiles:
-    """Put tables of the same features, made by the same model, below each other.
-
-    Raises
-    ------
-    ProfileError
-        Different features or models.
-
-    Examples
-    --------
-    >>> rows = pd.DataFrame({"Metadata_Well": ["A01"]})
-    >>> one = Profiles(np.ones((1, 1)), rows, ["a"], {"model": "x"})
-    >>> len(join_rows([one, one]).metadata)
-    2
-    >>> join_rows([one, Profiles(np.ones((1, 1)), rows, ["a"], {"model": "y"})])
-    Traceback (most recent call last):
-    cpcnn_core.errors.ProfileError: the tables cannot be compared: model is x and y
-    """
-    first = parts[0]
-    for part in parts[1:]:
-        require_same_origin(first, part)
-    metadata = pd.concat([part.metadata for part in parts], ignore_index=True)
-    features = np.concatenate([part.features for part in parts])
-    return replace(first, features=features, metadata=metadata)
-
-
-def require_same_origin(one: Profiles, other: Profiles) -> None:
-    """Refuse profiles that cannot be compared: of other features, models or corrections.
-
-    Raises
-    ------
-    ProfileError
-
-    Examples
-    --------
-    >>> rows = pd.DataFrame({"Metadata_Well": ["A01"]})
-    >>> one = Profiles(np.ones((1, 1)), rows, ["a"], {"correction": "sphering"})
-    >>> require_same_origin(one, Profiles(np.ones((1, 1)), rows, ["a"]))
-    Traceback (most recent call last):
-    cpcnn_core.errors.ProfileError: the tables cannot be compared: correction is sphering and None
-    """
-    if one.feature_names != other.feature_names:
-        raise ProfileError(
-            f"the tables have different features: {len(one.feature_names)} from "
-            f"{one.feature_names[0]}, {len(other.feature_names)} from {other.feature_names[0]}"
+    read: list[tuple[Path, SiteRows]] = []
+    for path in find_tables(paths, leave_out=leave_out, tell=tell):
+        rows = read_site_rows(
+            path,
+            cells,
+            prefixes=prefixes,
+            drop_features=drop_features,
+            keep_labels=keep_labels,
+            tell=tell,
         )
-    for name in ORIGIN:
-        mine, theirs = one.provenance.get(name), other.provenance.get(name)
-        unknown = name in MAY_BE_UNKNOWN and None in (mine, theirs)
-        if mine != theirs and not unknown:
-            raise ProfileError(f"the tables cannot be compared: {name} is {mine} and {theirs}")
+        if not rows.losses.total:
+            tell(f"{path} has no rows")
+        read.append((path, rows))
+    losses = _together([rows.losses for _, rows in read])
+    profiles = [rows.profiles for _, rows in read if rows.profiles is not None]
+    if not profiles:
+        losses.refuse_most()
+        names = listed(path for path, _ in read)
+        raise ProfileError(f"there are no rows in {names}; expected cells, sites or wells")
+    together = join_rows(profiles)
+    _refuse_duplicates(together, [path for path, rows in read for _ in rows.weights])
+    weights = np.concatenate([rows.weights for _, rows in read])
+    return aggregate(complete(together, tell, losses, weights), [PLATE, WELL], sites, tell=tell)
 
 
-def join_platemap(profiles: Profiles, path: str | Path) -> Profiles:
+def join_platemap(
+    profiles: Profiles,
+    path: str | Path,
+    *,
+    keep_labels: Collection[str] = (),
+    tell: Tell = warn,
+) -> Profiles:
     """Add what a plate map says about every well.
 
     Parameters
     ----------
     profiles : Profiles
     path : str or Path
-        CSV with a column ``Well`` and, when plates differ, ``Plate`` (with or without
-        ``Metadata_``); every other column is added, and replaces one of the same name.
+        A table (`cpcnn_core.readers.tables.open_table`) with a column of wells and, when
+        plates differ, of plates, of any name that `cpcnn_core.readers.keys` knows (``Well``,
+        ``well_position``, ...), and any spelling (``a1``, ``A01``). Every other column is
+        added, and replaces one of the same name; numbers and labels are as in
+        `cpcnn_core.profiles.metadata`.
+    keep_labels : collection of str
+        Texts such as ``NA`` that are names here.
+    tell : callable
+        Takes a sentence: how many wells have no label.
 
     Raises
     ------
     ProfileError
-        No column of wells, a well twice, or a well of the profiles that is not in it.
+        No column of wells, a well twice, a well of the profiles that is not in it, or a
+        column of cell counts, which the profiles have already.
 
     Examples
     --------
     >>> join_platemap(wells, "platemap.csv")  # doctest: +SKIP
     """
     table = read_text_table(path)
-    table.columns = [metadata_column(name) for name in table.columns]
-    if WELL not in table.columns:
-        raise ProfileError(f"{path} has no column Well; it has {', '.join(table.columns)}")
-    keys = [name for name in (PLATE, WELL) if name in table.columns]
-    twice = table.duplicated(keys)
-    if twice.any():
-        row = table.loc[twice, keys].iloc[0]
-        raise ProfileError(f"{path} has the well {'/'.join(row)} twice")
+    table = table[(table != "").any(axis=1)]
+    columns = find_keys(table.columns, path, ("Plate", "Well"))
+    if "Well" not in columns:
+        named = ", ".join(map(metadata_column, table.columns))
+        raise TableError(f"{path} has no column Well; it has {named}")
+    keys = [metadata_column(name) for name in columns]
     profiles.require(keys)
-    metadata = profiles.metadata.drop(columns=set(table.columns) - set(keys), errors="ignore")
-    metadata[keys] = metadata[keys].astype(str)
-    joined = metadata.merge(table, how="left", on=keys, indicator="Metadata_Found")
-    missing = joined.pop("Metadata_Found") == "left_only"
-    if missing.any():
-        names = ["/".join(row) for row in metadata.loc[missing, keys].to_numpy()[:5]]
-        raise ProfileError(
-            f"{missing.sum()} of {len(missing)} wells are not in {path}: {', '.join(names)}"
-        )
-    return replace(profiles, metadata=joined)
-
-
-def choose_rows(profiles: Profiles, expression: str) -> np.ndarray:
-    """Return which rows an expression chooses.
-
-    Parameters
-    ----------
-    profiles : Profiles
-    expression : str
-        As in pandas' ``DataFrame.query``; columns may be named without ``Metadata_``.
-
-    Returns
-    -------
-    ndarray of shape (n,), bool
-
-    Raises
-    ------
-    ProfileError
-        It cannot be understood, names a column that is not there, or chooses nothing.
-
-    Examples
-    --------
-    >>> rows = pd.DataFrame({"Metadata_Treatment": ["DMSO", "taxol"]})
-    >>> choose_rows(Profiles(np.ones((2, 1)), rows, ["a"]), "Treatment == 'DMSO'")
-    array([ True, False])
-    """
+    index = _key_index(table[list(columns.values())], path, list(columns))
+    rows = _places(profiles, keys, index, path)
+    added = metadata_named(table.drop(columns=list(columns.values())), path)
     metadata = profiles.metadata
-    short = {str(name).removeprefix("Metadata_"): values for name, values in metadata.items()}
-    frame = metadata.assign(**short)
-    columns = ", ".join(short)
-    try:
-        chosen = frame.eval(expression, engine="python")
-    except pd.errors.UndefinedVariableError as error:
-        raise ProfileError(f"{expression}: {error}; there are the columns {columns}") from error
-    except Exception as error:
-        raise ProfileError(
-            f"cannot understand {expression!r} ({error}); write it like Treatment == 'DMSO'"
-        ) from error
-    chosen = np.asarray(chosen)
-    if chosen.dtype != bool or chosen.shape != (len(frame),):
-        raise ProfileError(
-            f"{expression!r} does not say yes or no for every row; write it like "
-            "Treatment == 'DMSO'"
+    if CELL_COUNT in added.columns and CELL_COUNT in metadata.columns:
+        raise TableError(
+            f"{path} has a column {CELL_COUNT}, and the cells of the wells are counted already; "
+            "give that column another name"
         )
-    if not chosen.any():
-        raise ProfileError(f"{expression} is true for none of the {len(frame)} rows")
-    return chosen
+    types = learn_types(added, keep_labels)
+    joined = types.apply(added).iloc[rows].reset_index(drop=True)
+    _tell_of_labels(joined, types.missing, path, tell)
+    kept = metadata.drop(columns=[name for name in joined.columns if name in metadata.columns])
+    return replace(profiles, metadata=pd.concat([kept.reset_index(drop=True), joined], axis=1))
 
 
-def _whole_sites(parts: Iterator[Profiles]) -> Iterator[Profiles]:
-    """Cut a stream of cells between sites; what is no table of cells comes as it is."""
-    waiting: list[Profiles] = []
-    for part in parts:
-        if CELL not in part.metadata.columns or SITE not in part.metadata.columns:
-            yield part
-            continue
-        keys = part.metadata[[PLATE, WELL, SITE]].astype(str).agg("/".join, axis=1).to_numpy()
-        last = np.flatnonzero(keys != keys[-1])
-        cut = last[-1] + 1 if len(last) else 0
-        rows = np.arange(len(keys))
-        if cut:
-            waiting.append(part.select(rows < cut))
-            yield join_rows(waiting)
-            waiting = []
-        waiting.append(part.select(rows >= cut))
-    if waiting:
-        yield join_rows(waiting)
+def _together(all_losses: Sequence[Losses]) -> Losses:
+    kinds = {losses.what for losses in all_losses if losses.total}
+    together = Losses(kinds.pop() if len(kinds) == 1 else "row")
+    for losses in all_losses:
+        together.add(losses)
+    return together
 
 
-def _refuse_duplicates(profiles: Profiles, by: list[str]) -> None:
-    twice = profiles.metadata.duplicated(by)
-    if twice.any():
-        row = profiles.metadata.loc[twice, by].iloc[0].astype(str)
-        what = "site" if SITE in by else "well"
-        raise ProfileError(
-            f"the {what} {'/'.join(row)} is there twice (of {twice.sum()} duplicates); leave one "
-            "table out, or let the cells of a site stand together"
+def _refuse_duplicates(together: Profiles, origins: Sequence[Path]) -> None:
+    """Refuse sites, or wells, that are there twice, however they are spelt."""
+    columns = [name for name in (PLATE, WELL, SITE) if name in together.metadata.columns]
+    keys = list(zip(*(together.texts(name).tolist() for name in columns), strict=True))
+    places: dict[tuple[str, ...], int] = {}
+    wells: dict[tuple[str, ...], int] = {}
+    for row, (plate, well, *site) in enumerate(keys):
+        key = normal_key((plate, well, *(site or [""])))
+        before = places.setdefault(key, row)
+        if before == row:
+            # A row without a site is of the whole well, and contradicts any of its sites.
+            of_well = wells.setdefault(key[:2], row)
+            before = of_well if any(site) != any(keys[of_well][2:]) else row
+        if before != row:
+            names = ["/".join(filter(None, keys[place])) for place in (before, row)]
+            what = "site" if any(site) and names[0].count("/") == 2 else "well"
+            raise ProfileError(_told_twice(what, names, origins[before], origins[row]))
+
+
+def _told_twice(what: str, names: Sequence[str], one: Path, other: Path) -> str:
+    files = f"in {one}" if one == other else f"in {one} and in {other}"
+    if names[0] == names[1]:
+        return f"the {what} {names[0]} is there twice, {files}; leave one table out"
+    return (
+        f"{names[0]} in {one} and {names[1]} in {other} are the same {what}; leave one out, or "
+        "call them by names that differ in more than zeros and letter case"
+    )
+
+
+def _key_index(keys: pd.DataFrame, path: str | Path, names: list[str]) -> KeyIndex:
+    missing = keys.map(is_missing).to_numpy()
+    if missing.any():
+        row, place = np.argwhere(missing)[0]
+        raise TableError(
+            f"{path} has no {names[place].lower()} in row {keys.index[row] + 1}; fill it in, or "
+            "leave the row out"
+        )
+    return KeyIndex(keys.itertuples(index=False, name=None), path, names)
+
+
+def _places(profiles: Profiles, keys: list[str], index: KeyIndex, path: str | Path) -> list[int]:
+    """Find the plate map's row of every well."""
+    mine = list(zip(*(profiles.texts(name).tolist() for name in keys), strict=True))
+    places = [index.get(key) for key in mine]
+    missing = ["/".join(key) for key, place in zip(mine, places, strict=True) if place is None]
+    if missing and len(missing) == len(mine):
+        raise TableError(
+            f"none of the {len(mine)} wells is in {path}: the profiles have {missing[0]}, the "
+            f"plate map {index.first or 'none'}"
+        )
+    if missing:
+        raise TableError(
+            f"{len(missing)} of {len(mine)} wells are not in {path}: {listed(missing, 5)}"
+        )
+    return [place for place in places if place is not None]
+
+
+def _tell_of_labels(
+    joined: pd.DataFrame, missing: Mapping[str, Mapping[str, int]], path: str | Path, tell: Tell
+) -> None:
+    said = []
+    for name, column in joined.items():
+        count = int((column.isna() | (column == "")).sum())
+        marks = ", ".join(text for text in missing.get(name, {}) if text)
+        if count:
+            short = name.removeprefix("Metadata_")
+            said.append(f"{short} for {count} of {len(joined)}{f' ({marks})' if marks else ''}")
+    if said:
+        tell(
+            f"{path} says nothing of some wells: {listed(said)}; a label that is called so is kept "
+            "with --keep-label"
         )

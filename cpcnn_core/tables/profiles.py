@@ -10,6 +10,7 @@ import numpy as np
 
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.tables.columns import METADATA_PREFIX
+from cpcnn_core.tables.values import plain_values, texts_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +24,8 @@ class Profiles:
     ----------
     features : ndarray of shape (n, d), float32 or float64
     metadata : pandas.DataFrame with n rows
-        Every column begins with ``Metadata_``.
+        Every column begins with ``Metadata_``. Columns of pandas' nullable, categorical and
+        string types become plain ones, see `cpcnn_core.tables.values.plain_values`.
     feature_names : list of d str
         E.g. ``Cells_CPCNN_000``.
     provenance : dict
@@ -32,7 +34,8 @@ class Profiles:
     Raises
     ------
     ValueError
-        Shapes that do not fit, or a metadata column without its prefix.
+        Shapes that do not fit, a metadata column without its prefix, or one that is there
+        twice.
 
     Examples
     --------
@@ -58,6 +61,14 @@ class Profiles:
         wrong = [c for c in self.metadata.columns if not str(c).startswith(METADATA_PREFIX)]
         if wrong:
             raise ValueError(f"expected metadata columns to begin with Metadata_, got {wrong}")
+        if not self.metadata.columns.is_unique:
+            twice = self.metadata.columns[self.metadata.columns.duplicated()].tolist()
+            raise ValueError(f"expected every metadata column once, got twice {twice}")
+        types = self.metadata.dtypes
+        own = [name for name, kind in types.items() if not isinstance(kind, np.dtype)]
+        if own:
+            plain = {name: plain_values(self.metadata[name]) for name in own}
+            self.metadata = self.metadata.assign(**plain)
 
     def to_frame(self) -> pd.DataFrame:
         """Return one frame: the metadata columns, then the features.
@@ -101,6 +112,8 @@ class Profiles:
     def texts(self, column: str) -> np.ndarray:
         """Return a metadata column as texts (n,); what is missing is empty.
 
+        Whole numbers have no decimal point, whatever type they are kept as.
+
         Raises
         ------
         ProfileError
@@ -114,7 +127,7 @@ class Profiles:
         ['1', '']
         """
         self.require([column])
-        return self.metadata[column].fillna("").astype(str).to_numpy(str)
+        return texts_of(self.metadata[column]).astype(str)
 
     def named(self, column: str) -> np.ndarray:
         """Tell which rows have a text in a metadata column, (n,) bool.

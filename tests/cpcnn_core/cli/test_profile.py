@@ -1,6 +1,8 @@
 """``cpcnn profile`` and ``cpcnn nearest``: from tables to answers, as a user types them."""
 
+import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,6 +11,7 @@ import pytest
 from cpcnn_core.cli.main import main
 from cpcnn_core.profiles.correction import Correction
 from cpcnn_core.profiles.files import read_profiles, write_profiles
+from cpcnn_core.profiles.library_files import read_wells
 from cpcnn_core.profiles.sphering import fit_sphering
 from cpcnn_core.tables.profiles import Profiles
 
@@ -60,14 +63,16 @@ def test_wells_are_corrected_by_their_controls(folder, profiles):
     controls = (before.metadata["Metadata_Treatment"] == "DMSO").to_numpy()
     expected = fit_sphering(before.features[controls], 0.1).transform(before.features)
     np.testing.assert_allclose(after.features, expected, rtol=0, atol=1e-5)
+    beside = folder / "profiles.parquet.correction.npz"
     assert after.provenance == {
+        "correction_sha256": hashlib.sha256(beside.read_bytes()).hexdigest(),
         "model": "m",
         "model_sha256": "1",
         "controls": "Treatment == 'DMSO'",
         "correction": "sphering",
         "lambda": 0.1,
     }
-    correction = Correction.load(folder / "profiles.correction.npz")
+    correction = Correction.load(beside)
     again = correction.transform(before).features
     np.testing.assert_allclose(again, after.features, rtol=0, atol=1e-5)
 
@@ -116,6 +121,84 @@ def test_profiles_of_another_correction_are_not_compared(folder, profiles, capsy
     query = ["--query", "Treatment == 'taxol'", "--library", str(profiles)]
     assert main(["nearest", str(plain), *query]) == 1
     assert "cannot be compared: correction is None and sphering" in capsys.readouterr().err
+
+
+SPHERING = ["--controls", "Treatment == 'DMSO'", "--correction", "sphering", "--lambda", "0.1"]
+
+
+@pytest.mark.parametrize("name", ["screen.v1.parquet", "screen.csv", "screen.v2.csv.gz"])
+def test_every_table_has_its_own_correction(folder, tmp_path, capsys, name):
+    other = tmp_path / "screen.parquet"
+    assert profile(folder, other, *SPHERING, "--consensus", "Treatment") == 0
+    assert profile(folder, tmp_path / name, *SPHERING, "--where", "Plate == 'P1'") == 0
+    assert f"wrote {tmp_path / name}.correction.npz: sphering" in capsys.readouterr().out
+    features = {}
+    for path in (other, tmp_path / name):
+        wells, correction = read_wells(path)
+        features[path] = correction.transform(replace(wells, provenance={})).features
+        assert wells.provenance["correction"] == "sphering"
+    assert len(features[other]) == 2 * len(features[tmp_path / name])
+    # Without one, that of the table before goes, and its treatments; those of others stay.
+    assert profile(folder, tmp_path / name, *SPHERING, "--consensus", "Treatment") == 0
+    capsys.readouterr()
+    assert profile(folder, tmp_path / name) == 0
+    said = capsys.readouterr().out
+    assert said.count("removed ") == 2
+    assert f"removed {tmp_path / name}.correction.npz: it belonged to the table" in said
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("screen.parquet", "screen.parquet.correction.npz", "screen.consensus.parquet", name)
+    }
+    assert read_wells(tmp_path / name)[1] is None
+
+
+def test_features_of_other_names_and_orders_are_compared(folder, profiles, tmp_path, capsys):
+    plain = tmp_path / "plain.parquet"
+    assert profile(folder, plain, "--controls", "Treatment == 'DMSO'") == 0
+    query = ["--query", "Treatment == 'taxol'", "--out", str(tmp_path / "found.csv")]
+    assert main(["nearest", str(plain), *query]) == 0
+    expected = pd.read_csv(tmp_path / "found.csv")
+    order = [3, 0, 5, 1, 4, 2]
+    wells = read_profiles(plain)
+    for start in ("", "Nuclei_"):
+        # As CellProfiler's spreadsheets call them.
+        names = [start + NAMES[place].removeprefix("Cells_") for place in order]
+        table = Profiles(wells.features[:, order], wells.metadata, names)
+        write_profiles(table, tmp_path / "others.csv")
+        capsys.readouterr()
+        command = ["nearest", str(tmp_path / "others.csv"), *query, "--library", str(plain)]
+        assert main(command) == 0
+        said = capsys.readouterr().out
+        assert f"{start}CPCNN_000, ... are taken for Cells_CPCNN_000, ..." in said
+        found = pd.read_csv(tmp_path / "found.csv")
+        pd.testing.assert_frame_equal(found, expected, rtol=1e-6)
+    for names in ([f"DINOv2S_{n:03d}" for n in range(6)], [f"CPCNN_{n:03d}" for n in range(1, 7)]):
+        write_profiles(Profiles(wells.features, wells.metadata, names), tmp_path / "others.csv")
+        command = ["nearest", str(tmp_path / "others.csv"), *query, "--library", str(plain)]
+        assert main(command) == 1
+        assert f"different features: 6 from {names[0]}, 6 from Cells_CP" in capsys.readouterr().err
+
+
+def test_a_corrected_table_of_text_is_compared_with_corrected_ones_only(
+    folder, profiles, tmp_path, capsys
+):
+    text = tmp_path / "text.csv"
+    assert profile(folder, text, *SPHERING) == 0
+    query = ["--query", "Treatment == 'taxol'", "--library"]
+    assert main(["nearest", str(text), *query, str(profiles)]) == 0
+    said = capsys.readouterr().out
+    assert "correction: sphering" in said
+    assert "each by controls of its own" not in said
+    one = tmp_path / "one.parquet"
+    assert profile(folder, one, *SPHERING, "--where", "Plate == 'P1'") == 0
+    capsys.readouterr()
+    assert main(["nearest", str(one), *query, str(profiles)]) == 0
+    assert "corrected alike, each by controls of its own" in capsys.readouterr().out
+    plain = folder / "uncorrected.parquet"
+    assert profile(folder, plain) == 0
+    assert main(["nearest", str(text), *query, str(plain)]) == 1
+    assert "correction is sphering and None" in capsys.readouterr().err
+    assert main(["profile", str(profiles), *SPHERING, "--out", str(tmp_path / "a.parquet")]) == 1
+    assert "the profiles are corrected already (sphering)" in capsys.readouterr().err
 
 
 def test_wells_can_be_left_out(folder, tmp_path, capsys):

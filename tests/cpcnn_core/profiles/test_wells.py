@@ -64,15 +64,21 @@ def test_a_csv_of_cellprofiler_is_understood(tmp_path):
         "Image_Metadata_Plate,Image_Metadata_Well,ImageNumber,Cells_Area,Nuclei_Area,Compound\n"
         "0012,A01,7,1.1,2,NA\n0012,A02,8,,3,\n"
     )
-    table = read_profiles(tmp_path / "w.csv")
+    said = []
+    table = read_profiles(tmp_path / "w.csv", tell=said.append)
     assert table.feature_names == ["Cells_Area", "Nuclei_Area"]
     np.testing.assert_array_equal(table.features, [[1.1, 2], [np.nan, 3]])
-    assert table.metadata.to_dict("list") == {
+    expected = {
         "Metadata_Plate": ["0012", "0012"],
         "Metadata_Well": ["A01", "A02"],
-        "Metadata_ImageNumber": ["7", "8"],
-        "Metadata_Compound": ["NA", ""],
+        "Metadata_ImageNumber": [7, 8],
+        "Metadata_Compound": ["", ""],
     }
+    assert table.metadata.to_dict("list") == expected
+    [text] = said
+    assert "w.csv has no label where it says so (Compound: NA (1))" in text
+    named = read_profiles(tmp_path / "w.csv", keep_labels=["NA"])
+    assert named.metadata.to_dict("list") == expected | {"Metadata_Compound": ["NA", ""]}
 
 
 def test_anndata_of_embed_is_read(tmp_path):
@@ -141,6 +147,10 @@ def test_tables_that_do_not_belong_together_are_one_line(folder):
     one = plate_of_cells("P1", 0)
     with pytest.raises(ProfileError, match="model is m and n"):
         join_rows([one, Profiles(one.features, one.metadata, NAMES, {"model": "n"})])
+    unknown = Profiles(one.features, one.metadata, NAMES, {})
+    with pytest.raises(ProfileError, match="model is m and n"):
+        join_rows([unknown, one, Profiles(one.features, one.metadata, NAMES, {"model": "n"})])
+    assert join_rows([unknown, one]).provenance == one.provenance
     fewer = Profiles(one.features[:, 1:], one.metadata, NAMES[1:], one.provenance)
     with pytest.raises(ProfileError, match=r"different features: 3 from .*_000, 2 from .*_001"):
         join_rows([one, fewer])
@@ -158,13 +168,13 @@ def test_tables_that_do_not_belong_together_are_one_line(folder):
         ("x.parquet", b"PAR1 no", "cannot be read as a table"),
         ("x.csv", b"Well,Area\nA01,1\n", "has no features: no column of numbers begins with"),
         ("x.csv", b"Well,Cells_Area\n", "has no"),
-        ("x.csv", b"", "cannot be read as a table"),
+        ("x.csv", b"", "is empty; expected a table with a header"),
         (
             "x.csv.gz",
             gzip.compress(b"Well,Cells_Area\nA01,1\n", mtime=0)[:20],
-            "cannot be read as a table",
+            "cannot be read as a CSV table",
         ),
-        ("x.xlsx", b"", "expected a table of .parquet, .csv, .csv.gz, .h5ad, got"),
+        ("x.xlsx", b"PK\x03\x04", "is an Excel workbook or another zip file; save it as CSV"),
         ("x.h5ad", b"no", "cannot be read as AnnData"),
     ],
 )
@@ -179,6 +189,16 @@ def test_a_folder_without_plates_is_one_line(tmp_path):
         well_profiles([tmp_path])
     with pytest.raises(ProfileError, match="there is no table or folder"):
         well_profiles([tmp_path / "none"])
-    (tmp_path / "x.csv").write_text("Place,Cells_Area\n1,2\n")
+    (tmp_path / "x.csv").write_text("Place,Cells_Area\nx,2\n")
     with pytest.raises(ProfileError, match="there is no column Metadata_Plate, Metadata_Well"):
         well_profiles([tmp_path / "x.csv"])
+
+
+def test_features_are_put_below_each_other_by_their_names():
+    one, other = plate_of_cells("P1", 0), plate_of_cells("P2", 1)
+    order = [2, 0, 1]
+    names = [NAMES[place].removeprefix("Cells_") for place in order]
+    shuffled = Profiles(other.features[:, order], other.metadata, names, other.provenance)
+    found = join_rows([one, shuffled])
+    assert found.feature_names == NAMES
+    np.testing.assert_array_equal(found.features, join_rows([one, other]).features)
