@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from typing import TYPE_CHECKING
 
 from cpcnn_core.cli.embed_options import add_screen, refuse_what_does_not_fit
+from cpcnn_core.cli.notices import say_once
 from cpcnn_core.cli.parsers import add_command
 from cpcnn_core.cli.question_options import add_question
-from cpcnn_core.cli.screen_options import add_scale, image_of
+from cpcnn_core.cli.screen_options import add_check, add_force, add_scale, image_of
 from cpcnn_core.cli.text_table import as_text
 
 if TYPE_CHECKING:
@@ -75,6 +77,8 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--engine", help="as for cpcnn embed")
     how.add_argument("--precision", help="as for cpcnn embed")
     how.add_argument("--out", metavar="DIR", required=True, help="folder to write")
+    add_force(how)
+    add_check(how)
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -84,10 +88,11 @@ def _compare(options: argparse.Namespace) -> int:
     from cpcnn_core.comparison.contestants import find_contestants
 
     refuse_what_does_not_fit(options)
+    if options.check:
+        return _check(options)
 
     def embed(contestant: Contestant, folder: Path) -> list[str]:
-        words = ["cpcnn_core.cli", "embed", "--model", contestant.model, "--out", str(folder)]
-        return [*words, *_words(options), *_channels(options, contestant.card)]
+        return ["cpcnn_core.cli", *_embed(options, contestant, folder)]
 
     comparison = compare(
         find_contestants(options.models),
@@ -104,6 +109,32 @@ def _compare(options: argparse.Namespace) -> int:
     return 1 if troubled else 0
 
 
+def _check(options: argparse.Namespace) -> int:
+    from cpcnn_core.cli.main import main
+    from cpcnn_core.comparison.classical import examine_screen
+    from cpcnn_core.comparison.compare import folder_of, require_answers
+    from cpcnn_core.comparison.contestants import CLASSICAL, find_contestants
+
+    job = _job(options)
+    contestants = find_contestants(options.models)
+    require_answers(job, _question(options), classical=options.classical)
+    code = 0
+    for one in contestants:
+        print(f"{one.name}:", flush=True)
+        code |= main([*_embed(options, one, folder_of(job, one.name)), "--check"])
+    if options.classical:
+        print(f"{CLASSICAL}:")
+        own = dataclasses.replace(job, out=str(folder_of(job, CLASSICAL)))
+        print("\n".join(examine_screen(own)))
+    return code
+
+
+def _embed(options: argparse.Namespace, contestant: Contestant, folder: Path) -> list[str]:
+    """Return the words that embed the screen with a model."""
+    words = ["embed", "--model", contestant.model, "--out", str(folder), *_words(options)]
+    return [*words, *_channels(options, contestant.card)]
+
+
 def _words(options: argparse.Namespace) -> list[str]:
     """Say again to ``cpcnn embed`` what was said of the screen."""
     words = []
@@ -111,9 +142,7 @@ def _words(options: argparse.Namespace) -> list[str]:
         value = getattr(options, name)
         if value is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
-    if options.mask:
-        words.append("--mask")
-    return words
+    return words + [f"--{name}" for name in ("mask", "force") if getattr(options, name)]
 
 
 def _channels(options: argparse.Namespace, card: ModelCard) -> list[str]:
@@ -136,6 +165,7 @@ def _job(options: argparse.Namespace) -> Job:
         deepprofiler=options.deepprofiler,
         config=options.config,
         out=options.out,
+        force=options.force,
     )
 
 
@@ -144,15 +174,20 @@ def _question(options: argparse.Namespace) -> Question:
     from cpcnn_core.profiles.truth import read_truth
     from cpcnn_core.tables.columns import metadata_column
 
-    by = metadata_column(options.by)
+    say, keep, by = say_once(), options.keep_label, metadata_column(options.by)
+    truth = None
+    if options.truth:
+        truth = read_truth(options.truth, by, options.label, keep_labels=keep, tell=say)
     return Question(
         by,
         options.controls,
         options.platemap,
         options.where,
         options.ask,
-        read_truth(options.truth, by, options.label) if options.truth else None,
+        truth,
         tuple(options.confounder),
+        tuple(options.keep_label),
+        say,
     )
 
 

@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     from cpcnn_core.screen.report import SiteReport
 
 LOG_FILE = "crops.jsonl"
+_SOURCES = ("load_data", "deepprofiler", "strips")
 _TO_WRITE = (
     *("out", "crop_px", "um_per_px", "multiply_mask", "platemap", "study"),
-    *("shard", "readers", "strict"),
+    *("shard", "readers", "strict", "force"),
 )
 
 
@@ -45,18 +46,26 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
         "crops",
         "Cut every cell of a screen into a store of crops, to train networks on.",
         "cpcnn crops --load-data load_data.csv --labels labels --platemap platemap.csv --out crops",
-        _crops,
     )
     source = add_source(parser)
     source.add_argument(
         "--strips", metavar="DIR", help="single cells that DeepProfiler exported, as PNG strips"
     )
-    source.add_argument("--check", metavar="DIR", help="or: check every crop of this store")
+    # Of the sources one has to be given, or --check with a folder; see `_require_source`.
+    source.required = False
+    parser.add_argument(
+        "--check",
+        nargs="?",
+        const=True,
+        metavar="DIR",
+        help="only say what would be done, and why; with DIR alone: check every crop of this store",
+    )
     add_objects(parser)
     add_load_data(parser)
     add_project(parser)
     _add_crops(parser)
     add_work(parser)
+    parser.set_defaults(do=lambda options: _crops(options, parser))
 
 
 def _add_crops(parser: argparse.ArgumentParser) -> None:
@@ -95,42 +104,71 @@ def _pixels(text: str) -> int:
     return int(text)
 
 
-def _crops(options: argparse.Namespace) -> int:
-    if options.check:
-        refuse_strangers(options, "--check", (*WITH_LOAD_DATA, "config", *_TO_WRITE))
-        return _check(options.check)
+def _crops(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    given = [name for name in _SOURCES if getattr(options, name)]
+    if isinstance(options.check, str):
+        foreign = (*given, *WITH_LOAD_DATA, "config", *_TO_WRITE)
+        refuse_strangers(options, "--check DIR", foreign)
+        return _check_store(options.check)
+    if not given:
+        parser.error("one of the arguments --load-data --deepprofiler --strips --check is required")
     _refuse_what_does_not_fit(options)
+    return _store(options)
 
+
+def _store(options: argparse.Namespace) -> int:
     from cpcnn_core.crop_store.run import READERS, store_crops
     from cpcnn_core.readers.tables import read_text_table
-    from cpcnn_core.screen.log import RunLog, summary
+    from cpcnn_core.screen.log import RunLog, anew_line, summary
     from cpcnn_core.screen.plan import parse_shard, shard_of
 
     part, parts = parse_shard(options.shard or "1/1")
     if options.platemap:
         # Now, not after hours of work.
         read_text_table(options.platemap)
-    sites, settings = _open(options)
+    sites, settings, notices = _open(options)
+    for notice in notices:
+        print(notice)
     mine = shard_of(sites, part, parts)
+    readers = options.readers or READERS
+    if options.check:
+        return _check(options, mine, settings, whole=parts == 1)
     started = time.perf_counter()
     with RunLog(options.out, LOG_FILE) as log, SiteBar(len(mine)) as bar:
         start = {"event": "start", "sites": len(mine), "shard": f"{part}/{parts}"}
-        log.write({**start, **settings.as_json()})
+        log.write({**start, "notices": notices, **settings.as_json()})
 
         def note(report: SiteReport) -> None:
             log.write_site(report)
             bar.add(report)
 
-        how = {"strict": options.strict, "readers": options.readers or READERS, "progress": note}
-        reports = store_crops(mine, options.out, settings, **how)
+        how = {"strict": options.strict, "force": options.force, "readers": readers}
+        reports = store_crops(mine, options.out, settings, progress=note, **how)
         lines = summary(reports, time.perf_counter() - started, "stored")
-        log.write({"event": "end", "summary": lines[0]})
+        log.write({"event": "end", "summary": lines[0], "anew": anew_line(reports)})
     print("\n".join(lines))
     if parts == 1:
-        _collect(options, sites, settings)
+        counted = [site for site, report in zip(sites, reports, strict=True) if report.counted]
+        _collect(options, counted, settings)
     else:
         print("When all shards are done, run this once without --shard: it collects the index.")
     return 1 if any(report.state == "failed" for report in reports) else 0
+
+
+def _check(
+    options: argparse.Namespace, sites: Sequence[CropSite], settings: StoreSettings, *, whole: bool
+) -> int:
+    from cpcnn_core.crop_store.run import READERS, examine_crops
+    from cpcnn_core.screen.log import check_lines
+
+    how = {"force": options.force, "readers": options.readers or READERS}
+    reports = examine_crops(sites, options.out, settings, **how)
+    print("\n".join(check_lines(reports)))
+    if not whole:
+        print("With --shard, the index is not written.")
+    elif any(report.counted for report in reports):
+        print(f"would write {Path(options.out) / 'index.parquet'}")
+    return 0
 
 
 def _collect(
@@ -147,7 +185,7 @@ def _collect(
     print(f"wrote {index}: {kind}, channels {channels}")
 
 
-def _open(options: argparse.Namespace) -> tuple[Sequence[CropSite], StoreSettings]:
+def _open(options: argparse.Namespace) -> tuple[Sequence[CropSite], StoreSettings, list[str]]:
     from cpcnn_core.models.registry import CELL_PAINTING_CHANNELS
 
     given = options.channels or ()
@@ -158,7 +196,7 @@ def _open(options: argparse.Namespace) -> tuple[Sequence[CropSite], StoreSetting
         sites, settings = open_strips(
             options.strips, channels, options.crop_px, multiply_mask=options.multiply_mask
         )
-        return sites, dataclasses.replace(settings, um_per_px=options.um_per_px)
+        return sites, dataclasses.replace(settings, um_per_px=options.um_per_px), []
     from cpcnn_core.crop_store.image_sites import open_images
     from cpcnn_core.screen.job import Job
 
@@ -194,7 +232,7 @@ def _refuse_what_does_not_fit(options: argparse.Namespace) -> None:
         raise SiteError("say where to write: --out DIR")
 
 
-def _check(folder: str) -> int:
+def _check_store(folder: str) -> int:
     from tqdm import tqdm
 
     from cpcnn_core.crop_store.check import check_store

@@ -11,7 +11,7 @@ from cpcnn_core.cli.parsers import add_command
 from cpcnn_core.cli.progress import SiteBar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from cpcnn_core.readers.sites import Site
     from cpcnn_core.screen.job import Job, OpenJob
@@ -31,9 +31,10 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
 
 
 def _embed(options: argparse.Namespace) -> int:
-    from cpcnn_core.screen.collect import collect_plates, require_writers
+    from cpcnn_core.screen.collect import require_writers
     from cpcnn_core.screen.job import open_job
-    from cpcnn_core.screen.log import RunLog, summary
+    from cpcnn_core.screen.log import RunLog, anew_line, summary
+    from cpcnn_core.screen.other_tables import refuse_strangers, table_names
     from cpcnn_core.screen.plan import parse_shard, scale_notices, shard_of
 
     part, parts = parse_shard(options.shard or "1/1")
@@ -42,9 +43,14 @@ def _embed(options: argparse.Namespace) -> int:
     require_writers(options.tables)
     opened = open_job(job)
     mine = shard_of(list(enumerate(opened.sites)), part, parts)
-    notices = scale_notices(opened.settings.card, opened.sites)
+    notices = [*scale_notices(opened.settings.card, opened.sites), *opened.notices]
+    notices += _stale(job, [place for place, _ in mine])
     for notice in notices:
         print(notice)
+    if parts == 1:
+        refuse_strangers(opened.out, table_names(_plates(opened.sites), options.tables))
+    if options.check:
+        return _check(options, opened, [site for _, site in mine], whole=parts == 1)
     started = time.perf_counter()
     with RunLog(opened.out) as log, SiteBar(len(mine)) as bar:
         log.write(
@@ -66,22 +72,78 @@ def _embed(options: argparse.Namespace) -> int:
 
         reports = _run(options, job, opened, mine, note)
         lines = summary(reports, time.perf_counter() - started)
-        log.write({"event": "end", "summary": lines[0]})
+        log.write({"event": "end", "summary": lines[0], "anew": anew_line(reports)})
     print("\n".join(lines))
     if parts == 1:
-        for table in collect_plates(opened.sites, opened.out, opened.settings, options.tables):
-            print(f"wrote {table}")
+        _collect(options, opened, reports)
     else:
         print("When all shards are done, run this once without --shard: it collects the plates.")
+    return _exit_status(reports, whole=parts == 1)
+
+
+def _stale(job: Job, places: Sequence[int]) -> list[str]:
+    from cpcnn_core.readers.deepprofiler import read_project
+    from cpcnn_core.screen.compressed import stale_notices
+
+    if not job.deepprofiler:
+        return []
+    return stale_notices(read_project(job.deepprofiler, job.config), set(places))
+
+
+def _exit_status(reports: Sequence[SiteReport], *, whole: bool) -> int:
     states = {report.state for report in reports}
     # A shard may well be of empty fields, a whole screen is not.
-    nowhere = parts == 1 and states == {"no locations"}
+    nowhere = whole and states == {"no locations"}
     if nowhere:
         print(
             "No site has cells: look whether plates, wells and sites are called the same in the "
             "table of the images and where the cells are."
         )
     return 1 if nowhere or "failed" in states else 0
+
+
+def _collect(options: argparse.Namespace, opened: OpenJob, reports: Sequence[SiteReport]) -> None:
+    from cpcnn_core.screen.collect import collect_plates
+    from cpcnn_core.screen.other_tables import remove_others
+
+    sites = _counted(opened.sites, reports)
+    tables = collect_plates(sites, opened.out, opened.settings, options.tables)
+    for table in tables:
+        print(f"wrote {table}")
+    for line in remove_others(opened.out, tables, _plates(opened.sites)):
+        print(line)
+
+
+def _check(
+    options: argparse.Namespace, opened: OpenJob, sites: Sequence[Site], *, whole: bool
+) -> int:
+    from cpcnn_core.screen.log import check_lines
+    from cpcnn_core.screen.other_tables import other_tables, said_of_others, table_names
+    from cpcnn_core.screen.reading import examine_sites
+    from cpcnn_core.screen.run import default_readers
+
+    readers = options.readers or default_readers(opened.model)
+    reports = examine_sites(sites, opened.out, opened.settings, readers, force=options.force)
+    print("\n".join(check_lines(reports)))
+    if not whole:
+        print("With --shard, no tables of plates are written or removed.")
+        return 0
+    plates = _plates(_counted(sites, reports))
+    names = table_names(plates, options.tables)
+    if names:
+        print(f"would write {', '.join(names)} in {opened.out / 'plates'}")
+    others = other_tables(opened.out, names, _plates(opened.sites))
+    for line in said_of_others(others, "would remove"):
+        print(line)
+    return 0
+
+
+def _plates(sites: Sequence[Site]) -> list[str]:
+    return list(dict.fromkeys(site.metadata["Plate"] for site in sites))
+
+
+def _counted(sites: Sequence[Site], reports: Sequence[SiteReport]) -> list[Site]:
+    return [site for site, report in zip(sites, reports, strict=True) if report.counted]
 
 
 def _run(
@@ -101,4 +163,5 @@ def _run(
     from cpcnn_core.screen.run import embed_sites
 
     mine = [site for _, site in sites]
-    return embed_sites(opened.model, mine, opened.out, opened.settings, readers=job.readers, **how)
+    how |= {"force": job.force, "readers": job.readers}
+    return embed_sites(opened.model, mine, opened.out, opened.settings, **how)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cpcnn_core.cli.screen_options import (
     WITH_LOAD_DATA,
+    add_check,
     add_load_data,
     add_objects,
     add_project,
@@ -87,11 +88,13 @@ def _add_result(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_work(parser: argparse.ArgumentParser) -> None:
-    add_work(parser).add_argument(
+    work = add_work(parser)
+    work.add_argument(
         "--cluster",
         metavar="WHERE",
         help="on Dask: local, local:N, dask://HOST:PORT, or a scheduler's FILE.json",
     )
+    add_check(work)
 
 
 def job_of(options: argparse.Namespace) -> Job:
@@ -126,6 +129,7 @@ def job_of(options: argparse.Namespace) -> Job:
         precision=options.precision,
         readers=options.readers,
         um_per_px=options.um_per_px,
+        force=options.force,
     ).absolute()
 
 

@@ -27,3 +27,23 @@ def add_question(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> N
     parser.add_argument(
         "--label", default="moa", help="the label's column; several parted by | (default: moa)"
     )
+    add_keep_label(parser)
+
+
+def add_keep_label(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add the labels that look as if there were none.
+
+    Examples
+    --------
+    >>> parser = argparse.ArgumentParser()
+    >>> add_keep_label(parser)
+    >>> parser.parse_args(["--keep-label", "NA", "none"]).keep_label
+    ['NA', 'none']
+    """
+    parser.add_argument(
+        "--keep-label",
+        nargs="+",
+        default=[],
+        metavar="LABEL",
+        help="texts that are labels here, although NA, nan, NULL, None, ... say that there is none",
+    )

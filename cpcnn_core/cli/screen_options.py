@@ -114,7 +114,34 @@ def add_work(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     work.add_argument("--shard", metavar="I/N", help="only the I-th of N parts of the sites")
     work.add_argument("--readers", type=_positive, metavar="N", help="threads that read images")
     work.add_argument("--strict", action="store_true", help="stop at the first site that fails")
+    add_force(work)
     return work
+
+
+def add_force(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add that nothing counts as done.
+
+    Examples
+    --------
+    >>> parser = argparse.ArgumentParser()
+    >>> add_force(parser)
+    >>> parser.parse_args(["--force"]).force
+    True
+    """
+    parser.add_argument("--force", action="store_true", help="do everything anew")
+
+
+def add_check(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add that it is only said what would be done.
+
+    Examples
+    --------
+    >>> parser = argparse.ArgumentParser()
+    >>> add_check(parser)
+    >>> parser.parse_args(["--check"]).check
+    True
+    """
+    parser.add_argument("--check", action="store_true", help="only say what would be done, and why")
 
 
 def refuse_strangers(options: argparse.Namespace, source: str, foreign: Sequence[str]) -> None:

@@ -13,24 +13,25 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 import cpcnn_core
-from cpcnn_core.errors import CPCNNError, DependencyError, ImageError
-from cpcnn_core.readers.images import read_plane
+from cpcnn_core.errors import CPCNNError, DependencyError, ImageError, SiteError
 from cpcnn_core.readers.load_data import read_load_data
-from cpcnn_core.readers.sites import Objects, Site, read_field
-from cpcnn_core.screen.collect import PLATES_FOLDER
-from cpcnn_core.screen.job import Job, find_objects
-from cpcnn_core.screen.log import RunLog, summary
-from cpcnn_core.screen.plan import header_if_done, images_of, site_file
-from cpcnn_core.screen.reading import objects_to_do
+from cpcnn_core.readers.sites import Site, read_stored
+from cpcnn_core.screen.collect import PLATES_FOLDER, as_described, metadata_names
+from cpcnn_core.screen.examine import ExaminedSite, examine
+from cpcnn_core.screen.job import Job, find_objects, screen_notices
+from cpcnn_core.screen.log import RunLog, anew_line, check_lines, summary
+from cpcnn_core.screen.other_tables import refuse_strangers, remove_others, table_names
+from cpcnn_core.screen.plan import site_file, site_record
+from cpcnn_core.screen.reading import begin_site, look_at
 from cpcnn_core.screen.report import SiteReport, failure
-from cpcnn_core.tables.deepprofiler_npz import SiteTable, read_header, read_site, write_site
+from cpcnn_core.tables.deepprofiler_npz import SiteTable, write_site
 from cpcnn_core.tables.plate_parquet import write_plate
 
 LOG_FILE = "classical.jsonl"
@@ -81,7 +82,8 @@ def measure_screen(job: Job) -> int:
     Parameters
     ----------
     job : Job
-        With `load_data`, `labels`, `channels` and `out`; what it says of a model is not used.
+        With `load_data`, `labels`, `channels`, `out` and `force`; what it says of a model is not
+        used.
 
     Returns
     -------
@@ -98,24 +100,56 @@ def measure_screen(job: Job) -> int:
     >>> measure_screen(Job(load_data="l.csv", labels="labels", out="out"))  # doctest: +SKIP
     0
     """
-    require_cp_measure()
-    images = dict(job.channels)
-    channels = tuple(images)
-    sites = read_load_data(job.load_data, channels, images, find_objects(job))
-    settings = ClassicalSettings(channels, _greatest(sites[0], channels))
+    sites, settings, notices = _open(job)
+    channels, out = settings.channels, Path(job.out)
     names = measured_names(channels)
+    plates = list(dict.fromkeys(site.metadata["Plate"] for site in sites))
+    refuse_strangers(out, table_names(plates, ["parquet"]))
     started = time.perf_counter()
     reports = []
-    with RunLog(job.out, LOG_FILE) as log:
-        log.write({"event": "start", "sites": len(sites), **settings.provenance()})
+    with RunLog(out, LOG_FILE) as log:
+        log.write(
+            {"event": "start", "sites": len(sites), "notices": notices, **settings.provenance()}
+        )
         for site in sites:
-            reports.append(_measure_or_tell(site, Path(job.out), settings, names))
+            reports.append(_measure_or_tell(site, out, settings, names, job.force))
             log.write_site(reports[-1])
-        notices = _collect(sites, Path(job.out), settings, names)
-        seconds = time.perf_counter() - started
-        text = summary(reports, seconds, "measured")[0]
-        log.write({"event": "end", "summary": text, "notices": notices})
+        counted = [s for s, report in zip(sites, reports, strict=True) if report.counted]
+        tables, notices = _collect(counted, out, settings, names)
+        removed = remove_others(out, tables, plates)
+        text = summary(reports, time.perf_counter() - started, "measured")[0]
+        more = {"anew": anew_line(reports), "notices": notices, "removed": removed}
+        log.write({"event": "end", "summary": text, **more})
     return sum(report.state == "failed" for report in reports)
+
+
+def examine_screen(job: Job) -> list[str]:
+    """Say in a few lines what `measure_screen` would do, and why; nothing is written.
+
+    Parameters
+    ----------
+    job : Job
+        As of `measure_screen`.
+
+    Examples
+    --------
+    >>> examine_screen(Job(load_data="l.csv", labels="labels", out="out"))  # doctest: +SKIP
+    ['24 sites: 24 to do (no file yet)']
+    """
+    sites, settings, _ = _open(job)
+    out = Path(job.out)
+    how = (settings.provenance(), settings.channels)
+    return check_lines(
+        [look_at(s, site_file(out, s), *how, masked=True, force=job.force) for s in sites]
+    )
+
+
+def _open(job: Job) -> tuple[list[Site], ClassicalSettings, list[str]]:
+    require_cp_measure()
+    images, objects = dict(job.channels), find_objects(job)
+    sites = read_load_data(job.load_data, tuple(images), images, objects)
+    settings = ClassicalSettings(tuple(images), _greatest(sites, tuple(images)))
+    return sites, settings, [*objects.notices, *screen_notices(sites, settings.channels)]
 
 
 def measured_names(channels: Sequence[str]) -> list[str]:
@@ -146,34 +180,42 @@ def _featurize(
     return features, names, np.array([label for *_, label in rows])
 
 
-def _greatest(site: Site, channels: Sequence[str]) -> tuple[float, ...]:
-    found = []
-    for channel in channels:
-        dtype = read_plane(site.images[channel].path, site.images[channel].page).dtype
-        found.append(float(np.iinfo(dtype).max) if dtype.kind in "ui" else 1.0)
-    return tuple(found)
+def _greatest(sites: Sequence[Site], channels: Sequence[str]) -> tuple[float, ...]:
+    """Look at the first site whose images can be read."""
+    unread: CPCNNError | None = None
+    for site in sites:
+        try:
+            dtypes = [read_stored(site.images[channel]).dtype for channel in channels]
+        except CPCNNError as error:
+            unread = unread or error
+            continue
+        return tuple(float(np.iinfo(d).max) if d.kind in "ui" else 1.0 for d in dtypes)
+    raise unread or SiteError("the screen's table has no row, so there is nothing to measure")
 
 
 def _measure_or_tell(
-    site: Site, out: Path, settings: ClassicalSettings, names: list[str]
+    site: Site, out: Path, settings: ClassicalSettings, names: list[str], force: bool
 ) -> SiteReport:
     path, since = site_file(out, site), time.perf_counter()
+    examined = None
     try:
-        objects = objects_to_do(site, path, settings.provenance(), settings.channels)
-        if isinstance(objects, SiteReport):
-            return objects
-        table = _measure(site, objects, settings, names)
-        write_site(path, table)
+        record = site_record(path, settings.provenance())
+        examined = examine(site, settings.channels, record, masked=True)
+        examined.decide(force=force)
+        report = begin_site(path, examined)
+        if report is not None:
+            return report
+        table = _measure(examined, settings, names)
+        write_site(path, table, examined.moment_ns)
     except Exception as error:  # noqa: BLE001  (told with its site; the others are done)
-        return failure(site, error)
-    seconds = time.perf_counter() - since
-    return SiteReport(str(site), "measured", len(table.features), seconds=seconds)
+        return failure(site, error, kept=examined is not None and examined.may_stand)
+    seconds, notes = time.perf_counter() - since, "; ".join(examined.notes)
+    count = len(table.features)
+    return SiteReport(str(site), "measured", count, notes, seconds, examined.anew)
 
 
-def _measure(
-    site: Site, objects: Objects, settings: ClassicalSettings, names: list[str]
-) -> SiteTable:
-    field = read_field(site, objects, settings.channels)
+def _measure(examined: ExaminedSite, settings: ClassicalSettings, names: list[str]) -> SiteTable:
+    site, objects, field = examined.site, examined.objects, examined.field
     image = field.image / np.reshape(settings.greatest, (-1, 1, 1))
     if not (np.isfinite(image).all() and image.min() >= 0):
         raise ImageError(f"site {site} has pixels that are negative or no numbers")
@@ -189,38 +231,35 @@ def _measure(
         # There are no crops that could reach over it.
         np.zeros(len(features), bool),
         settings.provenance(),
-        site.image_number,
-        images_of(site, settings.channels),
+        examined.image_number,
+        examined.inputs,
     )
 
 
 def _collect(
     sites: Sequence[Site], out: Path, settings: ClassicalSettings, names: list[str]
-) -> list[str]:
+) -> tuple[list[Path], list[str]]:
     """Write a table per plate; say which features are left out because some cell lacks them."""
-    provenance = settings.provenance()
-    paths: dict[str, list[Path]] = {}
+    plates: dict[str, list[Site]] = {}
     whole = np.ones(len(names), bool)
-    for site in sites:
-        path = site_file(out, site)
-        if header_if_done(path, provenance, images_of(site, settings.channels)) is not None:
-            paths.setdefault(site.metadata["Plate"], []).append(path)
-            whole &= np.isfinite(read_site(path).features).all(axis=0)
+    for site, table in zip(sites, as_described(sites, out), strict=True):
+        plates.setdefault(site.metadata["Plate"], []).append(site)
+        whole &= np.isfinite(table.features).all(axis=0)
     kept = [f"Cells_{name}" for name, known in zip(names, whole, strict=True) if known]
-    for plate, mine in paths.items():
-        known = {name: None for path in mine for name in read_header(path)["metadata"]}
-        table = out / PLATES_FOLDER / f"{plate}.parquet"
-        write_plate(table, _whole_columns(mine, whole), list(known), provenance, kept)
+    tables = []
+    for plate, mine in plates.items():
+        tables.append(out / PLATES_FOLDER / f"{plate}.parquet")
+        cells = (_whole_columns(table, whole) for table in as_described(mine, out))
+        write_plate(tables[-1], cells, metadata_names(mine), settings.provenance(), kept)
     if whole.all():
-        return []
+        return tables, []
     lacking = [name for name, known in zip(names, whole, strict=True) if not known]
     of_all = f"{len(lacking)} of {len(names)} features are left out"
-    return [f"{of_all}, some cell has no number for them: {', '.join(lacking)}"]
+    return tables, [f"{of_all}, some cell has no number for them: {', '.join(lacking)}"]
 
 
-def _whole_columns(paths: Sequence[Path], whole: np.ndarray) -> Iterator[SiteTable]:
-    for table in map(read_site, paths):
-        yield dataclasses.replace(table, features=table.features[:, whole])
+def _whole_columns(table: SiteTable, whole: np.ndarray) -> SiteTable:
+    return dataclasses.replace(table, features=table.features[:, whole])
 
 
 def main(text: str) -> int:

@@ -23,8 +23,7 @@ from cpcnn_core.errors import CPCNNError, ProfileError, SiteError
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.profiles.aggregate import CELL_COUNT
 from cpcnn_core.profiles.baselines import standard_profiles
-from cpcnn_core.profiles.correction import correction_file
-from cpcnn_core.profiles.files import write_profiles
+from cpcnn_core.profiles.library_files import write_corrected
 from cpcnn_core.profiles.wells import well_profiles
 from cpcnn_core.screen.job import Job
 from cpcnn_core.screen.log import LOG_FILE
@@ -82,7 +81,8 @@ def compare(
     ----------
     contestants : sequence of Contestant
     job : Job
-        The screen, and in `out` the folder to write to. What is done there stays.
+        The screen, and in `out` the folder to write to. What is done there with these inputs
+        stays, unless `force` says otherwise.
     question : Question
     embed : callable (Contestant, Path) -> list of str
         The words after ``python -m`` that embed the screen with a model into a folder.
@@ -106,20 +106,17 @@ def compare(
     --------
     >>> compare(contestants, job, question, embed)  # doctest: +SKIP
     """
-    if classical:
-        _require_outlines(job)
-        require_cp_measure()
-    judge(question.pose(planned_wells(job)), question)
+    require_answers(job, question, classical=classical)
     out = Path(job.out)
     results = []
     for one in contestants:
-        folder = out / MODELS_FOLDER / one.name
+        folder = folder_of(job, one.name)
         tell(f"{one.name}: embedding")
         run = run_measured(embed(one, folder), folder, folder / LOG_FILE)
         results.append(Result(one.name, one.card, run, run.reason, []))
         tell(f"{one.name}: {_outcome(run)}")
     if classical:
-        folder = out / MODELS_FOLDER / CLASSICAL
+        folder = folder_of(job, CLASSICAL)
         tell(f"{CLASSICAL}: measuring")
         text = json.dumps(dataclasses.asdict(dataclasses.replace(job, out=str(folder))))
         words = ["cpcnn_core.comparison.classical", text]
@@ -127,6 +124,34 @@ def compare(
         results.append(Result(CLASSICAL, None, run, run.reason, []))
         tell(f"{CLASSICAL}: {_outcome(run)}")
     return _judge_all(results, question, out)
+
+
+def require_answers(job: Job, question: Question, *, classical: bool) -> None:
+    """Raise what cannot be asked of a screen, before any work is done.
+
+    Raises
+    ------
+    CPCNNError
+
+    Examples
+    --------
+    >>> require_answers(job, question, classical=False)  # doctest: +SKIP
+    """
+    if classical:
+        _require_outlines(job)
+        require_cp_measure()
+    judge(question.pose(planned_wells(job, question.keep_labels)), question)
+
+
+def folder_of(job: Job, name: str) -> Path:
+    """Return where the features of one who takes part lie.
+
+    Examples
+    --------
+    >>> folder_of(Job(out="compared"), "classical").as_posix()
+    'compared/models/classical'
+    """
+    return Path(job.out) / MODELS_FOLDER / name
 
 
 def _require_outlines(job: Job) -> None:
@@ -137,11 +162,12 @@ def _require_outlines(job: Job) -> None:
 
 
 def _outcome(run: Run) -> str:
+    anew = f"; {run.anew}" if run.anew else ""
     if run.reason:
-        return run.reason
+        return f"{run.reason}{anew}"
     if run.cost is None:
-        return "done"
-    return f"done; {run.cost.cells} cells took {run.cost.seconds:.0f} s"
+        return f"done{anew}"
+    return f"done; {run.cost.cells} cells took {run.cost.seconds:.0f} s{anew}"
 
 
 def _judge_all(results: list[Result], question: Question, out: Path) -> Comparison:
@@ -149,7 +175,9 @@ def _judge_all(results: list[Result], question: Question, out: Path) -> Comparis
     for result in results:
         if result.run.finished:
             try:
-                tables[result.name] = well_profiles([result.run.out])
+                tables[result.name] = well_profiles(
+                    [result.run.out], keep_labels=question.keep_labels, tell=question.tell
+                )
             except CPCNNError as error:
                 result.reason = _also(result.reason, error)
     if not tables:
@@ -193,8 +221,5 @@ def _also(reason: str, error: Exception) -> str:
 
 def _write(result: Result, folder: Path) -> None:
     for judged in result.judged:
-        steps = judged.correction.steps
-        path = folder / f"{result.name}{'-sphered' if steps else ''}.parquet"
-        write_profiles(judged.wells, path)
-        if steps:
-            judged.correction.save(correction_file(path))
+        name = f"{result.name}{'-sphered' if judged.correction.steps else ''}.parquet"
+        write_corrected(judged.wells, judged.correction, folder / name)

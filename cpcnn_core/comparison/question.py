@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from cpcnn_core.profiles.aggregate import aggregate
+from cpcnn_core.profiles.metadata import learn_types
+from cpcnn_core.profiles.notices import Tell, warn
 from cpcnn_core.profiles.wells import choose_rows, join_platemap
 from cpcnn_core.readers.deepprofiler import read_project, read_sites
 from cpcnn_core.readers.load_data import read_load_data
@@ -36,6 +38,10 @@ class Question:
         Labels of treatments.
     confounders : tuple of str
         Columns whose values control wells shall not find each other by, beside plate and well.
+    keep_labels : tuple of str
+        Texts such as ``NA`` that are labels here.
+    tell : callable
+        Takes a sentence for what is left out.
     """
 
     by: str
@@ -45,6 +51,8 @@ class Question:
     ask: str | None = None
     truth: Mapping[str, str] | None = None
     confounders: tuple[str, ...] = ()
+    keep_labels: tuple[str, ...] = ()
+    tell: Tell = warn
 
     def pose(self, wells: Profiles) -> Posed:
         """Choose the wells, the controls and those that ask.
@@ -55,7 +63,9 @@ class Question:
             A column that is not there, an expression that is true for none.
         """
         if self.platemap:
-            wells = join_platemap(wells, self.platemap)
+            wells = join_platemap(
+                wells, self.platemap, keep_labels=self.keep_labels, tell=self.tell
+            )
         if self.where:
             wells = wells.select(choose_rows(wells, self.where))
             wells.provenance = wells.provenance | {"where": self.where}
@@ -74,7 +84,7 @@ class Posed:
     asked: np.ndarray
 
 
-def planned_wells(job: Job) -> Profiles:
+def planned_wells(job: Job, keep_labels: Collection[str] = ()) -> Profiles:
     """Return the wells that a screen will have, with features that say nothing.
 
     So that what cannot be asked of the wells is said before they are embedded.
@@ -82,6 +92,8 @@ def planned_wells(job: Job) -> Profiles:
     Parameters
     ----------
     job : Job
+    keep_labels : collection of str
+        As of `Question`.
 
     Returns
     -------
@@ -92,7 +104,7 @@ def planned_wells(job: Job) -> Profiles:
     --------
     >>> planned_wells(Job(load_data="load_data.csv"))
     Traceback (most recent call last):
-    cpcnn_core.errors.SiteError: there is no table load_data.csv
+    cpcnn_core.errors.TableError: there is no table load_data.csv
     """
     import pandas as pd
 
@@ -102,4 +114,6 @@ def planned_wells(job: Job) -> Profiles:
         sites = read_load_data(job.load_data, ())
     rows = [{metadata_column(k): value for k, value in s.metadata.items()} for s in sites]
     features = np.random.default_rng(0).normal(size=(len(rows), 3))
-    return aggregate(Profiles(features, pd.DataFrame(rows), list("xyz")), [PLATE, WELL], "mean")
+    texts = pd.DataFrame(rows)
+    metadata = learn_types(texts, keep_labels).apply(texts)
+    return aggregate(Profiles(features, metadata, list("xyz")), [PLATE, WELL], "mean")

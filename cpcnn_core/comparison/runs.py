@@ -61,6 +61,8 @@ class Run:
         Of the run that embedded its cells, this one or an earlier.
     notices : list of str
         What shall be known: that images were resampled, which features were left out.
+    anew : str
+        How many sites were done again, and why; empty where none was.
     """
 
     out: Path
@@ -68,6 +70,7 @@ class Run:
     reason: str
     cost: Cost | None
     notices: list[str]
+    anew: str = ""
 
 
 def run_measured(command: Sequence[str], out: Path, log: Path) -> Run:
@@ -95,7 +98,8 @@ def run_measured(command: Sequence[str], out: Path, log: Path) -> Run:
     finished = any(event["event"] == "end" for event in events)
     reason = "" if measured.code == 0 else _reason(measured, events, output)
     notices = [notice for event in events for notice in event.get("notices", ())]
-    return Run(out, finished, reason, _keep_cost(out / COST_FILE, measured, events), notices)
+    anew = "; ".join(event["anew"] for event in events if event["event"] == "end" and event["anew"])
+    return Run(out, finished, reason, _keep_cost(out / COST_FILE, measured, events), notices, anew)
 
 
 def _events(log: Path, start: int) -> list[dict]:

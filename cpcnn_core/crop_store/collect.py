@@ -10,16 +10,15 @@ import numpy as np
 
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.crop_store.settings import StoreSettings
-from cpcnn_core.crop_store.sites import CropSite, crops_path, facts_if_done
+from cpcnn_core.crop_store.sites import OBJECT_NUMBER, CropSite, crops_path, facts_if_done
 from cpcnn_core.crop_store.store import CHECKSUM, CROPS_FOLDER, FILE, INDEX_FILE, PLACE, STUDY
 from cpcnn_core.errors import CropStoreError
 from cpcnn_core.tables.columns import PLATE, WELL
 from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.tables.values import texts_of
 
 if TYPE_CHECKING:
     import pandas as pd
-
-NUMBER = "Metadata_ObjectNumber"
 
 
 def collect_index(
@@ -35,7 +34,8 @@ def collect_index(
     Parameters
     ----------
     sites : sequence of CropSite
-        The whole screen, not one shard of it.
+        Those of the whole screen, not of one shard of it, that have crops which are up to
+        date: see `cpcnn_core.screen.report.SiteReport.counted`.
     out : str or Path
         Where `cpcnn_core.crop_store.run.store_crops` wrote.
     settings : StoreSettings
@@ -53,7 +53,7 @@ def collect_index(
     Raises
     ------
     CropStoreError
-        No crop at all.
+        No crop at all; then there is no index either.
     ProfileError
         A well that the plate map lacks.
 
@@ -65,6 +65,8 @@ def collect_index(
     tables = [table for site in sites if (table := _rows(site, out, settings)) is not None]
     count = sum(len(table[PLACE]) for table in tables)
     if not count:
+        # An older one would tell of crops that are no more.
+        (out / INDEX_FILE).unlink(missing_ok=True)
         raise CropStoreError(f"there are no crops in {out} to collect: no site has any")
     frame = _join(tables, count)
     if platemap is not None:
@@ -83,7 +85,7 @@ def _rows(site: CropSite, out: Path, settings: StoreSettings) -> dict[str, objec
         return None
     file = crops_path(out, site).relative_to(out / CROPS_FOLDER).as_posix()
     return {
-        **site.texts(facts.columns[NUMBER]),
+        **site.texts(facts.columns[OBJECT_NUMBER]),
         **facts.columns,
         FILE: file,
         PLACE: np.arange(len(facts.checksums), dtype=np.int64),
@@ -114,6 +116,8 @@ def _add_platemap(frame: pd.DataFrame, platemap: str | Path) -> pd.DataFrame:
 
     wells = frame[[PLATE, WELL]].drop_duplicates(ignore_index=True)
     joined = join_platemap(Profiles(np.empty((len(wells), 0)), wells, []), platemap).metadata
+    # As all that a screen's own table says.
+    joined = joined.assign(**{name: texts_of(values) for name, values in joined.items()})
     known = frame.drop(columns=set(joined.columns) - {PLATE, WELL}, errors="ignore")
     merged = known.merge(joined, how="left", on=[PLATE, WELL])
     last = [FILE, PLACE, CHECKSUM]

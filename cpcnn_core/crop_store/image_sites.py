@@ -27,8 +27,9 @@ from cpcnn_core.errors import SiteError
 from cpcnn_core.fields import Field
 from cpcnn_core.readers.deepprofiler import read_project, read_sites
 from cpcnn_core.readers.load_data import read_load_data
-from cpcnn_core.readers.sites import Objects, Site, read_field, with_scale
-from cpcnn_core.screen.job import Job, find_objects
+from cpcnn_core.readers.sites import Objects, Site, with_scale
+from cpcnn_core.screen.examine import ExaminedSite, Record, examine
+from cpcnn_core.screen.job import Job, find_objects, screen_notices
 from cpcnn_core.tables.cells import CELL_COLUMNS
 from cpcnn_core.tables.columns import metadata_column
 
@@ -38,7 +39,7 @@ CROPS_AT_A_TIME = 64
 
 def open_images(
     job: Job, channels: Sequence[str], crop_px: int | None = None, dtype: str = "uint8"
-) -> tuple[list[ImageSite], StoreSettings]:
+) -> tuple[list[ImageSite], StoreSettings, list[str]]:
     """Read the tables of a screen whose cells are to be cut.
 
     Parameters
@@ -58,6 +59,8 @@ def open_images(
     StoreSettings
         Masked as ``cpcnn embed`` would: with the job's `mask`, or where the project's
         configuration sets ``mask_objects``.
+    list of str
+        What is to be known of how cells were found, and of the images.
 
     Raises
     ------
@@ -73,18 +76,19 @@ def open_images(
     if job.deepprofiler:
         project = read_project(job.deepprofiler, job.config)
         sites, channels, mask = read_sites(project), project.channels, project.mask_objects
-        crop_px = crop_px or project.box_px
+        crop_px, notices = crop_px or project.box_px, []
     else:
         objects = find_objects(job)
         sites = read_load_data(job.load_data, channels, dict(job.channels), objects)
-        mask = job.mask
+        mask, notices = job.mask, objects.notices
     masked = MASKED_BEFORE if mask else UNMASKED
     sites = with_scale(sites, job.um_per_px)
     um_per_px = _only_scale(sites)
     settings = StoreSettings(
         tuple(channels), crop_px or CROP_PX, dtype, masked, um_per_px=um_per_px
     )
-    return [ImageSite(site) for site in sites], settings
+    notices = [*notices, *screen_notices(sites, channels)]
+    return [ImageSite(site) for site in sites], settings, notices
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,9 @@ class ImageSite:
     Examples
     --------
     >>> site = ImageSite(Site({"Plate": "P1", "Well": "A01", "Site": "1"}, {}, lambda: None))
-    >>> str(site), site.load(StoreSettings(("DNA",)))
+    >>> found = site.examine(StoreSettings(("DNA",)), "")
+    >>> found.decide()
+    >>> str(site), found.state
     ('P1/A01/1', 'no locations')
     """
 
@@ -112,7 +118,12 @@ class ImageSite:
         """Return what the screen's table says of the site."""
         return {metadata_column(name): value for name, value in self.site.metadata.items()}
 
-    def load(self, settings: StoreSettings) -> SiteCrops | str:
+    def examine(self, settings: StoreSettings, record: Record | str) -> ExaminedSite:
+        """Look at the states of its files; see `cpcnn_core.screen.examine.examine`."""
+        masked = settings.mask == MASKED_BEFORE
+        return examine(self.site, settings.channels, record, masked=masked)
+
+    def load(self, settings: StoreSettings, examined: ExaminedSite) -> SiteCrops:
         """Read the images and objects; crops are cut as they are taken.
 
         Raises
@@ -120,23 +131,16 @@ class ImageSite:
         CPCNNError
             An image or label image that is missing or cannot be used.
         """
-        objects = self.site.read_objects()
-        if objects is None:
-            return "no locations"
-        if len(objects.centers) == 0:
-            return "no objects"
-        if settings.mask == MASKED_BEFORE and objects.labels is None:
-            raise SiteError(f"site {self} has no label image to mask neighbouring cells with")
-        field = read_field(self.site, objects, settings.channels)
-        crops = SiteCrops(len(field.centers), iter(()), self._columns(field, objects, settings))
-        crops.parts = _cut(field, objects, settings, crops.notes)
+        field = examined.read()
+        columns = self._columns(field, examined, settings)
+        crops = SiteCrops(len(field.centers), iter(()), columns, [*examined.notes])
+        crops.parts = _cut(field, examined.objects, settings, crops.notes)
         return crops
 
     def _columns(
-        self, field: Field, objects: Objects, settings: StoreSettings
+        self, field: Field, examined: ExaminedSite, settings: StoreSettings
     ) -> dict[str, np.ndarray]:
-        locations = field.centers[:, ::-1] if objects.locations is None else objects.locations
-        number = self.site.image_number if objects.image_number is None else objects.image_number
+        number, locations = examined.image_number, examined.locations
         values = (
             np.full(len(field.centers), number),
             field.object_numbers,

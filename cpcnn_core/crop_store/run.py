@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from cpcnn_core.atomic import set_time
 from cpcnn_core.crop_store.crop_file import write_crops
-from cpcnn_core.crop_store.settings import DTYPES, StoreSettings, claim_store
+from cpcnn_core.crop_store.settings import (
+    DTYPES,
+    StoreSettings,
+    claim_store,
+    require_settings,
+)
 from cpcnn_core.crop_store.site_facts import SiteFacts, write_facts
 from cpcnn_core.crop_store.sites import (
+    IMAGE_NUMBER,
+    LOCATION,
     CropSite,
     SiteCrops,
     crops_path,
     facts_if_done,
     facts_path,
+    site_record,
 )
+from cpcnn_core.screen.examine import DONE, TO_DO, Examined
 from cpcnn_core.screen.reading import in_order
 from cpcnn_core.screen.report import SiteReport, failure
 
@@ -30,10 +44,11 @@ def store_crops(
     settings: StoreSettings,
     *,
     strict: bool = False,
+    force: bool = False,
     readers: int = READERS,
     progress: Callable[[SiteReport], None] | None = None,
 ) -> list[SiteReport]:
-    """Store the crops of every site that is not done yet, two files per site.
+    """Store the crops of every site that is not done yet with these inputs, two files per site.
 
     Parameters
     ----------
@@ -43,6 +58,8 @@ def store_crops(
     settings : StoreSettings
     strict : bool
         Stop at the first site that fails.
+    force : bool
+        Cut also what is done.
     readers : int
         Threads that read images ahead.
     progress : callable (SiteReport), optional
@@ -71,55 +88,140 @@ def store_crops(
     """
     claim_store(out, settings)
 
-    def load(site: CropSite) -> tuple[float, SiteCrops | SiteReport | Exception]:
-        since = time.perf_counter()
-        try:
-            if facts_if_done(out, site, settings) is not None:
-                return since, SiteReport(str(site), "already done")
-            crops = site.load(settings)
-        except Exception as error:  # noqa: BLE001  (raised again where the site's turn comes)
-            return since, error
-        return since, SiteReport(str(site), crops) if isinstance(crops, str) else crops
-
+    store = _Store(out, settings, strict)
     reports = []
-    with closing(in_order(sites, load, readers, SITES_AHEAD)) as loaded:
-        for site, (since, item) in zip(sites, loaded, strict=True):
-            report = _report(site, item, out, settings, since, strict)
+    with closing(in_order(sites, lambda s: store.load(s, force), readers, SITES_AHEAD)) as loaded:
+        for item in loaded:
+            report = store.report(item)
             reports.append(report)
             if progress is not None:
                 progress(report)
     return reports
 
 
-def _report(
-    site: CropSite,
-    item: SiteCrops | SiteReport | Exception,
+def examine_crops(
+    sites: Sequence[CropSite],
     out: str | Path,
     settings: StoreSettings,
-    since: float,
-    strict: bool,
-) -> SiteReport:
-    if isinstance(item, SiteReport):
-        return item
-    error = item if isinstance(item, Exception) else None
-    if error is None:
+    *,
+    force: bool = False,
+    readers: int = READERS,
+) -> list[SiteReport]:
+    """Say what there is to do about the crops of every site; nothing is written.
+
+    Parameters
+    ----------
+    sites, out, settings, force, readers
+        As of `store_crops`.
+
+    Returns
+    -------
+    list of SiteReport
+        In the order of the sites; those to be stored have the state ``to do``.
+
+    Raises
+    ------
+    CropStoreError
+        The folder holds crops of other settings.
+
+    Examples
+    --------
+    >>> examine_crops(sites, "crops", settings)  # doctest: +SKIP
+    """
+    require_settings(out, settings)
+
+    def look(site: CropSite) -> SiteReport:
+        found = None
         try:
-            _write(site, item, out, settings)
-        except Exception as raised:  # noqa: BLE001  (handled with those of reading, below)
-            error = raised
-    if error is not None:
-        if strict:
-            raise error
-        return failure(site, error)
-    seconds = time.perf_counter() - since
-    return SiteReport(str(site), "stored", item.count, "; ".join(item.notes), seconds)
+            found = site.examine(settings, site_record(out, site, settings))
+            found.decide(force=force)
+        except Exception as error:  # noqa: BLE001  (reported with its site)
+            return failure(site, error, kept=found is not None and found.may_stand)
+        return SiteReport(str(site), found.state, anew=found.anew)
+
+    return list(in_order(sites, look, readers, SITES_AHEAD))
 
 
-def _write(site: CropSite, crops: SiteCrops, out: str | Path, settings: StoreSettings) -> None:
-    facts = facts_path(out, site)
-    # Old facts shall not stand beside new crops, not even after a kill.
-    facts.unlink(missing_ok=True)
-    dtype = DTYPES[settings.dtype]
-    place = crops_path(out, site)
-    checksums = write_crops(place, crops.parts, crops.count, settings.shape, dtype)
-    write_facts(facts, SiteFacts(checksums, crops.columns), settings)
+@dataclass
+class _Loaded:
+    """A site as a reading thread hands it over."""
+
+    site: CropSite
+    examined: Examined | None = None
+    crops: SiteCrops | None = None
+    report: SiteReport | None = None
+    error: Exception | None = None
+    kept: bool = False
+    since: float = dataclasses.field(default_factory=time.perf_counter)
+
+
+class _Store:
+    """Reads sites, in threads, and writes their crops."""
+
+    def __init__(self, out: str | Path, settings: StoreSettings, strict: bool) -> None:
+        self._out, self._settings, self._strict = out, settings, strict
+
+    def load(self, site: CropSite, force: bool) -> _Loaded:
+        loaded = _Loaded(site)
+        examined = None
+        try:
+            record = site_record(self._out, site, self._settings)
+            loaded.examined = examined = site.examine(self._settings, record)
+            examined.decide(force=force)
+            self._make_way(site, examined)
+            if examined.state == TO_DO:
+                loaded.crops = site.load(self._settings, examined)
+            else:
+                notes = "; ".join(examined.notes)
+                loaded.report = SiteReport(str(site), examined.state, reason=notes)
+        except Exception as error:  # noqa: BLE001  (raised again where the site's turn comes)
+            loaded.error = error
+            loaded.kept = examined is not None and examined.may_stand
+        return loaded
+
+    def report(self, loaded: _Loaded) -> SiteReport:
+        site, crops = loaded.site, loaded.crops
+        if loaded.report is not None:
+            return loaded.report
+        error = loaded.error
+        if error is None:
+            try:
+                self._write(loaded)
+            except Exception as raised:  # noqa: BLE001  (handled with those of reading, below)
+                error = raised
+        if error is not None:
+            if self._strict:
+                raise error
+            return failure(site, error, kept=loaded.kept)
+        seconds = time.perf_counter() - loaded.since
+        notes, anew = "; ".join(crops.notes), loaded.examined.anew
+        return SiteReport(str(site), "stored", crops.count, notes, seconds, anew)
+
+    def _make_way(self, site: CropSite, examined: Examined) -> None:
+        """Bring the facts of a site that is done up to date; remove what is true no more."""
+        path, record = facts_path(self._out, site), examined.record
+        if examined.spoilt:
+            path.unlink(missing_ok=True)
+            crops_path(self._out, site).unlink(missing_ok=True)
+        elif examined.state == DONE and examined.outdated:
+            facts = facts_if_done(self._out, site, self._settings)
+            columns = dict(facts.columns)
+            if examined.image_number != record.image_number:
+                columns[IMAGE_NUMBER] = np.full_like(columns[IMAGE_NUMBER], examined.image_number)
+            if examined.locations is not None:
+                x_and_y = np.asarray(examined.locations, np.float64)[:, :2].T
+                columns |= dict(zip(LOCATION, x_and_y, strict=True))
+            facts = SiteFacts(facts.checksums, columns, examined.inputs)
+            write_facts(path, facts, self._settings, examined.confirmed_ns)
+        elif examined.state == DONE and examined.doubted:
+            set_time(path, examined.confirmed_ns)
+
+    def _write(self, loaded: _Loaded) -> None:
+        site, crops, settings = loaded.site, loaded.crops, self._settings
+        path = facts_path(self._out, site)
+        # Old facts shall not stand beside new crops, not even after a kill.
+        path.unlink(missing_ok=True)
+        place, dtype = crops_path(self._out, site), DTYPES[settings.dtype]
+        checksums = write_crops(place, crops.parts, crops.count, settings.shape, dtype)
+        facts = SiteFacts(checksums, crops.columns, loaded.examined.inputs)
+        write_facts(path, facts, settings, loaded.examined.moment_ns)

@@ -107,18 +107,35 @@ def claim_store(folder: str | Path, settings: StoreSettings) -> None:
     cpcnn_core.errors.CropStoreError: ... holds crops with crop_px 64; crop_px 32 was asked for...
     """
     path = Path(folder) / STORE_FILE
+    require_settings(folder, settings)
     if path.exists():
-        there, wanted = read_settings(folder).as_json(), settings.as_json()
-        names = [name for name in there | wanted if wanted.get(name) != there.get(name)]
-        if names:
-            raise CropStoreError(
-                f"{folder} holds crops with {_entries(there, names)}; {_entries(wanted, names)} "
-                "was asked for; choose another folder, or the same settings"
-            )
         return
     content = {"format": FORMAT_VERSION, **settings.as_json(), "cpcnn": cpcnn_core.__version__}
     text = json.dumps(content, indent=1) + "\n"
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def require_settings(folder: str | Path, settings: StoreSettings) -> None:
+    """Refuse a folder that holds crops of other settings; one that holds none is fine.
+
+    Raises
+    ------
+    CropStoreError
+        Names each setting.
+
+    Examples
+    --------
+    >>> require_settings("nowhere", StoreSettings(("DNA",), 64))
+    """
+    if not (Path(folder) / STORE_FILE).exists():
+        return
+    there, wanted = read_settings(folder).as_json(), settings.as_json()
+    names = [name for name in there | wanted if wanted.get(name) != there.get(name)]
+    if names:
+        raise CropStoreError(
+            f"{folder} holds crops with {_entries(there, names)}; {_entries(wanted, names)} "
+            "was asked for; choose another folder, or the same settings"
+        )
 
 
 def read_settings(folder: str | Path) -> StoreSettings:

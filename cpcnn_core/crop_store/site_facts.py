@@ -8,12 +8,13 @@ from them when the store is collected.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from cpcnn_core.atomic import remove_leftovers, write_atomically
+from cpcnn_core.atomic import remove_leftovers, set_time, write_atomically
 from cpcnn_core.crop_store.settings import StoreSettings
 
 
@@ -27,6 +28,9 @@ class SiteFacts:
         CRC-32 of every crop.
     columns : dict of str to ndarray of shape (n,)
         Numbers, by the index's column: ``Metadata_ObjectNumber``, positions, ...
+    inputs : dict
+        What the crops were made from, see `cpcnn_core.screen.fingerprint`; empty in stores of
+        an earlier cpcnn.
 
     Examples
     --------
@@ -37,10 +41,21 @@ class SiteFacts:
 
     checksums: np.ndarray
     columns: dict[str, np.ndarray]
+    inputs: Mapping[str, object] = field(default_factory=dict)
 
 
-def write_facts(path: str | Path, facts: SiteFacts, settings: StoreSettings) -> None:
+def write_facts(
+    path: str | Path, facts: SiteFacts, settings: StoreSettings, moment_ns: int | None = None
+) -> None:
     """Write the facts of a site; equal facts give equal bytes.
+
+    Parameters
+    ----------
+    path : str or Path
+    facts : SiteFacts
+    settings : StoreSettings
+    moment_ns : int, optional
+        When the site was looked at, which becomes the file's time. Default: now.
 
     Examples
     --------
@@ -56,9 +71,16 @@ def write_facts(path: str | Path, facts: SiteFacts, settings: StoreSettings) -> 
         "settings": settings.as_json(),
         "crc32": facts.checksums.tolist(),
         "columns": {name: values.tolist() for name, values in facts.columns.items()},
+        "inputs": dict(facts.inputs),
     }
     text = json.dumps(content) + "\n"
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
+        if moment_ns is not None:
+            set_time(temporary, moment_ns)
+
+    write_atomically(path, write)
     remove_leftovers(path)
 
 
@@ -75,6 +97,7 @@ def read_facts(path: str | Path, settings: StoreSettings) -> SiteFacts | None:
         if content["settings"] != settings.as_json():
             return None
         columns = {name: np.array(values) for name, values in content["columns"].items()}
-        return SiteFacts(np.array(content["crc32"], np.uint32), columns)
+        checksums = np.array(content["crc32"], np.uint32)
+        return SiteFacts(checksums, columns, content.get("inputs") or {})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

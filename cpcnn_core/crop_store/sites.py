@@ -13,7 +13,12 @@ from cpcnn_core.crop_store.crop_file import is_whole
 from cpcnn_core.crop_store.settings import DTYPES, StoreSettings
 from cpcnn_core.crop_store.site_facts import SiteFacts, read_facts
 from cpcnn_core.crop_store.store import CROPS_FOLDER
+from cpcnn_core.screen.examine import UNRECORDED, Examined, Record, is_record
 from cpcnn_core.screen.plan import site_file
+
+DAMAGED = "its crops are damaged or missing"
+IMAGE_NUMBER, OBJECT_NUMBER = "Metadata_ImageNumber", "Metadata_ObjectNumber"
+LOCATION = ("Metadata_Location_Center_X", "Metadata_Location_Center_Y")
 
 
 @dataclass
@@ -49,11 +54,13 @@ class CropSite(Protocol):
     def key(self) -> tuple[str, str, str]:
         """Plate, well and site."""
 
-    def load(self, settings: StoreSettings) -> SiteCrops | str:
-        """Read what the crops are made from, or say why there are none.
+    def examine(self, settings: StoreSettings, record: Record | str) -> Examined:
+        """Look at the states of its files, as `cpcnn_core.screen.examine.examine` does."""
 
-        The text is ``no objects`` or ``no locations``, as in
-        `cpcnn_core.screen.report.SiteReport`.
+    def load(self, settings: StoreSettings, examined: Examined) -> SiteCrops:
+        """Read what the crops are made from, of a site that is to be done.
+
+        What was examined is complete then.
         """
 
     def texts(self, object_numbers: np.ndarray) -> dict[str, str | np.ndarray]:
@@ -80,6 +87,35 @@ def facts_path(out: str | Path, site: CropSite) -> Path:
     PosixPath('crops/crops/P1/A01/1.json')
     """
     return site_file(out, site, CROPS_FOLDER, ".json")
+
+
+def site_record(out: str | Path, site: CropSite, settings: StoreSettings) -> Record | str:
+    """Return what the facts of a site say its crops were made from, or why they do not.
+
+    Returns
+    -------
+    Record or str
+        The text is empty where there are no facts.
+
+    Examples
+    --------
+    >>> site_record("crops", site, settings)  # doctest: +SKIP
+    ''
+    """
+    path = facts_path(out, site)
+    try:
+        moment = path.stat().st_mtime_ns
+    except OSError:
+        return ""
+    facts = facts_if_done(out, site, settings)
+    if facts is None:
+        return DAMAGED
+    if not is_record(facts.inputs):
+        return UNRECORDED
+    columns = facts.columns
+    locations = np.column_stack([columns[name] for name in LOCATION])
+    number = int(columns[IMAGE_NUMBER][0]) if IMAGE_NUMBER in columns else 0
+    return Record(facts.inputs, columns[OBJECT_NUMBER], locations, number, moment)
 
 
 def facts_if_done(out: str | Path, site: CropSite, settings: StoreSettings) -> SiteFacts | None:

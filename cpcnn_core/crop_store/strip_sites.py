@@ -7,26 +7,32 @@ the image of every cell (``Image_Name``) and its site (``Key``: plate/well/site)
 
 from __future__ import annotations
 
+import hashlib
+import json
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cpcnn_core.crop_store.settings import MASKED_AFTER, STRIPS, UNMASKED, StoreSettings
-from cpcnn_core.crop_store.sites import SiteCrops
+from cpcnn_core.crop_store.sites import LOCATION, OBJECT_NUMBER, SiteCrops
 from cpcnn_core.errors import CropStoreError, ImageError, SiteError
 from cpcnn_core.readers.images import read_plane
-from cpcnn_core.readers.locations import CENTER_COLUMNS
 from cpcnn_core.readers.tables import read_text_table
+from cpcnn_core.screen.examine import Examined, Record
+from cpcnn_core.screen.fingerprint import State, file_state, is_as_recorded, plane_hash
 from cpcnn_core.tables.columns import metadata_column
 
 if TYPE_CHECKING:
     import pandas as pd
 
 METADATA_FILE = "sc-metadata.csv"
-_X, _Y = CENTER_COLUMNS
+# What the strips of a site are called in the record of what its crops were made from.
+_STRIPS = "strips"
+_X, _Y = (f"Nuclei_{name.removeprefix('Metadata_')}" for name in LOCATION)
 # Columns that say where a cell lies, and pandas' own; the others are kept.
 _DROPPED = ("Key", "index", _X, _Y)
 
@@ -69,7 +75,7 @@ def open_strips(
     --------
     >>> open_strips("nowhere", ("DNA",))
     Traceback (most recent call last):
-    cpcnn_core.errors.SiteError: there is no table nowhere/sc-metadata.csv
+    cpcnn_core.errors.TableError: there is no table nowhere/sc-metadata.csv
     """
     folder = Path(folder)
     path = folder / METADATA_FILE
@@ -93,6 +99,65 @@ def _site_key(key: str, path: Path) -> tuple[str, str, str]:
     if not plate[0]:
         raise SiteError(f"{path} has the Key {key!r}; expected plate/well/site")
     return "-".join(plate), well, site
+
+
+@dataclass
+class ExaminedStrips(Examined):
+    """What there is to do about a site of strips.
+
+    Attributes
+    ----------
+    site : StripSite
+    settings : StoreSettings
+    there : ndarray of shape (n,), bool
+        Which rows of the table have a strip.
+    """
+
+    site: StripSite | None = None
+    settings: StoreSettings | None = None
+    there: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    _crops: list[np.ndarray] | None = field(default=None, repr=False)
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """The cells that have a strip, by their row, from 1."""
+        return np.flatnonzero(self.there) + 1
+
+    @property
+    def may_stand(self) -> bool:
+        """Whether the record may still be true, where no strip can be reached."""
+        if isinstance(self.record, str) or self.there.any():
+            return False
+        before = self.record.inputs["images"].get(_STRIPS, {})
+        return before.get("file") == self.inputs["images"][_STRIPS]["file"]
+
+    def read(self) -> list[np.ndarray]:
+        """Read the strips, once: crops (c, crop_px, crop_px) uint8."""
+        if self._crops is None:
+            self._crops = self.site.read(self)
+        return self._crops
+
+    def changed(self, *, images: bool) -> str:
+        """See `Examined.changed`."""
+        record = self.record
+        if not self.there.any():
+            # Which says so.
+            self.read()
+        if not np.array_equal(self.numbers, record.numbers):
+            return "it has other cells"
+        if not np.array_equal(self.site.positions(self.there), record.locations, equal_nan=True):
+            return "its cells moved"
+        return self._strips_changed() if images else ""
+
+    def _strips_changed(self) -> str:
+        now = self.inputs["images"][_STRIPS]
+        before = self.record.inputs["images"].get(_STRIPS)
+        if is_as_recorded(now, before, self.record.moment_ns):
+            now["pixels"] = before["pixels"]
+            return ""
+        self.doubted = True
+        self.read()
+        return "" if before and now["pixels"] == before["pixels"] else "its strips are others"
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,18 +195,27 @@ class StripSite:
             metadata_column(name): values.to_numpy(object) for name, values in own.items()
         }
 
-    def load(self, settings: StoreSettings) -> SiteCrops:
+    def examine(self, settings: StoreSettings, record: Record | str) -> ExaminedStrips:
+        """Look at the states of its strips; see `cpcnn_core.screen.examine.examine`."""
+        moment = time.time_ns()
+        states = [file_state(path) for path in self._paths()]
+        inputs = {"images": {_STRIPS: _together(self.folder, states)}, "objects": []}
+        there = np.array(["size" in state for state in states])
+        return ExaminedStrips(record, moment, inputs, site=self, settings=settings, there=there)
+
+    def load(
+        self,
+        settings: StoreSettings,  # noqa: ARG002
+        examined: ExaminedStrips,
+    ) -> SiteCrops:
         """Read the strips of the site.
 
         Raises
         ------
         ImageError
-            No strip at all, or one that is damaged or of another size.
+            One that is damaged or of another size.
         """
-        paths = [self.folder / name for name in self.rows["Image_Name"]]
-        there = np.array([path.is_file() for path in paths])
-        if not there.any():
-            raise ImageError(f"none of the {len(paths)} strips of site {self} is there: {paths[0]}")
+        paths, there = self._paths(), examined.there
         notes = []
         if not there.all():
             # The export gives an empty crop a row in its table, but no strip.
@@ -149,22 +223,66 @@ class StripSite:
                 f"{np.count_nonzero(~there)} of {len(paths)} cells have no strip, the first "
                 f"{paths[int(np.flatnonzero(~there)[0])].name}"
             )
-        numbers = np.flatnonzero(there) + 1
-        columns = {"Metadata_ObjectNumber": numbers} | {
-            f"Metadata_Location_Center_{axis}": self._positions(name)[there]
-            for axis, name in (("X", _X), ("Y", _Y))
-        }
-        crops = [_read_strip(paths[number - 1], settings) for number in numbers]
-        return SiteCrops(len(numbers), _one_by_one(crops), columns, notes)
+        x, y = self.positions(there).T
+        columns = dict(zip((OBJECT_NUMBER, *LOCATION), (examined.numbers, x, y), strict=True))
+        crops = examined.read()
+        return SiteCrops(len(crops), _one_by_one(crops), columns, notes)
 
-    def _positions(self, name: str) -> np.ndarray:
-        try:
-            return self.rows[name].to_numpy(np.float64)
-        except ValueError as error:
-            raise SiteError(
-                f"{self.folder / METADATA_FILE} has a {name} of site {self} that is no number: "
-                f"{error}"
-            ) from error
+    def read(self, examined: ExaminedStrips) -> list[np.ndarray]:
+        """Read the strips that are there, and add the hash of their pixels to the inputs.
+
+        Raises
+        ------
+        ImageError
+            None is there, or one is damaged or of another size.
+        """
+        paths = self._paths()
+        if not examined.there.any():
+            raise ImageError(f"none of the {len(paths)} strips of site {self} is there: {paths[0]}")
+        crops = [_read_strip(paths[n - 1], examined.settings) for n in examined.numbers]
+        digest = hashlib.blake2b(digest_size=16)
+        for crop in crops:
+            digest.update(plane_hash(crop).encode())
+        examined.inputs["images"][_STRIPS]["pixels"] = digest.hexdigest()
+        return crops
+
+    def positions(self, there: np.ndarray) -> np.ndarray:
+        """Return x and y of some of the cells, (n, 2) float64.
+
+        Raises
+        ------
+        SiteError
+            One that is no number.
+        """
+        columns = []
+        for name in (_X, _Y):
+            try:
+                columns.append(self.rows[name].to_numpy(np.float64)[there])
+            except ValueError as error:
+                raise SiteError(
+                    f"{self.folder / METADATA_FILE} has a {name} of site {self} that is no number: "
+                    f"{error}"
+                ) from error
+        return np.column_stack(columns)
+
+    def _paths(self) -> list[Path]:
+        return [self.folder / name for name in self.rows["Image_Name"]]
+
+
+def _together(folder: Path, states: list[State]) -> State:
+    """Put the states of all strips into one: the youngest times, and a hash of all."""
+    there = [state for state in states if "size" in state]
+    name = file_state(folder)["file"]
+    if not there:
+        return {"file": name}
+    digest = hashlib.blake2b(json.dumps(states).encode(), digest_size=16)
+    return {
+        "file": name,
+        "size": len(there),
+        "mtime_ns": max(state["mtime_ns"] for state in there),
+        "ctime_ns": max(state["ctime_ns"] for state in there),
+        "states": digest.hexdigest(),
+    }
 
 
 def _one_by_one(crops: list[np.ndarray]) -> Iterator[np.ndarray]:

@@ -119,9 +119,8 @@ def embed_part(
                 "install the same cpcnn and the same model on all machines"
             )
         sites = [opened.sites[place] for place in places]
-        return embed_sites(
-            opened.model, sites, opened.out, opened.settings, strict=strict, readers=job.readers
-        )
+        how = {"strict": strict, "force": job.force, "readers": job.readers}
+        return embed_sites(opened.model, sites, opened.out, opened.settings, **how)
 
 
 @functools.lru_cache(maxsize=1)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from cpcnn_core.atomic import remove_leftovers
+from cpcnn_core.errors import SiteError
 from cpcnn_core.readers.sites import Site
-from cpcnn_core.screen.plan import Settings, header_if_done, images_of, site_file
-from cpcnn_core.tables.deepprofiler_npz import read_site
+from cpcnn_core.screen.plan import Settings, site_file
+from cpcnn_core.tables.deepprofiler_npz import SiteTable, read_description, read_site
 from cpcnn_core.tables.plate_anndata import require_anndata, write_plate_anndata
 from cpcnn_core.tables.plate_parquet import write_plate
 
@@ -37,7 +40,9 @@ def collect_plates(
     Parameters
     ----------
     sites : sequence of Site
-        The whole screen, not one shard of it.
+        Those of the whole screen, not of one shard of it, that have a file which is up to
+        date: see `cpcnn_core.screen.report.SiteReport.counted`. What they say of themselves
+        (treatment, ...) stands in the tables, whatever their files say.
     out : str or Path
         Where `cpcnn_core.screen.run.embed_sites` wrote; tables go to ``plates`` in it.
     settings : Settings
@@ -59,32 +64,53 @@ def collect_plates(
     >>> collect_plates([], "out", settings)  # doctest: +SKIP
     []
     """
-    paths_of: dict[str, list[Path]] = {}
-    # What is known of any site of the plate, in the order in which it is first met.
-    names_of: dict[str, dict[str, None]] = {}
-    made_of: dict[str, list[dict[str, str]]] = {}
+    plates: dict[str, list[Site]] = {}
     for site in sites:
-        path, plate = site_file(out, site), site.metadata["Plate"]
-        provenance = settings.of(site).provenance()
-        header = header_if_done(path, provenance, images_of(site, settings.card.channels))
-        if header is not None:
-            paths_of.setdefault(plate, []).append(path)
-            made_of.setdefault(plate, []).append(provenance)
-            names_of.setdefault(plate, {}).update(dict.fromkeys(header["metadata"]))
+        if _is_made_with(site_file(out, site), settings.of(site)):
+            plates.setdefault(site.metadata["Plate"], []).append(site)
     tables = []
-    for plate, paths in paths_of.items():
+    for plate, mine in plates.items():
+        made = _together([settings.of(site).provenance() for site in mine])
         for name in formats:
             suffix, write = FORMATS[name]
             table = Path(out) / PLATES_FOLDER / f"{plate}{suffix}"
-            write(
-                table,
-                map(read_site, paths),
-                list(names_of[plate]),
-                _together(made_of[plate]),
-                settings.feature_names(),
-            )
+            cells = as_described(mine, out)
+            write(table, cells, metadata_names(mine), made, settings.feature_names())
+            remove_leftovers(table)
             tables.append(table)
     return tables
+
+
+def as_described(sites: Sequence[Site], out: str | Path) -> Iterator[SiteTable]:
+    """Read the files of sites, one after the other, with what the screen's table says now.
+
+    Examples
+    --------
+    >>> list(as_described([], "out"))
+    []
+    """
+    for site in sites:
+        table = read_site(site_file(out, site))
+        yield dataclasses.replace(table, metadata=dict(site.metadata))
+
+
+def metadata_names(sites: Sequence[Site]) -> list[str]:
+    """Name what is known of any of these sites, in the order in which it is first met.
+
+    Examples
+    --------
+    >>> metadata_names([Site({"Well": "A01"}, {}, None), Site({"Dose": "3"}, {}, None)])
+    ['Well', 'Dose']
+    """
+    return list({name: None for site in sites for name in site.metadata})
+
+
+def _is_made_with(path: Path, settings: Settings) -> bool:
+    try:
+        own, _, _ = read_description(path)
+    except SiteError:
+        return False
+    return own["provenance"] == settings.provenance()
 
 
 def _together(provenances: Sequence[Mapping[str, str]]) -> dict[str, str]:

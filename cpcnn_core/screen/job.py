@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +11,11 @@ from cpcnn_core.embedding import Embedder, load_model
 from cpcnn_core.models.registry import find_model, is_model_path
 from cpcnn_core.readers.cellprofiler_objects import objects_from_cellprofiler
 from cpcnn_core.readers.deepprofiler import read_project, read_sites
+from cpcnn_core.readers.image_notices import illumination_notice, same_file_notices
 from cpcnn_core.readers.label_images import objects_from_labels
-from cpcnn_core.readers.load_data import ReadObjects, read_load_data
+from cpcnn_core.readers.load_data import read_load_data
 from cpcnn_core.readers.locations import objects_from_locations
+from cpcnn_core.readers.object_sources import ObjectSource
 from cpcnn_core.readers.sites import Site, with_scale
 from cpcnn_core.screen.deepprofiler_model import experiment_folder, project_model
 from cpcnn_core.screen.plan import Settings
@@ -44,6 +47,7 @@ class Job:
     um_per_px : float, optional
         Micrometres per pixel of all images; see `cpcnn_core.readers.sites.with_scale`.
     readers : int, optional
+    force : bool
         See `cpcnn_core.screen.run.embed_sites`.
 
     Examples
@@ -70,6 +74,7 @@ class Job:
     precision: str = "auto"
     readers: int | None = None
     um_per_px: float | None = None
+    force: bool = False
 
     def absolute(self) -> Job:
         """Return the same job for another working directory.
@@ -88,12 +93,23 @@ class Job:
 
 @dataclass(frozen=True)
 class OpenJob:
-    """A job whose tables are read and whose model is loaded."""
+    """A job whose tables are read and whose model is loaded.
+
+    Attributes
+    ----------
+    model : Embedder
+    sites : list of Site
+    out : Path
+    settings : Settings
+    notices : sequence of str
+        See `screen_notices`.
+    """
 
     model: Embedder
     sites: list[Site]
     out: Path
     settings: Settings
+    notices: Sequence[str] = ()
 
 
 def open_job(job: Job) -> OpenJob:
@@ -111,21 +127,35 @@ def open_job(job: Job) -> OpenJob:
     cpcnn_core.errors.SiteError: nowhere is no DeepProfiler project: it has no folder inputs...
     """
     opened = _open_project(job) if job.deepprofiler else _open_load_data(job)
-    return dataclasses.replace(opened, sites=with_scale(opened.sites, job.um_per_px))
+    notices = [*opened.notices, *screen_notices(opened.sites, opened.settings.card.channels)]
+    sites = with_scale(opened.sites, job.um_per_px)
+    return dataclasses.replace(opened, sites=sites, notices=notices)
+
+
+def screen_notices(sites: Sequence[Site], channels: Sequence[str]) -> list[str]:
+    """Say what is to be known of a screen's images before they are read.
+
+    Examples
+    --------
+    >>> screen_notices([], ["DNA"])
+    ['no illumination functions: pixels are taken as stored']
+    """
+    return [illumination_notice(sites, channels), *same_file_notices(sites, channels)]
 
 
 def _open_load_data(job: Job) -> OpenJob:
-    read_objects = find_objects(job)
+    objects = find_objects(job)
     images = dict(job.channels)
     name = job.model or DEFAULT_MODEL
     free = bool(images) and find_model(name)[0].takes_any_channels
     channels = tuple(images) if free else None
     model = load_model(name, job.device, job.precision, job.engine, channels)
-    sites = read_load_data(job.load_data, model.card.channels, images, read_objects)
-    return OpenJob(model, sites, Path(job.out), _settings(job, model, job.mask))
+    sites = read_load_data(job.load_data, model.card.channels, images, objects)
+    settings = _settings(job, model, job.mask)
+    return OpenJob(model, sites, Path(job.out), settings, objects.notices)
 
 
-def find_objects(job: Job) -> ReadObjects:
+def find_objects(job: Job) -> ObjectSource:
     """Return what looks up the objects of a site of a LoadData table.
 
     Examples
@@ -141,11 +171,15 @@ def find_objects(job: Job) -> ReadObjects:
 
 def _open_project(job: Job) -> OpenJob:
     project = read_project(job.deepprofiler, job.config)
-    experiment = experiment_folder(project, job.experiment)
     how = (job.device, job.precision, job.engine)
-    own = job.model is None
-    model = project_model(project, experiment, *how) if own else load_model(job.model, *how)
-    out = Path(job.out or experiment)
+    if job.model and job.out:
+        # Nothing of an experiment is needed.
+        model, out = load_model(job.model, *how), Path(job.out)
+    else:
+        experiment = experiment_folder(project, job.experiment)
+        own = job.model is None
+        model = project_model(project, experiment, *how) if own else load_model(job.model, *how)
+        out = Path(job.out or experiment)
     return OpenJob(model, read_sites(project), out, _settings(job, model, project.mask_objects))
 
 

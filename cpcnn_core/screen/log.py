@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from cpcnn_core.errors import SiteError
+from cpcnn_core.screen.examine import TO_DO
 from cpcnn_core.screen.report import SiteReport
 
 LOG_FILE = "embed.jsonl"
@@ -57,6 +58,7 @@ class RunLog:
                 "cells": report.cells,
                 "seconds": round(report.seconds, 4),
                 "reason": report.reason,
+                "anew": report.anew,
             }
         )
 
@@ -74,5 +76,58 @@ def summary(reports: Sequence[SiteReport], seconds: float, done: str = "embedded
     parts = "".join(f"; {count} {state}" for state, count in states.items())
     rate = f" ({cells / seconds:.0f} cells/s)" if cells else ""
     lines = [f"{len(reports)} sites{parts}; {cells} cells {done} in {seconds:.0f} s{rate}"]
+    if anew := anew_line(reports):
+        lines.append(anew)
     troubled = [report for report in reports if report.state in ("failed", "no locations")]
     return [*lines, *(f"  {r.site}: {r.state} {r.reason}".rstrip() for r in troubled)]
+
+
+def anew_line(reports: Sequence[SiteReport]) -> str:
+    """Say how many sites were done again, and why; nothing where none was.
+
+    Examples
+    --------
+    >>> anew_line([SiteReport("P1/A01/1", "embedded", anew="its objects moved")])
+    '1 site is done anew: 1 because its objects moved'
+    """
+    reasons = Counter(report.anew for report in reports if report.anew and report.counted)
+    if not reasons:
+        return ""
+    count = reasons.total()
+    parts = ", ".join(f"{number} because {why}" for why, number in _most_first(reasons))
+    return f"{count} site{' is' if count == 1 else 's are'} done anew: {parts}"
+
+
+def check_lines(reports: Sequence[SiteReport]) -> list[str]:
+    """Say in a few lines what there is to do, and why, of sites that were only looked at.
+
+    Examples
+    --------
+    >>> done, new = SiteReport("P1/A01/1", "already done"), SiteReport("P1/A01/2", "to do")
+    >>> again = SiteReport("P1/A01/3", "to do", anew="the pixels of DNA changed")
+    >>> check_lines([done, new, again])
+    ['3 sites: 1 already done, 1 to do (no file yet), 1 to do anew (the pixels of DNA changed)']
+    """
+    states = Counter(
+        f"to do anew ({report.anew})"
+        if report.anew and report.state == TO_DO
+        else {TO_DO: "to do (no file yet)", "failed": "cannot be read"}.get(
+            report.state, report.state
+        )
+        for report in reports
+    )
+    parts = ", ".join(
+        f"{number} {what}" for what, number in sorted(_most_first(states), key=_order)
+    )
+    unread = [f"  {r.site}: {r.reason}" for r in reports if r.state == "failed"]
+    return [f"{len(reports)} sites: {parts}" if reports else "0 sites", *unread]
+
+
+def _most_first(counts: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _order(item: tuple[str, int]) -> int:
+    """Put what is done first, then what is to do, then the rest."""
+    starts = ("already done", "to do (", "to do anew")
+    return next((i for i, start in enumerate(starts) if item[0].startswith(start)), len(starts))

@@ -9,18 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 import cpcnn_core
 from cpcnn_core.errors import SiteError
 from cpcnn_core.models.card import ModelCard
-from cpcnn_core.readers.sites import ImageFile, Objects, Site
+from cpcnn_core.readers.sites import Site
 from cpcnn_core.scale import scale_notice, zoom_of
+from cpcnn_core.screen.examine import UNREADABLE, UNRECORDED, Record, is_record
 from cpcnn_core.tables import feature_names
-from cpcnn_core.tables.deepprofiler_npz import read_header, read_places
+from cpcnn_core.tables.deepprofiler_npz import read_description
 
 FEATURES_FOLDER = "features"
-SAME_PLACE_PX = 1e-6
 _UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
 
@@ -169,64 +167,37 @@ def site_file(
     return Path(out) / folder / plate / well / f"{number}{suffix}"
 
 
-def images_of(site: Site, channels: Sequence[str]) -> dict[str, str]:
-    """Name the files that a site's features are made from, without their folders.
-
-    Examples
-    --------
-    >>> site = Site({}, {"DNA": ImageFile(Path("a/1.tif"), 2, Path("illum.npy"))}, lambda: None)
-    >>> images_of(site, ["DNA"])
-    {'DNA': '1.tif[2] / illum.npy'}
-    """
-    return {name: _named(site.images[name]) for name in channels if name in site.images}
-
-
-def _named(image: ImageFile) -> str:
-    page = "" if image.page is None else f"[{image.page}]"
-    divided = "" if image.illumination is None else f" / {image.illumination.name}"
-    return f"{image.path.name}{page}{divided}"
-
-
-def header_if_done(
-    path: str | Path, provenance: Mapping[str, str], images: Mapping[str, str]
-) -> dict | None:
-    """Return the header of a site's file, if it is whole and made with these; else None.
+def site_record(path: str | Path, provenance: Mapping[str, str]) -> Record | str:
+    """Return what a site's file says it was made from, or why it says nothing of use.
 
     Parameters
     ----------
     path : str or Path
     provenance : mapping of str to str
-        Model and settings.
-    images : mapping of str to str
-        See `images_of`; a file that does not name any, of an earlier cpcnn, is believed.
+        Model and settings that it shall be made with.
+
+    Returns
+    -------
+    Record or str
+        The text is empty where there is no file.
 
     Examples
     --------
-    >>> header_if_done("nowhere.npz", {}, {}) is None
-    True
+    >>> site_record("nowhere.npz", {})
+    ''
     """
     try:
-        header = read_header(path)
-    except SiteError:
-        return None
-    same = header["provenance"] == dict(provenance)
-    return header if same and header.get("images") in (None, dict(images)) else None
-
-
-def has_moved(path: str | Path, objects: Objects) -> bool:
-    """Tell whether a site's objects are others than those that its file describes.
-
-    Examples
-    --------
-    >>> has_moved("1.npz", Objects(np.ones((1, 2)), np.ones(1, int)))  # doctest: +SKIP
-    False
-    """
-    numbers, before = read_places(path)
-    now = objects.centers[:, ::-1] if objects.locations is None else objects.locations
-    now = np.asarray(now, np.float64)
-    return not (
-        np.array_equal(numbers, objects.numbers)
-        and before.shape == now.shape
-        # Programs that write a table again change the last digits.
-        and np.allclose(before, now, rtol=0, atol=SAME_PLACE_PX, equal_nan=True)
-    )
+        moment = Path(path).stat().st_mtime_ns
+        own, numbers, locations = read_description(path)
+    except FileNotFoundError:
+        return ""
+    except (OSError, SiteError):
+        return UNREADABLE
+    there, wanted = own["provenance"], dict(provenance)
+    others = [name for name in there | wanted if there.get(name) != wanted.get(name)]
+    if others:
+        return f"the settings are others ({', '.join(others)})"
+    inputs = own.get("inputs")
+    if not is_record(inputs):
+        return UNRECORDED
+    return Record(inputs, numbers, locations, own["image_number"], moment, own["metadata"])

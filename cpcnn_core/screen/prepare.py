@@ -1,23 +1,40 @@
-"""Make a DeepProfiler project's compressed images, those that are not there yet."""
+"""Make a DeepProfiler project's compressed images: those that are not there, or are of others."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from cpcnn_core.atomic import write_atomically
+from cpcnn_core.atomic import remove_leftovers, write_atomically
 from cpcnn_core.compression import ChannelStatistics, compress_plane
-from cpcnn_core.readers.deepprofiler import DeepProfilerProject, read_sites
-from cpcnn_core.readers.images import read_plane
-from cpcnn_core.readers.sites import Site
+from cpcnn_core.errors import ImageError
+from cpcnn_core.readers.deepprofiler import DeepProfilerProject
+from cpcnn_core.readers.sites import read_stored
+from cpcnn_core.screen.compressed import (
+    PlateChannel,
+    examine_channel,
+    images_folder,
+    name_of,
+    plate_channels,
+    record_file,
+    said_of_channels,
+    write_record,
+)
+from cpcnn_core.screen.examine import DONE, TO_DO
+from cpcnn_core.screen.fingerprint import image_state, plane_hash
 
 
 def prepare_project(
-    project: DeepProfilerProject, progress: Callable[[Path], None] | None = None
+    project: DeepProfilerProject,
+    progress: Callable[[Path], None] | None = None,
+    *,
+    force: bool = False,
+    tell: Callable[[str], None] | None = None,
 ) -> list[Path]:
-    """Write the 8-bit images of every plate that lacks some.
+    """Write the 8-bit images of every channel of every plate that lacks some, or has others.
 
     Parameters
     ----------
@@ -25,6 +42,10 @@ def prepare_project(
         With ``compressed`` set, or not: that decides only what is read later.
     progress : callable (Path), optional
         Called after every image that was written.
+    force : bool
+        Write all of them.
+    tell : callable (str), optional
+        Told how many channels are made anew, and why.
 
     Returns
     -------
@@ -34,35 +55,54 @@ def prepare_project(
     Raises
     ------
     ImageError
-        An image that cannot be read or differs in size from its plate's others.
+        An image that cannot be read, differs in size from its plate's others, or changes
+        while it is read.
 
     Examples
     --------
     >>> prepare_project(read_project("project"))  # doctest: +SKIP
     """
-    (project.root / "outputs" / "compressed" / "images").mkdir(parents=True, exist_ok=True)
-    originals = read_sites(project.with_compression(on=False))
-    compressed = read_sites(project.with_compression(on=True))
-    plates: dict[str, list[tuple[Site, Site]]] = {}
-    for pair in zip(originals, compressed, strict=True):
-        plates.setdefault(pair[0].metadata["Plate"], []).append(pair)
+    images_folder(project).mkdir(parents=True, exist_ok=True)
     written = []
-    for sites in plates.values():
-        for channel in project.channels:
-            files = [(o.images[channel].path, c.images[channel].path) for o, c in sites]
-            if all(target.is_file() for _, target in files):
-                continue
-            statistics = ChannelStatistics(project.bits, project.down_scale)
-            for source, _ in files:
-                statistics.add(read_plane(source))
-            illumination = statistics.illumination(project.median_px)
-            upper = statistics.upper()
-            for source, target in files:
-                _write_png(target, compress_plane(read_plane(source), illumination, upper))
-                written.append(target)
-                if progress is not None:
-                    progress(target)
+    all_channels = plate_channels(project)
+    for one in all_channels:
+        moment = time.time_ns()
+        states, doubted = examine_channel(project, one, force=force)
+        if one.state == TO_DO:
+            written += _make(project, one, progress)
+        elif one.state == DONE and doubted:
+            write_record(project, one, states, moment)
+    if tell is not None:
+        for line in said_of_channels(all_channels):
+            tell(line)
     return written
+
+
+def _make(
+    project: DeepProfilerProject, one: PlateChannel, progress: Callable[[Path], None] | None
+) -> list[Path]:
+    record = record_file(project, one)
+    # No record shall stand beside images of something else, not even after a kill.
+    record.unlink(missing_ok=True)
+    moment = time.time_ns()
+    states = {name_of(project, target): image_state(image) for image, target in one.files}
+    statistics = ChannelStatistics(project.bits, project.down_scale)
+    for image, target in one.files:
+        plane = read_stored(image)
+        states[name_of(project, target)]["pixels"] = plane_hash(plane)
+        statistics.add(plane)
+    illumination = statistics.illumination(project.median_px)
+    upper = statistics.upper()
+    for image, target in one.files:
+        plane = read_stored(image)
+        if plane_hash(plane) != states[name_of(project, target)]["pixels"]:
+            raise ImageError(f"{image.path} changed while its plate was compressed; start again")
+        _write_png(target, compress_plane(plane, illumination, upper))
+        remove_leftovers(target)
+        if progress is not None:
+            progress(target)
+    write_record(project, one, states, moment)
+    return [target for _, target in one.files]
 
 
 def _write_png(path: Path, plane: np.ndarray) -> None:

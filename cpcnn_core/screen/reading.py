@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from cpcnn_core.errors import SiteError
-from cpcnn_core.fields import Field
-from cpcnn_core.readers.sites import Objects, Site, read_field
-from cpcnn_core.screen.plan import Settings, has_moved, header_if_done, images_of, site_file
-from cpcnn_core.screen.report import SiteReport
+from cpcnn_core.atomic import set_time
+from cpcnn_core.errors import CPCNNError
+from cpcnn_core.readers.sites import Site
+from cpcnn_core.screen.examine import DONE, TO_DO, ExaminedSite, examine
+from cpcnn_core.screen.plan import Settings, site_file, site_record
+from cpcnn_core.screen.report import SiteReport, failure
+from cpcnn_core.tables.deepprofiler_npz import read_site, write_site
 
 # Fields that wait, read, for the network. Bounds the memory together with the
 # readers, each of which holds one more.
@@ -25,18 +27,18 @@ T, R = TypeVar("T"), TypeVar("R")
 
 @dataclass
 class LoadedSite:
-    """A site as a reading thread hands it over: its field, or why there is none."""
+    """A site as a reading thread hands it over: read, or why not."""
 
     site: Site
-    field: Field | None = None
-    objects: Objects | None = None
+    examined: ExaminedSite | None = None
     report: SiteReport | None = None
     error: Exception | None = None
+    kept: bool = False
     since: float = dataclasses.field(default_factory=time.perf_counter)
 
 
 def read_ahead(
-    sites: Sequence[Site], out: str | Path, settings: Settings, readers: int
+    sites: Sequence[Site], out: str | Path, settings: Settings, readers: int, *, force: bool = False
 ) -> Iterator[LoadedSite]:
     """Yield the sites in order; at most ``FIELDS_AHEAD + readers`` are held.
 
@@ -44,17 +46,20 @@ def read_ahead(
     ----------
     sites : sequence of Site
     out : str or Path
-        Sites that are done there with these settings are not read.
+        Sites that are done there, with these settings and inputs, are not handed over to be
+        embedded; files that describe what is no more are removed.
     settings : Settings
     readers : int
         Number of threads.
+    force : bool
+        Hand over all that have cells.
 
     Examples
     --------
     >>> list(read_ahead([], "out", None, readers=2))
     []
     """
-    return in_order(sites, lambda site: _load(site, out, settings), readers, FIELDS_AHEAD)
+    return in_order(sites, lambda site: _load(site, out, settings, force), readers, FIELDS_AHEAD)
 
 
 def in_order(items: Sequence[T], work: Callable[[T], R], threads: int, ahead: int) -> Iterator[R]:
@@ -115,47 +120,135 @@ def _put(slots: queue.Queue, slot: queue.Queue, stop: threading.Event) -> bool:
     return False
 
 
-def objects_to_do(
-    site: Site, path: Path, provenance: Mapping[str, str], channels: Sequence[str]
-) -> Objects | SiteReport:
-    """Read the objects of a site that has to be done; else report why it has not.
+def begin_site(path: Path, examined: ExaminedSite) -> SiteReport | None:
+    """Report a site that is not to be done, or read one that is.
+
+    Parameters
+    ----------
+    path : Path
+        The site's file: brought up to date where the site is done, removed where it
+        describes what is no more.
+    examined : ExaminedSite
+        Decided.
+
+    Returns
+    -------
+    SiteReport or None
+        None where its field is read and it shall be done.
+
+    Raises
+    ------
+    CPCNNError, OSError
+        What cannot be read.
+
+    Examples
+    --------
+    >>> site = Site({"Plate": "P", "Well": "A01", "Site": "1"}, {}, lambda: None)
+    >>> found = examine(site, ["DNA"], "")
+    >>> found.decide()
+    >>> begin_site(Path("nowhere.npz"), found).state
+    'no locations'
+    """
+    if examined.state == DONE:
+        _bring_up_to_date(path, examined)
+    elif examined.spoilt:
+        # Whatever becomes of the site now: nobody shall count what was.
+        path.unlink(missing_ok=True)
+    if examined.state == TO_DO:
+        examined.read()
+    if examined.state != TO_DO:
+        return SiteReport(str(examined.site), examined.state, reason="; ".join(examined.notes))
+    return None
+
+
+def examine_sites(
+    sites: Sequence[Site], out: str | Path, settings: Settings, readers: int, *, force: bool = False
+) -> list[SiteReport]:
+    """Say what there is to do about every site; nothing is written.
+
+    Parameters
+    ----------
+    sites, out, settings, readers, force
+        As of `read_ahead`.
+
+    Returns
+    -------
+    list of SiteReport
+        In the order of the sites; those to be embedded have the state ``to do``.
+
+    Examples
+    --------
+    >>> examine_sites([], "out", None, readers=2)
+    []
+    """
+
+    def look(site: Site) -> SiteReport:
+        try:
+            path, provenance = site_file(out, site), settings.of(site).provenance()
+        except CPCNNError as error:
+            return failure(site, error)
+        how = {"masked": settings.mask_neighbors, "force": force}
+        return look_at(site, path, provenance, settings.card.channels, **how)
+
+    return list(in_order(sites, look, readers, FIELDS_AHEAD))
+
+
+def look_at(
+    site: Site,
+    path: Path,
+    provenance: Mapping[str, str],
+    channels: Sequence[str],
+    *,
+    masked: bool,
+    force: bool,
+) -> SiteReport:
+    """Say what there is to do about a site; nothing is written.
 
     Parameters
     ----------
     site : Site
     path : Path
-        The site's file; one that describes other objects than there are now is removed.
+        Its file.
     provenance : mapping of str to str
         Model and settings that its file shall be made with.
-    channels : sequence of str
+    channels, masked, force
+        As of `cpcnn_core.screen.examine`.
 
     Examples
     --------
     >>> site = Site({"Plate": "P", "Well": "A01", "Site": "1"}, {}, lambda: None)
-    >>> objects_to_do(site, Path("nowhere.npz"), {}, []).state
+    >>> look_at(site, Path("nowhere.npz"), {}, ["DNA"], masked=False, force=False).state
     'no locations'
     """
-    done = header_if_done(path, provenance, images_of(site, channels)) is not None
-    objects = site.read_objects()
-    if done and (objects is None or not has_moved(path, objects)):
-        return SiteReport(str(site), "already done")
-    # Whatever becomes of the site now: nobody shall collect what was.
-    if done:
-        path.unlink()
-    if objects is None:
-        return SiteReport(str(site), "no locations")
-    return objects if len(objects.centers) else SiteReport(str(site), "no objects")
-
-
-def _load(site: Site, out: str | Path, settings: Settings) -> LoadedSite:
+    found = None
     try:
-        provenance = settings.of(site).provenance()
-        objects = objects_to_do(site, site_file(out, site), provenance, settings.card.channels)
-        if isinstance(objects, SiteReport):
-            return LoadedSite(site, report=objects)
-        if settings.mask_neighbors and objects.labels is None:
-            error = SiteError(f"site {site} has no label image to mask neighbouring cells with")
-            return LoadedSite(site, error=error)
-        return LoadedSite(site, read_field(site, objects, settings.card.channels), objects)
+        found = examine(site, channels, site_record(path, provenance), masked=masked)
+        found.decide(force=force)
+    except Exception as error:  # noqa: BLE001  (reported with its site)
+        return failure(site, error, kept=found is not None and found.may_stand)
+    return SiteReport(str(site), found.state, anew=found.anew)
+
+
+def _bring_up_to_date(path: Path, examined: ExaminedSite) -> None:
+    """Let the file of a site that is done say what the screen's table and files say now."""
+    if examined.outdated:
+        now = {"metadata": dict(examined.site.metadata), "image_number": examined.image_number}
+        if examined.locations is not None:
+            now["locations"] = examined.locations
+        table = dataclasses.replace(read_site(path), inputs=examined.inputs, **now)
+        write_site(path, table, examined.confirmed_ns)
+    elif examined.doubted:
+        set_time(path, examined.confirmed_ns)
+
+
+def _load(site: Site, out: str | Path, settings: Settings, force: bool) -> LoadedSite:
+    found = None
+    try:
+        path = site_file(out, site)
+        record = site_record(path, settings.of(site).provenance())
+        found = examine(site, settings.card.channels, record, masked=settings.mask_neighbors)
+        found.decide(force=force)
+        report = begin_site(path, found)
     except Exception as error:  # noqa: BLE001  (raised again where the site's turn comes)
-        return LoadedSite(site, error=error)
+        return LoadedSite(site, error=error, kept=found is not None and found.may_stand)
+    return LoadedSite(site, report=report) if report is not None else LoadedSite(site, found)

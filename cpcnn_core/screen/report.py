@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from cpcnn_core.errors import CPCNNError
 
+# With a file that is up to date, or will be.
+_COUNTED = ("embedded", "stored", "measured", "already done", "to do")
+
 
 @dataclass
 class SiteReport:
@@ -17,12 +20,17 @@ class SiteReport:
         ``plate/well/site``.
     state : str
         ``embedded`` (of crops: ``stored``), ``already done``, ``no objects``,
-        ``no locations`` or ``failed``.
+        ``no locations`` or ``failed``; ``to do`` where nobody shall do it yet.
     cells : int
     reason : str
         Why it failed, or what was odd about it.
     seconds : float
         From the moment its images were read to its file.
+    anew : str
+        Why it was done again, though there was a file.
+    kept : bool
+        Whether it failed and nothing is known to differ from what its file was made from:
+        a disk that is not mounted now, say.
 
     Examples
     --------
@@ -35,18 +43,34 @@ class SiteReport:
     cells: int = 0
     reason: str = ""
     seconds: float = 0.0
+    anew: str = ""
+    kept: bool = False
+
+    @property
+    def counted(self) -> bool:
+        """Whether the site belongs into the screen's tables."""
+        return self.kept or self.state in _COUNTED
 
 
-def failure(site: object, error: BaseException) -> SiteReport:
+def failure(site: object, error: BaseException, *, kept: bool = False) -> SiteReport:
     r"""Report a site that failed, with the error in one line.
+
+    Parameters
+    ----------
+    site : object
+        Its text is its name.
+    error : BaseException
+    kept : bool
+        See `SiteReport`.
 
     Examples
     --------
-    >>> failure("P1/A01/1", OSError("no\nspace"))
-    SiteReport(site='P1/A01/1', state='failed', cells=0, reason='OSError: no space', seconds=0.0)
+    >>> failure("P1/A01/1", OSError("no\nspace")).reason
+    'OSError: no space'
     """
     text = " ".join(str(error).split())
     own = isinstance(error, CPCNNError)
-    return SiteReport(
-        str(site), "failed", reason=text if own else f"{type(error).__name__}: {text}"
-    )
+    reason = text if own else f"{type(error).__name__}: {text}"
+    if kept:
+        reason += "; what an earlier run made of it is kept"
+    return SiteReport(str(site), "failed", reason=reason, kept=kept)

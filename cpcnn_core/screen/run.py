@@ -18,7 +18,8 @@ from cpcnn_core.embedding import Embedder
 from cpcnn_core.field_batches import Cells, Embedded, batches_for
 from cpcnn_core.readers.sites import Site
 from cpcnn_core.scale import touches_border_at, zoom_of
-from cpcnn_core.screen.plan import Settings, images_of, site_file
+from cpcnn_core.screen.fingerprint import State
+from cpcnn_core.screen.plan import Settings, site_file
 from cpcnn_core.screen.reading import LoadedSite, read_ahead
 from cpcnn_core.screen.report import SiteReport, failure
 from cpcnn_core.tables.deepprofiler_npz import SiteTable, write_site
@@ -34,10 +35,11 @@ def embed_sites(
     settings: Settings,
     *,
     strict: bool = False,
+    force: bool = False,
     readers: int | None = None,
     progress: Progress | None = None,
 ) -> list[SiteReport]:
-    """Embed every site that is not done yet, one file per site.
+    """Embed every site that is not done yet with these inputs, one file per site.
 
     Parameters
     ----------
@@ -46,9 +48,12 @@ def embed_sites(
     out : str or Path
         Files go to ``features/<plate>/<well>/<site>.npz`` in it.
     settings : Settings
-        Written into every file; a file made with others is made again.
+        Written into every file; a file made with others is made again, and so is one whose
+        images or objects changed: see `cpcnn_core.screen.examine.examine`.
     strict : bool
         Stop at the first site that fails.
+    force : bool
+        Embed also what is done.
     readers : int, optional
         Threads that read images ahead, and as many that write. Default: 2 where the
         network runs on the CPU, else one for every core, at most 16.
@@ -76,23 +81,34 @@ def embed_sites(
     --------
     >>> embed_sites(model, sites, "out", Settings(model.card))  # doctest: +SKIP
     """
-    if readers is None:
-        cores = min(os.cpu_count() or 1, MOST_READERS)
-        readers = READERS_FOR_CPU if model.device.type == "cpu" else cores
+    readers = readers or default_readers(model)
     run = _Run(sites, out, settings, strict, readers, progress)
     batches = batches_for(model)
-    with run, closing(read_ahead(sites, out, settings, readers)) as loaded:
+    with run, closing(read_ahead(sites, out, settings, readers, force=force)) as loaded:
         for item in loaded:
             if item.report is not None:
                 run.note(item.report)
             elif item.error is not None:
-                run.fail(item.site, item.error)
+                run.fail(item.site, item.error, kept=item.kept)
             else:
                 for embedded in batches.add(_cells(item, settings)):
                     run.finish(embedded)
         for embedded in batches.flush():
             run.finish(embedded)
     return [run.reports[str(site)] for site in sites]
+
+
+def default_readers(model: Embedder) -> int:
+    """Return how many threads read ahead for a model, where nobody says it.
+
+    Examples
+    --------
+    >>> from cpcnn_core.embedding import load_model
+    >>> default_readers(load_model("untrained-efficientnet-b0", device="cpu"))
+    2
+    """
+    cores = min(os.cpu_count() or 1, MOST_READERS)
+    return READERS_FOR_CPU if model.device.type == "cpu" else cores
 
 
 @dataclass
@@ -104,17 +120,31 @@ class _Facts:
     object_numbers: np.ndarray
     locations: np.ndarray
     touches_border: np.ndarray
+    inputs: State
+    moment_ns: int
+    anew: str
+    notes: tuple[str, ...]
     since: float
 
 
 def _cells(item: LoadedSite, settings: Settings) -> Cells:
-    field, objects, since = item.field, item.objects, item.since
-    locations = field.centers[:, ::-1] if objects.locations is None else objects.locations
+    examined = item.examined
+    field, objects = examined.field, examined.objects
     card, scale = settings.card, field.um_per_px
     zoom = zoom_of(card.um_per_px, scale)
     border = touches_border_at(field.centers, field.image.shape[1:], card.crop_px, zoom)
-    number = item.site.image_number if objects.image_number is None else objects.image_number
-    facts = _Facts(item.site, number, field.object_numbers, locations, border, since)
+    facts = _Facts(
+        item.site,
+        examined.image_number,
+        field.object_numbers,
+        examined.locations,
+        border,
+        examined.inputs,
+        examined.moment_ns,
+        examined.anew,
+        examined.notes,
+        item.since,
+    )
     if not settings.mask_neighbors:
         return Cells(field.image, field.centers, key=facts, um_per_px=scale)
     ids = field.object_numbers if objects.numbers_are_labels else None
@@ -159,11 +189,11 @@ class _Run:
         self._writing.append((site, self._pool.submit(self._write, embedded)))
         self._settle(self._limit)
 
-    def fail(self, site: Site, error: Exception) -> None:
+    def fail(self, site: Site, error: Exception, *, kept: bool = False) -> None:
         """Report why a site failed; with `strict`, raise it."""
         if self._strict:
             raise error
-        self.note(failure(site, error))
+        self.note(failure(site, error, kept=kept))
 
     def note(self, report: SiteReport) -> None:
         """Keep a report, and tell those whose turn it is."""
@@ -194,12 +224,13 @@ class _Run:
             facts.touches_border,
             self._settings.of(facts.site).provenance(),
             facts.image_number,
-            images_of(facts.site, self._settings.card.channels),
+            facts.inputs,
         )
         path = site_file(self._out, facts.site)
-        write_site(path, table)
+        write_site(path, table, facts.moment_ns)
         # Of a run that was killed; a site belongs to one shard, so to nobody else.
         remove_leftovers(path)
-        notes = "; ".join(embedded.notes)
+        notes = "; ".join((*facts.notes, *embedded.notes))
         seconds = time.perf_counter() - facts.since
-        return SiteReport(str(facts.site), "embedded", len(embedded.features), notes, seconds)
+        cells = len(embedded.features)
+        return SiteReport(str(facts.site), "embedded", cells, notes, seconds, facts.anew)

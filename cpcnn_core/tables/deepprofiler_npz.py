@@ -10,7 +10,7 @@ locations       (n, 2) float64    x, y in pixels
 object_numbers  (n,) int64        ours, as all that follow
 touches_border  (n,) bool
 cpcnn           (k,) uint8        JSON: format, metadata again, image number,
-                                  images, provenance
+                                  inputs, provenance
 =============== ================= ==================================================
 
 The pickled member is for the programs that expect it; `read_site` never opens it.
@@ -19,14 +19,13 @@ The pickled member is for the programs that expect it; `read_site` never opens i
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from cpcnn_core.atomic import write_atomically
+from cpcnn_core.atomic import set_time, write_atomically
 from cpcnn_core.errors import SiteError
 from cpcnn_core.tables.columns import metadata_column
 
@@ -50,8 +49,9 @@ class SiteTable:
         Model, hash, settings, versions.
     image_number : int
         The site's number in CellProfiler, or its row in the screen's table.
-    images : dict of str to str
-        The files of its channels, see `cpcnn_core.screen.plan.images_of`.
+    inputs : dict
+        What it was made from, see `cpcnn_core.screen.fingerprint`; empty in files of an
+        earlier cpcnn.
 
     Examples
     --------
@@ -68,11 +68,18 @@ class SiteTable:
     touches_border: np.ndarray
     provenance: Mapping[str, str]
     image_number: int = 0
-    images: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, object] = field(default_factory=dict)
 
 
-def write_site(path: str | Path, table: SiteTable) -> None:
+def write_site(path: str | Path, table: SiteTable, moment_ns: int | None = None) -> None:
     """Write one site; equal tables give equal bytes.
+
+    Parameters
+    ----------
+    path : str or Path
+    table : SiteTable
+    moment_ns : int, optional
+        When its inputs were looked at, which becomes the file's time. Default: now.
 
     Examples
     --------
@@ -91,7 +98,7 @@ def write_site(path: str | Path, table: SiteTable) -> None:
         "format": FORMAT_VERSION,
         "metadata": dict(table.metadata),
         "image_number": table.image_number,
-        "images": dict(table.images),
+        "inputs": dict(table.inputs),
         "provenance": dict(table.provenance),
     }
     members = {
@@ -102,8 +109,14 @@ def write_site(path: str | Path, table: SiteTable) -> None:
         "touches_border": np.asarray(table.touches_border, bool),
         "cpcnn": np.frombuffer(json.dumps(own).encode(), np.uint8),
     }
-    # Compressed, features would be 7 % smaller and take seventy times as long to write.
-    write_atomically(path, lambda temporary: np.savez(temporary, **members))
+
+    def write(temporary: Path) -> None:
+        # Compressed, features would be 7 % smaller and take seventy times as long to write.
+        np.savez(temporary, **members)
+        if moment_ns is not None:
+            set_time(temporary, moment_ns)
+
+    write_atomically(path, write)
 
 
 def read_site(path: str | Path) -> SiteTable:
@@ -120,54 +133,82 @@ def read_site(path: str | Path) -> SiteTable:
     Traceback (most recent call last):
     cpcnn_core.errors.SiteError: nowhere.npz is no site that cpcnn has embedded...
     """
-    own = read_header(path)
-    with np.load(path, allow_pickle=False) as file:
-        return SiteTable(
-            file["features"],
-            own["metadata"],
-            file["locations"],
-            file["object_numbers"],
-            file["touches_border"],
-            own["provenance"],
-            own["image_number"],
-            own.get("images", {}),
-        )
-
-
-def read_header(path: str | Path) -> dict:
-    """Read format, metadata and provenance of a site without its features.
-
-    Examples
-    --------
-    >>> read_header("nowhere.npz")
-    Traceback (most recent call last):
-    cpcnn_core.errors.SiteError: nowhere.npz is no site that cpcnn has embedded...
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            own = json.loads(file["cpcnn"].tobytes())
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise SiteError(f"{path} is no site that cpcnn has embedded: {error}") from error
-    if own.get("format") != FORMAT_VERSION:
+    own, arrays = _read(path, ("features", "locations", "object_numbers", "touches_border"))
+    features, locations, numbers, touches_border = arrays
+    if features.ndim != 2 or features.dtype != np.float32 or len(features) != len(numbers):
         raise SiteError(
-            f"{path} has format {own.get('format')}, this cpcnn reads {FORMAT_VERSION}; "
-            "upgrade with: pip install --upgrade cpcnn"
+            f"{path} is no site that cpcnn has embedded: its features are {features.dtype} of "
+            f"shape {features.shape} for {len(numbers)} objects; delete it and embed the site anew"
         )
-    return own
+    return SiteTable(
+        features,
+        own["metadata"],
+        locations,
+        numbers,
+        touches_border,
+        own["provenance"],
+        own["image_number"],
+        own.get("inputs") or {},
+    )
 
 
-def read_places(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read which objects a site's file describes, and where they are, without their features.
+def read_description(path: str | Path) -> tuple[dict, np.ndarray, np.ndarray]:
+    """Read what a site's file says of itself and of its objects, without their features.
 
     Returns
     -------
+    own : dict
+        Format, metadata, image number, inputs and provenance.
     numbers : ndarray of shape (n,), int64
     locations : ndarray of shape (n, k), float64
+        x and y first, in pixels.
+
+    Raises
+    ------
+    SiteError
+        As `read_site`.
 
     Examples
     --------
-    >>> read_places("1.npz")  # doctest: +SKIP
-    (array([1, 2]), array([[10., 20.], [30., 40.]]))
+    >>> read_description("nowhere.npz")
+    Traceback (most recent call last):
+    cpcnn_core.errors.SiteError: nowhere.npz is no site that cpcnn has embedded...
     """
-    with np.load(path, allow_pickle=False) as file:
-        return file["object_numbers"], np.asarray(file["locations"], np.float64)
+    own, (numbers, locations) = _read(path, ("object_numbers", "locations"))
+    return own, numbers, locations.astype(np.float64, copy=False)
+
+
+def _read(path: str | Path, names: tuple[str, ...]) -> tuple[dict, list[np.ndarray]]:
+    try:
+        # Opened here: of a damaged archive, NumPy would leave it open.
+        with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            own = json.loads(file["cpcnn"].tobytes())
+            arrays = [file[name] for name in names]
+        version = own.get("format")
+        if version == FORMAT_VERSION:
+            _check(own, dict(zip(names, arrays, strict=True)))
+            return own, arrays
+    except Exception as error:
+        # A damaged archive fails in as many ways as it has parts.
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise SiteError(f"{path} is no site that cpcnn has embedded: {why}") from error
+    raise SiteError(
+        f"{path} has format {version}, this cpcnn reads {FORMAT_VERSION}; "
+        "upgrade with: pip install --upgrade cpcnn"
+    )
+
+
+def _check(own: Mapping, arrays: Mapping[str, np.ndarray]) -> None:
+    kinds = {"metadata": dict, "provenance": dict, "image_number": int}
+    for name, kind in kinds.items():
+        if not isinstance(own[name], kind):
+            raise TypeError(f"its {name} are {own[name]!r}")
+    for name, array in arrays.items():
+        if name != "features" and (
+            array.ndim != (2 if name == "locations" else 1)
+            or array.dtype.kind not in "biuf"
+            or len(array) != len(arrays["object_numbers"])
+        ):
+            raise TypeError(f"its {name} are {array.dtype} of shape {array.shape}")
+    if arrays["locations"].shape[1] < 2:
+        raise TypeError("its locations have no x and y")

@@ -25,6 +25,7 @@ import numpy as np
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import DependencyError
 from cpcnn_core.tables.cells import CELL_COLUMNS, cell_columns
+from cpcnn_core.tables.columns import PLATE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 SCHEMA = "cpcnn.cells.1"
 # 1024 cells of 672 features: 2.6 MiB.
 ROWS_PER_CHUNK = 1024
+_UNS = {"schema_id", "processing_stage", "aggregation", "feature_extraction_provenance"}
+_EMPTY = ("layers", "obsp", "varm", "varp")
 
 
 def require_anndata() -> None:
@@ -110,6 +113,27 @@ def write_plate_anndata(
     return count
 
 
+def anndata_plate(path: str | Path) -> str | None:
+    """Return the plate of a file that `write_plate_anndata` wrote; None for any other.
+
+    One that somebody has added to since, such as a map of the cells, is such another.
+
+    Examples
+    --------
+    >>> anndata_plate("nowhere.h5ad") is None
+    True
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            made, uns = file["uns/feature_extraction_provenance"], {*file["uns"]}
+            ours = made["tool"].asstr()[()] == "cpcnn" and uns == _UNS
+            plates = file[f"obs/{PLATE}/categories"].asstr()[()].tolist()
+            untouched = {*file["obsm"]} == {"spatial"} and not any(map(len, map(file.get, _EMPTY)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError):
+        return None
+    return plates[0] if ours and untouched and len(plates) == 1 else None
+
+
 class _Rows:
     """The metadata of the cells so far: numbers in full, texts once per site."""
 
@@ -172,5 +196,5 @@ def _write_frames(
     write_elem(file, "var", pd.DataFrame(var, index=names))
     write_elem(file, "obsm", {"spatial": obs.reindex(columns=place).to_numpy(np.float64)})
     write_elem(file, "uns", uns)
-    for empty in ("layers", "obsp", "varm", "varp"):
+    for empty in _EMPTY:
         write_elem(file, empty, {})

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import DependencyError
 from cpcnn_core.tables.cells import CELL_COLUMNS, cell_columns
-from cpcnn_core.tables.columns import metadata_column
+from cpcnn_core.tables.columns import PLATE, metadata_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -88,6 +88,25 @@ def write_plate(
 
     write_atomically(path, write)
     return count
+
+
+def parquet_plate(path: str | Path) -> str | None:
+    """Return the plate of a table that `write_plate` wrote; None for any other file.
+
+    Examples
+    --------
+    >>> parquet_plate("nowhere.parquet") is None
+    True
+    """
+    pa, parquet = _import_pyarrow()
+    try:
+        with parquet.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            ours = b"cpcnn" in (schema.metadata or {}) and {PLATE, *CELL_COLUMNS} <= {*schema.names}
+            plates = file.read([PLATE])[PLATE].unique().to_pylist() if ours else []
+    except (OSError, ValueError, KeyError, pa.ArrowException):
+        return None
+    return plates[0] if len(plates) == 1 else None
 
 
 def _schema(

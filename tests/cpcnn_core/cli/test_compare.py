@@ -191,9 +191,9 @@ def test_numbers_are_those_of_embed_profile_and_evaluate(screen, models, table, 
 def test_the_profiles_are_kept(compared, screen):
     folder = compared[0] / "profiles"
     assert sorted(path.name for path in folder.iterdir()) == [
-        *("bag-sphered.correction.npz", "bag-sphered.parquet", "bag.parquet"),
-        *("classical-sphered.correction.npz", "classical-sphered.parquet", "classical.parquet"),
-        *("two-sphered.correction.npz", "two-sphered.parquet", "two.parquet"),
+        f"{name}{ending}"
+        for name in ("bag", "classical", "two")
+        for ending in ("-sphered.parquet", "-sphered.parquet.correction.npz", ".parquet")
     ]
     wells = read_profiles(folder / "bag.parquet")
     assert wells.metadata["Metadata_Treatment"].tolist()[:4] == ["DMSO"] * 3 + ["rings"]
