@@ -101,6 +101,8 @@ def library_folder(tmp_path_factory):
     write_profiles(Profiles(wells, rows, names, {}), folder / "without controls Größe.parquet")
     other = {**made, "model": "cell-painting-cnn-v1"}
     write_profiles(Profiles(wells, rows, names, other), folder / "other.parquet")
+    masked = {**made, "mask_neighbors": "True"}
+    write_profiles(Profiles(wells, rows, names, masked), folder / "masked.parquet")
     return folder
 
 

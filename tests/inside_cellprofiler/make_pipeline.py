@@ -6,7 +6,9 @@ After each, "MADE" is printed.
  "cnn": [{"objects": ..., "centers": ...,
  "model_file": ... or "model": ..., "images": {channel: image}, "mask": bool,
  "library": FILE or null, "treatment": ...}],
- "cytoplasm": bool, "classical": bool, "held": DIR or null, "spreadsheet": bool,
+ "rows": [first, last] or null,
+ "cytoplasm": bool, "classical": bool, "held": DIR or null,
+ "spreadsheet": bool or "as it comes" or "combined" or "with metadata",
  "sabotage": {"deeds": ..., "model_file": ...} or null,
  "database": {"file": ..., "tables": ..., "prefix": bool, "means": bool} or null}
 """
@@ -44,6 +46,8 @@ def make(job):
     load.rescale.value = True
     load.wants_image_groupings.value = "group_by" in job
     load.metadata_fields.value = job.get("group_by", "")
+    load.wants_rows.value = "rows" in job
+    load.row_range.value = tuple(job.get("rows", (1, 1)))
 
     nuclei = add("IdentifyPrimaryObjects")
     nuclei.x_name.value = "OrigDNA"
@@ -82,8 +86,8 @@ def make(job):
         add_held_images(add, job["held"])
     if job.get("spreadsheet", True):
         sheet = add("ExportToSpreadsheet")
-        sheet.wants_prefix.value = False
         sheet.wants_overwrite_without_warning.value = True
+        configure_sheet(sheet, job.get("spreadsheet", True))
     if job.get("database"):
         base = add("ExportToDatabase")
         base.db_type.value = "SQLite"
@@ -100,6 +104,22 @@ def make(job):
         base.wants_agg_std_dev.value = means
     with open(job["out"], "w") as file:
         pipeline.dump(file)
+
+
+def configure_sheet(sheet, kind):
+    if kind is True:
+        sheet.wants_prefix.value = False
+    elif kind == "with metadata":
+        sheet.add_metadata.value = True
+        sheet.delimiter.value = "Tab"
+        sheet.nan_representation.value = "Null"
+    elif kind == "combined":
+        sheet.wants_everything.value = False
+        for place, name in enumerate(("Cells", "Nuclei", "Image")):
+            if place:
+                sheet.add_button.on_event_fired()
+            sheet.object_groups[place].name.value = name
+        sheet.object_groups[1].previous_file.value = True
 
 
 def add_held_images(add, folder):

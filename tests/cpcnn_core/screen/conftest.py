@@ -10,6 +10,8 @@ from PIL import Image
 
 from cpcnn_core.cli.main import main
 
+# What the output begins with, of a screen without illumination functions.
+AS_STORED = "no illumination functions: pixels are taken as stored"
 CHANNELS = ("DNA", "RNA", "ER", "AGP", "Mito")
 PROJECT = Path(__file__).parents[2] / "data" / "deepprofiler_project"
 
@@ -25,7 +27,7 @@ def project(tmp_path, keras_weights):
 
 
 def make_screen(folder, wells, sites=1, cells=3, side=80):
-    """Write LoadData's table, Nuclei.csv and the images of a screen; return the command."""
+    """Write LoadData's table, CellProfiler's and the images of a screen; return the command."""
     random = np.random.default_rng(5)
     rows, objects = [], []
     for number, (well, site) in enumerate(
@@ -45,7 +47,11 @@ def make_screen(folder, wells, sites=1, cells=3, side=80):
         for cell in range(cells):
             x, y = random.uniform(5, side - 5, 2)
             objects.append((number, cell + 1, x, y))
-    pd.DataFrame(rows).to_csv(folder / "load_data.csv", index=False)
+    table = pd.DataFrame(rows)
+    table.to_csv(folder / "load_data.csv", index=False)
+    images = table.filter(like="Metadata_")
+    images.insert(0, "ImageNumber", range(1, len(images) + 1))
+    images.to_csv(folder / "Image.csv", index=False)
     names = ["ImageNumber", "ObjectNumber", "Location_Center_X", "Location_Center_Y"]
     pd.DataFrame(objects, columns=names).to_csv(folder / "Nuclei.csv", index=False)
     return command_for(folder)

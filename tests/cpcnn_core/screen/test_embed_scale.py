@@ -19,7 +19,7 @@ from cpcnn_core.models.weights import save_model
 from cpcnn_core.screen.job import Job, open_job
 from cpcnn_core.tables.deepprofiler_npz import read_site
 
-from .conftest import CHANNELS, command_for
+from .conftest import AS_STORED, CHANNELS, command_for
 from .test_embed import bytes_in, log_of, states
 
 # The entries of a site's provenance in files that were written before there were scales.
@@ -111,7 +111,7 @@ def test_it_is_said_once_and_in_the_log(command, tmp_path, capsys):
     assert (said.out + said.err).count(NOTICE) == 1
     assert said.out.startswith(NOTICE + "\n")
     start = start_of(tmp_path)
-    assert start["notices"] == [NOTICE]
+    assert start["notices"] == [NOTICE, AS_STORED]
     assert (start["um_per_px"], start["zoom"]) == ("1.3", "2.0")
     assert {line["reason"] for line in log_of(tmp_path) if line["event"] == "site"} == {""}
 
@@ -133,7 +133,7 @@ def test_another_scale_is_another_setting(command, resampled, tmp_path):
     assert states(out) == ["embedded"] * 8
     own = read_site(out / SITE).provenance
     assert (own["um_per_px"], own["zoom"]) == ("0.65", "1.0")
-    assert start_of(out)["notices"] == []
+    assert start_of(out)["notices"] == [AS_STORED]
     assert main([*command, "--out", str(out)]) == 0
     assert states(out) == ["embedded"] * 8
 
@@ -141,7 +141,7 @@ def test_another_scale_is_another_setting(command, resampled, tmp_path):
 def test_without_a_scale_files_are_as_they_were(screen, embedded, tmp_path, capsys):
     assert set(read_site(embedded / SITE).provenance) == OLD_ENTRIES
     assert not {"um_per_px", "zoom"} & set(start_of(embedded))
-    assert start_of(embedded)["notices"] == []
+    assert start_of(embedded)["notices"] == [AS_STORED]
     # A model that nobody knows the scale of takes images of any, and the user hears of it.
     assert main([*command_for(screen), "--um-per-px", "1.3", "--out", str(tmp_path)]) == 0
     said = capsys.readouterr().out.splitlines()
@@ -149,7 +149,7 @@ def test_without_a_scale_files_are_as_they_were(screen, embedded, tmp_path, caps
         "nobody recorded at which scale untrained-efficientnet-b0 was trained: images are not "
         "resampled"
     )
-    assert start_of(tmp_path)["notices"] == said[:1]
+    assert start_of(tmp_path)["notices"] == [said[0], AS_STORED]
     found, expected = read_site(tmp_path / SITE), read_site(embedded / SITE)
     np.testing.assert_array_equal(found.features, expected.features)
     assert found.provenance == expected.provenance | {"um_per_px": "1.3", "zoom": "1.0"}
@@ -179,7 +179,7 @@ def test_every_site_may_have_its_own_scale(own_screen, seeded, resampled, tmp_pa
     said = capsys.readouterr().out.splitlines()
     assert said[0] == NOTICE
     assert "nobody says what 1 of 8 sites have" in said[1]
-    assert start_of(out)["notices"] == said[:2]
+    assert start_of(out)["notices"] == [*said[:2], AS_STORED]
     model = load_model(seeded, device="cpu", engine="torch")
     for number, place, scale, zoom in (
         (1, "P1/A01/1", "1.3", "2.0"),
