@@ -13,6 +13,7 @@ and their files' names agree; that is said.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +22,8 @@ import numpy as np
 
 from cpcnn_core.errors import SiteError
 from cpcnn_core.readers.database_table import MAGIC, DatabaseTable, table_names
-from cpcnn_core.readers.image_table import find_image_table
-from cpcnn_core.readers.keys import KEYS, KeyIndex
+from cpcnn_core.readers.image_table import find_image_table, split_name
+from cpcnn_core.readers.keys import KEYS, KeyIndex, normal_key
 from cpcnn_core.readers.object_rows import (
     COL,
     COUNT,
@@ -46,6 +47,9 @@ from cpcnn_core.readers.tables import open_table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_NO_ROWS = np.zeros(0, np.int64)
 
 
 def objects_from_cellprofiler(path: str | Path, objects: str = "Nuclei") -> ObjectSource:
@@ -112,12 +116,16 @@ def read_measured(path: Path, objects: str) -> MeasuredObjects:
     try:
         image_path, called = find_image_table(path, objects)
     except SiteError:
-        if KEYS[0] not in rows:
+        if not _says_sites(rows):
             raise
         image_path = None
     if image_path is None:
-        return MeasuredObjects(path, rows, None, path)
-    return MeasuredObjects(path, rows, read_image_rows(open_table(image_path), called), image_path)
+        measured = MeasuredObjects(path, rows, None, path)
+    else:
+        images = read_image_rows(open_table(image_path), called)
+        measured = MeasuredObjects(path, rows, images, image_path)
+    measured.tables_notices += _said_of_end(path)
+    return measured
 
 
 class MeasuredObjects(ObjectSource):
@@ -134,6 +142,11 @@ class MeasuredObjects(ObjectSource):
     image_path : Path
         Of the images, for messages.
 
+    Attributes
+    ----------
+    tables_notices : list of str
+        What is odd about the tables themselves.
+
     Raises
     ------
     SiteError
@@ -148,20 +161,34 @@ class MeasuredObjects(ObjectSource):
         self, path: Path, objects: pd.DataFrame, images: pd.DataFrame | None, image_path: Path
     ) -> None:
         super().__init__()
-        own = KEYS[0] in objects
-        if images is None or (own and KEYS[0] not in images):
+        self.tables_notices: list[str] = []
+        own = _says_sites(objects)
+        if own:
+            objects = self._leave_nameless(objects, path)
+        if images is None or (own and not _says_sites(images)):
             # Nobody knows of image sets without objects.
             by = list(KEYS) if own else [RUN, IMAGE]
             images, image_path = objects.drop_duplicates(by).assign(**{COUNT: np.nan}), path
         self._path, self._image_path = path, image_path
+        # Where only one of the tables was given a TableNumber.
+        if (objects[RUN] == "").all() and images[IMAGE].is_unique:
+            images = images.assign(**{RUN: ""})
+        if (images[RUN] == "").all() and len(objects[RUN].unique()) == 1:
+            objects = objects.assign(**{RUN: ""})
+        keyed = _says_sites(images)
+        if keyed:
+            # What failed before its metadata were known has no objects either.
+            images = images[(images[list(KEYS)] != "").any(axis=1)]
         self._sets = images.reset_index(drop=True)
         self._objects = _without_filling(objects, self._sets) if not own else objects
-        keyed = KEYS[0] in images
         self._keys = KeyIndex(_key_rows(self._sets), image_path) if keyed else None
         if not keyed:
             self._refuse_several_runs()
         self._place_of = {number: place for place, number in enumerate(self._sets[IMAGE])}
         self._rows_of = self._group_objects(own)
+        # A frame would take as long for a site as for all of them.
+        self._centers = self._objects[[ROW, COL]].to_numpy(np.float64)
+        self._numbers = self._objects[OBJECT].to_numpy(np.int64)
         self._refuse_other_counts()
 
     @property
@@ -172,16 +199,19 @@ class MeasuredObjects(ObjectSource):
     def match(self, screen: ScreenRows) -> None:
         """See `ObjectSource.match`."""
         if self._keys is not None:
-            self.notices = missing_sites(screen, self._keys, self._image_path.name)
+            missing = missing_sites(screen, self._keys, self._image_path.name)
+            self.notices = [*self.tables_notices, *missing]
             return
         self._refuse_other_places(screen)
+        self._refuse_other_keys(screen)
         self._refuse_other_files(screen)
         self.notices = [
+            *self.tables_notices,
             (
                 f"{self._path.name}: objects were matched to the rows of {screen.source.name} by "
                 f"their place, image set 1 to row 1 and so on: {self._image_path.name} does not "
                 "say plate, well and site"
-            )
+            ),
         ]
 
     def __call__(self, number: int, metadata: Mapping[str, str]) -> Objects | None:
@@ -207,10 +237,9 @@ class MeasuredObjects(ObjectSource):
         return self._objects_at(0)
 
     def _objects_at(self, place: int) -> Objects:
-        rows = self._objects.iloc[self._rows_of.get(place, [])]
-        centers = rows[[ROW, COL]].to_numpy(np.float64)
+        rows = self._rows_of.get(place, _NO_ROWS)
+        centers, numbers = self._centers[rows], self._numbers[rows]
         placed = np.isfinite(centers).all(axis=1)
-        numbers = rows[OBJECT].to_numpy(np.int64)
         centers = centers[placed]
         return Objects(
             centers,
@@ -220,11 +249,23 @@ class MeasuredObjects(ObjectSource):
             notes=without_centre(numbers[~placed].tolist(), self._path),
         )
 
+    def _leave_nameless(self, objects: pd.DataFrame, path: Path) -> pd.DataFrame:
+        nameless = (objects[list(KEYS)] == "").any(axis=1)
+        if nameless.any():
+            pairs = zip(objects[nameless][IMAGE], objects[nameless][OBJECT], strict=True)
+            names = [f"object {number} of image set {image}" for image, number in pairs]
+            self.tables_notices.append(
+                f"{path.name} does not say plate, well and site of every object, so no features: "
+                f"{some_of(names)}"
+            )
+        return objects[~nameless].reset_index(drop=True)
+
     def _group_objects(self, own: bool) -> dict[int, np.ndarray]:
         """Return the rows of the objects of every image set, by its place."""
         if own:
             names = _key_rows(self._objects)
             places = {key: self._keys.get(key) for key in set(names)}
+            self._refuse_contradiction(places)
         else:
             names = _set_rows(self._objects)
             places = {pair: place for place, pair in enumerate(_set_rows(self._sets))}
@@ -233,9 +274,23 @@ class MeasuredObjects(ObjectSource):
             what = "/".join(lost) if own else f"image set {lost[1]}"
             raise SiteError(
                 f"{self._path} has objects of {what}, which {self._image_path.name} does not "
-                "have; give both tables of one run"
+                f"have{'' if self._keys is None else ', or has without plate, well and site'}; "
+                "give both tables of one run"
             )
         return _groups(np.array([places[name] for name in names], np.int64))
+
+    def _refuse_contradiction(self, places: Mapping[tuple[str, ...], int | None]) -> None:
+        """Compare the numbers of the image sets where both tables say plate, well and site."""
+        numbers = self._sets[IMAGE].tolist()
+        said = self._objects.drop_duplicates([*KEYS, IMAGE])
+        for key, number in zip(_key_rows(said), said[IMAGE], strict=True):
+            place = places[key]
+            if place is not None and number != numbers[place]:
+                raise SiteError(
+                    f"{self._path} says that {'/'.join(key)} is image set {number}, and "
+                    f"{self._image_path.name} that it is {numbers[place]}; give both tables of one "
+                    "run"
+                )
 
     def _refuse_several_runs(self) -> None:
         runs = self._sets[RUN].unique()
@@ -269,19 +324,69 @@ class MeasuredObjects(ObjectSource):
                 "Metadata_Site with the measurements of images"
             )
 
+    def _refuse_other_keys(self, screen: ScreenRows) -> None:
+        """Compare what is known of plate, well and site, which alone finds no site."""
+        keys = list(screen.keys)
+        for table, path in ((self._sets, self._image_path), (self._objects, self._path)):
+            names = [name for name in KEYS if name in table]
+            said = table.drop_duplicates([IMAGE, *names])
+            for number, *key in said[[IMAGE, *names]].itertuples(index=False, name=None):
+                here = dict(zip(names, key, strict=True))
+                there = dict(zip(KEYS, keys[number - 1], strict=True))
+                for name in names:
+                    if here[name] and _normal(name, here) != _normal(name, there):
+                        raise SiteError(
+                            f"{path.name} does not say all of plate, well and site, and its image "
+                            f"set {number} is not row {number} of {screen.source.name}: {name} is "
+                            f"{here[name]} here and {there[name]} there; export all three"
+                        )
+
     def _refuse_other_files(self, screen: ScreenRows) -> None:
         rows = self._sets.set_index(IMAGE)
-        theirs = {c.removeprefix("FileName_") for c in rows if c.startswith("FileName_")}
+        columns = {c.removeprefix("FileName_"): c for c in rows if c.startswith("FileName_")}
         for number, files in enumerate(screen.files, start=1):
-            for image in sorted(files.keys() & theirs):
-                measured = rows.loc[number, f"FileName_{image}"]
-                if files[image] and measured and files[image] != measured:
-                    raise SiteError(
-                        f"{self._image_path.name} does not say plate, well and site, and its image "
-                        f"set {number} is not row {number} of {screen.source.name}: {image} is "
-                        f"{measured} here and {files[image]} there; give the table that "
-                        "CellProfiler measured, or export the metadata"
-                    )
+            measured = {image: rows.loc[number, column] for image, column in columns.items()}
+            measured = {image: _base_name(name) for image, name in measured.items() if name}
+            other = sorted(i for i in files.keys() & measured if files[i] != measured[i])
+            if not (files.keys() & measured or set(files.values()) & set(measured.values())):
+                # Called otherwise in both tables, but one file of them has to be the same.
+                other = sorted(measured)
+            if files and other:
+                there = files.get(other[0], "none of its files")
+                raise SiteError(
+                    f"{self._image_path.name} does not say plate, well and site, and its image "
+                    f"set {number} is not row {number} of {screen.source.name}: {other[0]} is "
+                    f"{measured[other[0]]} here and {there} there; give the table that "
+                    "CellProfiler measured, or export the metadata"
+                )
+
+
+def _says_sites(table: pd.DataFrame) -> bool:
+    return set(KEYS) <= set(table)
+
+
+def _normal(name: str, known: Mapping[str, str]) -> tuple[str, ...]:
+    return normal_key((known[name],), (name,))
+
+
+def _base_name(file: str) -> str:
+    return file.replace("\\", "/").rpartition("/")[2]
+
+
+def _said_of_end(path: Path) -> list[str]:
+    """Doubt a table of text that does not end with its last line; programs end all of theirs."""
+    if split_name(path)[1].lower() not in (".csv", ".tsv", ".txt"):
+        return []
+    with path.open("rb") as file:
+        file.seek(-min(2, path.stat().st_size), os.SEEK_END)
+        if set(file.read()) & set(b"\r\n"):
+            return []
+    return [
+        (
+            f"{path.name} does not end with a line break: if it was cut, its last object lies "
+            "elsewhere, and others are missing"
+        )
+    ]
 
 
 def _without_filling(objects: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
@@ -312,7 +417,8 @@ def _groups(places: np.ndarray) -> dict[int, np.ndarray]:
 
 def _table(path: Path, names: list[str], ends: tuple[str, ...]) -> str:
     for end in ends:
-        found = [name for name in names if name == end or name.endswith(f"_{end}")]
+        found = [name for name in names if name == end]
+        found = found or [name for name in names if name.endswith(f"_{end}")]
         if len(found) == 1:
             return found[0]
         if found:

@@ -124,8 +124,10 @@ def opened(database: Path) -> Iterator[sqlite3.Connection]:
         with contextlib.closing(sqlite3.connect(uri, uri=True)) as db:
             yield db
     except (sqlite3.Error, OverflowError, UnicodeDecodeError, MemoryError) as error:
+        # SQLite shows what it stumbled over, several lines perhaps.
+        text = " ".join(str(error).split())
         raise TableError(
-            f"{database} cannot be read as an SQLite database of CellProfiler: {error}"
+            f"{database} cannot be read as an SQLite database of CellProfiler: {text}"
         ) from error
 
 

@@ -293,8 +293,7 @@ def _read_header(path: Path, text: str) -> tuple[str, list[str], int, int]:
         marks = (lines[before].strip()[-1],)
         before += 1
     found = {mark: _records(path, lines[before:], mark) for mark in marks}
-    found = {mark: records for mark, records in found.items() if records}
-    if not found:
+    if not all(found.values()):
         raise TableError(f"{path} is empty; expected a table with a header")
     mark = _choose_delimiter(path, found)
     (header, used), *rest = found[mark]

@@ -58,6 +58,10 @@ def find_image_table(path: Path, objects: str) -> tuple[Path | None, str]:
     there = _image_tables(path)
     if stem.casefold().endswith(objects.casefold()):
         prefixes = [stem[: len(stem) - len(objects)]]
+        if prefixes[0] not in there:
+            # FilteredNuclei are no Nuclei of a run Filtered where its table counts them.
+            fitting = sorted((p for p in there if stem.startswith(p)), key=len, reverse=True)
+            prefixes += [p for p in fitting if _counts(there[p], stem[len(p) :])]
     else:
         # The longest that fits; an empty one, before MyExpt_Cells, only if it counts these.
         prefixes = sorted((p for p in there if stem.startswith(p)), key=len, reverse=True)
@@ -82,7 +86,7 @@ def _image_tables(path: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for other in sorted(path.parent.glob("*")) if path.parent.is_dir() else []:
         stem, end = split_name(other)
-        if end and stem.endswith(IMAGE) and other.is_file():
+        if end and stem.casefold().endswith(IMAGE.casefold()) and other.is_file():
             found.setdefault(stem[: len(stem) - len(IMAGE)], []).append(other)
     return found
 

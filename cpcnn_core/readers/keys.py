@@ -234,5 +234,5 @@ def _told_twice(
 
 
 def _plain(column: str) -> str:
-    column = column.strip().removeprefix("Image_").removeprefix("Metadata_")
-    return re.sub(r"[^a-z0-9]", "", column.casefold())
+    column = column.strip().casefold().removeprefix("image_").removeprefix("metadata_")
+    return re.sub(r"[^a-z0-9]", "", column)

@@ -13,10 +13,16 @@ import numpy as np
 from cpcnn_core.errors import ImageError, SiteError
 from cpcnn_core.readers.images import read_plane
 from cpcnn_core.readers.keys import KEYS, KeyIndex
-from cpcnn_core.readers.object_sources import ObjectSource, ScreenRows, otherwise_spelt
+from cpcnn_core.readers.object_sources import (
+    ObjectSource,
+    ScreenRows,
+    none_found,
+    otherwise_spelt,
+)
 from cpcnn_core.readers.sites import Objects
 
 DEFAULT_TEMPLATE = "{Plate}_{Well}_{Site}.tif"
+_MOST, _WHITE = 2**31 - 1, 255
 
 
 def objects_from_labels(place: str | Path) -> ObjectSource:
@@ -73,7 +79,9 @@ class LabelImages(ObjectSource):
         if not set(self._fields()) <= set(KEYS):
             return
         files = [(self._plain(site), self.file_of(site)) for site in sites]
+        above = Path(f"{self._template.partition('{')[0]}name").parent
         self.notices = otherwise_spelt(files, "label images")
+        self.notices += none_found(files, "label image", above, screen.source)
 
     def __call__(self, number: int, metadata: Mapping[str, str]) -> Objects | None:  # noqa: ARG002
         """See `ObjectSource.__call__`."""
@@ -155,6 +163,16 @@ def read_labels(path: str | Path) -> np.ndarray:
     labels = read_plane(path)
     if labels.dtype.kind not in "biu":
         raise ImageError(f"{path} holds {labels.dtype} values; expected whole numbers as labels")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high > _MOST:
+        raise ImageError(
+            f"{path} has the value {low if low < 0 else high}; expected labels from 0 to {_MOST}"
+        )
+    if high == _WHITE and not ((labels > 0) & (labels < _WHITE)).any():
+        raise ImageError(
+            f"{path} has no other values than 0 and {_WHITE}, so it is a mask, in which "
+            "objects are not told apart; give an image in which object k has the value k"
+        )
     return labels.astype(np.int32)
 
 

@@ -8,6 +8,7 @@ the site, see `cpcnn_core.readers.sites.with_scale`.
 from __future__ import annotations
 
 import functools
+import re
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ from cpcnn_core.readers.keys import KEYS, KeyIndex, find_keys
 from cpcnn_core.readers.object_sources import ObjectSource, ScreenRows, key_of
 from cpcnn_core.readers.sites import Objects, Site
 from cpcnn_core.readers.tables import read_text_table
+
+_METADATA = re.compile(r"(?:Image_)?Metadata_(.+)", re.IGNORECASE | re.DOTALL)
 
 
 def read_load_data(
@@ -67,6 +70,8 @@ def read_load_data(
     names = match_images(table.columns, channels, images or {}, path)
     unfit = unfit_illumination(table.columns, names)
     rows = table.to_dict("records")
+    if not rows:
+        raise TableError(f"{path} has no rows below its header; expected one for every site")
     metadata = [_metadata(row, keys) for row in rows]
     screen = ScreenRows(path, index_keys(metadata, path), [_file_names(row) for row in rows])
     if objects is not None:
@@ -129,11 +134,9 @@ def index_keys(metadata: Sequence[Mapping[str, str]], source: Path) -> KeyIndex:
 
 def _metadata(row: Mapping[str, str], keys: Mapping[str, str]) -> dict[str, str]:
     named = {name: row[column] for name, column in keys.items()}
-    own = {
-        name.removeprefix("Metadata_"): value
-        for name, value in row.items()
-        if name.startswith("Metadata_")
-    }
+    own = {m[1]: value for name, value in row.items() if (m := _METADATA.fullmatch(name))}
+    # METADATA_WELL is the well, and nothing beside it.
+    own = {name: value for name, value in own.items() if name.capitalize() not in KEYS}
     return named | own
 
 

@@ -14,6 +14,7 @@ from cpcnn_core.readers.object_sources import (
     ObjectSource,
     ScreenRows,
     key_of,
+    none_found,
     otherwise_spelt,
     without_centre,
 )
@@ -72,6 +73,7 @@ class LocationFiles(ObjectSource):
         """See `ObjectSource.match`."""
         files = [(self._plain(key), self.file_of(key)) for key in screen.keys]
         self.notices = otherwise_spelt(files, "location files")
+        self.notices += none_found(files, "location file", self._folder, screen.source)
 
     def __call__(self, number: int, metadata: Mapping[str, str]) -> Objects | None:  # noqa: ARG002
         """See `ObjectSource.__call__`."""

@@ -80,13 +80,15 @@ def numbers_of(texts: Sequence[str], source: object, column: str, first: int = 1
         if value is None:
             raise TableError(
                 f"{source} has {text!r} in row {row + first} of the column {column}; expected a "
-                f"number{_hint(text)}"
+                f"number{_hint(text, column)}"
             )
         values[row] = value
     return values
 
 
-def _hint(text: str) -> str:
+def _hint(text: str, column: str) -> str:
+    if text == column:
+        return "; the header stands there again: tables were appended, give each by itself"
     if number_of(text.replace(",", ".")) is not None:
         return " with a decimal point, not a comma: save the table with points"
     return ", or nothing where it is missing"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cpcnn_core.errors import TableError
-from cpcnn_core.readers.keys import KEYS, find_keys
+from cpcnn_core.readers.keys import KEYS, find_keys, normal_key, normal_number
 from cpcnn_core.readers.tables import Table
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ def read_object_rows(table: Table, objects: str) -> pd.DataFrame:
     -------
     pandas.DataFrame
         ``run`` (text; empty where there is only one), ``image`` and ``object`` (int64), ``row``
-        and ``col`` (float64, pixels; NaN for an object without a centre), and ``Plate``,
-        ``Well``, ``Site`` (texts) where the table has all three. Rows that only fill up a table
-        of several kinds of objects are left out.
+        and ``col`` (float64, pixels; NaN for an object without a centre), and those of ``Plate``,
+        ``Well``, ``Site`` (texts) that the table has. Rows that only fill up a table of several
+        kinds of objects are left out.
 
     Raises
     ------
@@ -57,9 +57,9 @@ def read_object_rows(table: Table, objects: str) -> pd.DataFrame:
     >>> read_object_rows(open_table("Nuclei.csv"), "Nuclei")  # doctest: +SKIP
     """
     names = _object_columns(table, objects)
-    keys = find_keys(table.columns, table.path)
-    keys = keys if len(keys) == len(KEYS) else {}
-    if IMAGE not in names and not keys:
+    keys = _read_keys(table)
+    own = len(keys.columns) == len(KEYS)
+    if IMAGE not in names and not own:
         raise TableError(
             f"{table.path} lacks a column: expected ImageNumber, or plate, well and site of every "
             f"object; it begins with {', '.join(table.columns[:8])}"
@@ -69,10 +69,8 @@ def read_object_rows(table: Table, objects: str) -> pd.DataFrame:
     frame = frame.astype(np.float64)
     if IMAGE not in frame:
         frame[IMAGE] = 0.0
-    frame[RUN] = table.texts([names[RUN]])[names[RUN]] if RUN in names else ""
-    if keys:
-        texts = table.texts(list(keys.values()))
-        frame = frame.assign(**{name: texts[column] for name, column in keys.items()})
+    frame[RUN] = table.texts([names[RUN]])[names[RUN]].map(normal_number) if RUN in names else ""
+    frame[list(keys)] = keys
     # Spreadsheets leave empty rows; single tables fill up the objects of which there are fewer.
     frame = frame[frame[[OBJECT, ROW, COL]].notna().any(axis=1)]
     for name in (IMAGE, OBJECT):
@@ -83,8 +81,13 @@ def read_object_rows(table: Table, objects: str) -> pd.DataFrame:
             f"{table.path} has an infinite position in row {frame.index[endless][0] + 1}; expected "
             "pixels"
         )
-    same = [*(keys or (RUN, IMAGE)), OBJECT]
-    refuse_repeated(frame, same, f"{table.path}", "tables of several runs may have been appended")
+    same = [*(KEYS if own else (RUN, IMAGE)), OBJECT]
+    refuse_repeated(
+        frame.assign(**{name: _normal(frame[name], name) for name in keys}),
+        same,
+        f"{table.path}",
+        "tables of several runs may have been appended",
+    )
     return frame.reset_index(drop=True)
 
 
@@ -100,8 +103,8 @@ def read_image_rows(table: Table, counted: str | None) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        ``run`` (text), ``image`` (int64), ``Plate``, ``Well``, ``Site`` (texts) where the table
-        has all three, ``count`` (float64, NaN where unknown), and the file name of every image
+        ``run`` (text), ``image`` (int64), those of ``Plate``, ``Well``, ``Site`` (texts) that the
+        table has, ``count`` (float64, NaN where unknown), and the file name of every image
         (``FileName_OrigDNA``, texts).
 
     Raises
@@ -119,13 +122,12 @@ def read_image_rows(table: Table, counted: str | None) -> pd.DataFrame:
             f"{table.path} has no column ImageNumber; it has: {', '.join(table.columns[:8])}, ..."
         )
     run = _first(_RUN_NAMES, table.columns)
-    keys = find_keys(table.columns, table.path)
-    keys = keys if len(keys) == len(KEYS) else {}
+    keys = _read_keys(table)
     files = {c: f"FileName_{m[1]}" for c in table.columns if (m := _FILE.fullmatch(c))}
-    texts = table.texts([c for c in (run, *keys.values(), *files) if c is not None])
+    texts = table.texts([c for c in (run, *files) if c is not None])
     frame = texts[list(files)].rename(columns=files)
-    frame[RUN] = texts[run] if run else ""
-    frame = frame.assign(**{name: texts[column] for name, column in keys.items()})
+    frame[RUN] = texts[run].map(normal_number) if run else ""
+    frame[list(keys)] = keys
     frame[IMAGE] = table.numbers([number])[number]
     frame[COUNT] = np.nan
     count = _first((f"Count_{counted}", f"Image_Count_{counted}"), table.columns)
@@ -212,6 +214,18 @@ def _other_objects(columns: Sequence[str], objects: str) -> str:
 
 def _first(names: Iterable[str], columns: Sequence[str]) -> str | None:
     return next((name for name in names if name in columns), None)
+
+
+def _read_keys(table: Table) -> pd.DataFrame:
+    """Read plate, well and site, as far as the table says them of any row."""
+    names = find_keys(table.columns, table.path)
+    texts = table.texts(list(names.values()))
+    keys = texts.rename(columns={column: name for name, column in names.items()})
+    return keys.loc[:, (keys != "").any()] if len(keys) else keys
+
+
+def _normal(values: pd.Series, name: str) -> pd.Series:
+    return values.map({text: normal_key((text,), (name,))[0] for text in values.unique()})
 
 
 def _whole(values: pd.Series, table: Table, column: str) -> pd.Series:

@@ -167,3 +167,41 @@ def otherwise_spelt(files: Sequence[tuple[Path, Path | None]], what: str) -> lis
         return []
     spelling = "are named by another spelling of plate, well or site"
     return [f"{len(other)} of {len(files)} {what} {spelling}: {some_of(other)}"]
+
+
+def none_found(
+    files: Sequence[tuple[Path, Path | None]], what: str, folder: Path, source: Path
+) -> list[str]:
+    """Say it where no site of a screen has its file: then they are called otherwise.
+
+    Parameters
+    ----------
+    files : sequence of (Path, Path or None)
+        What a site's file should be called, and what was found.
+    what : str
+        What the files are.
+    folder : Path
+        In or below which all of them should be.
+    source : Path
+        The screen's table.
+
+    Returns
+    -------
+    list of str
+        Empty where one is found; else the first name that was expected, and a file that is
+        there.
+
+    Examples
+    --------
+    >>> files = [(Path("nowhere/P1_A01_1.tif"), None)]
+    >>> none_found(files, "label image", Path("nowhere"), Path("l.csv"))
+    ['no site of l.csv has a label image: expected nowhere/P1_A01_1.tif, say; there is no ...']
+    """
+    if not files or any(found is not None for _, found in files):
+        return []
+    if folder.is_dir():
+        others = (path for path in folder.rglob("*") if path.is_file())
+        there = f"{folder} has {next(others, None) or 'no file'}"
+    else:
+        there = f"there is no folder {folder}"
+    return [f"no site of {source.name} has a {what}: expected {files[0][0]}, say; {there}"]

@@ -14,7 +14,7 @@ from cpcnn_core.readers.keys import KEYS, KeyIndex, normal_key
 from cpcnn_core.readers.object_sources import ObjectSource, ScreenRows, key_of, missing_sites
 from cpcnn_core.readers.sites import Objects
 
-_SITE_FOLDER = re.compile(r"(?P<Plate>.+)-(?P<Well>[A-Za-z]{1,2}-?\d+)-(?P<Site>[^-]+)")
+_SITE_FOLDER = re.compile(r"(?P<Plate>.+)-(?P<Well>[A-Za-z]{1,2}-?\d+(?:[Cc]\d+)?)-(?P<Site>[^-]+)")
 
 
 class SiteFolders(ObjectSource):
@@ -62,7 +62,9 @@ class SiteFolders(ObjectSource):
 
     def match(self, screen: ScreenRows) -> None:
         """See `ObjectSource.match`."""
-        self.notices = missing_sites(screen, self._keys, f"the folders of {self._folder}")
+        read = {id(t): t for t in self._tables if isinstance(t, MeasuredObjects)}
+        self.notices = [said for table in read.values() for said in table.tables_notices]
+        self.notices += missing_sites(screen, self._keys, f"the folders of {self._folder}")
 
     def __call__(self, number: int, metadata: Mapping[str, str]) -> Objects | None:
         """See `ObjectSource.__call__`."""
@@ -73,16 +75,14 @@ class SiteFolders(ObjectSource):
         if isinstance(table, MeasuredObjects):
             return table(number, metadata)
         measured = read_measured(table, self._objects)
-        if measured.keys is None:
-            # The folder has said it, and the table has this one image set.
-            return measured.only_set()
-        found = measured(number, metadata)
+        # Without keys, the folder has said them, and the table has this one image set.
+        found = measured.only_set() if measured.keys is None else measured(number, metadata)
         if found is None:
             raise SiteError(
                 f"{table} is not of the site {'/'.join(key_of(metadata))}, which its folder is "
                 "called after; give the tables their right folders"
             )
-        return found
+        return found._replace(notes=(*measured.tables_notices, *found.notes))
 
 
 def _find_tables(folder: Path, objects: str) -> list[Path]:

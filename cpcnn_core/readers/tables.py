@@ -168,7 +168,14 @@ def read_text_table(path: str | Path, required: Sequence[str] = ()) -> pd.DataFr
     """
     table = open_table(path)
     require_columns(table, required)
-    return without_empty_end(table.texts())
+    texts = without_empty_end(table.texts())
+    again = (texts == texts.columns).all(axis=1).to_numpy().nonzero()[0]
+    if len(again) and len(texts.columns) > 1:
+        raise TableError(
+            f"{path} has its header again in row {again[0] + 1}, as where tables were appended; "
+            "leave that line out"
+        )
+    return texts
 
 
 def require_columns(table: Table, required: Sequence[str]) -> None:

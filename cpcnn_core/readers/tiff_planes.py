@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MOST_COMPRESSED = 1000
 ALWAYS_TRUSTED_BYTES = 2**29
 MOST_PLANES = 10**6
-_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+_PHOTOMETRIC, _WHITE_IS_ZERO, _PALETTE = 262, 0, 3
 _UIC2 = 33629
 _OME_IMAGE = re.compile(r"<(?:\w+:)?Image[\s>]")
 
@@ -193,6 +193,7 @@ def _read(path: Path, file: tifffile.TiffFile, page: tifffile.TiffPage, behind: 
         raise ValueError("there is no pixel in it")
     check_claim(path, page.nbytes)
     _check_written(path, page)
+    _check_palette(path, page)
     if behind == 0:
         plane = page.asarray()
     elif page.is_final:
@@ -224,6 +225,18 @@ def _check_written(path: Path, page: tifffile.TiffPage) -> None:
         raise ImageError(
             f"{path} cannot be read to its end: {expected - written} of its {expected} strips or "
             "tiles were never written"
+        )
+
+
+def _check_palette(path: Path, page: tifffile.TiffPage) -> None:
+    """Refuse colours that are told by a number; ImageJ shows grey values in one colour so, too."""
+    if page.tags.valueof(_PHOTOMETRIC) != _PALETTE:
+        return
+    colours = page.colormap
+    if colours is None or (np.diff(colours.astype(np.int64), axis=1) < 0).any():
+        raise ImageError(
+            f"{path} has a palette of colours, in which a greater number is not a brighter one; "
+            "expected one grey value per pixel"
         )
 
 

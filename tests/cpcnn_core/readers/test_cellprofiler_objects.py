@@ -208,6 +208,39 @@ def test_by_place_is_refused_where_other_files_were_measured(tmp_path):
         found(tmp_path, path, SITES[::-1])
 
 
+def test_by_place_is_refused_where_files_of_other_image_names_were_measured(tmp_path):
+    files = [f"{'_'.join(site)}.tif" for site in SITES]
+    plain = image_frame()[["ImageNumber"]]
+    path = write(tmp_path, images=plain.assign(FileName_Hoechst=files))
+    assert found(tmp_path, path)[0] == right()
+    with pytest.raises(SiteError, match=r"Hoechst is P1_A01_1.tif here and none of its files"):
+        found(tmp_path, path, SITES[::-1])
+    # CellProfiler keeps the folders that a name has.
+    path = write(tmp_path, images=plain.assign(FileName_DNA=[f"raw/{name}" for name in files]))
+    assert found(tmp_path, path)[0] == right()
+
+
+@pytest.mark.parametrize(
+    ("names", "of_objects"),
+    [
+        (["Metadata_Well", "Metadata_Site"], False),
+        (["Metadata_Well"], False),
+        (["Metadata_Plate", "Metadata_Well"], True),
+    ],
+)
+def test_by_place_is_refused_where_a_part_of_the_keys_says_otherwise(tmp_path, names, of_objects):
+    objects, images = objects_frame(), image_frame()
+    known = images[["ImageNumber", *names]]
+    path = write(
+        tmp_path,
+        objects=objects.merge(known) if of_objects else objects,
+        images=images[["ImageNumber"]] if of_objects else known,
+    )
+    assert found(tmp_path, path)[0] == right()
+    with pytest.raises(SiteError, match=r"image set 1 is not row 1 .*: Well is A01 here and B02"):
+        found(tmp_path, path, SITES[::-1])
+
+
 def test_a_part_of_the_rows_is_no_match_by_place(tmp_path):
     # LoadData's own range of rows numbers them from 1 again.
     rows = objects_frame(SITES[2:])
@@ -216,6 +249,77 @@ def test_a_part_of_the_rows_is_no_match_by_place(tmp_path):
         found(tmp_path, path)
 
 
+def test_columns_of_keys_in_other_letter_case_are_keys(tmp_path):
+    for change in (str.lower, str.upper):
+        images = image_frame().rename(columns=lambda c, f=change: f(c) if c[0] == "M" else c)
+        path = write(tmp_path, images=images)
+        assert found(tmp_path, path, SITES[::-1]) == (right(SITES[::-1]), [])
+
+
+def test_file_names_in_lower_case_belong_together(tmp_path):
+    path = write(tmp_path)
+    (tmp_path / "Image.csv").rename(tmp_path / "image.csv")
+    path.rename(tmp_path / "nuclei.csv")
+    assert found(tmp_path, tmp_path / "nuclei.csv", SITES[::-1]) == (right(SITES[::-1]), [])
+
+
+def test_objects_whose_name_ends_as_another_are_counted_by_their_table(tmp_path):
+    counts = [len(CENTERS[site]) for site in SITES]
+    objects_frame().to_csv(tmp_path / "MyExpt_FilteredNuclei.csv", index=False)
+    images = image_frame(Count_FilteredNuclei=counts)
+    images.to_csv(tmp_path / "MyExpt_Image.csv", index=False)
+    path = tmp_path / "MyExpt_FilteredNuclei.csv"
+    assert found(tmp_path, path) == (right(), [])
+    objects_frame()[:-1].to_csv(path, index=False)
+    with pytest.raises(SiteError, match=r"has 1 objects of image set 4, MyExpt_Image.csv counts 2"):
+        found(tmp_path, path)
+
+
+def test_keys_that_are_empty_say_nothing(tmp_path):
+    keys = image_frame().rename(columns={"Metadata_Plate": "Plate"}).assign(Metadata_Plate="")
+    objects = objects_frame().merge(keys.drop(columns="Plate"))
+    path = write(tmp_path, objects=objects)
+    assert found(tmp_path, path, SITES[::-1]) == (right(SITES[::-1]), [])
+    # Image sets that failed before their metadata were known.
+    images = image_frame()
+    images.loc[[1, 3], ["Metadata_Plate", "Metadata_Well", "Metadata_Site"]] = None
+    objects = objects_frame().query("ImageNumber in (1, 3)")
+    places, notices = found(tmp_path, write(tmp_path, objects=objects, images=images))
+    there = right(SITES[::2])
+    assert places == dict.fromkeys(SITES) | there
+    assert notices == ["2 of 4 sites are not in Image.csv: P1/A02/1, P1/B02/1"]
+    with pytest.raises(
+        SiteError, match=r"image set 2, which Image.csv does not have, or has without"
+    ):
+        found(tmp_path, write(tmp_path, images=images))
+
+
+def test_an_object_that_does_not_say_its_well_is_named(tmp_path):
+    objects = objects_frame().merge(image_frame())
+    objects.loc[3, "Metadata_Well"] = None
+    objects.to_csv(tmp_path / "cells.csv", index=False)
+    places, notices = found(tmp_path, tmp_path / "cells.csv")
+    assert places == right() | {SITES[1]: [[20.0, 110.0], [110.5, 25.0]]}
+    assert len(notices) == 1
+    assert notices[0].endswith("every object, so no features: object 2 of image set 2")
+
+
+def test_tables_that_contradict_each_other_are_refused(tmp_path):
+    objects = objects_frame().merge(image_frame(SITES[::-1]))
+    with pytest.raises(
+        SiteError, match=r"says that P1/B02/1 is image set 1, and Image.csv that it is 4"
+    ):
+        found(tmp_path, write(tmp_path, objects=objects))
+
+
+def test_an_object_twice_under_two_spellings_is_refused(tmp_path):
+    once = objects_frame().merge(image_frame())
+    again = once.assign(Metadata_Well=once["Metadata_Well"].str.lower())
+    with pytest.raises(SiteError, match="Well A1, Site 1, ObjectNumber 1 twice, in its rows 1 and"):
+        found(tmp_path, write(tmp_path, objects=pd.concat([once, again])))
+
+
+# Runs that were appended
 # Runs that were appended
 
 
@@ -283,6 +387,9 @@ def test_cut_tables_are_noticed(tmp_path):
         SiteError, match="has fewer values in line 9 than in its header: 4, expected"
     ):
         found(tmp_path, whole)
+    # Within the last number, where nothing else tells.
+    whole.write_text(text.rstrip()[:-1])
+    assert "does not end with a line break" in found(tmp_path, whole)[1][0]
     image = tmp_path / "Image.csv"
     image.write_text("\n".join(image.read_text().splitlines()[:-1]) + "\n")
     whole.write_text(text)
@@ -347,6 +454,26 @@ def test_a_value_that_cannot_be_meant_is_named(tmp_path, column, value, sentence
         found(tmp_path, write(tmp_path, objects=objects))
 
 
+def test_numbers_of_runs_are_the_same_in_every_spelling(tmp_path):
+    objects, images = objects_frame(), image_frame()
+    objects = objects.assign(TableNumber=objects["ImageNumber"].astype(float), ImageNumber=1)
+    images = images.assign(TableNumber=images["ImageNumber"], ImageNumber=1)
+    assert found(tmp_path, write(tmp_path, objects=objects, images=images)) == (right(), [])
+
+
+@pytest.mark.parametrize("which", ["objects", "images"])
+def test_a_run_s_number_in_one_table_only_is_no_contradiction(tmp_path, which):
+    tables = {"objects": objects_frame(), "images": image_frame()}
+    tables[which] = tables[which].assign(TableNumber=7)
+    assert found(tmp_path, write(tmp_path, **tables)) == (right(), [])
+    tables[which].loc[0, "TableNumber"] = 8
+    if which == "objects":
+        with pytest.raises(
+            SiteError, match=r"has objects of image set 1, which Image.csv does not"
+        ):
+            found(tmp_path, write(tmp_path, **tables))
+
+
 # What people have: databases, combined tables, tables with their own keys, folders
 
 
@@ -387,6 +514,13 @@ def test_databases_of_many_runs(tmp_path):
         SiteError, match="has TableNumber 10000000000, ImageNumber 1, ObjectNumber 1 twice"
     ):
         found(tmp_path, as_database(tmp_path, doubled, images, ("Nuclei", "Image")))
+
+
+def test_a_table_of_the_very_name_is_taken_before_others_that_end_so(tmp_path):
+    path = as_database(tmp_path, objects_frame(), image_frame(), ("Nuclei", "Image"))
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        objects_frame(SITES[::-1]).to_sql("Expanded_Nuclei", db, index=False)
+    assert found(tmp_path, path) == (right(), [])
 
 
 def test_the_filled_up_rows_of_a_single_object_table_are_no_objects(tmp_path):
@@ -502,6 +636,26 @@ def test_a_folder_for_every_site_whose_tables_do_not_say_it(tmp_path):
     (folder / "P1-A02-1").rename(folder / "P1-A01-1")
     with pytest.raises(SiteError, match=r"is not of the site P1/A01/1, which its folder is called"):
         found(tmp_path, folder)
+
+
+def test_a_folder_of_a_well_by_row_and_column(tmp_path):
+    wells = {"A01": "r01c01", "A02": "r01c02", "B01": "r02c01", "B02": "r02c02"}
+    folder = site_folders(tmp_path, keys=False)
+    for place in list(folder.iterdir()):
+        place.rename(folder / f"a-b-{wells[place.name[3:6]]}-s1")
+    sites = {("a-b", wells[well], "s1"): places for (_, well, _), places in right().items()}
+    assert found(tmp_path, folder, list(sites)) == (sites, [])
+
+
+def test_a_cut_table_in_the_folder_of_its_site_is_said(tmp_path):
+    folder = site_folders(tmp_path, keys=False)
+    table = folder / "P1-A02-1" / "Nuclei.csv"
+    table.write_bytes(table.read_bytes()[:-1])
+    source = objects_from_cellprofiler(folder)
+    sites = read_load_data(load_data(tmp_path), ("DNA",), objects=source)
+    notes = [site.read_objects().notes for site in sites]
+    assert [len(note) for note in notes] == [0, 1, 0, 0]
+    assert "Nuclei.csv does not end with a line break" in notes[1][0]
 
 
 def test_folders_that_do_not_tell_their_site_are_refused(tmp_path):

@@ -124,3 +124,8 @@ def test_the_name_it_should_have_comes_first():
         TableError, match=r"t.csv has Barcode, Plate_ID, which may all be the plate; call"
     ):
         find_key("Plate", ["Barcode", "Plate_ID"], "t.csv")
+
+
+@pytest.mark.parametrize("column", ["METADATA_WELL", "metadata_well", "image_metadata_Well"])
+def test_the_prefix_has_any_letter_case(column):
+    assert find_keys(["Dose", column], "t.csv") == {"Well": column}

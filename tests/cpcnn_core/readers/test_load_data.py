@@ -42,6 +42,22 @@ def test_files_by_channel_and_metadata_as_text(tmp_path):
     assert field_of(sites, ("ER", "DNA")).image[:, 0, 0].tolist() == [2, 1]
 
 
+@pytest.mark.parametrize("change", [str.upper, str.lower, "Image_{}".format])
+def test_metadata_in_another_spelling_are_metadata(tmp_path, change):
+    keys = {change(name): value for name, value in {**KEYS, "Metadata_Dose": "010"}.items()}
+    path = table(tmp_path, {**keys, **columns({"DNA": image(tmp_path, "a.tif")})})
+    metadata = dict(read_load_data(path, ("DNA",))[0].metadata)
+    assert [metadata.pop(name) for name in ("Plate", "Well", "Site")] == ["P1", "A01", "1"]
+    assert list(metadata.values()) == ["010"]
+
+
+def test_a_table_without_rows_is_refused(tmp_path):
+    path = tmp_path / "load_data.csv"
+    pd.DataFrame(columns=[*KEYS, "FileName_DNA"]).to_csv(path, index=False)
+    with pytest.raises(SiteError, match=r"load_data.csv has no rows below its header"):
+        read_load_data(path, ("DNA",))
+
+
 def test_channels_are_named_where_their_images_names_do_not_tell(tmp_path):
     path = table(tmp_path, {**KEYS, **columns({"Hoechst": image(tmp_path, "a.tif")})})
     with pytest.raises(ChannelError, match="it has Hoechst; say it with --channels DNA=NAME"):

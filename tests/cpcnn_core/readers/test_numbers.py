@@ -62,3 +62,8 @@ def test_a_column_keeps_its_order():
     np.testing.assert_array_equal(found, [2, np.nan, 2, -0.001, np.nan])
     assert found.dtype == np.float64
     assert len(numbers_of([], "t.csv", "Dose")) == 0
+
+
+def test_a_header_that_stands_there_again_is_called_so():
+    with pytest.raises(TableError, match=r"in row 2 of the column Dose; .* tables were appended"):
+        numbers_of(["1", "Dose"], "t.csv", "Dose")

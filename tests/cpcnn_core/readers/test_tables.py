@@ -127,3 +127,12 @@ def test_no_file_is_one_line(tmp_path):
     for path in (tmp_path / "nowhere.csv", tmp_path):
         with pytest.raises(TableError, match="there is no table"):
             open_table(path)
+
+
+def test_a_header_within_the_table_is_told(tmp_path):
+    path = tmp_path / "load_data.csv"
+    path.write_text(
+        "Metadata_Well,FileName_DNA\nA01,a.tif\nMetadata_Well,FileName_DNA\nA02,b.tif\n"
+    )
+    with pytest.raises(TableError, match=r"load_data.csv has its header again in row 2, as where"):
+        read_text_table(path)

@@ -381,3 +381,26 @@ def test_what_tifffile_mends_is_not_printed(tmp_path):
     command = [sys.executable, "-c", code, path]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("(21, 33)\n", "")
+
+
+def with_palette(path, colours):
+    tifffile.imwrite(path, (PLANE >> 8).astype(np.uint8), photometric="palette", colormap=colours)
+    return path
+
+
+@pytest.mark.parametrize("shown", [(0,), (1,), (0, 2), (0, 1, 2)])
+def test_grey_values_that_are_shown_in_one_colour_are_grey_values(tmp_path, shown):
+    colours = np.zeros((3, 256), np.uint16)
+    colours[list(shown)] = np.arange(256) * 257
+    path = with_palette(tmp_path / "lut.tif", colours)
+    np.testing.assert_array_equal(read_plane(path), PLANE >> 8)
+
+
+@pytest.mark.parametrize("kind", ["any", "inverted"])
+def test_a_palette_of_colours_is_refused(tmp_path, kind):
+    colours = RANDOM.integers(0, 65536, (3, 256)).astype(np.uint16)
+    if kind == "inverted":
+        colours[:] = np.arange(256)[::-1] * 257
+    path = with_palette(tmp_path / "web.tif", colours)
+    with pytest.raises(ImageError, match=r"web.tif has a palette of colours"):
+        read_plane(path)
