@@ -14,6 +14,8 @@ from cpcnn_core.screen.examine import TO_DO
 from cpcnn_core.screen.report import SiteReport
 
 LOG_FILE = "embed.jsonl"
+ODD_SHOWN = 20
+_TROUBLED = ("failed", "no locations")
 
 
 class RunLog:
@@ -64,12 +66,14 @@ class RunLog:
 
 
 def summary(reports: Sequence[SiteReport], seconds: float, done: str = "embedded") -> list[str]:
-    """Say in a few lines what a run did, the failures last and by name.
+    """Say in a few lines what a run did; what failed, and what was odd, last and by name.
 
     Examples
     --------
     >>> summary([], 1.0)
     ['0 sites; 0 cells embedded in 1 s']
+    >>> summary([SiteReport("P1/A01/1", "embedded", 2, "an object has no centre: 3")], 1.0)[1]
+    '  P1/A01/1: an object has no centre: 3'
     """
     cells = sum(report.cells for report in reports)
     states = Counter(report.state for report in reports)
@@ -78,8 +82,13 @@ def summary(reports: Sequence[SiteReport], seconds: float, done: str = "embedded
     lines = [f"{len(reports)} sites{parts}; {cells} cells {done} in {seconds:.0f} s{rate}"]
     if anew := anew_line(reports):
         lines.append(anew)
-    troubled = [report for report in reports if report.state in ("failed", "no locations")]
-    return [*lines, *(f"  {r.site}: {r.state} {r.reason}".rstrip() for r in troubled)]
+    troubled = [report for report in reports if report.state in _TROUBLED]
+    odd = [report for report in reports if report.reason and report.state not in _TROUBLED]
+    lines += [f"  {r.site}: {r.state} {r.reason}".rstrip() for r in troubled]
+    lines += [f"  {r.site}: {r.reason}" for r in odd[:ODD_SHOWN]]
+    if len(odd) > ODD_SHOWN:
+        lines.append(f"  and {len(odd) - ODD_SHOWN} more sites with something odd: see the log")
+    return lines
 
 
 def anew_line(reports: Sequence[SiteReport]) -> str:
