@@ -103,4 +103,8 @@ def _named(tables: list[str]) -> list[tuple[str, str]]:
     named = [table.partition("=") for table in tables]
     if not all(name and path for name, _, path in named):
         raise ProfileError(f"expected --beside NAME=TABLE, got {' '.join(tables)}")
+    if len({name for name, _, _ in named}) < len(named):
+        raise ProfileError(
+            f"expected another name for every table --beside, got {' '.join(tables)}"
+        )
     return [(name, path) for name, _, path in named]

@@ -53,6 +53,7 @@ def _nearest(options: argparse.Namespace) -> None:
     from cpcnn_core.profiles.wells import choose_rows
     from cpcnn_core.tables.belonging import CORRECTION_SHA256, aligned, require_same_origin
     from cpcnn_core.tables.columns import metadata_column
+    from cpcnn_core.tables.values import texts_of
 
     say = say_once()
 
@@ -87,8 +88,13 @@ def _nearest(options: argparse.Namespace) -> None:
         f"{len(rows.metadata)} wells asked about, {len(library.directions)} treatments searched, "
         f"{exclude.sum()} left out; correction: {correction}"
     )
-    shown = found.rename(columns=lambda name: name.removeprefix("Metadata_"))
-    print(shown.to_string(index=False, float_format="{:.3f}".format, max_colwidth=40))
+    facts = [name for name in found.columns if name.startswith("Metadata_")]
+    shown = found.assign(**{name: texts_of(found[name]) for name in facts})
+    shown = shown.rename(columns=lambda name: name.removeprefix("Metadata_"))
+    if len(shown):
+        print(shown.to_string(index=False, float_format="{:.3f}".format, max_colwidth=40))
+    else:
+        print(f"No treatment is left: all share {' and '.join(columns)} with the query.")
     if controls is None:
         print("Say which wells are controls (--controls) for p-values.")
     if options.out:

@@ -92,7 +92,7 @@ def _profile(options: argparse.Namespace) -> None:
         sites=options.sites,
         drop_features=options.drop_features,
         keep_labels=options.keep_label,
-        leave_out=[out, consensus_file(out)],
+        leave_out=[out, consensus_file(out), *([options.platemap] if options.platemap else ())],
         tell=say,
     )
     if options.platemap:
@@ -114,6 +114,7 @@ def _profile(options: argparse.Namespace) -> None:
         options.correction,
         regularization=options.regularization,
         relative=options.relative,
+        tell=say,
     )
     # Treatments of the table that was there before are none of the new one's.
     consensus = consensus_file(out)

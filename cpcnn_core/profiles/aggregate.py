@@ -62,7 +62,7 @@ def aggregate(
     if method not in METHODS:
         raise ProfileError(f"expected a method of {', '.join(METHODS)}, got {method!r}")
     profiles.require(by)
-    _check_counts(profiles)
+    check_counts(profiles)
     profiles = _finite(profiles, tell)
     metadata = profiles.metadata
     groups = metadata.groupby(by, sort=False, dropna=False)
@@ -85,21 +85,35 @@ def aggregate(
     return replace(profiles, features=features, metadata=kept)
 
 
-def _check_counts(profiles: Profiles) -> None:
+def check_counts(profiles: Profiles, source: object = "the table") -> None:
+    """Refuse a ``Metadata_CellCount`` that is no count of the cells of a site or well.
+
+    Raises
+    ------
+    ProfileError
+        It is of single cells, which are counted here, or no number; names the `source`.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"Metadata_CellCount": ["many"]})
+    >>> check_counts(Profiles(np.ones((1, 1)), rows, ["x"]))
+    Traceback (most recent call last):
+    cpcnn_core.errors.ProfileError: the table has 'many' in Metadata_CellCount; expected ...
+    """
     columns = profiles.metadata.columns
     if CELL_COUNT not in columns:
         return
     if CELL in columns:
         raise ProfileError(
-            f"the cells have a {CELL_COUNT} already, which cpcnn counts itself; leave that column "
-            "out, or give it another name"
+            f"{source} has a {CELL_COUNT} of single cells, which cpcnn counts itself; leave that "
+            "column out, or give it another name"
         )
     kind = profiles.metadata[CELL_COUNT].dtype.kind
     if kind not in "iuf":
-        example = next((text for text in profiles.texts(CELL_COUNT) if text), "nothing")
+        example = next((text for text in profiles.texts(CELL_COUNT).tolist() if text), "")
         raise ProfileError(
-            f"expected numbers of cells in {CELL_COUNT}, got {example!r}; correct it, or give that "
-            "column another name"
+            f"{source} has {example!r} in {CELL_COUNT}; expected numbers of cells: correct it, or "
+            "give that column another name"
         )
 
 

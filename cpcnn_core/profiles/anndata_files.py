@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 
 from cpcnn_core.errors import DependencyError, TableError
+from cpcnn_core.profiles.metadata import metadata_named
 from cpcnn_core.profiles.notices import listed
-from cpcnn_core.tables.columns import metadata_column
 from cpcnn_core.tables.profiles import Profiles
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -51,19 +52,22 @@ def read_anndata(path: Path) -> Profiles:
             "AnnData tables need anndata; install it with: pip install 'cpcnn[anndata]'"
         ) from error
     try:
-        table = anndata.read_h5ad(path)
+        # It warns of names of rows that are not unique, and nobody asks for these.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            table = anndata.read_h5ad(path)
     except Exception as error:
         # Of a damaged file h5py and anndata say it with errors of any kind.
         text = " ".join(str(error).split())
         raise TableError(f"{path} cannot be read as AnnData: {text}") from error
-    metadata = table.obs.reset_index(drop=True)
-    names = [metadata_column(str(name).strip()) for name in metadata.columns]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    obs = table.obs.reset_index(drop=True)
+    obs.columns = [str(name).strip() for name in obs.columns]
     features = list(map(str, table.var_names))
-    twice += sorted({name for name in features if features.count(name) > 1})
-    if twice:
-        raise TableError(f"{path} has twice the column {listed(twice)}; leave one of them out")
-    metadata.columns = names
+    for names in (list(obs.columns), features):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise TableError(f"{path} has twice the column {listed(twice)}; leave one of them out")
+    metadata = metadata_named(obs, path)
     provenance = _provenance(table.uns)
     return Profiles(_features(table.X, path, len(features)), metadata, features, provenance)
 

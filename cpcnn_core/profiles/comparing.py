@@ -41,7 +41,7 @@ def compare_values(column: pd.Series, sign: str, value: Value) -> np.ndarray | N
     -------
     ndarray of shape (n,), bool, or None
         Numbers and texts are compared as numbers. What has no value is unequal to all others,
-        and neither more nor less. None: a column of times, say, which pandas compares.
+        and neither more nor less. None: a column of durations, say, which pandas compares.
 
     Raises
     ------
@@ -71,6 +71,8 @@ def compare_values(column: pd.Series, sign: str, value: Value) -> np.ndarray | N
         return _of_numbers(column, sign, value)
     if kind == "b":
         return OPERATORS[sign](column.to_numpy(), _truth(value, column.name))
+    if kind == "M":
+        return _of_times(column, sign, value)
     if kind != "O":
         return None
     texts = texts_of(column)
@@ -92,6 +94,25 @@ def _of_numbers(column: pd.Series, sign: str, value: str | float) -> np.ndarray:
             )
         value = number
     return OPERATORS[sign](column.to_numpy(), value)
+
+
+def _of_times(column: pd.Series, sign: str, value: str | float) -> np.ndarray:
+    if isinstance(value, str) and is_missing(value):
+        return _of_missing(column.isna().to_numpy(), sign, column.name)
+    try:
+        time = pd.Timestamp(value) if isinstance(value, str) else None
+    except ValueError:
+        time = None
+    if time is None:
+        raise ProfileError(
+            f"{column.name} holds times, and {value!r} is none; write one like '2020-01-31'"
+        )
+    zone = column.dt.tz
+    if time.tzinfo is None:
+        time = time.tz_localize(zone)
+    elif zone is None:
+        time = time.tz_convert(None)
+    return OPERATORS[sign](column, time).to_numpy()
 
 
 def _of_missing(missing: np.ndarray, sign: str, name: object) -> np.ndarray:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from cpcnn_core.errors import ProfileError, ProfileWarning
+from cpcnn_core.errors import ProfileError
+from cpcnn_core.profiles.notices import Tell, listed, warn
 from cpcnn_core.profiles.plate_scaling import (
     PlateScaling,
     fit_plate_centering,
@@ -106,7 +106,7 @@ class Correction:
             else:
                 features = step.transform(features)
             if isinstance(step, PrincipalComponents):
-                names = [f"PC_{i:03d}" for i in range(len(step.components))]
+                names = _component_names(step)
         made_by = {"correction": self.method, **self.settings} if self.steps else {}
         return replace(
             profiles,
@@ -182,6 +182,7 @@ def fit_correction(
     regularization: float = 1e-2,
     relative: bool = False,
     components: int = 64,
+    tell: Tell = warn,
 ) -> Correction:
     """Learn a batch correction from the wells of a screen.
 
@@ -204,6 +205,9 @@ def fit_correction(
         Of the sphering, see `fit_sphering`.
     components : int
         Of ``pca-mad``, at most.
+    tell : callable
+        Takes a sentence: which features are left out, as they do not vary among the controls
+        of a plate.
 
     Returns
     -------
@@ -214,11 +218,6 @@ def fit_correction(
     ProfileError
         An unknown method, no controls, a plate without controls, NaN, or profiles that are
         corrected already.
-
-    Warns
-    -----
-    ProfileWarning
-        Features are left out because they do not vary among the controls of a plate.
 
     Examples
     --------
@@ -247,7 +246,7 @@ def fit_correction(
     if method in ("sphering", "centred-sphering"):
         steps, features = [], profiles.features
         if method == "centred-sphering":
-            steps.append(_fit_plates(fit_plate_centering, features, profiles, controls))
+            steps.append(_fit_plates(fit_plate_centering, profiles, controls, tell))
             features = steps[0].transform(features, _plates(profiles))
         step = fit_sphering(features[controls], regularization, relative=relative)
         settings = {"lambda": step.regularization}
@@ -255,11 +254,12 @@ def fit_correction(
             settings["lambda_relative"] = regularization
         return Correction(method, names, [*steps, step], settings)
     if method == "plate-mad":
-        step = _fit_plates(fit_plate_scaling, profiles.features, profiles, controls)
+        step = _fit_plates(fit_plate_scaling, profiles, controls, tell)
         return Correction(method, names, [step])
     pca = fit_principal_components(profiles.features, components)
-    features = pca.transform(profiles.features)
-    scaling = _fit_plates(fit_plate_scaling, features, profiles, controls)
+    features, components = pca.transform(profiles.features), _component_names(pca)
+    turned = replace(profiles, features=features, feature_names=components)
+    scaling = _fit_plates(fit_plate_scaling, turned, controls, tell)
     return Correction(method, names, [pca, scaling], {"components": len(pca.components)})
 
 
@@ -270,9 +270,9 @@ def _plates(profiles: Profiles) -> list[str]:
 
 def _fit_plates(
     fit: Callable[[np.ndarray, list[str]], PlateScaling],
-    features: np.ndarray,
     profiles: Profiles,
     controls: np.ndarray,
+    tell: Tell,
 ) -> PlateScaling:
     plates = np.array(_plates(profiles), object)
     without = sorted(set(plates) - set(plates[controls]))
@@ -281,12 +281,18 @@ def _fit_plates(
             f"plate {', '.join(without)} has no control wells; every plate needs some to be "
             "centred on, or use the correction sphering"
         )
-    scaling = fit(features[controls], plates[controls].tolist())
-    if not scaling.used.all():
-        warnings.warn(
-            f"{(~scaling.used).sum()} of {len(scaling.used)} features are left out: they do not "
-            "vary among the controls",
-            ProfileWarning,
-            stacklevel=3,
+    scaling = fit(profiles.features[controls], plates[controls].tolist())
+    unused = [
+        name for name, used in zip(profiles.feature_names, scaling.used, strict=True) if not used
+    ]
+    if unused:
+        verb = "is" if len(unused) == 1 else "are"
+        tell(
+            f"{len(unused)} of {len(scaling.used)} features {verb} left out, not varying among the "
+            f"controls of every plate: {listed(unused)}"
         )
     return scaling
+
+
+def _component_names(pca: PrincipalComponents) -> list[str]:
+    return [f"PC_{i:03d}" for i in range(len(pca.components))]

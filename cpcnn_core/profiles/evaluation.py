@@ -236,7 +236,7 @@ def _has_counts(wells: Profiles) -> bool:
     if CELL_COUNT not in wells.metadata.columns:
         return False
     counts = wells.metadata[CELL_COUNT]
-    return counts.dtype.kind in "iuf" and counts.nunique() > 1
+    return counts.dtype.kind in "iuf" and bool(counts.notna().all()) and counts.nunique() > 1
 
 
 def _summary(

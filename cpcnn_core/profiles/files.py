@@ -231,16 +231,20 @@ def _existing(path: str | Path) -> Path:
 
 def _layout(path: Path, prefixes: Sequence[str]) -> _Layout:
     table = open_table(path)
+    kept = table.schema.metadata or {} if isinstance(table, ColumnarTable) else {}
     features = [name for name in table.columns if is_feature(name, prefixes)]
+    if _TYPED in kept and tuple(prefixes) == FEATURE_PREFIXES:
+        # What AnnData kept in its X is a feature, whatever it is called.
+        features = [name for name in table.columns if not name.startswith("Metadata_")]
     if not features:
         raise TableError(
             f"{path} has no features: no column of numbers begins with {', '.join(prefixes)}; "
-            f"it has {', '.join(table.columns[:8])}, ..."
+            f"it has {', '.join(table.columns[:8])}, ...; if it is no plate, move it out of the "
+            "folder, or choose the plates by a pattern"
         )
     twice = sorted({name for name in table.columns if table.columns.count(name) > 1})
     if twice:
         raise TableError(f"{path} has twice the column {listed(twice)}; leave one of them out")
-    kept = table.schema.metadata or {} if isinstance(table, ColumnarTable) else {}
     return _Layout(
         table,
         features,

@@ -205,8 +205,16 @@ def build_library(
     counts = Counter(chosen.texts(by).tolist())
     # The table's own column of that name stays, too.
     metadata = treatments.metadata.rename(columns={REPLICATES: OWN_REPLICATES})
-    metadata.insert(0, by, metadata.pop(by))
+    metadata.insert(0, by, _whole(metadata.pop(by)))
     metadata.insert(1, REPLICATES, [counts[name] for name in treatments.texts(by).tolist()])
     treatments = replace(treatments, metadata=metadata)
     directions = unit_length(treatments.features).astype(np.float32)
     return TreatmentLibrary(wells, treatments, by, controls, directions)
+
+
+def _whole(names: pd.Series) -> pd.Series:
+    """Return names that are whole numbers as such; among wells some may have been missing."""
+    whole = (
+        names.dtype.kind == "f" and (names == np.floor(names)).all() and names.abs().max() < 2**53
+    )
+    return names.astype(np.int64) if whole else names

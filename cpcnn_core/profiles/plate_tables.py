@@ -41,7 +41,7 @@ def find_tables(
         TSV, also compressed. A pattern such as ``profiles/**/*_augmented.csv.gz`` chooses
         among them; ``**`` stands for any folders.
     leave_out : collection of str or Path
-        Files that are none of the plates, e.g. those that are about to be written.
+        Files that are none of the plates, e.g. the plate map, or what is about to be written.
     tell : callable
         Takes a sentence: which files are the same plates in another format, and not read.
 

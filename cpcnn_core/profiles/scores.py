@@ -48,7 +48,7 @@ def replicate_precision(wells: Profiles, by: str) -> np.ndarray:
     Raises
     ------
     ProfileError
-        No such column, NaN, or no treatment has replicates.
+        No wells, no such column, NaN, or no treatment has replicates.
 
     Examples
     --------
@@ -57,7 +57,12 @@ def replicate_precision(wells: Profiles, by: str) -> np.ndarray:
     >>> replicate_precision(wells, "Metadata_Treatment")
     array([1., 1., 1., 1.])
     """
-    matches = same_value(wells.texts(by))
+    names = wells.texts(by)
+    if not len(names):
+        raise ProfileError(
+            f"there is no well with a {by} that is none of the controls; keep some treated wells"
+        )
+    matches = same_value(names)
     similarity = cosine_similarity(wells.features)
     if PLATE in wells.metadata.columns:
         plates = wells.metadata[PLATE].astype(str).to_numpy()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cpcnn_core.errors import ProfileError, TableError
-from cpcnn_core.profiles.aggregate import CELL, CELL_COUNT, aggregate
+from cpcnn_core.profiles.aggregate import CELL, CELL_COUNT, aggregate, check_counts
 from cpcnn_core.profiles.files import FEATURE_PREFIXES, iterate_profiles
 from cpcnn_core.profiles.losses import Losses, row_names, without_features
 from cpcnn_core.profiles.notices import Tell, warn
@@ -112,13 +112,17 @@ def _placed(part: Profiles, path: Path, first: int) -> Profiles:
         raise TableError(
             f"{path} has cells ({CELL}) and does not say of which site: there is no {SITE}"
         )
-    for column in (PLATE, WELL):
+    for column in (PLATE, WELL, SITE):
+        if column not in metadata:
+            continue
         empty = np.flatnonzero(texts_of(metadata[column]) == "")
-        if len(empty):
+        # Wells may have a column of sites that says nothing; cells may not.
+        if len(empty) and (column != SITE or CELL in metadata or len(empty) < len(metadata)):
             raise TableError(
                 f"{path} has no {column} in row {first + int(empty[0])} (and {len(empty) - 1} "
                 "others near it); fill it in, or leave the row out"
             )
+    check_counts(part, path)
     return replace(part, metadata=metadata)
 
 

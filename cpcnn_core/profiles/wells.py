@@ -142,9 +142,9 @@ def join_platemap(
         raise TableError(f"{path} has no column Well; it has {named}")
     keys = [metadata_column(name) for name in columns]
     profiles.require(keys)
+    added = metadata_named(table.drop(columns=list(columns.values())), path)
     index = _key_index(table[list(columns.values())], path, list(columns))
     rows = _places(profiles, keys, index, path)
-    added = metadata_named(table.drop(columns=list(columns.values())), path)
     metadata = profiles.metadata
     if CELL_COUNT in added.columns and CELL_COUNT in metadata.columns:
         raise TableError(
@@ -180,8 +180,10 @@ def _refuse_duplicates(together: Profiles, origins: Sequence[Path]) -> None:
             of_well = wells.setdefault(key[:2], row)
             before = of_well if any(site) != any(keys[of_well][2:]) else row
         if before != row:
-            names = ["/".join(filter(None, keys[place])) for place in (before, row)]
-            what = "site" if any(site) and names[0].count("/") == 2 else "well"
+            is_site = any(site) and any(keys[before][2:])
+            shown = [keys[place][: 3 if is_site else 2] for place in (before, row)]
+            names = ["/".join(filter(None, key)) for key in shown]
+            what = "site" if is_site else "well"
             raise ProfileError(_told_twice(what, names, origins[before], origins[row]))
 
 

@@ -324,6 +324,10 @@ def test_a_site_that_fails_is_told_and_the_others_are_judged(screen, models, tmp
         (["two.safetensors", "again=two.safetensors"], "is there twice"),
         (["two.safetensors", "--ask", "Well == 'X'"], "is true for none of the 24 rows"),
         (["two.safetensors", "--where", "Dose > 1"], "name 'Dose' is not defined"),
+        (
+            ["two.safetensors", "--where", CONTROLS],
+            "no well with a Metadata_Treatment that is none of the controls",
+        ),
         (["two.safetensors", "--ask", CONTROLS], "none of the wells that ask has replicates"),
         (
             ["two.safetensors", "--controls", "Well == 'A01' and Plate == 'P1'"],

@@ -103,6 +103,11 @@ def test_the_treatment_that_does_the_same_is_nearest(profiles, tmp_path, capsys)
     assert table["Metadata_Replicates"].tolist() == [8, 8, 8]
     assert main(["nearest", str(profiles), *query, "--exclude-same"]) == 0
     assert pd.read_csv(out)["Metadata_Treatment"].tolist()[:2] == ["taxol", "nocodazole"]
+    capsys.readouterr()
+    assert main(["nearest", str(profiles), *query, "--exclude-same", "Metadata_Plate"]) == 0
+    said = capsys.readouterr().out
+    assert "No treatment is left: all share Metadata_Plate with the query.\n" in said
+    assert pd.read_csv(out).empty
 
 
 def test_without_controls_there_are_no_p_values(folder, capsys):
@@ -268,6 +273,8 @@ def test_profiles_are_evaluated_beside_others(folder, profiles, tmp_path, capsys
     capsys.readouterr()
     assert main(["evaluate", str(profiles), "--beside", str(plain)]) == 1
     assert "expected --beside NAME=TABLE, got" in capsys.readouterr().err
+    assert main(["evaluate", str(profiles), "--beside", f"a={plain}", f"a={profiles}"]) == 1
+    assert "expected another name for every table --beside, got a=" in capsys.readouterr().err
 
 
 def test_a_sweep_needs_uncorrected_profiles(folder, profiles, tmp_path, capsys):
@@ -305,3 +312,246 @@ def test_a_truth_that_does_not_fit_is_one_line(profiles, tmp_path, capsys, truth
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.fixture
+def wells(tmp_path):
+    """Two plates of wells as CSV, without a plate map; the treatments are those of the map."""
+    random = np.random.default_rng(0)
+    rows = [(plate, well) for plate in ("P1", "P2") for well in WELLS]
+    table = pd.DataFrame(rows, columns=["Metadata_Plate", "Metadata_Well"])
+    shift = {name: random.normal(0, 3, 6) for name in ROW[2:]} | {"DMSO": np.zeros(6)}
+    values = [shift[TREATMENTS[well]] + random.normal(size=6) for _, well in rows]
+    table[NAMES] = values
+    table.to_csv(tmp_path / "wells.csv", index=False)
+    return table
+
+
+def run(capsys, *command, code=0):
+    assert main(list(map(str, command))) == code
+    return capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("expression", "kept"),
+    [
+        ("Dose == 10 or Treatment == 'DMSO'", 32),
+        ("Dose == '10' or Treatment == 'DMSO'", 32),
+        ("Dose >= 10 or Treatment == 'DMSO'", 32),
+        ("Dose in [10]", 16),
+        ("Dose != 1", 32),
+        ("Dose > '1'", 16),
+        ("Dose == 0", 16),
+    ],
+)
+@pytest.mark.parametrize("ending", ["csv", "txt", "parquet"])
+def test_a_dose_is_a_number(wells, tmp_path, capsys, expression, kept, ending):
+    doses = {"DMSO": 0, "taxol": 10, "nocodazole": 10, "rotenone": 1, "ATP": 1}
+    table = pd.DataFrame({"Well": WELLS, "Treatment": map(TREATMENTS.get, WELLS)})
+    table["Dose"] = table["Treatment"].map(doses).astype(str)
+    path = tmp_path / f"map.{ending}"
+    if ending == "parquet":
+        table.to_parquet(path)
+    else:
+        table.to_csv(path, index=False, sep="\t" if ending == "txt" else ",")
+    command = ["profile", tmp_path / "wells.csv", "--platemap", path, "--where", expression]
+    said = run(capsys, *command, "--out", tmp_path / "p.parquet").out
+    assert f"{kept} of 48 wells kept" in said
+    found = read_profiles(tmp_path / "p.parquet").metadata["Metadata_Dose"]
+    assert found.dtype.kind == "i"
+    again = ["profile", tmp_path / "p.parquet", "--where", expression, "--out", tmp_path / "q.csv"]
+    assert f"{kept} of {kept} wells kept" in run(capsys, *again).out
+
+
+def test_a_dose_that_is_asked_for_by_a_word_is_refused(wells, tmp_path, capsys):
+    (tmp_path / "map.csv").write_text("Well,Dose\n" + "".join(f"{well},10\n" for well in WELLS))
+    command = ["profile", tmp_path / "wells.csv", "--platemap", tmp_path / "map.csv", "--where"]
+    said = run(capsys, *command, "Dose == 'high' or Well == 'A01'", code=1)
+    assert "Dose holds numbers, and 'high' is none" in said.err
+
+
+@pytest.mark.parametrize("text", ["", "NA", "nan", "NULL", "None"])
+def test_treatments_without_a_mechanism_share_none(wells, tmp_path, capsys, text):
+    table = wells.assign(Metadata_Treatment=wells["Metadata_Well"].map(TREATMENTS))
+    table.to_csv(tmp_path / "wells.csv", index=False)
+    rows = [("taxol", "tubulin"), ("nocodazole", "tubulin"), ("rotenone", text), ("ATP", text)]
+    moa = tmp_path / "moa.csv"
+    moa.write_text("Treatment,moa\n" + "".join(f"{name},{label}\n" for name, label in rows))
+    command = ["evaluate", tmp_path / "wells.csv", "--controls", "Treatment == 'DMSO'"]
+    said = run(capsys, *command, "--truth", moa)
+    assert json.loads(said.out)["treatments"]["queries"] == 2
+    assert f"has no moa for 2 of 4 treatments: it says {text or 'nothing'} (2)" in said.err
+    if text:
+        said = run(capsys, *command, "--truth", moa, "--keep-label", text)
+        assert json.loads(said.out)["treatments"]["queries"] == 4
+        assert "has no moa" not in said.err
+
+
+@pytest.mark.parametrize("text", ["NA", "none"])
+def test_a_control_may_be_called_as_if_there_were_none(wells, tmp_path, capsys, text):
+    names = {name: text if name == "DMSO" else name for name in ROW}
+    rows = [f"{well},{names[treatment]}" for well, treatment in TREATMENTS.items()]
+    (tmp_path / "map.csv").write_text("\n".join(["Well,Treatment", *rows]))
+    out = tmp_path / "p.parquet"
+    command = ["profile", tmp_path / "wells.csv", "--platemap", tmp_path / "map.csv", "--out", out]
+    controls = ["--controls", f"Treatment == '{text}'"]
+    said = run(capsys, *command, *controls, code=1)
+    assert f"Treatment for 16 of 48 ({text})" in said.out
+    assert f"or read the table with --keep-label {text}" in said.err
+    said = run(capsys, *command, *controls, "--keep-label", text, "--consensus", "Treatment").out
+    assert "48 wells, 16 of them controls" in said
+    assert "5 x 6" in said
+    # A table that we have written says which are names.
+    query = ["nearest", out, "--query", "Treatment == 'taxol'"]
+    assert "4 treatments searched" in run(capsys, *query).out
+    said = run(capsys, *command, "--consensus", "Treatment").out
+    assert "16 of 48 wells have no Metadata_Treatment: left out" in said
+    assert "4 x 6" in said
+    assert "16 of 48 wells have no Metadata_Treatment: left out" in run(capsys, *query).out
+
+
+def test_what_is_left_out_is_said_in_the_output(wells, tmp_path, capsys):
+    wells["Cells_Correlation_RWC"] = np.nan
+    wells.loc[[5, 30], NAMES[3]] = [np.nan, np.inf]
+    wells.to_csv(tmp_path / "wells.csv", index=False)
+    out = tmp_path / "p.parquet"
+    said = run(capsys, "profile", tmp_path / "wells.csv", "--out", out)
+    assert said.err == ""
+    lost = f"2 of 48 wells are left out, for missing or infinite values of {NAMES[3]} (2): "
+    assert said.out.splitlines() == [
+        "1 of 7 features is left out, as no well has it: Cells_Correlation_RWC",
+        lost + "P1/A06, P2/B01",
+        f"wrote {out}: 46 wells x 6 features",
+    ]
+    table = wells.assign(Metadata_Treatment=wells["Metadata_Well"].map(TREATMENTS))
+    table.to_csv(tmp_path / "wells.csv", index=False)
+    controls = ["--controls", "Treatment == 'DMSO'"]
+    said = run(
+        capsys, "nearest", tmp_path / "wells.csv", "--query", "Treatment == 'taxol'", *controls
+    )
+    assert "P1/A06, P2/B01" in said.out
+    said = run(capsys, "evaluate", tmp_path / "wells.csv", *controls)
+    assert json.loads(said.out)["wells"] == 46
+    assert "P1/A06, P2/B01" in said.err
+
+
+def test_features_can_be_left_out_where_most_wells_lack_them(wells, tmp_path, capsys):
+    wells.loc[:30, NAMES[1]] = np.nan
+    wells.to_csv(tmp_path / "wells.csv", index=False)
+    command = ["profile", tmp_path / "wells.csv", "--out", tmp_path / "p.parquet"]
+    said = run(capsys, *command, code=1).err
+    assert (
+        f"31 of 48 wells would be left out, for missing or infinite values of {NAMES[1]} (31)"
+        in said
+    )
+    suggested = said.split("e.g. ")[1].split(", or")[0].split()
+    assert "48 wells x 5 features" in run(capsys, *command, *suggested).out
+    assert "no feature is called F9" in run(capsys, *command, "--drop-features", "F9", code=1).err
+
+
+@pytest.mark.parametrize("more", [",", ",,,"])
+def test_extra_commas_change_nothing_and_values_below_none_are_refused(
+    wells, tmp_path, capsys, more
+):
+    def profiled(text):
+        (tmp_path / "w.csv").write_text(text)
+        run(capsys, "profile", tmp_path / "w.csv", "--out", tmp_path / "p.parquet")
+        return read_profiles(tmp_path / "p.parquet")
+
+    header, *lines = wells.to_csv(index=False).splitlines()
+    plain = profiled("\n".join([header, *lines]))
+    with_commas = profiled("\n".join([header, *(f"{line}{more}" for line in lines)]))
+    np.testing.assert_array_equal(plain.features, with_commas.features)
+    pd.testing.assert_frame_equal(plain.metadata, with_commas.metadata)
+    (tmp_path / "w.csv").write_text("\n".join([header, *(f"{line}{more}7" for line in lines)]))
+    said = run(capsys, "profile", tmp_path / "w.csv", code=1).err
+    assert "has '7' in row 1 of its column" in said
+    assert "has no name in the header" in said
+
+
+def test_what_was_written_into_the_folder_of_plates_is_none_of_them(wells, tmp_path, capsys):
+    folder = tmp_path / "plates_of_mine"
+    folder.mkdir()
+    table = wells.assign(Metadata_Treatment=wells["Metadata_Well"].map(TREATMENTS))
+    for plate, rows in table.groupby("Metadata_Plate"):
+        rows.to_csv(folder / f"{plate}.csv.gz", index=False)
+    for name in ("profiles.parquet", "profiles.csv"):
+        out = folder / name
+        command = ["profile", folder, *SPHERING, "--consensus", "Treatment", "--out", out]
+        first = run(capsys, *command).out
+        assert f"wrote {out}: 48 wells x 6 features" in first
+        assert run(capsys, *command).out == first
+        out.unlink()
+    (folder / "P1_normalized.csv.gz").write_bytes((folder / "P1.csv.gz").read_bytes())
+    said = run(capsys, "profile", folder, "--out", tmp_path / "p.parquet", code=1).err
+    assert "several processing levels" in said
+    assert "P1.csv.gz, P1_normalized.csv.gz" in said
+    said = run(capsys, "profile", folder / "P?.csv.gz", "--out", tmp_path / "p.parquet").out
+    assert "48 wells" in said
+
+
+def test_a_column_that_is_missing_is_said_before_anything_is_written(folder, tmp_path, capsys):
+    out = tmp_path / "p.parquet"
+    assert profile(folder, out, "--consensus", "Dose") == 1
+    assert "there is no column Metadata_Dose" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_genes_that_are_numbers_are_asked_for_and_shown_as_they_are_written(
+    wells, tmp_path, capsys
+):
+    codes = {name: 7157 + n for n, name in enumerate(sorted(set(ROW)))}
+    table = wells.assign(Metadata_Entrez=wells["Metadata_Well"].map(TREATMENTS).map(codes))
+    table = table.assign(Metadata_Dose=0.5, Metadata_Volume=10.0)
+    table.loc[0, "Metadata_Entrez"] = np.nan
+    moa = tmp_path / "moa.csv"
+    for spell in ("{:d}", "{:d}.0"):
+        rows = [f"{spell.format(code)},{code % 2}" for code in codes.values()]
+        moa.write_text("\n".join(["Entrez,moa", *rows]))
+        for ending in ("csv", "parquet"):
+            path = tmp_path / f"w.{ending}"
+            table.to_csv(path, index=False) if ending == "csv" else table.to_parquet(path)
+            for query in ("Entrez == 7160", "Entrez == '7160'"):
+                command = ["nearest", path, "--by", "Entrez", "--query", query, "--exclude-same"]
+                said = run(capsys, *command).out
+                assert "8 wells asked about, 5 treatments searched" in said
+                first = said.splitlines()[3].split()
+                assert first == ["1.000", "7160", "8", "0.5", "10"]
+            scores = json.loads(run(capsys, "evaluate", path, "--by", "Entrez", "--truth", moa).out)
+            assert scores["treatments"]["queries"] == 5
+
+
+@pytest.mark.parametrize("correction", ["plate-mad", "centred-sphering"])
+def test_features_that_a_correction_leaves_out_are_said_in_the_output(
+    wells, tmp_path, capsys, recwarn, correction
+):
+    table = pd.read_csv(tmp_path / "wells.csv").assign(Cells_CPCNN_002=7.5)
+    table.to_csv(tmp_path / "constant.csv", index=False)
+    treatments = pd.DataFrame({"Well": WELLS, "Treatment": map(TREATMENTS.get, WELLS)})
+    treatments.to_csv(tmp_path / "map.csv", index=False)
+    command = ["profile", tmp_path / "constant.csv", "--platemap", tmp_path / "map.csv"]
+    command += ["--controls", "Treatment == 'DMSO'", "--correction", correction]
+    found = run(capsys, *command, "--out", tmp_path / "p.parquet")
+    assert (
+        "1 of 6 features is left out, not varying among the controls of every plate: "
+        "Cells_CPCNN_002\n"
+    ) in found.out
+    assert found.err == ""
+    assert not recwarn.list
+
+
+def test_the_plate_map_among_the_plates_is_none_of_them(wells, tmp_path, capsys):
+    plates = tmp_path / "profiles" / "batch"
+    plates.mkdir(parents=True)
+    (tmp_path / "wells.csv").rename(plates / "P1.csv")
+    path = plates / "platemap.csv"
+    treatments = pd.DataFrame({"Well": WELLS, "Treatment": map(TREATMENTS.get, WELLS)})
+    treatments.to_csv(path, index=False)
+    command = ["profile", plates.parent, "--out", tmp_path / "p.parquet"]
+    run(capsys, *command, "--platemap", path)
+    metadata = read_profiles(tmp_path / "p.parquet").metadata
+    expected = [TREATMENTS[well] for well in metadata["Metadata_Well"]]
+    assert metadata["Metadata_Treatment"].tolist() == expected
+    found = run(capsys, *command, code=1)
+    assert "platemap.csv has no features" in found.err
+    assert "choose the plates by a pattern" in found.err

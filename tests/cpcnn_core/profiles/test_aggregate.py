@@ -94,3 +94,49 @@ def test_what_is_not_there_is_named(cells):
         aggregate(cells, ["Metadata_Dose"])
     with pytest.raises(ProfileError, match="expected a method of median, mean, got 'mode'"):
         aggregate(cells, SITE, "mode")
+
+
+@pytest.mark.parametrize("kind", ["Int64", "int64[pyarrow]", "category", float])
+def test_counts_of_any_type_add(kind):
+    rows = pd.DataFrame({"Metadata_Well": ["A01", "A01", "B01"]})
+    rows["Metadata_CellCount"] = pd.Series([10, 11, 12]).astype(kind)
+    found = aggregate(Profiles(np.ones((3, 1)), rows, ["x"]), ["Metadata_Well"], "mean")
+    assert found.metadata["Metadata_CellCount"].tolist() == [21, 12]
+
+
+@pytest.mark.parametrize("kind", ["category", "string", "string[pyarrow]", object])
+def test_groups_of_any_type(kind):
+    wells = pd.Series(["A01", "B01", "A01", None]).astype(kind)
+    rows = pd.DataFrame({"Metadata_Well": wells, "Metadata_Dose": [1, 2, 1, 3]})
+    found = aggregate(Profiles(np.arange(4.0)[:, None], rows, ["x"]), ["Metadata_Well"], "mean")
+    assert found.texts("Metadata_Well").tolist() == ["A01", "B01", ""]
+    assert found.features[:, 0].tolist() == [1, 1, 3]
+    assert found.metadata["Metadata_Dose"].tolist() == [1, 2, 3]
+
+
+def test_a_count_that_is_none_is_refused(cells):
+    cells.metadata["Metadata_CellCount"] = 5
+    with pytest.raises(ProfileError, match="has a Metadata_CellCount of single cells, which cpcnn"):
+        aggregate(cells, SITE)
+    cells.metadata.pop("Metadata_ObjectNumber")
+    cells.metadata["Metadata_CellCount"] = "1011"
+    with pytest.raises(ProfileError, match="the table has '1011' in Metadata_CellCount; expected"):
+        aggregate(cells, SITE)
+
+
+def test_rows_that_are_left_out_are_named_by_their_wells(cells):
+    cells.metadata["Metadata_Well"] = [f"A{n // 30 + 1:02d}" for n in range(300)]
+    cells.metadata["Metadata_Plate"] = "P1"
+    cells.features[[0, 1, 45], 3] = np.nan
+    said = []
+    aggregate(cells, SITE, tell=said.append)
+    [text] = said
+    assert text == (
+        "3 of 300 rows are left out, for missing or infinite values of Cells_CPCNN_003 (3): "
+        "P1/A01 (2 of 30), P1/A02 (1 of 30)"
+    )
+    cells.features[:, 1] = np.nan
+    with pytest.raises(
+        ProfileError, match=r"none of the 300 rows .* Cells_CPCNN_001 .300., Cells_CPC"
+    ):
+        aggregate(cells, SITE)

@@ -59,6 +59,9 @@ def test_the_number_of_cells_alone_is_measured_where_it_is_known(wells, controls
     # All that share a count are alike to the last bit, so ranks of others are shared.
     assert alone["replicates"]["mean_average_precision"] < 0.2
     assert 0 < alone["treatments"]["mean_average_precision"] < 0.5
+    # Of one well it is not known.
+    wells.metadata["Metadata_CellCount"] = [np.nan, *counts[1:]]
+    assert "beside" not in evaluate_profiles(wells, BY, controls=controls).scores
     wells.metadata["Metadata_CellCount"] = 7
     assert "beside" not in evaluate_profiles(wells, BY, controls=controls).scores
 
@@ -117,3 +120,30 @@ def test_somebody_has_to_ask(wells, controls):
     alone[np.flatnonzero(~controls)[0]] = True
     with pytest.raises(ProfileError, match="none of the wells that ask has replicates in the"):
         evaluate_profiles(wells, BY, controls=controls, asked=alone)
+
+
+def test_treatments_that_are_numbers_have_the_labels_of_a_truth_of_texts(wells, controls, truth):
+    expected = evaluate_profiles(wells, BY, controls=controls, truth=truth).scores
+    names = wells.metadata[BY].unique().tolist()
+    codes = {name: 7000 + code for code, name in enumerate(names)}
+    numbered = replace(wells, metadata=wells.metadata.assign(**{BY: wells.metadata[BY].map(codes)}))
+    assert numbered.metadata[BY].dtype.kind == "i"
+    for spell in (str, lambda code: f"{code}.0"):
+        spelt = {spell(codes[name]): label for name, label in truth.items() if name in codes}
+        found = evaluate_profiles(numbered, BY, controls=controls, truth=spelt).scores
+        assert found["treatments"] == expected["treatments"]
+
+
+def test_the_same_wells_are_found_however_they_are_spelt(wells, controls):
+    texts = wells.metadata.astype({"Metadata_Plate": str, "Metadata_Well": str})
+    spelt = texts.assign(
+        Metadata_Plate="00" + texts["Metadata_Plate"],
+        Metadata_Well=texts["Metadata_Well"].str.lower(),
+    )
+    numbers = texts.assign(Metadata_Plate=[str(n) for n in texts["Metadata_Plate"].factorize()[0]])
+    other = replace(wells, metadata=spelt.assign(Metadata_Plate="00" + numbers["Metadata_Plate"]))
+    order = np.random.default_rng(0).permutation(len(controls))
+    mine = replace(wells, metadata=numbers)
+    found = evaluate_profiles(mine, BY, controls=controls, beside={"X": other.select(order)})
+    beside = found.scores["beside"]["X"]
+    assert beside["replicates"] == found.scores["replicates"]

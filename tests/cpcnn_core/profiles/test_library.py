@@ -115,3 +115,42 @@ def test_what_cannot_be_asked_is_one_line(library, wells):
     without = build_library(wells)
     with pytest.raises(ProfileError, match="p-values compare with control wells"):
         without.nearest(wells.features[:1], significance=True)
+
+
+def test_treatments_that_are_numbers_are_found_by_name():
+    genes = pd.DataFrame({"Metadata_Entrez": [7157.0, 672, 7157, np.nan]})
+    library = build_library(Profiles(np.eye(4), genes, list("wxyz")), "Metadata_Entrez")
+    assert library.treatments.texts("Metadata_Entrez").tolist() == ["7157", "672"]
+    assert library.treatments.metadata["Metadata_Replicates"].tolist() == [2, 1]
+    asked = pd.DataFrame({"Metadata_Entrez": ["7157"]})
+    assert library.same_as(["Metadata_Entrez"], asked).tolist() == [True, False]
+    found = library.nearest(np.array([[1.0, 0, 1, 0]]))
+    assert found["Metadata_Entrez"].tolist() == [7157, 672]
+    assert found["Metadata_Entrez"].dtype == np.int64
+
+
+@pytest.mark.parametrize("kind", ["category", "string", "string[pyarrow]"])
+def test_treatments_of_pandas_own_types(kind):
+    names = pd.DataFrame({"Metadata_Treatment": pd.Series(["a", "b", None, "a"], dtype=kind)})
+    library = build_library(Profiles(np.eye(4), names, list("wxyz")))
+    metadata = library.treatments.metadata
+    assert metadata["Metadata_Treatment"].tolist() == ["a", "b"]
+    assert metadata["Metadata_Replicates"].tolist() == [2, 1]
+    assert library.same_as(["Metadata_Treatment"], names[1:2]).tolist() == [False, True]
+
+
+def test_a_column_of_the_same_name_stays_beside_ours():
+    rows = pd.DataFrame({"Metadata_Treatment": ["a", "b", "a"], "Metadata_Replicates": [7, 8, 7]})
+    library = build_library(Profiles(np.eye(3), rows, list("xyz")))
+    found = library.nearest(np.eye(3)[:1])
+    assert found["Metadata_Replicates"].tolist() == [2, 1]
+    assert found["Metadata_Replicates_in_table"].tolist() == [7, 8]
+    assert library.wells.metadata["Metadata_Replicates"].tolist() == [7, 8, 7]
+
+
+def test_wells_that_say_nothing_share_nothing():
+    rows = pd.DataFrame({"Metadata_Treatment": ["a", "b"], "Metadata_Batch": ["", "x"]})
+    library = build_library(Profiles(np.eye(2), rows, list("xy")))
+    for nothing in ("", None, np.nan):
+        asked = pd.DataFrame({"Metadata_Batch": [nothing]}, dtype=object)
+        assert library.same_as(["Metadata_Batch"], asked).tolist() == [False, False]
