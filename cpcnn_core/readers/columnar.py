@@ -183,7 +183,10 @@ class ColumnarTable:
 
         kind = _plain(column.type)
         if not (_is_text(kind) or _is_plain(kind)):
-            raise TableError(f"{self.path} has values of type {kind} in the column {name}")
+            raise TableError(
+                f"{self.path} has values of type {kind} in the column {name}; expected texts or "
+                "numbers: write them so, or leave the column out"
+            )
         if pa.types.is_null(kind):
             return np.full(len(column), "", object)
         encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()

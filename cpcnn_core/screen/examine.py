@@ -278,7 +278,8 @@ class ExaminedSite(Examined):
         if self.state != TO_DO:
             return ""
         if not np.array_equal(record.numbers, self.objects.numbers):
-            return "it has other objects"
+            same = np.array_equal(np.sort(record.numbers), np.sort(self.objects.numbers))
+            return "its objects are in another order" if same else "it has other objects"
         now, before = _as_recorded(self.locations, record), record.locations
         # Programs that write a table again change the last digits.
         near = {"rtol": 0, "atol": SAME_PLACE_PX, "equal_nan": True}

@@ -267,7 +267,8 @@ def test_objects_that_cannot_be_read_may_be_what_they_were_where_their_file_is_n
         ((1, 4), ((5, 5 + 9e-7), (8, 7)), ""),
         ((1, 4), ((5, 5 + 2e-6), (8, 7)), "its objects moved"),
         ((1, 4), ((8, 7), (5, 5)), "its objects moved"),
-        ((4, 1), ((5, 5), (8, 7)), "it has other objects"),
+        ((4, 1), ((5, 5), (8, 7)), "its objects are in another order"),
+        ((1, 5), ((5, 5), (8, 7)), "it has other objects"),
         ((1,), ((5, 5),), "it has other objects"),
     ],
 )
