@@ -176,9 +176,8 @@ def _collect(
 ) -> None:
     from cpcnn_core.crop_store.collect import collect_index
 
-    index = collect_index(
-        sites, options.out, settings, study=options.study, platemap=options.platemap
-    )
+    how = {"study": options.study, "platemap": options.platemap, "tell": print}
+    index = collect_index(sites, options.out, settings, **how)
     px, channels = settings.crop_px, ", ".join(settings.channels)
     scale = "" if settings.um_per_px is None else f" of {settings.um_per_px:g} µm"
     kind = f"crops of {px} x {px} pixels{scale} {settings.dtype}"

@@ -13,6 +13,7 @@ from cpcnn_core.crop_store.settings import StoreSettings
 from cpcnn_core.crop_store.sites import OBJECT_NUMBER, CropSite, crops_path, facts_if_done
 from cpcnn_core.crop_store.store import CHECKSUM, CROPS_FOLDER, FILE, INDEX_FILE, PLACE, STUDY
 from cpcnn_core.errors import CropStoreError
+from cpcnn_core.profiles.notices import Tell, warn
 from cpcnn_core.tables.columns import PLATE, WELL
 from cpcnn_core.tables.profiles import Profiles
 from cpcnn_core.tables.values import texts_of
@@ -28,6 +29,7 @@ def collect_index(
     *,
     study: str | None = None,
     platemap: str | Path | None = None,
+    tell: Tell = warn,
 ) -> Path:
     """Write the index of all crops that are done.
 
@@ -44,6 +46,8 @@ def collect_index(
         folder's name.
     platemap : str or Path, optional
         Adds what it says of every well, as `cpcnn_core.profiles.wells.join_platemap` does.
+    tell : callable
+        Takes a sentence: of how many wells the plate map says nothing.
 
     Returns
     -------
@@ -70,7 +74,7 @@ def collect_index(
         raise CropStoreError(f"there are no crops in {out} to collect: no site has any")
     frame = _join(tables, count)
     if platemap is not None:
-        frame = _add_platemap(frame, platemap)
+        frame = _add_platemap(frame, platemap, tell)
     if study is not None or STUDY not in frame.columns:
         frame[STUDY] = study or out.absolute().name
     frame.insert(0, STUDY, frame.pop(STUDY))
@@ -111,11 +115,12 @@ def _join(tables: Sequence[dict[str, object]], count: int) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _add_platemap(frame: pd.DataFrame, platemap: str | Path) -> pd.DataFrame:
+def _add_platemap(frame: pd.DataFrame, platemap: str | Path, tell: Tell) -> pd.DataFrame:
     from cpcnn_core.profiles.wells import join_platemap
 
     wells = frame[[PLATE, WELL]].drop_duplicates(ignore_index=True)
-    joined = join_platemap(Profiles(np.empty((len(wells), 0)), wells, []), platemap).metadata
+    rows = Profiles(np.empty((len(wells), 0)), wells, [])
+    joined = join_platemap(rows, platemap, tell=tell).metadata
     # As all that a screen's own table says.
     joined = joined.assign(**{name: texts_of(values) for name, values in joined.items()})
     known = frame.drop(columns=set(joined.columns) - {PLATE, WELL}, errors="ignore")

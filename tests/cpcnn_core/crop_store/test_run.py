@@ -179,6 +179,16 @@ def test_a_plate_map_that_changed_is_read_anew_and_no_crop_is_cut_again(
     assert set(index["Metadata_Dose"]) == {"3"}
 
 
+def test_wells_of_which_the_plate_map_says_nothing_are_counted_in_the_output(
+    own_screen, tmp_path, capsys
+):
+    table = pd.read_csv(own_screen / "platemap.csv", dtype=str)
+    table.loc[0, "Treatment"] = "NA"
+    table.to_csv(own_screen / "platemap.csv", index=False)
+    assert main([*command_for(own_screen), "--out", str(tmp_path / "o")]) == 0
+    assert "says nothing of some wells: Treatment for 1 of 4 (NA)" in capsys.readouterr().out
+
+
 def test_a_well_that_the_plate_map_lacks_is_named(own_screen, tmp_path, capsys):
     table = pd.read_csv(own_screen / "platemap.csv", dtype=str)
     table.iloc[1:].to_csv(own_screen / "platemap.csv", index=False)
