@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cpcnn_core.errors import SiteError
-from cpcnn_core.readers.cellprofiler_objects import MeasuredObjects, read_measured
 from cpcnn_core.readers.image_table import split_name
 from cpcnn_core.readers.keys import KEYS, KeyIndex, normal_key
+from cpcnn_core.readers.measured_objects import MeasuredObjects, read_measured
 from cpcnn_core.readers.object_sources import ObjectSource, ScreenRows, key_of, missing_sites
 from cpcnn_core.readers.sites import Objects
 
