@@ -25,7 +25,7 @@ _EQUALITY = ("==", "!=")
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 
-def compare_values(column: pd.Series, sign: str, value: Value) -> np.ndarray | None:
+def compare_values(column: pd.Series, sign: str, value: Value) -> np.ndarray:
     """Tell for which rows a comparison is true.
 
     Parameters
@@ -39,9 +39,9 @@ def compare_values(column: pd.Series, sign: str, value: Value) -> np.ndarray | N
 
     Returns
     -------
-    ndarray of shape (n,), bool, or None
+    ndarray of shape (n,), bool
         Numbers and texts are compared as numbers. What has no value is unequal to all others,
-        and neither more nor less. None: a column of durations, say, which pandas compares.
+        and neither more nor less.
 
     Raises
     ------
@@ -61,8 +61,6 @@ def compare_values(column: pd.Series, sign: str, value: Value) -> np.ndarray | N
         if sign not in _EQUALITY:
             raise ProfileError(f"{column.name} {sign} cannot be asked of several values {value!r}")
         found = [compare_values(column, "==", one) for one in value]
-        if any(one is None for one in found):
-            return None
         equal = np.logical_or.reduce([np.zeros(len(column), bool), *found])
         return equal if sign == "==" else ~equal
     kind = column.dtype.kind
@@ -73,8 +71,10 @@ def compare_values(column: pd.Series, sign: str, value: Value) -> np.ndarray | N
         return OPERATORS[sign](column.to_numpy(), _truth(value, column.name))
     if kind == "M":
         return _of_times(column, sign, value)
+    if kind == "m":
+        return _of_durations(column, sign, value)
     if kind != "O":
-        return None
+        raise ProfileError(f"{column.name} holds {column.dtype}, which cannot be compared")
     texts = texts_of(column)
     if isinstance(value, bool):
         value, texts = str(value), np.array([text.capitalize() for text in texts], object)
@@ -113,6 +113,20 @@ def _of_times(column: pd.Series, sign: str, value: str | float) -> np.ndarray:
     elif zone is None:
         time = time.tz_convert(None)
     return OPERATORS[sign](column, time).to_numpy()
+
+
+def _of_durations(column: pd.Series, sign: str, value: str | float) -> np.ndarray:
+    if isinstance(value, str) and is_missing(value):
+        return _of_missing(column.isna().to_numpy(), sign, column.name)
+    try:
+        duration = pd.Timedelta(value) if isinstance(value, str) else None
+    except ValueError:
+        duration = None
+    if duration is None:
+        raise ProfileError(
+            f"{column.name} holds durations, and {value!r} is none; write one like '2 days'"
+        )
+    return OPERATORS[sign](column, duration).to_numpy()
 
 
 def _of_missing(missing: np.ndarray, sign: str, name: object) -> np.ndarray:

@@ -1,4 +1,11 @@
-"""Rows chosen by an expression, whose comparisons mean what they say.
+"""Rows chosen by an expression in a small language of its own: parsed, never evaluated.
+
+``--controls``, ``--where``, ``--query`` and ``--ask`` take it, and tables of profiles carry it.
+What may be written: columns (with or without ``Metadata_``; odd names in backticks), texts,
+numbers, True, False, None, and lists of them; ``==``, ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``in``,
+``not in``; ``and``, ``or``, ``not`` (also ``&``, ``|``, ``~``) and parentheses; and the tests of
+`TESTS`, as functions, ``startswith(Treatment, 'tax')``, or as pandas writes them,
+``Treatment.str.startswith('tax')``, ``Dose.isna()``.
 
 A column of numbers compared with a text (``Dose == '10'``), or one of texts with a number
 (``Site == 1``), is compared as numbers, or refused where that means nothing; it is never
@@ -9,14 +16,19 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.profiles.comparing import compare_values
+from cpcnn_core.profiles.comparing import OPERATORS, compare_values
 from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.tables.values import texts_of
 
+LONGEST, DEEPEST = 20_000, 100
+# Beyond it whole numbers and those of columns are not told apart.
+LARGEST = 2**63
 _SIGNS = {
     ast.Eq: "==",
     ast.NotEq: "!=",
@@ -30,6 +42,34 @@ _SIGNS = {
 _TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 _QUOTED = re.compile(r"('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")")
 _NAME = re.compile(r"`([^`]+)`")
+_PLAIN = "_column_in_backticks_"
+
+
+def _texts(test: Callable[[str, str], bool]) -> Callable[[pd.Series, str], np.ndarray]:
+    def ask(column: pd.Series, part: str) -> np.ndarray:
+        return np.array([test(text, part) for text in texts_of(column)], bool)
+
+    return ask
+
+
+def _is_missing(column: pd.Series) -> np.ndarray:
+    return (column.isna() | (texts_of(column) == "")).to_numpy(bool)
+
+
+# By name: how many texts stand beside the column, and the test.
+TESTS: dict[str, tuple[int, Callable[..., np.ndarray]]] = {
+    "startswith": (1, _texts(str.startswith)),
+    "endswith": (1, _texts(str.endswith)),
+    "contains": (1, _texts(lambda text, part: part in text)),
+    "isna": (0, _is_missing),
+    "isnull": (0, _is_missing),
+    "notna": (0, lambda column: ~_is_missing(column)),
+    "notnull": (0, lambda column: ~_is_missing(column)),
+}
+_ALLOWED = (
+    "write columns, texts, numbers, == != < <= > >= in, and or not, parentheses and "
+    f"{', '.join(f'{name}()' for name in TESTS)}, like Treatment == 'DMSO'"
+)
 
 
 def choose_rows(profiles: Profiles, expression: str) -> np.ndarray:
@@ -39,9 +79,8 @@ def choose_rows(profiles: Profiles, expression: str) -> np.ndarray:
     ----------
     profiles : Profiles
     expression : str
-        As in pandas' ``DataFrame.query``; columns may be named without ``Metadata_``. Numbers
-        may be written as texts and the other way round; ``== ''`` is true where there is no
-        value.
+        See the module. Numbers may be written as texts and the other way round; ``== ''`` is
+        true where there is no value.
 
     Returns
     -------
@@ -61,94 +100,94 @@ def choose_rows(profiles: Profiles, expression: str) -> np.ndarray:
     array([ True, False])
     >>> choose_rows(profiles, "Dose == '10'"), choose_rows(profiles, "Dose > 1")
     (array([False,  True]), array([False,  True]))
+    >>> choose_rows(profiles, "Treatment.to_csv('x') == None")
+    Traceback (most recent call last):
+    cpcnn_core.errors.ProfileError: cannot understand "Treatment.to_csv('x') == None": ...
     """
     metadata = profiles.metadata
     short = {str(name).removeprefix("Metadata_"): values for name, values in metadata.items()}
     columns = {str(name): values for name, values in metadata.items()} | short
-    try:
-        text, answers = _answered(expression, columns)
-        frame = pd.DataFrame(columns | answers, index=metadata.index)
-        chosen = frame.eval(text, engine="python")
-    except ProfileError:
-        raise
-    except SyntaxError as error:
-        raise ProfileError(
-            f"cannot understand {expression!r} ({error.msg}): it does not say yes or no for every "
-            "row; write it like Treatment == 'DMSO'"
-        ) from error
-    except pd.errors.UndefinedVariableError as error:
-        raise ProfileError(
-            f"{expression}: {error}; there are the columns {', '.join(short)}"
-        ) from error
-    except Exception as error:
-        raise ProfileError(
-            f"cannot understand {expression!r} ({error}); write it like Treatment == 'DMSO'"
-        ) from error
-    chosen = np.asarray(chosen)
-    if chosen.dtype != bool or chosen.shape != (len(frame),):
-        raise ProfileError(
-            f"{expression!r} does not say yes or no for every row; write it like "
-            "Treatment == 'DMSO'"
-        )
+    question = _Question(expression, columns, list(short))
+    chosen = question.answer()
     if not chosen.any():
-        raise ProfileError(f"{expression} is true for none of the {len(frame)} rows")
+        raise ProfileError(f"{expression} is true for none of the {len(metadata)} rows")
     return chosen
 
 
-def _answered(
-    expression: str, columns: dict[str, pd.Series]
-) -> tuple[str, dict[str, np.ndarray | pd.Series]]:
-    """Return the expression with names in place of comparisons, and their answers."""
-    comparisons = _Comparisons(expression, columns)
-    # Every second part is a text in quotation marks.
-    parts = _QUOTED.split(expression.strip())
-    parts[::2] = [comparisons.plain(part) for part in parts[::2]]
-    tree = ast.parse("".join(parts), mode="eval")
-    return ast.unparse(comparisons.visit(tree)), comparisons.answers
+class _Question:
+    """An expression, and the columns that it is asked of."""
 
-
-class _Comparisons(ast.NodeTransformer):
-    """Puts, for a column compared with a value, the answer in place of the question."""
-
-    def __init__(self, expression: str, columns: dict[str, pd.Series]) -> None:
-        self.answers: dict[str, np.ndarray | pd.Series] = {}
-        self._expression, self._columns = expression, columns
-        # What names in quotation marks are called here, and in messages.
+    def __init__(self, expression: str, columns: dict[str, pd.Series], names: list[str]) -> None:
+        self._expression, self._columns, self._names = expression, columns, names
+        # What names in backticks are called by Python's parser.
         self._quoted: dict[str, str] = {}
 
-    def plain(self, text: str) -> str:
+    def answer(self) -> np.ndarray:
+        """Return yes or no for every row, (n,) bool."""
+        return self._truth(self._parse(), 0)
+
+    def _parse(self) -> ast.expr:
+        if len(self._expression) > LONGEST:
+            raise ProfileError(
+                f"an expression of {len(self._expression)} letters is too long; expected at most "
+                f"{LONGEST}"
+            )
+        # Every second part is a text in quotation marks.
+        parts = _QUOTED.split(self._expression.strip())
+        parts[::2] = [self._plain(part) for part in parts[::2]]
+        try:
+            return ast.parse("".join(parts), mode="eval").body
+        except SyntaxError as error:
+            raise ProfileError(
+                f"cannot understand {self._expression!r} ({error.msg}): it does not say yes or no "
+                "for every row; write it like Treatment == 'DMSO'"
+            ) from error
+        except (ValueError, RecursionError, MemoryError) as error:
+            raise self._refusal("it cannot be parsed") from error
+
+    def _plain(self, text: str) -> str:
         """Return a part of the expression as Python reads it: words for signs, plain names."""
         text = _NAME.sub(self._plain_name, text)
+        text = re.sub(r"~", " not ", text)
         return text.replace("&", " and ").replace("|", " or ")
 
-    def visit_Compare(self, node: ast.Compare) -> ast.expr:
-        sides = [node.left, *node.comparators]
-        pairs = [
-            self._compared(left, sign, right)
-            for left, sign, right in zip(sides[:-1], node.ops, sides[1:], strict=True)
-        ]
-        return pairs[0] if len(pairs) == 1 else ast.BoolOp(ast.And(), pairs)
+    def _plain_name(self, found: re.Match[str]) -> str:
+        plain = f"{_PLAIN}{len(self._quoted)}"
+        self._quoted[plain] = found[1]
+        return plain
 
-    def _compared(self, left: ast.expr, sign: ast.cmpop, right: ast.expr) -> ast.expr:
-        asked = ast.Compare(self.visit(left), [sign], [self.visit(right)])
-        mark, values = _SIGNS.get(type(sign)), [self._column(side) for side in (left, right)]
-        if mark is None or not any(values is not None for values in values):
-            return asked
-        if all(column is not None for column in values):
-            self._require_alike(*values)
-            return asked
-        value = _literal(right if values[0] is not None else left)
-        if value is None:
-            return asked
-        column = values[0] if values[0] is not None else values[1]
-        answer = compare_values(column, mark if values[0] is not None else _TURNED[mark], value[0])
-        return asked if answer is None else self._named(answer)
+    def _truth(self, node: ast.expr, depth: int) -> np.ndarray:
+        if depth > DEEPEST:
+            raise self._refusal(f"it is nested more than {DEEPEST} times")
+        if isinstance(node, ast.BoolOp):
+            parts = [self._truth(part, depth + 1) for part in node.values]  # noqa: PD011
+            join = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
+            return join.reduce(parts)
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            return ~self._truth(node.operand, depth + 1)
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            pairs = zip(sides[:-1], node.ops, sides[1:], strict=True)
+            return np.logical_and.reduce([self._compared(*pair) for pair in pairs])
+        if isinstance(node, ast.Call):
+            return self._tested(node)
+        if isinstance(node, ast.Name):
+            return self._said(self._column(node))
+        raise self._refusal("it does not say yes or no for every row")
 
-    def _column(self, node: ast.expr) -> pd.Series | None:
-        name = self._quoted.get(node.id, node.id) if isinstance(node, ast.Name) else None
-        return self._columns[name].rename(name) if name in self._columns else None
+    def _compared(self, left: ast.expr, sign: ast.cmpop, right: ast.expr) -> np.ndarray:
+        mark = _SIGNS.get(type(sign))
+        if mark is None:
+            raise self._refusal("is and is not are no comparisons here")
+        if isinstance(left, ast.Name) and isinstance(right, ast.Name):
+            return self._both(self._column(left), mark, self._column(right))
+        if isinstance(left, ast.Name):
+            return compare_values(self._column(left), mark, self._literal(right))
+        if isinstance(right, ast.Name):
+            return compare_values(self._column(right), _TURNED[mark], self._literal(left))
+        raise self._refusal("a comparison needs a column")
 
-    def _require_alike(self, one: pd.Series, other: pd.Series) -> None:
+    def _both(self, one: pd.Series, mark: str, other: pd.Series) -> np.ndarray:
         texts = [column.dtype.kind == "O" for column in (one, other)]
         if texts[0] != texts[1]:
             text, number = (one.name, other.name) if texts[0] else (other.name, one.name)
@@ -156,28 +195,65 @@ class _Comparisons(ast.NodeTransformer):
                 f"{self._expression}: {text} holds texts and {number} does not, so they are never "
                 "the same"
             )
+        values = [texts_of(c) if texts[0] else c.to_numpy() for c in (one, other)]
+        try:
+            return np.asarray(OPERATORS[mark](*values), bool)
+        except TypeError as error:
+            raise self._refusal(f"{one.name} and {other.name} cannot be compared") from error
 
-    def _plain_name(self, found: re.Match[str]) -> str:
-        name = found[1]
+    def _tested(self, node: ast.Call) -> np.ndarray:
+        function, arguments = node.func, list(node.args)
+        if isinstance(function, ast.Attribute):
+            # As pandas writes it: Treatment.str.startswith('tax').
+            name, owner = function.attr, function.value
+            if isinstance(owner, ast.Attribute) and owner.attr == "str":
+                owner = owner.value
+            arguments.insert(0, owner)
+        else:
+            name = function.id if isinstance(function, ast.Name) else ""
+        if name == "isin" and len(arguments) == 2 and isinstance(arguments[0], ast.Name):
+            return self._compared(arguments[0], ast.In(), arguments[1])
+        count, test = TESTS.get(name, (-1, None))
+        fitting = test is not None and len(arguments) == 1 + count and not node.keywords
+        if not fitting or not isinstance(arguments[0], ast.Name):
+            raise self._refusal("there is no such test")
+        parts = [self._literal(argument) for argument in arguments[1:]]
+        if not all(isinstance(part, str) for part in parts):
+            raise self._refusal(f"{name} takes a text")
+        return test(self._column(arguments[0]), *parts)
+
+    def _said(self, column: pd.Series) -> np.ndarray:
+        if column.dtype.kind != "b":
+            raise ProfileError(
+                f"{self._expression!r}: {column.name} does not say yes or no for every row; write "
+                "it like Treatment == 'DMSO'"
+            )
+        return column.to_numpy(bool, copy=True)
+
+    def _column(self, node: ast.Name) -> pd.Series:
+        name = self._quoted.get(node.id, node.id)
         if name not in self._columns:
-            known = [column for column in self._columns if not column.startswith("Metadata_")]
             raise ProfileError(
                 f"{self._expression}: name {name!r} is not defined; there are the columns "
-                f"{', '.join(known)}"
+                f"{', '.join(self._names)}"
             )
-        plain = self._named(self._columns[name]).id
-        self._quoted[plain] = name
-        return plain
+        return self._columns[name].rename(name)
 
-    def _named(self, values: np.ndarray | pd.Series) -> ast.Name:
-        name = f"_answer_{len(self.answers)}"
-        self.answers[name] = values
-        return ast.Name(name)
+    def _literal(self, node: ast.expr) -> object:
+        try:
+            value = ast.literal_eval(node)
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
+            raise self._refusal("what a column is compared with has to be written down") from error
+        several = value if isinstance(value, list | tuple | set) else [value]
+        if not all(map(_is_plain, several)):
+            raise self._refusal("expected a text or a number")
+        return value
+
+    def _refusal(self, why: str) -> ProfileError:
+        return ProfileError(f"cannot understand {self._expression!r}: {why}; {_ALLOWED}")
 
 
-def _literal(node: ast.expr) -> tuple[object] | None:
-    """Return a value that is written down; None where it is none."""
-    try:
-        return (ast.literal_eval(node),)
-    except (ValueError, TypeError, SyntaxError):
-        return None
+def _is_plain(value: object) -> bool:
+    if isinstance(value, int):
+        return abs(value) < LARGEST
+    return value is None or isinstance(value, str | float)

@@ -127,9 +127,13 @@ def test_yes_and_no():
     assert compare_values(column([1, 0]), "==", True).tolist() == [True, False]
 
 
-def test_durations_are_left_to_pandas():
-    assert compare_values(column(pd.to_timedelta(["1 day", "2 days"])), ">", "1 day") is None
-    assert compare_values(column(pd.to_timedelta(["1 day", "2 days"])), "==", ["1 day"]) is None
+def test_durations_are_compared_with_texts():
+    days = column(pd.to_timedelta(["1 day", "2 days", None]))
+    assert compare_values(days, ">", "1 day").tolist() == [False, True, False]
+    assert compare_values(days, "==", ["24 hours"]).tolist() == [True, False, False]
+    assert compare_values(days, "==", "").tolist() == [False, False, True]
+    with pytest.raises(ProfileError, match="Dose holds durations, and 'long' is none"):
+        compare_values(days, "==", "long")
 
 
 @pytest.mark.parametrize("sign", OPERATORS)

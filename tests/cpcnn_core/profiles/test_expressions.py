@@ -1,4 +1,4 @@
-"""Expressions choose the same rows as pandas does on values of the right types."""
+"""Expressions choose the same rows as pandas does, which would execute what these refuse."""
 
 import numpy as np
 import pandas as pd
@@ -53,7 +53,11 @@ SAME = [
     "Control == True",
     "Treatment.str.startswith('t')",
     "Dose.isna() or Dose == 10",
-    "Dose * 2 + 1 > Count",
+    "Treatment.str.endswith('O')",
+    "Treatment.str.contains('a')",
+    "not Treatment.str.startswith('t') and Dose.notna()",
+    "Well.isin(['A01', 'B01'])",
+    "((((Dose == 10))))",
     "Dose == Count",
     "Well > 'A01'",
 ]
@@ -139,3 +143,62 @@ def test_what_cannot_be_understood_is_one_line(rows, expression, message):
     with pytest.raises(ProfileError, match=message) as raised:
         chosen(rows, expression)
     assert "\n" not in str(raised.value)
+
+
+FUNCTIONS = [
+    ("startswith(Treatment, 't')", "Treatment.str.startswith('t')"),
+    ("endswith(Treatment, 'O')", "Treatment.str.endswith('O')"),
+    ("contains(Treatment, '| b')", "Treatment == 'a | b'"),
+    ("isna(Dose) or Dose == 10", "Dose.isna() or Dose == 10"),
+    ("notna(`Dose uM`) and not isna(Dose)", "Dose.notna()"),
+]
+
+
+@pytest.mark.parametrize(("function", "same"), FUNCTIONS)
+def test_tests_are_written_as_functions_too(rows, function, same):
+    expected = chosen(rows, same)
+    assert 0 < expected.sum() < 200
+    np.testing.assert_array_equal(chosen(rows, function), expected)
+
+
+ATTACKS = [
+    "Treatment == 'DMSO' and @pd.io.common.os.system('touch {file}') == 0",
+    "Treatment.to_csv('{file}') == None",
+    "Treatment.str.startswith.__globals__['x'] == 1",
+    "Treatment.str.replace('D', open('{file}', 'w').name) == 'x'",
+    "__import__('os').system('touch {file}') == Dose",
+    "[open('{file}', 'w') for one in 'a'] == Dose",
+    "(lambda: open('{file}', 'w'))() == Dose",
+    "startswith(Treatment, open('{file}', 'w').name)",
+    "startswith(Treatment, Treatment)",
+    "Treatment.str.startswith(pat='t')",
+    'f\'{{open("{file}", "w")}}\' == Treatment',
+    "9**9**9**9 == Dose",
+    "Dose * 2 + 1 > Count",
+    "'a' * 10000000000 == Treatment",
+    "Dose == " + "9" * 400,
+    "Dose == [[1], [2]]",
+    "Dose == 1j",
+    "Dose == b'a'",
+    "Dose is None",
+    "(Dose := 1) == 1",
+    "Dose == 1 if Control else 2",
+    "Treatment[0] == 'DMSO'",
+    "(" * 300 + "Control" + ")" * 300,
+    "not " * 5000 + "Control",
+    "Control" + " and Control" * 5000,
+    "Dose == 'a\0b'",
+    "True",
+    "1 == 1",
+]
+
+
+@pytest.mark.parametrize("expression", ATTACKS)
+def test_nothing_that_is_written_is_executed(rows, tmp_path, expression):
+    file = tmp_path / "made"
+    text = expression.replace("{file}", str(file)).replace("{{", "{").replace("}}", "}")
+    with pytest.raises(ProfileError) as raised:
+        chosen(rows, text)
+    assert not file.exists()
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 2 * len(text) + 800
