@@ -100,7 +100,9 @@ def measured(folder):
     mark = "\t" if "\t" in lines[0] else ","
     if lines[0].startswith("Image,"):
         table = pd.read_csv(path, header=[0, 1])
-        table = table["Nuclei"].assign(ImageNumber=table["Image"]["ImageNumber"])
+        # Copied whole: pandas warns of what is read in many pieces.
+        nuclei = table["Nuclei"].copy()
+        table = nuclei.assign(ImageNumber=table["Image"]["ImageNumber"])
         table = table.rename(columns={"Number_Object_Number": "ObjectNumber"})
         table = table[table["ObjectNumber"].notna()]
     else:

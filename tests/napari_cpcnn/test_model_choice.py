@@ -5,14 +5,17 @@ import sys
 import textwrap
 
 import numpy as np
+import pandas as pd
 import pytest
 from qtpy.QtWidgets import QMessageBox
 
 from cpcnn_core.errors import LicenceError, ProfileError
 from cpcnn_core.models.licences import needs_yes
 from cpcnn_core.models.registry import find_model
+from cpcnn_core.profiles.library import TREATMENT, build_library
+from cpcnn_core.tables.profiles import Profiles
 from napari_cpcnn.explorer import LABEL
-from napari_cpcnn.nearest.libraries import OpenLibrary, query_of
+from napari_cpcnn.nearest.libraries import as_open, query_of
 
 FEATURES = 96
 
@@ -108,8 +111,9 @@ def test_channels_without_a_layer_are_left_out(field, widget, qtbot, bag, asked)
 def test_a_library_of_other_channels_is_refused(field, widget, qtbot, bag, asked):
     widget.embed.models.add(bag)
     cells = embed(widget, qtbot)
-    made = cells.provenance | {"channels": "DNA,RNA,AGP,ER,Mito"}
-    opened = OpenLibrary("other.parquet", None, None, made, cells.feature_names, "", "")
+    made, names = cells.provenance | {"channels": "DNA,RNA,AGP,ER,Mito"}, cells.feature_names
+    wells = Profiles(np.eye(2, len(names)), pd.DataFrame({TREATMENT: ["a", "b"]}), names, made)
+    opened = as_open(build_library(wells, TREATMENT), None, "other.parquet")
     with pytest.raises(ProfileError, match="channels is DNA,RNA,ER,AGP,Mito and DNA,RNA,AGP,ER"):
         query_of(cells, np.arange(2), opened)
 
