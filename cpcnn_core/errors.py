@@ -4,6 +4,21 @@ Every message says what was expected, what came, and what to do next, so that a
 host (CellProfiler, napari, the command line) can show ``str(error)`` as it is.
 """
 
+from collections.abc import Iterable
+
+
+def some_of(names: Iterable[object], shown: int = 5) -> str:
+    """Write the first few of many names, and how many more there are.
+
+    Examples
+    --------
+    >>> some_of("abcdefgh", 3), some_of([1, 2])
+    ('a, b, c and 5 more', '1, 2')
+    """
+    texts = [str(name) for name in names]
+    more = f" and {len(texts) - shown} more" if len(texts) > shown else ""
+    return ", ".join(texts[:shown]) + more
+
 
 class CPCNNError(Exception):
     """Base class of every error that cpcnn raises on purpose."""

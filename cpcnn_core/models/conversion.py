@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch.nn import functional
 
-from cpcnn_core.errors import ModelNotFoundError, WeightsError
+from cpcnn_core.errors import ModelNotFoundError, WeightsError, some_of
 from cpcnn_core.models.open_phenom import sine_positions
 from cpcnn_core.models.timm_network import PREFIX
 
@@ -306,8 +306,8 @@ def _check(file: Path, architecture: str, tensors: Tensors, shapes: Shapes) -> N
     missing = [name for name in shapes if name not in tensors]
     unknown = [name for name in tensors if name not in shapes]
     if missing or unknown:
-        said = [f"{_some(missing)} missing"] if missing else []
-        said += [f"{_some(unknown)} not known"] if unknown else []
+        said = [f"{some_of(missing, NAMES_SHOWN)} missing"] if missing else []
+        said += [f"{some_of(unknown, NAMES_SHOWN)} not known"] if unknown else []
         raise WeightsError(
             f"{file} does not hold the network {architecture}: {'; '.join(said)}; choose the "
             "model that the file belongs to"
@@ -319,8 +319,3 @@ def _check(file: Path, architecture: str, tensors: Tensors, shapes: Shapes) -> N
                 f"{shape}, got {tuple(tensors[name].shape)}; choose the model that the file "
                 "belongs to"
             )
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - NAMES_SHOWN
-    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

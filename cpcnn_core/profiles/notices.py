@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 
-from cpcnn_core.errors import ProfileWarning
+from cpcnn_core.errors import ProfileWarning, some_of
 
 # Takes one sentence; the command line prints it, a window shows it.
 Tell = Callable[[str], None]
@@ -35,9 +35,7 @@ def listed(names: Iterable[object], shown: int = SHOWN) -> str:
     >>> listed(["A01", "A02"]), listed(["A01", "A02", "A03"], 1)
     ('A01, A02', 'A01 and 2 more')
     """
-    names = [str(name) for name in names]
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more
+    return some_of(names, shown)
 
 
 def counted(counts: Mapping[str, int], shown: int = SHOWN) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from cpcnn_core.errors import TableError
 from cpcnn_core.readers.numbers import numbers_of
+from cpcnn_core.tables.values import text_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -257,9 +258,4 @@ def _decoded(column: pa.Array) -> pa.Array:
 
 
 def _text(value: object, as_kept: type | None) -> str:
-    if value is None or value != value:
-        return ""
-    if as_kept is None:
-        return str(value).strip()
-    number = float(value)
-    return str(int(number)) if number.is_integer() else str(as_kept(number))
+    return text_of(value if value is None or as_kept is None else as_kept(value))

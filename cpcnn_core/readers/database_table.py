@@ -12,6 +12,7 @@ import numpy as np
 
 from cpcnn_core.errors import TableError
 from cpcnn_core.readers.numbers import numbers_of
+from cpcnn_core.tables.values import text_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,10 +77,7 @@ class DatabaseTable:
     def _text(self, value: object, name: str) -> str:
         if isinstance(value, bytes):
             raise TableError(f"{self.path} has bytes in the column {name}; expected text")
-        if value is None or value != value:
-            return ""
-        whole = isinstance(value, float) and value.is_integer()
-        return str(int(value) if whole else value).strip()
+        return text_of(value)
 
     def _numbers(self, values: Sequence[object], name: str) -> np.ndarray:
         if all(value is None or isinstance(value, (int, float)) for value in values):

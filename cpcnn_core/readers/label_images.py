@@ -12,13 +12,8 @@ import numpy as np
 
 from cpcnn_core.errors import ImageError, SiteError
 from cpcnn_core.readers.images import read_plane
-from cpcnn_core.readers.keys import KEYS, KeyIndex
-from cpcnn_core.readers.object_sources import (
-    ObjectSource,
-    ScreenRows,
-    none_found,
-    otherwise_spelt,
-)
+from cpcnn_core.readers.keys import KeyIndex
+from cpcnn_core.readers.object_sources import ObjectSource, SiteFiles
 from cpcnn_core.readers.sites import Objects
 
 DEFAULT_TEMPLATE = "{Plate}_{Well}_{Site}.tif"
@@ -52,7 +47,7 @@ def objects_from_labels(place: str | Path) -> ObjectSource:
     return LabelImages(template)
 
 
-class LabelImages(ObjectSource):
+class LabelImages(SiteFiles):
     """Label images whose names tell their sites.
 
     Parameters
@@ -68,53 +63,15 @@ class LabelImages(ObjectSource):
     """
 
     def __init__(self, template: str) -> None:
-        super().__init__()
+        super().__init__("label image", Path(f"{template.partition('{')[0]}name").parent)
         self._template = template
-        # Files of sites that are spelt otherwise there; looked for once, when one is missing.
-        self._others: tuple[KeyIndex, list[Path]] | None = None
 
-    def match(self, screen: ScreenRows) -> None:
-        """See `ObjectSource.match`."""
-        sites = [dict(zip(KEYS, key, strict=True)) for key in screen.keys]
-        if not set(self._fields()) <= set(KEYS):
-            return
-        files = [(self._plain(site), self.file_of(site)) for site in sites]
-        above = Path(f"{self._template.partition('{')[0]}name").parent
-        self.notices = otherwise_spelt(files, "label images")
-        self.notices += none_found(files, "label image", above, screen.source)
+    def read(self, path: Path) -> Objects | None:
+        """See `SiteFiles.read`."""
+        return objects_of(read_labels(path))
 
-    def __call__(self, number: int, metadata: Mapping[str, str]) -> Objects | None:  # noqa: ARG002
-        """See `ObjectSource.__call__`."""
-        path = self.file_of(metadata)
-        return None if path is None else objects_of(read_labels(path))
-
-    def files(self, metadata: Mapping[str, str]) -> tuple[Path, ...]:
-        """See `ObjectSource.files`."""
-        path = self.file_of(metadata)
-        return () if path is None else (path,)
-
-    def file_of(self, metadata: Mapping[str, str]) -> Path | None:
-        """Return the label image of a site, however plate, well and site are spelt in its name.
-
-        Raises
-        ------
-        SiteError
-            The name asks for something that nobody says of the site, or two files differ in
-            spelling only.
-        """
-        path = self._plain(metadata)
-        names = self._fields()
-        if path.is_file():
-            return path
-        if not names or not set(names) <= set(KEYS):
-            return None
-        if self._others is None:
-            self._others = self._index_files(names)
-        index, paths = self._others
-        place = index.get([metadata[name] for name in names])
-        return None if place is None else paths[place]
-
-    def _plain(self, metadata: Mapping[str, str]) -> Path:
+    def plain_file(self, metadata: Mapping[str, str]) -> Path:
+        """See `SiteFiles.plain_file`."""
         try:
             return Path(self._template.format_map(metadata))
         except KeyError as error:
@@ -128,14 +85,17 @@ class LabelImages(ObjectSource):
                 f"it like {DEFAULT_TEMPLATE}"
             ) from error
 
-    def _fields(self) -> list[str]:
+    def names(self) -> list[str]:
+        """See `SiteFiles.names`."""
         try:
             parts = list(string.Formatter().parse(self._template))
         except ValueError:
             return []
         return list(dict.fromkeys(name for _, name, _, _ in parts if name is not None))
 
-    def _index_files(self, names: list[str]) -> tuple[KeyIndex, list[Path]]:
+    def all_files(self) -> tuple[KeyIndex, list[Path]]:
+        """See `SiteFiles.all_files`."""
+        names = self.names()
         pattern, expression, known = "", "", set()
         for text, name, _, _ in string.Formatter().parse(str(Path(self._template))):
             pattern += glob.escape(text)

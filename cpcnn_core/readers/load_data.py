@@ -21,7 +21,7 @@ from cpcnn_core.readers.image_columns import (
     unfit_illumination,
 )
 from cpcnn_core.readers.keys import KEYS, KeyIndex, find_keys
-from cpcnn_core.readers.object_sources import ObjectSource, ScreenRows, key_of
+from cpcnn_core.readers.object_sources import ObjectSource, ScreenRows, base_name, key_of
 from cpcnn_core.readers.sites import Objects, Site
 from cpcnn_core.readers.tables import read_text_table
 
@@ -146,9 +146,9 @@ def _file_names(row: Mapping[str, str]) -> dict[str, str]:
     for column, value in row.items():
         kind, _, image = column.removeprefix("Image_").partition("_")
         if kind == "URL" and value:
-            files.setdefault(image, urllib.parse.unquote(value).rpartition("/")[2])
+            files.setdefault(image, base_name(urllib.parse.unquote(value)))
         elif kind == "FileName" and value:
-            files[image] = value.replace("\\", "/").rpartition("/")[2]
+            files[image] = base_name(value)
     return files
 
 

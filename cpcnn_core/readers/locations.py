@@ -10,21 +10,14 @@ import numpy as np
 from cpcnn_core.errors import SiteError, TableError
 from cpcnn_core.readers.keys import KeyIndex
 from cpcnn_core.readers.numbers import number_of
-from cpcnn_core.readers.object_sources import (
-    ObjectSource,
-    ScreenRows,
-    key_of,
-    none_found,
-    otherwise_spelt,
-    without_centre,
-)
+from cpcnn_core.readers.object_rows import CENTERS, refuse_infinite
+from cpcnn_core.readers.object_sources import ObjectSource, SiteFiles, key_of, without_centre
 from cpcnn_core.readers.sites import Objects
 from cpcnn_core.readers.tables import Table, open_table
 
 END = "-Nuclei.csv"
 # What DeepProfiler itself reads, then what CellProfiler's own tables have.
 _PREFIXES = ("Nuclei_", "")
-_CENTERS = ("Location_Center", "AreaShape_Center")
 _NUMBERS = ("Number_Object_Number", "ObjectNumber")
 
 
@@ -50,7 +43,7 @@ def objects_from_locations(folder: str | Path) -> ObjectSource:
     return LocationFiles(Path(folder))
 
 
-class LocationFiles(ObjectSource):
+class LocationFiles(SiteFiles):
     """A folder of location files.
 
     Parameters
@@ -59,58 +52,28 @@ class LocationFiles(ObjectSource):
 
     Examples
     --------
-    >>> LocationFiles(Path("nowhere")).file_of(("P1", "A01", "1")) is None
+    >>> site = {"Plate": "P1", "Well": "A01", "Site": "1"}
+    >>> LocationFiles(Path("nowhere")).file_of(site) is None
     True
     """
 
     def __init__(self, folder: Path) -> None:
-        super().__init__()
-        self._folder = folder
-        # Files of sites that are spelt otherwise there; looked for once, when one is missing.
-        self._others: tuple[KeyIndex, list[Path]] | None = None
+        super().__init__("location file", folder)
 
-    def match(self, screen: ScreenRows) -> None:
-        """See `ObjectSource.match`."""
-        files = [(self._plain(key), self.file_of(key)) for key in screen.keys]
-        self.notices = otherwise_spelt(files, "location files")
-        self.notices += none_found(files, "location file", self._folder, screen.source)
-
-    def __call__(self, number: int, metadata: Mapping[str, str]) -> Objects | None:  # noqa: ARG002
-        """See `ObjectSource.__call__`."""
-        path = self.file_of(key_of(metadata))
-        return None if path is None else read_locations(path)
-
-    def files(self, metadata: Mapping[str, str]) -> tuple[Path, ...]:
-        """See `ObjectSource.files`."""
-        path = self.file_of(key_of(metadata))
-        return () if path is None else (path,)
-
-    def file_of(self, key: tuple[str, ...]) -> Path | None:
-        """Return the location file of a site, however plate, well and site are spelt.
-
-        Raises
-        ------
-        SiteError
-            Two files whose names differ in spelling only.
-        """
-        path = self._plain(key)
-        if path.is_file():
-            return path
-        if self._others is None:
-            self._others = _index_files(self._folder)
-        index, paths = self._others
-        place = index.get(key)
-        return None if place is None else paths[place]
-
-    def _plain(self, key: tuple[str, ...]) -> Path:
-        plate, well, site = key
+    def plain_file(self, metadata: Mapping[str, str]) -> Path:
+        """See `SiteFiles.plain_file`."""
+        plate, well, site = key_of(metadata)
         return self._folder / plate / f"{well}-{site}{END}"
 
+    def all_files(self) -> tuple[KeyIndex, list[Path]]:
+        """See `SiteFiles.all_files`."""
+        paths = sorted(self._folder.glob(f"*/*-*{END}"))
+        keys = [(p.parent.name, *p.name.removesuffix(END).rsplit("-", 1)) for p in paths]
+        return KeyIndex(keys, self._folder), paths
 
-def _index_files(folder: Path) -> tuple[KeyIndex, list[Path]]:
-    paths = sorted(folder.glob(f"*/*-*{END}"))
-    keys = [(p.parent.name, *p.name.removesuffix(END).rsplit("-", 1)) for p in paths]
-    return KeyIndex(keys, folder), paths
+    def read(self, path: Path) -> Objects | None:
+        """See `SiteFiles.read`."""
+        return read_locations(path)
 
 
 def read_locations(path: str | Path) -> Objects | None:
@@ -144,9 +107,7 @@ def read_locations(path: str | Path) -> Objects | None:
     filled = values.notna().any(axis=1).to_numpy()
     values = values[filled]
     positions = values[[y, x]].to_numpy(np.float64)
-    if np.isinf(positions).any():
-        row = int(values.index[np.isinf(positions).any(axis=1)][0])
-        raise TableError(f"{path} has an infinite position in row {row + 1}; expected pixels")
+    refuse_infinite(values[[y, x]], path)
     numbers = _object_numbers(table, values)
     placed = np.isfinite(positions).all(axis=1)
     values = values[placed]
@@ -165,7 +126,7 @@ def _is_numeric(table: Table, name: str) -> bool:
 
 
 def _center_columns(table: Table) -> tuple[str, str]:
-    names = [f"{prefix}{kind}" for kind in _CENTERS for prefix in _PREFIXES]
+    names = [f"{prefix}{kind}" for kind in CENTERS for prefix in _PREFIXES]
     for name in names:
         if {f"{name}_X", f"{name}_Y"} <= set(table.columns):
             return f"{name}_X", f"{name}_Y"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cpcnn_core.errors import SiteError
+from cpcnn_core.errors import SiteError, some_of
 from cpcnn_core.readers.database_table import MAGIC, DatabaseTable, table_names
 from cpcnn_core.readers.image_table import find_image_table, split_name
 from cpcnn_core.readers.keys import KEYS, KeyIndex, normal_key
@@ -26,9 +26,9 @@ from cpcnn_core.readers.object_rows import (
 from cpcnn_core.readers.object_sources import (
     ObjectSource,
     ScreenRows,
+    base_name,
     key_of,
     missing_sites,
-    some_of,
     without_centre,
 )
 from cpcnn_core.readers.sites import Objects
@@ -75,7 +75,7 @@ def read_measured(path: Path, objects: str) -> MeasuredObjects:
     else:
         images = read_image_rows(open_table(image_path), called)
         measured = MeasuredObjects(path, rows, images, image_path)
-    measured.tables_notices += _said_of_end(path)
+    measured.notices += _said_of_end(path)
     return measured
 
 
@@ -93,11 +93,6 @@ class MeasuredObjects(ObjectSource):
     image_path : Path
         Of the images, for messages.
 
-    Attributes
-    ----------
-    tables_notices : list of str
-        What is odd about the tables themselves.
-
     Raises
     ------
     SiteError
@@ -112,7 +107,6 @@ class MeasuredObjects(ObjectSource):
         self, path: Path, objects: pd.DataFrame, images: pd.DataFrame | None, image_path: Path
     ) -> None:
         super().__init__()
-        self.tables_notices: list[str] = []
         own = _says_sites(objects)
         if own:
             objects = self._leave_nameless(objects, path)
@@ -150,20 +144,16 @@ class MeasuredObjects(ObjectSource):
     def match(self, screen: ScreenRows) -> None:
         """See `ObjectSource.match`."""
         if self._keys is not None:
-            missing = missing_sites(screen, self._keys, self._image_path.name)
-            self.notices = [*self.tables_notices, *missing]
+            self.notices += missing_sites(screen, self._keys, self._image_path.name)
             return
         self._refuse_other_places(screen)
         self._refuse_other_keys(screen)
         self._refuse_other_files(screen)
-        self.notices = [
-            *self.tables_notices,
-            (
-                f"{self._path.name}: objects were matched to the rows of {screen.source.name} by "
-                f"their place, image set 1 to row 1 and so on: {self._image_path.name} does not "
-                "say plate, well and site"
-            ),
-        ]
+        self.notices.append(
+            f"{self._path.name}: objects were matched to the rows of {screen.source.name} by "
+            f"their place, image set 1 to row 1 and so on: {self._image_path.name} does not "
+            "say plate, well and site"
+        )
 
     def __call__(self, number: int, metadata: Mapping[str, str]) -> Objects | None:
         """See `ObjectSource.__call__`."""
@@ -205,7 +195,7 @@ class MeasuredObjects(ObjectSource):
         if nameless.any():
             pairs = zip(objects[nameless][IMAGE], objects[nameless][OBJECT], strict=True)
             names = [f"object {number} of image set {image}" for image, number in pairs]
-            self.tables_notices.append(
+            self.notices.append(
                 f"{path.name} does not say plate, well and site of every object, so no features: "
                 f"{some_of(names)}"
             )
@@ -297,7 +287,7 @@ class MeasuredObjects(ObjectSource):
         columns = {c.removeprefix("FileName_"): c for c in rows if c.startswith("FileName_")}
         for number, files in enumerate(screen.files, start=1):
             measured = {image: rows.loc[number, column] for image, column in columns.items()}
-            measured = {image: _base_name(name) for image, name in measured.items() if name}
+            measured = {image: base_name(name) for image, name in measured.items() if name}
             other = sorted(i for i in files.keys() & measured if files[i] != measured[i])
             if not (files.keys() & measured or set(files.values()) & set(measured.values())):
                 # Called otherwise in both tables, but one file of them has to be the same.
@@ -318,10 +308,6 @@ def _says_sites(table: pd.DataFrame) -> bool:
 
 def _normal(name: str, known: Mapping[str, str]) -> tuple[str, ...]:
     return normal_key((known[name],), (name,))
-
-
-def _base_name(file: str) -> str:
-    return file.replace("\\", "/").rpartition("/")[2]
 
 
 def _said_of_end(path: Path) -> list[str]:

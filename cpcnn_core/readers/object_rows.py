@@ -75,12 +75,7 @@ def read_object_rows(table: Table, objects: str) -> pd.DataFrame:
     frame = frame[frame[[OBJECT, ROW, COL]].notna().any(axis=1)]
     for name in (IMAGE, OBJECT):
         frame[name] = _whole(frame[name], table, names.get(name, name))
-    endless = np.isinf(frame[[ROW, COL]].to_numpy()).any(axis=1)
-    if endless.any():
-        raise TableError(
-            f"{table.path} has an infinite position in row {frame.index[endless][0] + 1}; expected "
-            "pixels"
-        )
+    refuse_infinite(frame[[ROW, COL]], table.path)
     same = [*(KEYS if own else (RUN, IMAGE)), OBJECT]
     refuse_repeated(
         frame.assign(**{name: _normal(frame[name], name) for name in keys}),
@@ -137,6 +132,27 @@ def read_image_rows(table: Table, counted: str | None) -> pd.DataFrame:
     frame[IMAGE] = _whole(frame[IMAGE], table, number)
     refuse_repeated(frame, [RUN, IMAGE], f"{table.path}", "tables of several runs were appended")
     return frame.reset_index(drop=True)
+
+
+def refuse_infinite(positions: pd.DataFrame, source: object) -> None:
+    """Raise where an object has an infinite position; its index numbers the rows from 0.
+
+    Raises
+    ------
+    TableError
+        Names the row.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> refuse_infinite(pd.DataFrame({"row": [1.0, np.inf]}), "Nuclei.csv")
+    Traceback (most recent call last):
+    cpcnn_core.errors.TableError: Nuclei.csv has an infinite position in row 2; expected pixels
+    """
+    endless = np.isinf(positions.to_numpy(np.float64)).any(axis=1)
+    if endless.any():
+        row = int(positions.index[endless][0]) + 1
+        raise TableError(f"{source} has an infinite position in row {row}; expected pixels")
 
 
 def refuse_repeated(frame: pd.DataFrame, by: Sequence[str], source: str, why: str) -> None:

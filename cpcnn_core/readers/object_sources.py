@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cpcnn_core.errors import SiteError
+from cpcnn_core.errors import SiteError, some_of
 from cpcnn_core.readers.keys import KEYS, KeyIndex
 from cpcnn_core.readers.sites import Objects
-
-SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,17 @@ class ScreenRows:
     source: Path
     keys: KeyIndex
     files: Sequence[Mapping[str, str]]
+
+
+def base_name(file: str) -> str:
+    r"""Return a file's name without its folder, on whichever system it was written.
+
+    Examples
+    --------
+    >>> base_name(r"D:\images\a.tif"), base_name("images/a.tif")
+    ('a.tif', 'a.tif')
+    """
+    return file.replace("\\", "/").rpartition("/")[2]
 
 
 class ObjectSource:
@@ -75,6 +84,82 @@ class ObjectSource:
     def files(self, metadata: Mapping[str, str]) -> tuple[Path, ...]:  # noqa: ARG002
         """Return the files that tell of this site alone: see `Site.object_files`."""
         return ()
+
+
+class SiteFiles(ObjectSource):
+    """Objects in a file for every site, which is found however plate, well and site are spelt.
+
+    A format's own class says what a site's file is called, which others there are, and how
+    one is read.
+
+    Parameters
+    ----------
+    what : str
+        What the files are.
+    folder : Path
+        In or below which all of them are.
+    """
+
+    def __init__(self, what: str, folder: Path) -> None:
+        super().__init__()
+        self._what, self._folder = what, folder
+        # Files of sites that are spelt otherwise there; looked for once, when one is missing.
+        self._others: tuple[KeyIndex, list[Path]] | None = None
+
+    def match(self, screen: ScreenRows) -> None:
+        """See `ObjectSource.match`."""
+        if not set(self.names()) <= set(KEYS):
+            return
+        sites = [dict(zip(KEYS, key, strict=True)) for key in screen.keys]
+        files = [(self.plain_file(site), self.file_of(site)) for site in sites]
+        self.notices = otherwise_spelt(files, f"{self._what}s")
+        self.notices += none_found(files, self._what, self._folder, screen.source)
+
+    def __call__(self, number: int, metadata: Mapping[str, str]) -> Objects | None:  # noqa: ARG002
+        """See `ObjectSource.__call__`."""
+        path = self.file_of(metadata)
+        return None if path is None else self.read(path)
+
+    def files(self, metadata: Mapping[str, str]) -> tuple[Path, ...]:
+        """See `ObjectSource.files`."""
+        path = self.file_of(metadata)
+        return () if path is None else (path,)
+
+    def file_of(self, metadata: Mapping[str, str]) -> Path | None:
+        """Return the file of a site, however plate, well and site are spelt in its name.
+
+        Raises
+        ------
+        SiteError
+            The name asks for something that nobody says of the site, or two files differ in
+            spelling only.
+        """
+        path, names = self.plain_file(metadata), self.names()
+        if path.is_file():
+            return path
+        if not names or not set(names) <= set(KEYS):
+            return None
+        if self._others is None:
+            self._others = self.all_files()
+        index, paths = self._others
+        place = index.get([metadata[name] for name in names])
+        return None if place is None else paths[place]
+
+    def names(self) -> list[str]:
+        """Return what of a site stands in the files' names."""
+        return list(KEYS)
+
+    def plain_file(self, metadata: Mapping[str, str]) -> Path:
+        """Return what a site's file should be called."""
+        raise NotImplementedError
+
+    def all_files(self) -> tuple[KeyIndex, list[Path]]:
+        """Return all files that are there, and what their names say, in one order."""
+        raise NotImplementedError
+
+    def read(self, path: Path) -> Objects | None:
+        """Read a site's file."""
+        raise NotImplementedError
 
 
 def key_of(metadata: Mapping[str, str]) -> tuple[str, ...]:
@@ -118,19 +203,6 @@ def missing_sites(screen: ScreenRows, there: KeyIndex, source: object) -> list[s
             "same in both"
         )
     return [f"{len(missing)} of {len(screen.keys)} sites are not in {source}: {some_of(missing)}"]
-
-
-def some_of(names: Sequence[object], shown: int = SHOWN) -> str:
-    """List the first few names, and how many more there are.
-
-    Examples
-    --------
-    >>> some_of([1, 2, 3], 2)
-    '1, 2 and 1 more'
-    """
-    more = len(names) - shown
-    text = ", ".join(map(str, names[:shown]))
-    return f"{text} and {more} more" if more > 0 else text
 
 
 def without_centre(numbers: Sequence[int], source: Path) -> tuple[str, ...]:

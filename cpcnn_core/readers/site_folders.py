@@ -51,7 +51,7 @@ class SiteFolders(ObjectSource):
         seen: dict[tuple[str, ...], Path] = {}
         for path in _find_tables(folder, objects):
             said = _SITE_FOLDER.fullmatch(path.parent.name)
-            table = path if said else _read_keyed(path, objects)
+            table = path if said else self._read(path)
             for key in [said.group(*KEYS)] if said else table.keys:
                 before = seen.setdefault(normal_key(key), path)
                 if before != path:
@@ -62,8 +62,6 @@ class SiteFolders(ObjectSource):
 
     def match(self, screen: ScreenRows) -> None:
         """See `ObjectSource.match`."""
-        read = {id(t): t for t in self._tables if isinstance(t, MeasuredObjects)}
-        self.notices = [said for table in read.values() for said in table.tables_notices]
         self.notices += missing_sites(screen, self._keys, f"the folders of {self._folder}")
 
     def __call__(self, number: int, metadata: Mapping[str, str]) -> Objects | None:
@@ -82,7 +80,19 @@ class SiteFolders(ObjectSource):
                 f"{table} is not of the site {'/'.join(key_of(metadata))}, which its folder is "
                 "called after; give the tables their right folders"
             )
-        return found._replace(notes=(*measured.tables_notices, *found.notes))
+        return found._replace(notes=(*measured.notices, *found.notes))
+
+    def _read(self, path: Path) -> MeasuredObjects:
+        """Read a table that has to say itself which sites it is of."""
+        measured = read_measured(path, self._objects)
+        if measured.keys is None:
+            raise SiteError(
+                f"nothing says which sites {path} is of; expected a folder called "
+                "<plate>-<well>-<site>, or a table of images beside it with Metadata_Plate, "
+                "Metadata_Well and Metadata_Site"
+            )
+        self.notices += measured.notices
+        return measured
 
 
 def _find_tables(folder: Path, objects: str) -> list[Path]:
@@ -99,14 +109,3 @@ def _find_tables(folder: Path, objects: str) -> list[Path]:
             "--object-name)"
         )
     return sorted(found)
-
-
-def _read_keyed(path: Path, objects: str) -> MeasuredObjects:
-    measured = read_measured(path, objects)
-    if measured.keys is None:
-        raise SiteError(
-            f"nothing says which sites {path} is of; expected a folder called "
-            "<plate>-<well>-<site>, or a table of images beside it with Metadata_Plate, "
-            "Metadata_Well and Metadata_Site"
-        )
-    return measured

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import cpcnn_core
 from cpcnn_core.atomic import remove_leftovers, set_time, write_atomically
+from cpcnn_core.errors import some_of
 from cpcnn_core.readers.deepprofiler import DeepProfilerProject, read_sites
-from cpcnn_core.readers.object_sources import some_of
 from cpcnn_core.readers.sites import ImageFile, read_stored
 from cpcnn_core.screen.examine import DONE, FORCED, TO_DO
 from cpcnn_core.screen.fingerprint import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -88,16 +88,3 @@ def numbered(texts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     # Hashing millions of texts is much faster than sorting them.
     numbers, names = pd.factorize(texts, sort=True)
     return names, numbers, np.bincount(numbers, minlength=len(names))
-
-
-def some_of(names: Iterable[str], at_most: int = 5) -> str:
-    """Write names for an error's text, the first few of them.
-
-    Examples
-    --------
-    >>> some_of("abcdefgh", 3)
-    'a, b, c and 5 more'
-    """
-    names = list(names)
-    more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
-    return ", ".join(names[:at_most]) + more

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from cpcnn_core.errors import TrainingError
-from cpcnn_core.training.index_texts import numbered, some_of
+from cpcnn_core.errors import TrainingError, some_of
+from cpcnn_core.training.index_texts import numbered
 
 
 def check_sides(labels: np.ndarray, is_kept: np.ndarray, kind: str, may_hold_new: bool) -> None:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cpcnn_core.errors import TrainingError
+from cpcnn_core.errors import TrainingError, some_of
 from cpcnn_core.tables.columns import PLATE, SITE, WELL
 from cpcnn_core.training.drawing import draw_part
-from cpcnn_core.training.index_texts import joined_texts, numbered, some_of, texts_of
+from cpcnn_core.training.index_texts import joined_texts, numbered, texts_of
 from cpcnn_core.training.split_checks import check_sides
 
 if TYPE_CHECKING:
