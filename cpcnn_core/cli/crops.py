@@ -121,6 +121,7 @@ def _store(options: argparse.Namespace) -> int:
     from cpcnn_core.readers.tables import read_text_table
     from cpcnn_core.screen.log import RunLog, anew_line, summary
     from cpcnn_core.screen.plan import parse_shard, shard_of
+    from cpcnn_core.screen.report import counted_sites
 
     part, parts = parse_shard(options.shard or "1/1")
     if options.platemap:
@@ -148,8 +149,7 @@ def _store(options: argparse.Namespace) -> int:
         log.write({"event": "end", "summary": lines[0], "anew": anew_line(reports)})
     print("\n".join(lines))
     if parts == 1:
-        counted = [site for site, report in zip(sites, reports, strict=True) if report.counted]
-        _collect(options, counted, settings)
+        _collect(options, counted_sites(sites, reports), settings)
     else:
         print("When all shards are done, run this once without --shard: it collects the index.")
     return 1 if any(report.state == "failed" for report in reports) else 0

@@ -34,7 +34,7 @@ def _embed(options: argparse.Namespace) -> int:
     from cpcnn_core.screen.collect import require_writers
     from cpcnn_core.screen.job import open_job
     from cpcnn_core.screen.log import RunLog, anew_line, summary
-    from cpcnn_core.screen.other_tables import refuse_strangers, table_names
+    from cpcnn_core.screen.other_tables import plates_of, refuse_strangers, table_names
     from cpcnn_core.screen.plan import parse_shard, scale_notices, shard_of
 
     part, parts = parse_shard(options.shard or "1/1")
@@ -48,7 +48,7 @@ def _embed(options: argparse.Namespace) -> int:
     for notice in notices:
         print(notice)
     if parts == 1:
-        refuse_strangers(opened.out, table_names(_plates(opened.sites), options.tables))
+        refuse_strangers(opened.out, table_names(plates_of(opened.sites), options.tables))
     if options.check:
         return _check(options, opened, [site for _, site in mine], whole=parts == 1)
     started = time.perf_counter()
@@ -104,13 +104,14 @@ def _exit_status(reports: Sequence[SiteReport], *, whole: bool) -> int:
 
 def _collect(options: argparse.Namespace, opened: OpenJob, reports: Sequence[SiteReport]) -> None:
     from cpcnn_core.screen.collect import collect_plates
-    from cpcnn_core.screen.other_tables import remove_others
+    from cpcnn_core.screen.other_tables import plates_of, remove_others
+    from cpcnn_core.screen.report import counted_sites
 
-    sites = _counted(opened.sites, reports)
+    sites = counted_sites(opened.sites, reports)
     tables = collect_plates(sites, opened.out, opened.settings, options.tables)
     for table in tables:
         print(f"wrote {table}")
-    for line in remove_others(opened.out, tables, _plates(opened.sites)):
+    for line in remove_others(opened.out, tables, plates_of(opened.sites)):
         print(line)
 
 
@@ -118,8 +119,14 @@ def _check(
     options: argparse.Namespace, opened: OpenJob, sites: Sequence[Site], *, whole: bool
 ) -> int:
     from cpcnn_core.screen.log import check_lines
-    from cpcnn_core.screen.other_tables import other_tables, said_of_others, table_names
+    from cpcnn_core.screen.other_tables import (
+        other_tables,
+        plates_of,
+        said_of_others,
+        table_names,
+    )
     from cpcnn_core.screen.reading import examine_sites
+    from cpcnn_core.screen.report import counted_sites
     from cpcnn_core.screen.run import default_readers
 
     readers = options.readers or default_readers(opened.model)
@@ -128,22 +135,14 @@ def _check(
     if not whole:
         print("With --shard, no tables of plates are written or removed.")
         return 0
-    plates = _plates(_counted(sites, reports))
+    plates = plates_of(counted_sites(sites, reports))
     names = table_names(plates, options.tables)
     if names:
         print(f"would write {', '.join(names)} in {opened.out / 'plates'}")
-    others = other_tables(opened.out, names, _plates(opened.sites))
+    others = other_tables(opened.out, names, plates_of(opened.sites))
     for line in said_of_others(others, "would remove"):
         print(line)
     return 0
-
-
-def _plates(sites: Sequence[Site]) -> list[str]:
-    return list(dict.fromkeys(site.metadata["Plate"] for site in sites))
-
-
-def _counted(sites: Sequence[Site], reports: Sequence[SiteReport]) -> list[Site]:
-    return [site for site, report in zip(sites, reports, strict=True) if report.counted]
 
 
 def _run(

@@ -27,10 +27,15 @@ from cpcnn_core.screen.collect import PLATES_FOLDER, as_described, metadata_name
 from cpcnn_core.screen.examine import ExaminedSite, examine
 from cpcnn_core.screen.job import Job, find_objects, screen_notices
 from cpcnn_core.screen.log import RunLog, anew_line, check_lines, summary
-from cpcnn_core.screen.other_tables import refuse_strangers, remove_others, table_names
+from cpcnn_core.screen.other_tables import (
+    plates_of,
+    refuse_strangers,
+    remove_others,
+    table_names,
+)
 from cpcnn_core.screen.plan import site_file, site_record
 from cpcnn_core.screen.reading import begin_site, look_at
-from cpcnn_core.screen.report import SiteReport, failure
+from cpcnn_core.screen.report import SiteReport, counted_sites, failure
 from cpcnn_core.tables.deepprofiler_npz import SiteTable, write_site
 from cpcnn_core.tables.plate_parquet import write_plate
 
@@ -103,7 +108,7 @@ def measure_screen(job: Job) -> int:
     sites, settings, notices = _open(job)
     channels, out = settings.channels, Path(job.out)
     names = measured_names(channels)
-    plates = list(dict.fromkeys(site.metadata["Plate"] for site in sites))
+    plates = plates_of(sites)
     refuse_strangers(out, table_names(plates, ["parquet"]))
     started = time.perf_counter()
     reports = []
@@ -114,8 +119,7 @@ def measure_screen(job: Job) -> int:
         for site in sites:
             reports.append(_measure_or_tell(site, out, settings, names, job.force))
             log.write_site(reports[-1])
-        counted = [s for s, report in zip(sites, reports, strict=True) if report.counted]
-        tables, notices = _collect(counted, out, settings, names)
+        tables, notices = _collect(counted_sites(sites, reports), out, settings, names)
         removed = remove_others(out, tables, plates)
         text = summary(reports, time.perf_counter() - started, "measured")[0]
         more = {"anew": anew_line(reports), "notices": notices, "removed": removed}
@@ -138,10 +142,12 @@ def examine_screen(job: Job) -> list[str]:
     """
     sites, settings, _ = _open(job)
     out = Path(job.out)
-    how = (settings.provenance(), settings.channels)
-    return check_lines(
-        [look_at(s, site_file(out, s), *how, masked=True, force=job.force) for s in sites]
-    )
+
+    def look(site: Site) -> SiteReport:
+        path = site_file(out, site)
+        return look_at(site, lambda: _examine(site, path, settings), force=job.force)
+
+    return check_lines(list(map(look, sites)))
 
 
 def _open(job: Job) -> tuple[list[Site], ClassicalSettings, list[str]]:
@@ -193,14 +199,18 @@ def _greatest(sites: Sequence[Site], channels: Sequence[str]) -> tuple[float, ..
     raise unread or SiteError("the screen's table has no row, so there is nothing to measure")
 
 
+def _examine(site: Site, path: Path, settings: ClassicalSettings) -> ExaminedSite:
+    record = site_record(path, settings.provenance())
+    return examine(site, settings.channels, record, masked=True)
+
+
 def _measure_or_tell(
     site: Site, out: Path, settings: ClassicalSettings, names: list[str], force: bool
 ) -> SiteReport:
     path, since = site_file(out, site), time.perf_counter()
     examined = None
     try:
-        record = site_record(path, settings.provenance())
-        examined = examine(site, settings.channels, record, masked=True)
+        examined = _examine(site, path, settings)
         examined.decide(force=force)
         report = begin_site(path, examined)
         if report is not None:

@@ -31,7 +31,7 @@ from cpcnn_core.crop_store.sites import (
     site_record,
 )
 from cpcnn_core.screen.examine import DONE, TO_DO, Examined
-from cpcnn_core.screen.reading import in_order
+from cpcnn_core.screen.reading import in_order, look_at
 from cpcnn_core.screen.report import SiteReport, failure
 
 READERS = 2
@@ -131,13 +131,10 @@ def examine_crops(
     require_settings(out, settings)
 
     def look(site: CropSite) -> SiteReport:
-        found = None
-        try:
-            found = site.examine(settings, site_record(out, site, settings))
-            found.decide(force=force)
-        except Exception as error:  # noqa: BLE001  (reported with its site)
-            return failure(site, error, kept=found is not None and found.may_stand)
-        return SiteReport(str(site), found.state, anew=found.anew)
+        def begin() -> Examined:
+            return site.examine(settings, site_record(out, site, settings))
+
+        return look_at(site, begin, force=force)
 
     return list(in_order(sites, look, readers, SITES_AHEAD))
 

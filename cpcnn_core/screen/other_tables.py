@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from cpcnn_core.errors import SiteError
+from cpcnn_core.readers.sites import Site
 from cpcnn_core.screen.collect import FORMATS, PLATES_FOLDER
 from cpcnn_core.tables.plate_anndata import anndata_plate
 from cpcnn_core.tables.plate_parquet import parquet_plate
@@ -49,6 +50,17 @@ def refuse_strangers(out: str | Path, replaced: Collection[str]) -> None:
             f"{folder} holds {names}, which cpcnn embed did not write as it is there; cpcnn "
             "profile would count it among this screen's plates: move it elsewhere"
         )
+
+
+def plates_of(sites: Sequence[Site]) -> list[str]:
+    """Name the plates of sites, in the order in which they are first met.
+
+    Examples
+    --------
+    >>> plates_of([Site({"Plate": plate}, {}, lambda: None) for plate in ("P2", "P1", "P2")])
+    ['P2', 'P1']
+    """
+    return list(dict.fromkeys(site.metadata["Plate"] for site in sites))
 
 
 def table_names(plates: Collection[str], formats: Sequence[str]) -> list[str]:

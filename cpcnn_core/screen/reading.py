@@ -6,15 +6,14 @@ import dataclasses
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from cpcnn_core.atomic import set_time
-from cpcnn_core.errors import CPCNNError
 from cpcnn_core.readers.sites import Site
-from cpcnn_core.screen.examine import DONE, TO_DO, ExaminedSite, examine
+from cpcnn_core.screen.examine import DONE, TO_DO, Examined, ExaminedSite, examine
 from cpcnn_core.screen.plan import Settings, site_file, site_record
 from cpcnn_core.screen.report import SiteReport, failure
 from cpcnn_core.tables.deepprofiler_npz import read_site, write_site
@@ -183,46 +182,38 @@ def examine_sites(
     """
 
     def look(site: Site) -> SiteReport:
-        try:
-            path, provenance = site_file(out, site), settings.of(site).provenance()
-        except CPCNNError as error:
-            return failure(site, error)
-        how = {"masked": settings.mask_neighbors, "force": force}
-        return look_at(site, path, provenance, settings.card.channels, **how)
+        def begin() -> Examined:
+            path = site_file(out, site)
+            record = site_record(path, settings.of(site).provenance())
+            channels, masked = settings.card.channels, settings.mask_neighbors
+            return examine(site, channels, record, masked=masked)
+
+        return look_at(site, begin, force=force)
 
     return list(in_order(sites, look, readers, FIELDS_AHEAD))
 
 
-def look_at(
-    site: Site,
-    path: Path,
-    provenance: Mapping[str, str],
-    channels: Sequence[str],
-    *,
-    masked: bool,
-    force: bool,
-) -> SiteReport:
+def look_at(site: object, begin: Callable[[], Examined], *, force: bool) -> SiteReport:
     """Say what there is to do about a site; nothing is written.
 
     Parameters
     ----------
-    site : Site
-    path : Path
-        Its file.
-    provenance : mapping of str to str
-        Model and settings that its file shall be made with.
-    channels, masked, force
-        As of `cpcnn_core.screen.examine`.
+    site : object
+        Its text is its name.
+    begin : callable () -> Examined
+        Looks at its files, as `cpcnn_core.screen.examine.examine` does.
+    force : bool
+        Do it in any case.
 
     Examples
     --------
     >>> site = Site({"Plate": "P", "Well": "A01", "Site": "1"}, {}, lambda: None)
-    >>> look_at(site, Path("nowhere.npz"), {}, ["DNA"], masked=False, force=False).state
+    >>> look_at(site, lambda: examine(site, ["DNA"], ""), force=False).state
     'no locations'
     """
     found = None
     try:
-        found = examine(site, channels, site_record(path, provenance), masked=masked)
+        found = begin()
         found.decide(force=force)
     except Exception as error:  # noqa: BLE001  (reported with its site)
         return failure(site, error, kept=found is not None and found.may_stand)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from cpcnn_core.errors import CPCNNError
 
 # With a file that is up to date, or will be.
 _COUNTED = ("embedded", "stored", "measured", "already done", "to do")
+
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -50,6 +55,18 @@ class SiteReport:
     def counted(self) -> bool:
         """Whether the site belongs into the screen's tables."""
         return self.kept or self.state in _COUNTED
+
+
+def counted_sites(sites: Sequence[T], reports: Sequence[SiteReport]) -> list[T]:
+    """Return the sites that belong into the screen's tables, by their reports.
+
+    Examples
+    --------
+    >>> reports = [SiteReport("P1/A01/1", "embedded"), SiteReport("P1/A02/1", "no objects")]
+    >>> counted_sites(["P1/A01/1", "P1/A02/1"], reports)
+    ['P1/A01/1']
+    """
+    return [site for site, report in zip(sites, reports, strict=True) if report.counted]
 
 
 def failure(site: object, error: BaseException, *, kept: bool = False) -> SiteReport:
