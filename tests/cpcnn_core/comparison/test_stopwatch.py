@@ -19,9 +19,11 @@ def measured(folder, code):
 
 
 def test_memory_is_that_of_the_command_at_its_peak(tmp_path):
-    before = measured(tmp_path, "pass").peak_mib
-    after = measured(tmp_path, f"x = b'x' * (200 * {MIB}); del x").peak_mib
-    assert after - before == pytest.approx(200, abs=5)
+    # Both are far above what the stopwatch itself has, which Linux counts where it is more.
+    small, large = (
+        measured(tmp_path, f"x = b'x' * ({size} * {MIB}); del x").peak_mib for size in (100, 300)
+    )
+    assert large - small == pytest.approx(200, abs=5)
 
 
 def test_memory_of_who_asks_is_not_counted(tmp_path):
