@@ -21,7 +21,8 @@ from cpcnn_core.errors import ProfileWarning
 from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.files import read_profiles
-from cpcnn_core.profiles.scores import evaluate_treatments, replicate_precision
+from cpcnn_core.profiles.replicates import find_replicates
+from cpcnn_core.profiles.scores import evaluate_treatments
 from cpcnn_core.profiles.similarity import cosine_similarity
 from cpcnn_core.profiles.wells import choose_rows, well_profiles
 
@@ -123,7 +124,7 @@ def retrieval(wells, controls, mechanisms):
     compounds = aggregate(treated, [by], "mean")
     labels = [mechanisms.get(name, "") for name in compounds.metadata[by]]
     scores = evaluate_treatments(compounds.features, labels)
-    replicates = float(np.nanmean(replicate_precision(treated, by)))
+    replicates = float(np.nanmean(find_replicates(treated, by).precision))
     return replicates, scores["mean_average_precision"]
 
 

@@ -114,9 +114,8 @@ def _draw(results: list[Result], name: str) -> Draw:
                 if found["interval"] is not None:
                     axes.plot(found["interval"], [place + shift] * 2, color=color, linewidth=2)
                 axes.plot(found["mean_average_precision"], place + shift, "o", color=color)
-        chance = _scores(results[0], name)[0].get("chance_average_precision")
-        if chance is not None:
-            axes.axvline(chance, color=COLORS[1], linestyle="--", label="chance")
+        chance = _scores(results[0], name)[0]["chance_average_precision"]
+        axes.axvline(chance, color=COLORS[1], linestyle="--", label="chance")
         axes.plot([], [], "o-", color=GREY, label="not corrected")
         axes.plot([], [], "o-", color=COLORS[0], label="sphered")
         axes.set_yticks(range(len(results)), [result.name for result in reversed(results)])
@@ -146,7 +145,7 @@ def _confounders(results: list[Result]) -> list[str]:
             "Controls that find those of their plate or place, and plates that are read from "
             "controls, more often than by chance: the profiles tell where a well was. The gap "
             "between treatments read with wells and with plates held out was read from the plate. "
-            f"These are of all wells, whoever asks. {MISSING}: not measurable, e.g. on one plate."
+            f"These are of all wells, whoever asks. {MISSING}: cannot be asked, e.g. on one plate."
         ),
     ]
 

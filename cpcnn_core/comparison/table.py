@@ -37,9 +37,14 @@ def shown_rows(comparison: Comparison) -> tuple[list[str], list[tuple[str, ...]]
     --------
     >>> head, rows = shown_rows(comparison)  # doctest: +SKIP
     """
-    head = ["model", "correction", "features", "cells/s", "CPU s", "MiB", "replicates, mAP"]
+    head = ["model", "correction", "features", "cells/s", "CPU s", "MiB"]
     labels = comparison.question.truth is not None
-    head += ["labels, mAP"] if labels else []
+    measures = {"replicates": "replicates, mAP"} | ({"treatments": "labels, mAP"} if labels else {})
+    judged = [one.scores for result in comparison.results for one in result.judged]
+    # The same for all: they were asked about the same wells.
+    for name, title in measures.items():
+        chance = judged[0][name]["chance_average_precision"] if judged else None
+        head.append(title if chance is None else f"{title} (chance {chance:.3f})")
     rows = []
     for result in comparison.results:
         cost = _cost_texts(result)
@@ -47,27 +52,27 @@ def shown_rows(comparison: Comparison) -> tuple[list[str], list[tuple[str, ...]]
             rows.append((result.name, "not judged", MISSING, *cost, *[MISSING] * (len(head) - 6)))
         for judged in result.judged:
             scores = judged.scores
-            found = [with_interval(scores["replicates"])]
-            if labels:
-                found.append(with_interval(scores["treatments"]))
+            found = [with_interval(scores[name]) for name in measures]
             count = str(len(judged.wells.feature_names))
             rows.append((result.name, correction_text(judged), count, *cost, *found))
     return head, rows
 
 
 def with_interval(found: dict[str, object]) -> str:
-    """Write a mean average precision with its interval.
+    """Write a mean average precision with its interval; what does not leave chance says so.
 
     Examples
     --------
-    >>> with_interval({"mean_average_precision": 0.5, "interval": [0.25, 0.75]})
-    '0.500 (0.250 to 0.750)'
+    >>> found = {"mean_average_precision": 0.5, "interval": [0.25, 0.75], "above_chance": False}
+    >>> with_interval(found)
+    '0.500 (0.250 to 0.750), not above chance'
     """
     text = f"{found['mean_average_precision']:.3f}"
     if found["interval"] is None:
         return text
     low, high = found["interval"]
-    return f"{text} ({low:.3f} to {high:.3f})"
+    beyond = "" if found["above_chance"] else ", not above chance"
+    return f"{text} ({low:.3f} to {high:.3f}){beyond}"
 
 
 def correction_text(judged: Judged) -> str:
@@ -123,6 +128,7 @@ def _measured(judged: Judged) -> dict[str, object]:
         "wells": len(wells.metadata),
         "cells": int(wells.metadata[CELL_COUNT].sum()),
         "replicates_asked": scores["replicates"]["wells"],
+        "replicates_of": scores["replicates"]["of_wells"],
         **_retrieval("replicates", scores["replicates"]),
     }
     if "treatments" in scores:
@@ -130,7 +136,6 @@ def _measured(judged: Judged) -> dict[str, object]:
         row |= {
             "labels_asked": found["queries"],
             **_retrieval("labels", found),
-            "labels_chance": found["chance_average_precision"],
             "labels_folds": found["fold_enrichment"],
         }
     for name, value, chance in confounder_values(scores):
@@ -144,6 +149,8 @@ def _retrieval(name: str, found: dict[str, object]) -> dict[str, object]:
         f"{name}_map": found["mean_average_precision"],
         f"{name}_low": low,
         f"{name}_high": high,
+        f"{name}_chance": found["chance_average_precision"],
+        f"{name}_above_chance": found["above_chance"],
     }
 
 

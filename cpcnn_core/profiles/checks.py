@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from cpcnn_core.errors import ProfileError
+from cpcnn_core.readers.keys import normal_key
+from cpcnn_core.tables.columns import PLATE, SITE, WELL
+
+if TYPE_CHECKING:
+    from cpcnn_core.tables.profiles import Profiles
 
 # Far above what rounding makes of an orthogonal matrix.
 LENGTH_TOLERANCE = 1e-6
+FEW_FEATURES = 8
 
 
 def check_features(features: np.ndarray, what: str = "profiles") -> np.ndarray:
@@ -53,6 +62,65 @@ def check_same_features(features: np.ndarray, fitted: int) -> np.ndarray:
     if features.shape[1] != fitted:
         raise ProfileError(f"this was fitted on {fitted} features, got {features.shape[1]}")
     return features
+
+
+def refuse_wells_twice(wells: Profiles, by: str) -> None:
+    """Refuse a table that has a well twice, which would find itself.
+
+    Known by plate, well and site, however they are spelt, and by features of one treatment that
+    are equal to the last digit, whatever the well is called; except where there are few
+    features, or whole numbers, which wells may share.
+
+    Parameters
+    ----------
+    wells : Profiles
+    by : str
+        The column that names the treatment.
+
+    Raises
+    ------
+    ProfileError
+        Names both rows.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from cpcnn_core.tables.profiles import Profiles
+    >>> rows = pd.DataFrame({"Metadata_Well": ["A01", "a1"], "Metadata_Treatment": ["x", "y"]})
+    >>> refuse_wells_twice(Profiles(np.eye(2), rows, ["x", "y"]), "Metadata_Treatment")
+    Traceback (most recent call last):
+    cpcnn_core.errors.ProfileError: the well A01 is there twice, in rows 1 and 2; ...
+    """
+    columns = [name for name in (PLATE, WELL, SITE) if name in wells.metadata.columns]
+    texts = [wells.texts(name).tolist() for name in columns]
+    if WELL in columns:
+        keys = [tuple(key) for key in zip(*texts, strict=True)]
+        names = [name.removeprefix("Metadata_") for name in columns]
+        if twice := _first_twice([normal_key(key, names) for key in keys]):
+            raise ProfileError(
+                f"the well {'/'.join(keys[twice[0]])} is there twice, in rows {twice[0] + 1} and "
+                f"{twice[1] + 1}; leave one of them out, or tell them apart by {PLATE}"
+            )
+    values = np.ascontiguousarray(wells.features)
+    whole = (values == np.round(values)).all(axis=1)
+    if values.shape[1] >= FEW_FEATURES and not whole.all():
+        own = whole | ~wells.named(by)
+        rows = enumerate(zip(wells.texts(by), values, own, strict=True))
+        told = [n if alone else (name, row.tobytes()) for n, (name, row, alone) in rows]
+        if twice := _first_twice(told):
+            raise ProfileError(
+                f"rows {twice[0] + 1} and {twice[1] + 1} have the same {values.shape[1]} features "
+                "to the last digit: the same well under two names; leave one of them out"
+            )
+
+
+def _first_twice(keys: Sequence[object]) -> tuple[int, int] | None:
+    seen: dict[object, int] = {}
+    for row, key in enumerate(keys):
+        before = seen.setdefault(key, row)
+        if before != row:
+            return before, row
+    return None
 
 
 def check_fitted(what: str, values: np.ndarray, shape: tuple[int, ...]) -> None:

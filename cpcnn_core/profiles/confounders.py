@@ -9,13 +9,13 @@ from __future__ import annotations
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.linear_model import RidgeClassifier
-from sklearn.model_selection import GroupKFold, StratifiedKFold, cross_val_predict
+from sklearn.model_selection import GroupKFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.checks import check_features
-from cpcnn_core.profiles.retrieval import average_precision
+from cpcnn_core.profiles.retrieval import average_precision, chance_average_precision
 from cpcnn_core.profiles.similarity import cosine_similarity, same_value
 from cpcnn_core.tables.columns import PLATE, WELL
 from cpcnn_core.tables.profiles import Profiles
@@ -36,9 +36,8 @@ def confounder_retrieval(profiles: Profiles, column: str) -> dict[str, float] | 
     Returns
     -------
     dict or None
-        ``mean_average_precision``, and ``chance``: the mean part of the others that has the
-        same value, which is about what profiles that know nothing reach. None where the
-        column has one value only, or none twice.
+        ``mean_average_precision``, and ``chance``, what a random order is expected to reach.
+        None where the column has one value only, or none twice.
 
     Raises
     ------
@@ -51,7 +50,7 @@ def confounder_retrieval(profiles: Profiles, column: str) -> dict[str, float] | 
     >>> rows = pd.DataFrame({"Metadata_Plate": ["1", "1", "2", "2"]})
     >>> wells = Profiles(np.array([[1.0, 0], [1, 0.1], [0, 1], [0.1, 1]]), rows, ["x", "y"])
     >>> confounder_retrieval(wells, "Metadata_Plate")
-    {'mean_average_precision': 1.0, 'chance': 0.3333333333333333}
+    {'mean_average_precision': 1.0, 'chance': 0.611111111111111}
     """
     names = profiles.texts(column)
     matches = same_value(names)
@@ -60,9 +59,10 @@ def confounder_retrieval(profiles: Profiles, column: str) -> dict[str, float] | 
     if matches.sum() == len(names) * (len(names) - 1) or not asked.any():
         return None
     found = average_precision(cosine_similarity(profiles.features), matches)
+    chance = chance_average_precision(matches.sum(axis=1), np.full(len(names), len(names) - 1))
     return {
         "mean_average_precision": float(np.nanmean(found)),
-        "chance": float(matches[asked].sum(axis=1).mean() / (len(names) - 1)),
+        "chance": float(np.nanmean(chance)),
     }
 
 
@@ -86,7 +86,8 @@ def linear_probe(
     -------
     dict or None
         ``balanced_accuracy``: the mean over the classes of the part that is read right, and
-        ``chance``, 1 / number of classes. None where there are fewer than two classes to
+        ``chance``, 1 / number of classes. A profile whose class is in the tested part alone
+        cannot be read, and is not counted. None where there are fewer than two classes left to
         tell apart, or fewer than two values to keep apart.
 
     Raises
@@ -105,19 +106,34 @@ def linear_probe(
     names = profiles.texts(column)
     _, place, count = np.unique(names, return_inverse=True, return_counts=True)
     used = (count >= FOLDS)[place] & (names != "")
-    if len(np.unique(names[used])) < 2:
-        return None
-    features, truth = check_features(profiles.features[used]), names[used]
     if apart is None:
         folds, groups = StratifiedKFold(FOLDS, shuffle=True, random_state=0), None
     else:
-        groups = profiles.texts(apart)[used]
-        if len(np.unique(groups)) < 2:
-            return None
-        folds = GroupKFold(min(FOLDS, len(np.unique(groups))))
-    found = cross_val_predict(_probe(), features, truth, groups=groups, cv=folds)
-    right = [np.mean(found[truth == name] == name) for name in np.unique(truth)]
-    return {"balanced_accuracy": float(np.mean(right)), "chance": 1 / len(right)}
+        values = profiles.texts(apart)
+        # Of a class with one value nothing is left to learn from when that is held out.
+        used &= _on_several(names, values)
+        groups = values[used]
+        folds = GroupKFold(max(2, min(FOLDS, len(np.unique(groups)))))
+    if len(np.unique(names[used])) < 2:
+        return None
+    features, truth = check_features(profiles.features[used]), names[used]
+    read, right = np.zeros(len(truth), bool), np.zeros(len(truth), bool)
+    for fitted, tested in folds.split(features, truth, groups):
+        if len(np.unique(truth[fitted])) > 1:
+            found = _probe().fit(features[fitted], truth[fitted]).predict(features[tested])
+            right[tested] = found == truth[tested]
+            read[tested] = np.isin(truth[tested], truth[fitted])
+    parts = [np.mean(right[read & (truth == name)]) for name in np.unique(truth[read])]
+    if len(parts) < 2:
+        return None
+    return {"balanced_accuracy": float(np.mean(parts)), "chance": 1 / len(parts)}
+
+
+def _on_several(names: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Tell which rows have a name that goes with several values, (n,) bool."""
+    pairs = np.unique(np.column_stack([names, values]), axis=0)
+    several, count = np.unique(pairs[:, 0], return_counts=True)
+    return np.isin(names, several[count > 1])
 
 
 def confounders(wells: Profiles, controls: np.ndarray, by: str) -> dict[str, object]:

@@ -11,13 +11,14 @@ from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.activity import SIGNIFICANT, phenotypic_activity
 from cpcnn_core.profiles.aggregate import CELL_COUNT, aggregate
 from cpcnn_core.profiles.baselines import count_profiles
+from cpcnn_core.profiles.checks import refuse_wells_twice
 from cpcnn_core.profiles.confounders import confounders
 from cpcnn_core.profiles.intervals import bootstrap_interval
+from cpcnn_core.profiles.replicates import find_replicates
 from cpcnn_core.profiles.retrieval import average_precision
 from cpcnn_core.profiles.scores import (
     evaluate_as_in_the_paper,
     evaluate_treatments,
-    replicate_precision,
     sweep_lambda,
 )
 from cpcnn_core.profiles.similarity import cosine_similarity, same_label
@@ -156,43 +157,64 @@ def measure_retrieval(
     Returns
     -------
     dict
-        ``replicates`` and, with `truth`, ``treatments``: JSON's types only, each with
-        ``interval``, the 95 % interval of its ``mean_average_precision``, resampling
-        treatments; None where one treatment is all that asks.
+        ``replicates`` and, with `truth`, ``treatments``: JSON's types only. Both have
+        ``mean_average_precision``; ``interval``, its 95 % interval, resampling treatments, None
+        where one treatment is all that asks; ``chance_average_precision``, of a random order;
+        and ``above_chance``, whether the whole interval lies above it. ``replicates`` tells how
+        many ``wells`` and ``treatments`` were asked, ``of_wells`` and ``of_treatments``, and how
+        many of those asked were asked ``on_other_plates``.
 
     Raises
     ------
     ProfileError
-        No such column, NaN, nobody who asks has replicates, no label is shared.
+        No such column, NaN, a well twice, nobody who asks has replicates, no label is shared.
 
     Examples
     --------
     >>> measure_retrieval(wells, controls, "Metadata_Treatment")  # doctest: +SKIP
     """
+    refuse_wells_twice(wells, by)
     treated = wells.named(by) & ~controls
-    found = replicate_precision(wells.select(treated), by)
-    if asked is not None:
-        found = np.where(np.asarray(asked, bool)[treated], found, np.nan)
-    if np.isnan(found).all():
-        raise ProfileError(f"none of the wells that ask has replicates in the column {by}")
-    names = wells.texts(by)[treated]
-    scores: dict[str, object] = {
-        "replicates": {
-            "wells": int((~np.isnan(found)).sum()),
-            "mean_average_precision": float(np.nanmean(found)),
-            "interval": _interval(found, names),
-        }
-    }
+    among = None if asked is None else np.asarray(asked, bool)[treated]
+    scores: dict[str, object] = {"replicates": _replicates(wells.select(treated), by, among)}
     if truth is not None:
         treatments = _treatments(wells, controls, by, asked)
         names = treatments.texts(by)
         labels = _labels(truth, names.tolist())
         precision = average_precision(cosine_similarity(treatments.features), same_label(labels))
+        measured = evaluate_treatments(treatments.features, labels)
+        interval = _interval(precision, names)
         scores["treatments"] = {
-            **evaluate_treatments(treatments.features, labels),
-            "interval": _interval(precision, names),
+            **measured,
+            "interval": interval,
+            "above_chance": _above(interval, measured["chance_average_precision"]),
         }
     return scores
+
+
+def _replicates(treated: Profiles, by: str, among: np.ndarray | None) -> dict[str, object]:
+    found = find_replicates(treated, by)
+    asked = found.asked(among)
+    if not asked.any():
+        raise ProfileError(f"none of the wells that ask has replicates in the column {by}")
+    of = np.ones(len(asked), bool) if among is None else among
+    interval = _interval(found.precision[asked], found.names[asked])
+    chance = float(found.chance[asked].mean())
+    return {
+        "wells": int(asked.sum()),
+        "of_wells": int(of.sum()),
+        "treatments": len(np.unique(found.names[asked])),
+        "of_treatments": len(np.unique(found.names[of])),
+        "on_other_plates": len(np.unique(found.names[asked & found.on_other_plates])),
+        "mean_average_precision": float(found.precision[asked].mean()),
+        "chance_average_precision": chance,
+        "interval": interval,
+        "above_chance": _above(interval, chance),
+    }
+
+
+def _above(interval: list[float] | None, chance: float) -> bool | None:
+    return None if interval is None else interval[0] > chance
 
 
 def _treatments(

@@ -80,7 +80,10 @@ def _summary(evaluation: Evaluation, name: str) -> list[str]:
         ),
         "<h2>Retrieval</h2>",
         table_as_html(_retrieval_rows(scores)),
-        note_as_html("Replicates look for each other on other plates where there are several."),
+        note_as_html(
+            "Replicates of a treatment on several plates look for each other on other plates, "
+            "those of a treatment on one plate among the wells of that plate."
+        ),
     ]
     if "treatments" in scores:
         draw = draw_precision_recall(treatments, labels)
@@ -185,7 +188,10 @@ def _retrieval_rows(scores: dict[str, object]) -> list[tuple[str, object]]:
     found = scores["replicates"]
     rows = [
         ("replicates: mean average precision", found["mean_average_precision"]),
-        *_interval_row("replicates", found),
+        *_chance_rows("replicates", found),
+        ("replicates: wells that ask", f"{found['wells']} of {found['of_wells']}"),
+        ("replicates: treatments that ask", f"{found['treatments']} of {found['of_treatments']}"),
+        ("replicates: of these on several plates", found["on_other_plates"]),
     ]
     if "activity" in scores:
         active = scores["activity"]
@@ -195,8 +201,7 @@ def _retrieval_rows(scores: dict[str, object]) -> list[tuple[str, object]]:
         found = scores["treatments"]
         rows += [
             ("labels: mean average precision", found["mean_average_precision"]),
-            *_interval_row("labels", found),
-            ("labels: the same by chance", found["chance_average_precision"]),
+            *_chance_rows("labels", found),
             ("labels: fold enrichment in the nearest 1 %", found["fold_enrichment"]),
             ("labels: first hit in the nearest 1 %", found["first_hit_in_top"]),
             ("labels: mean reciprocal rank of the first hit", found["mean_reciprocal_rank"]),
@@ -211,11 +216,16 @@ def _retrieval_rows(scores: dict[str, object]) -> list[tuple[str, object]]:
     return rows
 
 
-def _interval_row(name: str, found: dict[str, object]) -> list[tuple[str, str]]:
-    if not found.get("interval"):
-        return []
+def _chance_rows(name: str, found: dict[str, object]) -> list[tuple[str, object]]:
+    rows: list[tuple[str, object]] = [
+        (f"{name}: the same of a random order", found["chance_average_precision"])
+    ]
+    if found["interval"] is None:
+        return [*rows, (f"{name}: its 95 % interval", "none, one treatment asks")]
     low, high = found["interval"]
-    return [(f"{name}: its 95 % interval, resampling treatments", f"{low:.3f} to {high:.3f}")]
+    beyond = "" if found["above_chance"] else "; not above chance"
+    text = f"{low:.3f} to {high:.3f}{beyond}"
+    return [*rows, (f"{name}: its 95 % interval, resampling treatments", text)]
 
 
 def _confounder_rows(found: dict[str, object]) -> list[tuple[object, ...]]:
@@ -230,7 +240,9 @@ def _confounder_rows(found: dict[str, object]) -> list[tuple[object, ...]]:
     for key, name in names.items():
         values = found[key] or {}
         measured = [value for what, value in values.items() if what != "chance"]
-        rows.append((name, *measured, values["chance"]) if values else (name, "not measurable", ""))
+        rows.append(
+            (name, *measured, values["chance"]) if values else (name, "cannot be asked", "")
+        )
     return rows
 
 

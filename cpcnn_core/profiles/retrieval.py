@@ -54,6 +54,49 @@ def average_precision(similarity: np.ndarray, matches: np.ndarray) -> np.ndarray
     return found
 
 
+def chance_average_precision(matches: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the average precision to be expected of a random order.
+
+    It is not the share of matches, but more: with M matches among N others, by the mean over all
+    orders, ((M - 1) / (N - 1) (N - H) + H) / N, where H is the N-th harmonic number.
+
+    Parameters
+    ----------
+    matches : ndarray of shape (n,), int
+        How many of the others match each query.
+    others : ndarray of shape (n,), int
+        How many others are ranked for each query.
+
+    Returns
+    -------
+    ndarray of shape (n,), float64, NaN where there is nothing to find
+
+    Raises
+    ------
+    ProfileError
+        More matches than others.
+
+    References
+    ----------
+    Bestgen, "Exact expected average precision of the random baseline for system evaluation",
+    The Prague Bulletin of Mathematical Linguistics 103, 2015.
+
+    Examples
+    --------
+    >>> chance_average_precision(np.array([1, 2, 0]), np.array([2, 2, 2]))
+    array([0.75, 1.  ,  nan])
+    """
+    matches, others = np.asarray(matches, int), np.asarray(others, int)
+    if (matches > others).any():
+        raise ProfileError("there are more matches than others to be ranked")
+    harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, others.max(initial=0) + 1))])
+    h = harmonic[others]
+    # Of a single other the second factor is 0, whatever stands before it.
+    more = (matches - 1) / np.maximum(others - 1, 1)
+    found = (more * (others - h) + h) / np.maximum(others, 1)
+    return np.where(matches > 0, found, np.nan)
+
+
 def precision_at(similarity: np.ndarray, matches: np.ndarray, k: int) -> np.ndarray:
     """Return which part of the k most similar match, (n,).
 

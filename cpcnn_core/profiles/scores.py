@@ -11,70 +11,21 @@ import pandas as pd
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles import paper
 from cpcnn_core.profiles.correction import fit_correction
+from cpcnn_core.profiles.replicates import find_replicates
 from cpcnn_core.profiles.retrieval import (
     average_precision,
+    chance_average_precision,
     first_hit,
     fold_enrichment,
     precision_at,
     recall_at,
 )
-from cpcnn_core.profiles.similarity import cosine_similarity, same_label, same_value
-from cpcnn_core.tables.columns import PLATE
+from cpcnn_core.profiles.similarity import cosine_similarity, same_label
 from cpcnn_core.tables.profiles import Profiles
 
 LAMBDAS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 TOP = 0.01
 POSITIONS = (1, 5, 10, 20, 50)
-
-
-def replicate_precision(wells: Profiles, by: str) -> np.ndarray:
-    """Return the average precision with which every well finds its replicates.
-
-    Where treatments are on several plates, a well looks for its replicates among the wells
-    of other plates only: on its own plate it would find what the plate has in common.
-
-    Parameters
-    ----------
-    wells : Profiles
-        Treated wells, without controls.
-    by : str
-        The column that names the treatment.
-
-    Returns
-    -------
-    ndarray of shape (n,)
-        NaN for wells without replicates.
-
-    Raises
-    ------
-    ProfileError
-        No wells, no such column, NaN, or no treatment has replicates.
-
-    Examples
-    --------
-    >>> rows = pd.DataFrame({"Metadata_Treatment": ["a", "b", "a", "b"]})
-    >>> wells = Profiles(np.array([[1.0, 0], [0, 1], [1, 0.1], [0.1, 1]]), rows, ["x", "y"])
-    >>> replicate_precision(wells, "Metadata_Treatment")
-    array([1., 1., 1., 1.])
-    """
-    names = wells.texts(by)
-    if not len(names):
-        raise ProfileError(
-            f"there is no well with a {by} that is none of the controls; keep some treated wells"
-        )
-    matches = same_value(names)
-    similarity = cosine_similarity(wells.features)
-    if PLATE in wells.metadata.columns:
-        plates = wells.metadata[PLATE].astype(str).to_numpy()
-        elsewhere = plates[:, None] != plates
-        if (matches & elsewhere).any():
-            # Less alike than anything can be: never ahead of a replicate.
-            similarity = np.where(elsewhere, similarity, -2)
-            matches &= elsewhere
-    found = average_precision(similarity, matches)
-    if np.isnan(found).all():
-        raise ProfileError(f"no treatment in the column {by} has replicates")
-    return found
 
 
 def sweep_lambda(
@@ -121,10 +72,11 @@ def sweep_lambda(
     counted = np.ones(rows.sum(), bool) if asked is None else np.asarray(asked, bool)[rows]
 
     def score(features: np.ndarray) -> float:
-        found = replicate_precision(replace(treated, features=features), by)[counted]
-        if np.isnan(found).all():
+        found = find_replicates(replace(treated, features=features), by)
+        asked = found.asked(counted)
+        if not asked.any():
             raise ProfileError(f"none of the wells that ask has replicates in the column {by}")
-        return float(np.nanmean(found))
+        return float(found.precision[asked].mean())
 
     scores = [(np.nan, score(treated.features))]
     # Lambda comes after the eigenvectors, which are the slow part and the same for all.
@@ -155,7 +107,7 @@ def evaluate_treatments(
     -------
     dict
         JSON's types only: ``treatments``, ``queries`` (those with another of their label),
-        ``mean_average_precision``, ``chance_average_precision`` (the mean part of matches),
+        ``mean_average_precision``, ``chance_average_precision`` (of a random order),
         ``fold_enrichment``, ``significant_queries`` (Fisher, Bonferroni, 5 %),
         ``precision_at`` and ``recall_at`` by k, ``first_hit_in_top`` (part of the queries),
         ``mean_reciprocal_rank`` of the first hit.
@@ -180,12 +132,14 @@ def evaluate_treatments(
     folds, p_values = fold_enrichment(similarity, matches, TOP)
     first = first_hit(similarity, matches)
     others = len(asked) - 1
+    hits = matches.sum(axis=1)[asked] - 1
+    chance = chance_average_precision(hits, np.full(len(hits), others))
     positions = [k for k in positions if k <= others]
     return {
         "treatments": len(asked),
         "queries": int(asked.sum()),
         "mean_average_precision": float(np.nanmean(precision)),
-        "chance_average_precision": float((matches.sum(axis=1)[asked] - 1).mean() / others),
+        "chance_average_precision": float(chance.mean()),
         "fold_enrichment": float(np.nanmean(folds)),
         "significant_queries": int((p_values[asked] < 0.05 / asked.sum()).sum()),
         "precision_at": {

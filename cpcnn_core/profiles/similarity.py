@@ -10,6 +10,7 @@ from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.checks import check_features
 
 LABEL_SEPARATOR = "|"
+_LARGE = 1e150
 
 
 def cosine_similarity(queries: np.ndarray, library: np.ndarray | None = None) -> np.ndarray:
@@ -58,13 +59,17 @@ def unit_length(features: np.ndarray) -> np.ndarray:
     array([[0.6, 0.8]])
     """
     features = check_features(features)
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    if not lengths.all():
+    largest = np.abs(features).max(axis=1, initial=0, keepdims=True)
+    if not largest.all():
         raise ProfileError(
-            f"{(lengths == 0).sum()} of {len(features)} profiles are zero in every feature; "
+            f"{(largest == 0).sum()} of {len(features)} profiles are zero in every feature; "
             "they are like nothing"
         )
-    return features / lengths
+    # Squares of these would be infinite, or vanish.
+    extreme = (largest > _LARGE) | (largest < 1 / _LARGE)
+    if extreme.any():
+        features = np.where(extreme, features / largest, features)
+    return features / np.linalg.norm(features, axis=1, keepdims=True)
 
 
 def same_value(texts: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ COLUMNS = {
     "training": ("epoch", "learning_rate", "loss", "accuracy", "top_5"),
     "validation": tuple(f"validation_{n}" for n in ("loss", "accuracy", "top_5", "precision")),
     "profiles": (
-        *("wells", "control_wells", "correction", "replicates"),
+        *("wells", "control_wells", "correction", "replicates", "replicates_chance"),
         *("nearest_treatment", "nearest_treatment_chance", "note"),
     ),
     "confounders": tuple(

@@ -121,6 +121,10 @@ def describe_row(row: dict[str, float | str | None], epochs: int) -> str:
             f"validation: accuracy {_percent(row['validation_accuracy'])}, "
             f"top 5 {_percent(row['validation_top_5'])}"
         )
+    if row.get("replicates_chance") is not None:
+        parts.append(
+            f"replicates, mAP {row['replicates']:.3f} (chance {row['replicates_chance']:.3f})"
+        )
     if row.get("nearest_treatment") is not None:
         parts.append(
             f"nearest treatment {_percent(row['nearest_treatment'])} "

@@ -16,7 +16,7 @@ from cpcnn_core.errors import ProfileError, TrainingError
 from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.profiles.confounders import confounders, linear_probe
 from cpcnn_core.profiles.correction import fit_correction
-from cpcnn_core.profiles.scores import replicate_precision
+from cpcnn_core.profiles.replicates import find_replicates
 from cpcnn_core.profiles.wells import choose_rows
 from cpcnn_core.tables.columns import PLATE, SITE, WELL, feature_names
 from cpcnn_core.tables.profiles import Profiles
@@ -200,12 +200,16 @@ def _sphered(
 
 
 def _retrieval(wells: Profiles, controls: np.ndarray, by: str) -> Row:
-    row: Row = dict.fromkeys(("replicates", "nearest_treatment", "nearest_treatment_chance"))
+    row: Row = dict.fromkeys(
+        ("replicates", "replicates_chance", "nearest_treatment", "nearest_treatment_chance")
+    )
     if controls.all():
         return row | {"note": "no treated wells"}
     treated = wells.select(~controls)
     try:
-        row["replicates"] = float(np.nanmean(replicate_precision(treated, by)))
+        found = find_replicates(treated, by)
+        row["replicates"] = float(np.nanmean(found.precision))
+        row["replicates_chance"] = float(np.nanmean(found.chance))
         nearest = nearest_treatment_accuracy(treated, by)
     except ProfileError as error:
         return row | {"note": str(error)}

@@ -28,6 +28,7 @@ from cpcnn_core.models.weights import save_model
 from cpcnn_core.profiles.baselines import count_profiles
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.intervals import bootstrap_interval
+from cpcnn_core.profiles.retrieval import chance_average_precision
 from cpcnn_core.profiles.similarity import cosine_similarity
 from cpcnn_core.training.config import (
     DataConfig,
@@ -168,9 +169,8 @@ def ask(wells, half, *, count=False):
         average_precision_score(hit, row) for row, hit in zip(similarity, matches, strict=True)
     ]
     first = matches[np.arange(len(matches)), similarity.argmax(axis=1)]
-    return pd.DataFrame(
-        {"precision": precision, "first": first.astype(float), "chance": matches.mean(axis=1)}
-    )
+    chance = chance_average_precision(matches.sum(axis=1), np.full(len(matches), matches.shape[1]))
+    return pd.DataFrame({"precision": precision, "first": first.astype(float), "chance": chance})
 
 
 if __name__ == "__main__":

@@ -30,8 +30,8 @@ from cpcnn_core.profiles.confounders import confounders
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.files import read_profiles, write_profiles
 from cpcnn_core.profiles.intervals import bootstrap_interval
+from cpcnn_core.profiles.replicates import find_replicates
 from cpcnn_core.profiles.retrieval import average_precision
-from cpcnn_core.profiles.scores import replicate_precision
 from cpcnn_core.profiles.similarity import cosine_similarity, same_label
 from cpcnn_core.simulation.design import ScreenDesign
 from cpcnn_core.simulation.layout import CONTROL
@@ -223,7 +223,7 @@ def measures(wells, controls, truth):
     by_mechanism = average_precision(cosine_similarity(treatments.features), same_label(mechanisms))
     plates = confounders(wells, controls, TREATMENT)
     return {
-        "replicates": bootstrap_interval(replicate_precision(treated, TREATMENT), names),
+        "replicates": bootstrap_interval(find_replicates(treated, TREATMENT).precision, names),
         "mechanisms": bootstrap_interval(by_mechanism, treatments.texts(TREATMENT)),
         "plate from controls": plates["plate_from_controls"],
         "controls by plate": plates["controls_by_plate"],

@@ -11,7 +11,8 @@ from cpcnn_core.profiles.confounders import confounders
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.evaluation import CELL_COUNT_ALONE, evaluate_profiles
 from cpcnn_core.profiles.intervals import bootstrap_interval
-from cpcnn_core.profiles.scores import evaluate_treatments, replicate_precision
+from cpcnn_core.profiles.replicates import find_replicates
+from cpcnn_core.profiles.scores import evaluate_treatments
 
 BY = "Metadata_Treatment"
 
@@ -37,7 +38,7 @@ def test_other_profiles_of_the_same_wells_get_their_own_numbers(wells, controls,
     assert beside["made_by"]["correction"] == "sphering"
     for scores, table in ((found.scores, wells), (beside, corrected)):
         treated = table.select(~controls)
-        expected = float(np.nanmean(replicate_precision(treated, BY)))
+        expected = float(np.nanmean(find_replicates(treated, BY).precision))
         assert scores["replicates"]["mean_average_precision"] == pytest.approx(expected, rel=1e-9)
         treatments = aggregate(treated, [BY], "mean")
         labels = [truth.get(name, "") for name in treatments.metadata[BY]]
@@ -91,7 +92,7 @@ def test_only_those_who_ask_are_measured_and_all_are_searched(wells, controls, t
     asked = wells.metadata["Metadata_Plate"].isin(sorted(set(wells.metadata["Metadata_Plate"]))[:2])
     asked = asked.to_numpy()
     scores = evaluate_profiles(wells, BY, controls=controls, asked=asked, truth=truth).scores
-    found = replicate_precision(wells.select(~controls), BY)
+    found = find_replicates(wells.select(~controls), BY).precision
     mine = asked[~controls]
     expected = [value for value, asks in zip(found, mine, strict=True) if asks and value == value]
     assert scores["replicates"]["wells"] == len(expected)

@@ -78,7 +78,9 @@ def found_nothing(wells):
         "made_by": {},
         "wells": len(wells.metadata),
         "controls": 0,
-        "replicates": {"wells": 0, "mean_average_precision": 0.5},
+        "replicates": dict.fromkeys(("wells", "of_wells", "treatments", "of_treatments"), 0)
+        | dict.fromkeys(("on_other_plates", "interval", "above_chance"))
+        | {"mean_average_precision": 0.5, "chance_average_precision": 0.25},
     }
     return Evaluation(scores, wells, np.zeros(len(wells.metadata), bool), wells, BY, None)
 
