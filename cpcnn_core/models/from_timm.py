@@ -14,12 +14,13 @@ import numpy as np
 from cpcnn_core.errors import DownloadError, WeightsError
 from cpcnn_core.models.building import empty_network, random_weights
 from cpcnn_core.models.card import RESIZES, ModelCard
+from cpcnn_core.models.card_schema import TIMM_PREFIX
 from cpcnn_core.models.conversion import read_tensors
 from cpcnn_core.models.download import quieten_hub
 from cpcnn_core.models.efficientnet import import_timm
 from cpcnn_core.models.registry import CELL_PAINTING_CHANNELS, is_model_path, model_file
 from cpcnn_core.models.shelf import known_cards
-from cpcnn_core.models.timm_network import PREFIX, float_weights, size_option
+from cpcnn_core.models.timm_network import float_weights, size_option
 from cpcnn_core.models.weights import save_model
 
 if TYPE_CHECKING:
@@ -129,11 +130,12 @@ def timm_card(
         summary=f"{backbone} of timm, "
         + (f"{_INTO[mode]}." if trained else f"{_INTO[mode]}, with random weights."),
         channels=channels,
-        embed_dim=0,
+        # Until the network is asked, below.
+        embed_dim=1,
         prefix="".join(part.capitalize() for part in backbone.split(".", maxsplit=1)[0].split("_"))[
             :12
         ],
-        architecture=f"{PREFIX}{backbone}",
+        architecture=f"{TIMM_PREFIX}{backbone}",
         tap="pooled",
         pooling="as timm pools it",
         channel_mode=MODES[mode],
@@ -180,7 +182,7 @@ def _pretrained(card: ModelCard, weights: str | Path | None) -> dict[str, np.nda
     """Let timm load weights of RGB pictures into a network of other channels."""
     timm = import_timm()
     quieten_hub()
-    backbone = card.architecture.removeprefix(PREFIX)
+    backbone = card.architecture.removeprefix(TIMM_PREFIX)
     overlay = None if weights is None else {"state_dict": read_tensors(weights)}
     config = timm.get_pretrained_cfg(backbone)
     try:
