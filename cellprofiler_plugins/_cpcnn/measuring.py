@@ -39,7 +39,8 @@ def measure(module, workspace):
 
 def record_origin(module, measurements):
     """Record, before the run, which model and which library its measurements come from."""
-    origin = {"Model": models.identity(models.card(module))}
+    card = models.card(module)
+    origin = {"Model": models.identity(card), "Weights": card["weights"]}
     if module.wants_library:
         origin["Library"] = libraries.identity(libraries.describe(module))
     for what, identity in origin.items():

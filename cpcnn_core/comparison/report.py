@@ -14,6 +14,7 @@ from cpcnn_core.comparison.table import (
     shown_rows,
 )
 from cpcnn_core.models.card import CHANNEL_MODES
+from cpcnn_core.models.verification import NOT_VERIFIED
 from cpcnn_core.profiles.aggregate import CELL_COUNT
 from cpcnn_core.profiles.figures import COLORS, GREY, Draw, figure_as_html
 from cpcnn_core.profiles.page import note_as_html, table_as_html, write_page
@@ -151,7 +152,7 @@ def _confounders(results: list[Result]) -> list[str]:
 
 
 def _cards(results: list[Result]) -> tuple[list[str], list[tuple[object, ...]]]:
-    head = ["model", "trained", "channels", "crop, px", "µm per px", "licence"]
+    head = ["model", "weights", "trained", "channels", "crop, px", "µm per px", "licence"]
     rows = []
     for result in results:
         card = result.card
@@ -160,5 +161,9 @@ def _cards(results: list[Result]) -> tuple[list[str], list[tuple[object, ...]]]:
             channels = ",".join(card.channels) if fixed else CHANNEL_MODES[card.channel_mode]
             scale = MISSING if card.um_per_px is None else f"{card.um_per_px:g}"
             trained = "yes" if card.trained else "no"
-            rows.append((result.name, trained, channels, card.crop_px, scale, card.licence))
+            # As the run's tables say: what embedded has seen the weights.
+            made = result.judged[0].wells.provenance if result.judged else {}
+            weights = made.get("weights", NOT_VERIFIED)
+            facts = (trained, channels, card.crop_px, scale, card.licence)
+            rows.append((result.name, weights, *facts))
     return head, rows

@@ -20,8 +20,8 @@ from cpcnn_core.models.efficientnet import import_timm
 from cpcnn_core.models.publishers import quieten_hub
 from cpcnn_core.models.registry import CELL_PAINTING_CHANNELS, is_model_path, model_file
 from cpcnn_core.models.shelf import known_cards
-from cpcnn_core.models.tls import require_hub_with_tls
 from cpcnn_core.models.timm_network import float_weights, size_option
+from cpcnn_core.models.tls import require_hub_with_tls
 from cpcnn_core.models.weights import save_model
 
 if TYPE_CHECKING:

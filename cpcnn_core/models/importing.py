@@ -111,7 +111,8 @@ def _compare_with_published(
         require_published(published, hashes, file)
     except WeightsError as error:
         raise WeightsError(
-            f"{error}; or, when it is another file of the same network, import it with: --unverified"
+            f"{error}; or, when it is another file of the same network, import it with: "
+            "--unverified"
         ) from error
     return published.where, ""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import cpcnn_core
 from cpcnn_core.errors import SiteError
 from cpcnn_core.models.card import ModelCard
+from cpcnn_core.models.verification import NOT_VERIFIED
 from cpcnn_core.readers.sites import Site
 from cpcnn_core.scale import scale_notice, zoom_of
 from cpcnn_core.screen.examine import UNREADABLE, UNRECORDED, Record, is_record
@@ -36,6 +37,8 @@ class Settings:
         ``float32`` or ``mixed``.
     um_per_px : float, optional
         Micrometres per pixel of all images; see `of` where sites differ.
+    weights : str
+        Whether the model's weights are verified, for the tables: features do not depend on it.
 
     Examples
     --------
@@ -49,6 +52,7 @@ class Settings:
     compartment: str = "Cells"
     precision: str = "float32"
     um_per_px: float | None = None
+    weights: str = NOT_VERIFIED
 
     def of(self, site: Site) -> Settings:
         """Return what the features of this site depend on: its own scale."""

@@ -20,6 +20,7 @@ from cpcnn_core.errors import CPCNNError, DependencyError, ProtocolError, Weight
 from cpcnn_core.fields import Field
 from cpcnn_core.models.licences import accept_licence, needs_yes, question
 from cpcnn_core.models.registry import find_model, list_models
+from cpcnn_core.models.verification import weights_statement
 from cpcnn_core.tables import feature_names
 from cpcnn_core.threads import let_threads_wait
 from cpcnn_core.worker import PROTOCOL_VERSION
@@ -142,6 +143,7 @@ class Worker:
             "type": "card",
             "to_accept": question(card) if needs_yes(card) else "",
             "card": dataclasses.asdict(card),
+            "weights": weights_statement(card, path),
             "file": None if path is None else str(path),
             "features": feature_names(card.embed_dim, card.prefix),
         }, {}
