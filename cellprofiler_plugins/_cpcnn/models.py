@@ -51,7 +51,8 @@ def whole_card(module, ask=asking.remembered):
 def card(module, ask=asking.remembered):
     """Return the chosen model's card, with ``features``, the numbers of its features.
 
-    ``weights`` says whether its weights are verified. A model that takes any channels has those whose images are chosen.
+    ``weights`` says whether its weights are verified. A model that takes any channels has
+    those whose images are chosen.
     """
     request = {"type": "describe", "model": chosen_model(module)}
     channels = chosen_channels(module)

@@ -84,7 +84,8 @@ def empty_network(card: ModelCard, classes: int = 0) -> Network:
     if card.architecture not in ARCHITECTURES and not of_timm:
         raise WeightsError(
             f"{card.name} is a {card.architecture}, this cpcnn builds "
-            f"{', '.join(ARCHITECTURES)} and {TIMM_PREFIX}...; upgrade with: pip install --upgrade cpcnn"
+            f"{', '.join(ARCHITECTURES)} and {TIMM_PREFIX}...; upgrade with: "
+            "pip install --upgrade cpcnn"
         )
     layers = TAP_DIMS if card.architecture == EFFICIENTNET_B0 else (POOLED,)
     for what, name, known in (

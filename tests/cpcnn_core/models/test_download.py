@@ -1,12 +1,8 @@
 """Downloads: from a mirror on this machine, and what is said when nothing answers."""
 
 import hashlib
-import http.server
-import json
 import shutil
 import socket
-import ssl
-import subprocess
 import threading
 
 import numpy as np
@@ -21,7 +17,7 @@ from cpcnn_core.models.registry import model_file
 from cpcnn_core.models.shelf import known_cards
 from cpcnn_core.models.weights import read_model
 
-MODEL, FILE = "cell-painting-cnn-v1", "Cell_Painting_CNN_v1.hdf5"
+from .publishers import FILE, MODEL, record_of
 
 
 def file_sha256(path):
@@ -68,69 +64,6 @@ def broken_mirror():
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/{FILE}"
         thread.join()
-
-
-@pytest.fixture
-def archive(mirror, tmp_path, monkeypatch):
-    """Stand in for doi.org and zenodo.org; gives the answers, to be filled, by address."""
-    if shutil.which("openssl") is None:
-        pytest.skip("there is no openssl to make a certificate with")
-    key, certificate, answers = tmp_path / "key.pem", tmp_path / "certificate.pem", {}
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=archive"
-    command += f" -addext subjectAltName=DNS:doi.org,DNS:zenodo.org -keyout {key.name}"
-    command += f" -out {certificate.name}"
-    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-
-    def connect(handler):
-        handler.send_response(200)
-        handler.end_headers()
-        handler.host = handler.path.removesuffix(":443")
-        handler.connection = context.wrap_socket(handler.connection, server_side=True)
-        handler.rfile = handler.connection.makefile("rb")
-        handler.wfile = handler.connection.makefile("wb")
-        handler.close_connection = False
-
-    def get(handler):
-        status, body = answers.get(handler.host + handler.path, (404, b""))
-        handler.send_response(status)
-        if status == 302:
-            handler.send_header("Location", body)
-            body = b""
-        handler.send_header("Content-Length", str(len(body)))
-        handler.end_headers()
-        handler.wfile.write(body)
-        handler.wfile.flush()
-        handler.connection.close()
-
-    methods = {"do_CONNECT": connect, "do_GET": get, "log_message": lambda *_: None}
-    proxy = type("Proxy", (http.server.BaseHTTPRequestHandler,), methods)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), proxy) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{server.server_port}")
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-        yield answers
-        server.shutdown()
-        thread.join()
-
-
-def record_of(content, **changes):
-    """The answers of Zenodo, whose interface gives a file's name as its key."""
-    address = "zenodo.org/api/records/7114558"
-    listed = {
-        "key": FILE,
-        "size": len(content),
-        "checksum": f"md5:{hashlib.md5(content).hexdigest()}",
-        "links": {"self": f"https://{address}/files/{FILE}/content"},
-    }
-    return {
-        "doi.org/10.5281/zenodo.7114558": (302, "https://zenodo.org/records/7114558"),
-        "zenodo.org/records/7114558": (200, b"<html></html>"),
-        address: (200, json.dumps({"id": 7114558, "files": [listed | changes]}).encode()),
-        f"{address}/files/{FILE}/content": (200, content),
-    }
 
 
 def test_fetch_from_the_archive_makes_the_model_usable_by_its_name(archive, keras_weights, home):
