@@ -265,3 +265,77 @@ def test_an_unknown_model_leads_to_those_with_a_download(tmp_path):
         ModelNotFoundError, match=f"no download for 'x'; there is one for: {MODEL},"
     ):
         download_weights("x", tmp_path)
+
+
+def redirect_from(archive, target):
+    """A mirror with TLS that sends one on; gives its address."""
+    archive["mirror.institute/weights"] = (302, target)
+    return "https://mirror.institute/weights"
+
+
+@pytest.mark.parametrize("scheme", ["http", "HTTP"])
+def test_a_mirror_without_tls_is_refused_before_anything_is_sent(
+    mirror, keras_weights, tmp_path, home, monkeypatch, capsys, scheme
+):
+    asked = []
+    monkeypatch.setattr("http.server.SimpleHTTPRequestHandler.do_GET", asked.append)
+    address = mirror(keras_weights.parent).replace("http", scheme)
+    for variable in ("CPCNN_MIRROR", None):
+        if variable:
+            monkeypatch.setenv(variable, address)
+        assert fetch(*(() if variable else ("--url", f"{address}/{FILE}"))) == 1
+        error = capsys.readouterr().err
+        assert f"{address}/{FILE} has no TLS" in error
+        assert "--insecure" in error
+    assert asked == []
+    assert files_in(home) == []
+
+
+def test_a_mirror_of_the_hub_without_tls_is_refused(mirror, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", mirror(tmp_path))
+    for command in (["fetch", "morphem"], ["timm", "test_resnet.r160_in1k"]):
+        assert main(["models", *command]) == 1
+        assert "has no TLS" in capsys.readouterr().err
+
+
+def test_a_mirror_of_the_hub_serves_its_models(archive, morphem_file, monkeypatch, capsys):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://mirror.institute")
+    monkeypatch.setattr(
+        "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
+        "https://mirror.institute/{repo_id}/resolve/{revision}/{filename}",
+    )
+    place = "mirror.institute/CaicedoLab/MorphEm/resolve/main/model.safetensors"
+    archive[place] = (200, morphem_file.read_bytes())
+    assert main(["models", "fetch", "morphem"]) == 0
+    assert read_model(model_file("morphem"))[0].name == "morphem"
+
+
+def test_a_mirror_with_tls_that_sends_on_to_one_without_is_refused(
+    archive, mirror, keras_weights, home, capsys, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr("http.server.SimpleHTTPRequestHandler.do_GET", asked.append)
+    plain = f"{mirror(keras_weights.parent)}/{FILE}"
+    address = redirect_from(archive, plain)
+    assert fetch("--url", address) == 1
+    assert f"{plain} has no TLS" in capsys.readouterr().err
+    # Also after several steps, and where an archive sends us there.
+    archive["mirror.institute/first"] = (302, "/weights")
+    assert fetch("--url", "https://mirror.institute/first") == 1
+    assert f"{plain} has no TLS" in capsys.readouterr().err
+    archive |= record_of(keras_weights.read_bytes())
+    archive[f"zenodo.org/api/records/7114558/files/{FILE}/content"] = (302, plain)
+    assert fetch() == 1
+    assert f"{plain} has no TLS" in capsys.readouterr().err
+    assert asked == []
+    assert files_in(home) == []
+
+
+def test_who_trusts_the_network_is_sent_on(archive, mirror, keras_weights):
+    address = redirect_from(archive, f"{mirror(keras_weights.parent)}/{FILE}")
+    assert fetch("--url", address, "--insecure") == 0
+
+
+def test_a_mirror_with_tls_needs_no_word(archive, keras_weights):
+    archive["mirror.institute/weights"] = (200, keras_weights.read_bytes())
+    assert fetch("--url", "https://mirror.institute/weights") == 0
