@@ -9,6 +9,7 @@ import pytest
 from safetensors.numpy import save
 
 from cpcnn_core.models.card import ModelCard
+from cpcnn_core.models.weights import weights_sha256
 
 from ..screen.conftest import make_screen
 
@@ -109,7 +110,8 @@ def test_a_model_file_opens_no_connection_and_writes_no_file(
     monkeypatch.setenv("HF_ENDPOINT", address)
     ways = []
     for number, attack in enumerate(attacks(address, tmp_path)):
-        values = json.loads(genuine().to_json()) | attack
+        # All else is as it should be, so that nothing but the attack can be refused.
+        values = json.loads(genuine().to_json()) | {"sha256": weights_sha256(weights)} | attack
         # The first two also by name, and in every way; of the others loading says enough.
         folder = tmp_path / str(number) if number else home / "models"
         names = OPENINGS if number in (0, 1) else ("load",)
@@ -122,7 +124,8 @@ def test_a_model_file_opens_no_connection_and_writes_no_file(
     assert asked == []
     # All were refused, but the one that only tells of another publisher; that may be loaded.
     loads = [line for line in done.stdout.splitlines() if line.startswith("DONE load")]
-    assert [" refused: " in line for line in loads] == [True, False, *[True] * (len(ways) - 2)]
+    expected = [True, False, *[True] * (len(ways) - 2)]
+    assert ["refused: " in line and "the card of" in line for line in loads] == expected
 
 
 def test_the_watch_sees_what_timm_would_do(mirror, tmp_path):
