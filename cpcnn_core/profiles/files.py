@@ -22,7 +22,7 @@ from cpcnn_core.readers.columnar import ColumnarTable
 from cpcnn_core.readers.keys import key_of_column
 from cpcnn_core.readers.tables import FileTable, open_table
 from cpcnn_core.tables.profiles import Profiles
-from cpcnn_core.tables.values import texts_of
+from cpcnn_core.tables.values import arrow_table
 
 # What features are called by cpcnn, CellProfiler, pycytominer and CytoTable.
 FEATURE_PREFIXES = ("Cells", "Nuclei", "Cytoplasm", "CPCNN", "PC_")
@@ -186,7 +186,7 @@ def write_profiles(profiles: Profiles, path: str | Path) -> None:
     if path.suffix != ".parquet":
         write_atomically(path, lambda place: frame.to_csv(place, index=False))
         return
-    table = _arrow_table(frame)
+    table = arrow_table(frame)
     own = json.dumps(profiles.provenance, sort_keys=True)
     made = {**(table.schema.metadata or {}), "cpcnn": own, _TYPED: b"1"}
     table = table.replace_schema_metadata(made)
@@ -198,16 +198,6 @@ def write_profiles(profiles: Profiles, path: str | Path) -> None:
             table, place, compression="zstd", use_dictionary=texts, column_encoding=encoding
         ),
     )
-
-
-def _arrow_table(frame: pd.DataFrame) -> pa.Table:
-    try:
-        return pa.Table.from_pandas(frame, preserve_index=False)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        # Numbers and texts in one column, which no column of parquet holds.
-        mixed = [name for name, kind in frame.dtypes.items() if kind.kind == "O"]
-        texts = {name: texts_of(frame[name]) for name in mixed}
-        return pa.Table.from_pandas(frame.assign(**texts), preserve_index=False)
 
 
 @dataclass(frozen=True)

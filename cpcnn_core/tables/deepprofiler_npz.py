@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cpcnn_core.archives import open_archive, read_array
 from cpcnn_core.atomic import set_time, write_atomically
 from cpcnn_core.errors import SiteError
 from cpcnn_core.tables.columns import metadata_column
@@ -180,10 +181,9 @@ def read_description(path: str | Path) -> tuple[dict, np.ndarray, np.ndarray]:
 
 def _read(path: str | Path, names: tuple[str, ...]) -> tuple[dict, list[np.ndarray]]:
     try:
-        # Opened here: of a damaged archive, NumPy would leave it open.
-        with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            own = json.loads(file["cpcnn"].tobytes())
-            arrays = [file[name] for name in names]
+        with open_archive(path) as archive:
+            own = json.loads(read_array(archive, "cpcnn").tobytes())
+            arrays = [read_array(archive, name) for name in names]
         version = own.get("format")
         if version == FORMAT_VERSION:
             _check(own, dict(zip(names, arrays, strict=True)))

@@ -6,11 +6,11 @@ more and more as what it looks like.
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from cpcnn_core.archives import open_archive, read_array
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import TrainingError
 
@@ -153,14 +153,15 @@ class SoftLabels:
         if not path.is_file():
             raise TrainingError(f"there are no soft labels {path}")
         try:
-            # numpy leaves a damaged file open when it is given its name.
-            with path.open("rb") as file:
-                members = np.load(file, allow_pickle=False)
-                version, table = int(members["format"]), members["labels"]
-        except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile) as error:
+            with open_archive(path) as archive:
+                version = int(read_array(archive, "format"))
+                table = read_array(archive, "labels")
+        except Exception as error:
+            # A damaged archive fails in as many ways as it has parts.
             raise TrainingError(
-                f"{path} does not hold soft labels, or is damaged ({error}); go on from an "
-                "earlier checkpoint"
+                f"{path} does not hold soft labels, or is damaged "
+                f"({' '.join(str(error).split()) or type(error).__name__}); go on from an earlier "
+                "checkpoint"
             ) from error
         if version != FORMAT_VERSION:
             raise TrainingError(
