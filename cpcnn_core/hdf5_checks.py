@@ -43,16 +43,25 @@ def member(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
     ValueError: its c is a link to something else, which is not followed
     """
     for part in filter(None, name.split("/")):
-        if part not in group.keys():  # noqa: SIM118  (`in` on a group follows links)
+        if not has_member(group, part):
             raise KeyError(f"{group.name.rstrip('/')}/{part} is missing")
-        try:
-            link = group.get(part, getlink=True)
-        except TypeError:
-            link = None  # of a kind that some user has defined
-        if not isinstance(link, h5py.HardLink):
+        if group.id.links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
             raise ValueError(f"its {name} is a link to something else, which is not followed")
         group = group[part]
     return group
+
+
+def has_member(group: h5py.Group, name: str) -> bool:
+    """Tell whether there is something of that name in a group, perhaps a link.
+
+    Examples
+    --------
+    >>> with h5py.File.in_memory() as file:
+    ...     has_member(file, "a")
+    False
+    """
+    # `in` would follow links, and open the files that they lead to.
+    return group.id.links.exists(name.encode())
 
 
 def check_dataset(dataset: h5py.Dataset) -> int:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 import cpcnn_core
-from cpcnn_core.atomic import write_atomically
+from cpcnn_core.damage import read_checked, write_checked
 from cpcnn_core.errors import CropStoreError
 from cpcnn_core.scale import check_um_per_px
 
@@ -111,8 +110,7 @@ def claim_store(folder: str | Path, settings: StoreSettings) -> None:
     if path.exists():
         return
     content = {"format": FORMAT_VERSION, **settings.as_json(), "cpcnn": cpcnn_core.__version__}
-    text = json.dumps(content, indent=1) + "\n"
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_checked(path, content, indent=1)
 
 
 def require_settings(folder: str | Path, settings: StoreSettings) -> None:
@@ -158,7 +156,7 @@ def read_settings(folder: str | Path) -> StoreSettings:
             f"{folder} holds no crops: it has no {STORE_FILE}; cpcnn crops makes them with --out"
         )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_checked(path)
         version = content["format"]
         if version == FORMAT_VERSION:
             names = [field.name for field in dataclasses.fields(StoreSettings)]

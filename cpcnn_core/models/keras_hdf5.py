@@ -27,7 +27,7 @@ import numpy as np
 
 from cpcnn_core.archives import open_archive, read_array
 from cpcnn_core.errors import ChannelError, WeightsError
-from cpcnn_core.hdf5_checks import check_dataset, member
+from cpcnn_core.hdf5_checks import check_dataset, has_member, member
 from cpcnn_core.reading_process import ReadingError, read_elsewhere
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def read_here(path: Path, folder: Path, allow: Allow, channels: str) -> None:
     >>> read_here(Path("w.hdf5"), Path("folder"), lambda nbytes: None, "5")  # doctest: +SKIP
     """
     with h5py.File(path, "r") as file:
-        root = member(file, "model_weights") if "model_weights" in file.keys() else file  # noqa: SIM118
+        root = member(file, "model_weights") if has_member(file, "model_weights") else file
         found = _find_all(root)
         wanted = _wanted(path, found)
         _check_shapes(path, found, wanted, int(channels))
@@ -142,7 +142,7 @@ def read_here(path: Path, folder: Path, allow: Allow, channels: str) -> None:
 def _find_all(root: h5py.Group) -> dict[tuple[str, str], h5py.Dataset]:
     found = {}
     for layer in _text_attribute(root, "layer_names") or list(root):
-        group = member(root, layer) if layer in root.keys() else None  # noqa: SIM118
+        group = member(root, layer) if has_member(root, layer) else None
         if isinstance(group, h5py.Group):
             for name in _text_attribute(group, "weight_names"):
                 found[layer, _last_part(name)] = member(group, name)
