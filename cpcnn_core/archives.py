@@ -2,7 +2,8 @@
 
 Nothing is unpacked under a name that the archive gives, nothing is unpickled, and no memory is
 taken before it is known that the bytes are there. A member that changed since it was written is
-noticed by its CRC-32.
+noticed by its CRC-32; any byte of the file by that of the whole, which stands in the archive's
+comment (archives of an earlier cpcnn have none).
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import shutil
 import struct
 import warnings
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,7 +25,8 @@ from cpcnn_core.claims import is_believable, refuse_claim
 
 # Of a directory of members; one takes about a hundred bytes, and memory ten times as much.
 MOST_DIRECTORY_BYTES = 2**20
-_END, _LONGEST_END = b"PK\x05\x06", 22 + 2**16
+_END, _END_BYTES, _LONGEST_COMMENT = b"PK\x05\x06", 22, 2**16
+_SEAL = "cpcnn: CRC-32 {:08x}"
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 1
 _LONGEST_HEADER = 10_000
@@ -32,7 +35,9 @@ LAST_LETTER = 0x10FFFF
 
 
 @contextmanager
-def open_archive(path: str | Path, *, compressed: bool = False) -> Iterator[zipfile.ZipFile]:
+def open_archive(
+    path: str | Path, *, compressed: bool = False, whole: bool = True
+) -> Iterator[zipfile.ZipFile]:
     """Open an archive whose members are each there once, readable, and not too many.
 
     Parameters
@@ -40,6 +45,8 @@ def open_archive(path: str | Path, *, compressed: bool = False) -> Iterator[zipf
     path : str or Path
     compressed : bool
         Whether members may be deflated.
+    whole : bool
+        Whether to compare the checksum of the whole file, which has to be read for it.
 
     Raises
     ------
@@ -59,21 +66,72 @@ def open_archive(path: str | Path, *, compressed: bool = False) -> Iterator[zipf
     """
     path = Path(path)
     with path.open("rb") as file:
-        _check_directory(file, path.stat().st_size)
+        _check_end(file, path.stat().st_size, whole=whole)
         with zipfile.ZipFile(file) as archive:
             _check_members(archive, path, _METHODS if compressed else _METHODS[:1])
             yield archive
 
 
-def _check_directory(file: io.BufferedReader, size: int) -> None:
-    file.seek(max(0, size - _LONGEST_END))
-    end = file.read()
-    start = end.rfind(_END)
-    if start < 0 or len(end) < start + 22:
+def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as NumPy's npz, uncompressed, with a checksum of the whole.
+
+    Parameters
+    ----------
+    path : str or Path
+        See `cpcnn_core.atomic.write_atomically`.
+    arrays : mapping of str to ndarray
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_arrays(f"{folder}/a.npz", {"x": np.arange(3)})
+    ...     with np.load(f"{folder}/a.npz") as file:
+    ...         file["x"].tolist()
+    [0, 1, 2]
+    """
+    with Path(path).open("wb") as file:
+        np.savez(file, **arrays)
+    seal(path)
+
+
+def seal(path: str | Path) -> None:
+    """Write the checksum of an archive into its comment; equal archives stay equal.
+
+    Examples
+    --------
+    >>> seal("session.cpcnn")  # doctest: +SKIP
+    """
+    with Path(path).open("r+b") as file:
+        comment = _seal_of(file, file.seek(0, io.SEEK_END))
+        # The end of an archive without a comment says last how long that is.
+        file.seek(-2, io.SEEK_END)
+        file.write(struct.pack("<H", len(comment)) + comment)
+
+
+def _seal_of(file: io.BufferedIOBase, size: int) -> bytes:
+    """Return the comment of an archive that has so many bytes without it."""
+    file.seek(0)
+    checksum, left = 0, size - 2
+    while left and (part := file.read(min(_AT_A_TIME, left))):
+        checksum, left = zlib.crc32(part, checksum), left - len(part)
+    return _SEAL.format(checksum).encode()
+
+
+def _check_end(file: io.BufferedReader, size: int, *, whole: bool) -> None:
+    file.seek(max(0, size - _END_BYTES - _LONGEST_COMMENT))
+    last = file.read()
+    start = last.rfind(_END)
+    end = last[start:]
+    if start < 0 or len(end) < _END_BYTES:
         raise ValueError("it is no zip archive, or it is cut")
-    (directory,) = struct.unpack("<L", end[start + 12 : start + 16])
+    directory, comment = struct.unpack("<L4xH", end[12:_END_BYTES])
     if directory > MOST_DIRECTORY_BYTES:
         raise ValueError(f"it has a directory of {directory} bytes, too many for what we write")
+    if comment != len(end) - _END_BYTES:
+        raise ValueError("it is cut, or something was appended to it")
+    if whole and comment and end[_END_BYTES:] != _seal_of(file, size - comment):
+        raise ValueError("its CRC-32 is another than that of what was written")
 
 
 def _check_members(archive: zipfile.ZipFile, path: Path, methods: tuple[int, ...]) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cpcnn_core.archives import open_archive, read_array
+from cpcnn_core.archives import open_archive, read_array, write_arrays
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.correction import METHODS, STEPS_OF, Correction
@@ -82,7 +82,7 @@ def write_correction(correction: Correction, path: str | Path, wells: Profiles |
         "table": "" if wells is None else wells_digest(wells),
     }
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
-    write_atomically(path, lambda place: np.savez(place, **arrays))
+    write_atomically(path, lambda place: write_arrays(place, arrays))
     return file_sha256(path)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cpcnn_core.archives import open_archive, read_array
+from cpcnn_core.archives import open_archive, read_array, write_arrays
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import TrainingError
 
@@ -129,8 +129,7 @@ class SoftLabels:
         """
 
         def write(temporary: Path) -> None:
-            with temporary.open("wb") as file:
-                np.savez(file, labels=self.table, format=np.int64(FORMAT_VERSION))
+            write_arrays(temporary, {"labels": self.table, "format": np.int64(FORMAT_VERSION)})
 
         write_atomically(path, write)
 
