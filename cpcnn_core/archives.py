@@ -209,7 +209,9 @@ def extract_member(archive: zipfile.ZipFile, name: str, place: str | Path) -> Pa
     return Path(place)
 
 
-def _read_header(file: zipfile.ZipExtFile, name: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+def _read_header(
+    file: zipfile.ZipExtFile, name: str
+) -> tuple[tuple[int, ...], bool, np.dtype, int]:
     start = io.BytesIO(file.read(12))
     version = np.lib.format.read_magic(start)
     if version not in ((1, 0), (2, 0)):
@@ -221,7 +223,9 @@ def _read_header(file: zipfile.ZipExtFile, name: str) -> tuple[tuple[int, ...], 
     whole = 8 + width + length
     head = io.BytesIO(start.getvalue() + file.read(whole - 12))
     head.seek(8)
-    read = np.lib.format.read_array_header_1_0 if width == 2 else np.lib.format.read_array_header_2_0
+    read = (
+        np.lib.format.read_array_header_1_0 if width == 2 else np.lib.format.read_array_header_2_0
+    )
     with warnings.catch_warnings():
         # Of damaged headers NumPy warns as if an old Python had written them.
         warnings.simplefilter("error")

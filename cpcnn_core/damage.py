@@ -116,7 +116,7 @@ def read_checked(path: str | Path) -> dict[str, object]:
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     if not isinstance(content, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is no JSON object")  # noqa: TRY004  (of the file, not of an argument)
     # An ending that is nearly one of ours is ours: that of an earlier cpcnn is another altogether.
     if wrong and (wrong <= length // 2 or _CHECKSUM in content):
         raise ValueError("its checksum is another than that of what stands in it")
