@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from pyarrow import parquet
 
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import ProfileError, TableError
@@ -21,6 +20,7 @@ from cpcnn_core.profiles.notices import Tell, listed, some, warn
 from cpcnn_core.readers.columnar import ColumnarTable
 from cpcnn_core.readers.keys import key_of_column
 from cpcnn_core.readers.tables import FileTable, open_table
+from cpcnn_core.tables.parquet_files import write_parquet
 from cpcnn_core.tables.profiles import Profiles
 from cpcnn_core.tables.values import arrow_table
 
@@ -194,9 +194,7 @@ def write_profiles(profiles: Profiles, path: str | Path) -> None:
     texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
     write_atomically(
         path,
-        lambda place: parquet.write_table(
-            table, place, compression="zstd", use_dictionary=texts, column_encoding=encoding
-        ),
+        lambda place: write_parquet(place, table, use_dictionary=texts, column_encoding=encoding),
     )
 
 
