@@ -110,7 +110,7 @@ def read_checked(path: str | Path) -> dict[str, object]:
     text = Path(path).read_bytes().decode()
     length = len(_ending(""))
     body, ending = text[:-length], text[-length:]
-    wrong = sum(a != b for a, b in zip(ending, _ending(body), strict=False))
+    same = sum(a == b for a, b in zip(ending, _ending(body), strict=False))
     try:
         content = json.loads(text)
     except RecursionError as error:
@@ -118,7 +118,7 @@ def read_checked(path: str | Path) -> dict[str, object]:
     if not isinstance(content, dict):
         raise ValueError("it is no JSON object")  # noqa: TRY004  (of the file, not of an argument)
     # An ending that is nearly one of ours is ours: that of an earlier cpcnn is another altogether.
-    if wrong and (wrong <= length // 2 or _CHECKSUM in content):
+    if same < length and (same > length // 2 or _CHECKSUM in content):
         raise ValueError("its checksum is another than that of what stands in it")
     content.pop(_CHECKSUM, None)
     return content

@@ -116,11 +116,6 @@ class CellIndex:
             index = faiss.read_index(str(folder / INDEX_FILE))
         except (RuntimeError, OSError, KeyError, pa.ArrowException) as error:
             raise ProfileError(f"{folder} cannot be read as an index of cells: {error}") from error
-        if index.ntotal != len(table):
-            raise ProfileError(
-                f"{folder} holds {index.ntotal} cells but {len(table)} rows of metadata; build "
-                "the index again"
-            )
         return CellIndex(index, table.to_pandas(), made["feature_names"], made["provenance"])
 
 

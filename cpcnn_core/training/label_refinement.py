@@ -12,7 +12,7 @@ import numpy as np
 
 from cpcnn_core.archives import open_archive, read_array, write_arrays
 from cpcnn_core.atomic import write_atomically
-from cpcnn_core.errors import TrainingError
+from cpcnn_core.errors import DamageError, TrainingError
 
 FORMAT_VERSION = 1
 
@@ -145,19 +145,21 @@ class SoftLabels:
 
         Raises
         ------
+        DamageError
+            No such file, or a damaged one.
         TrainingError
-            No such file, a damaged one, or labels of other cells or classes.
+            Labels of other cells or classes.
         """
         path = Path(path)
         if not path.is_file():
-            raise TrainingError(f"there are no soft labels {path}")
+            raise DamageError(f"there are no soft labels {path}")
         try:
             with open_archive(path) as archive:
                 version = int(read_array(archive, "format"))
                 table = read_array(archive, "labels")
         except Exception as error:
             # A damaged archive fails in as many ways as it has parts.
-            raise TrainingError(
+            raise DamageError(
                 f"{path} does not hold soft labels, or is damaged "
                 f"({' '.join(str(error).split()) or type(error).__name__}); go on from an earlier "
                 "checkpoint"
