@@ -68,6 +68,10 @@ class TrainingError(CPCNNError, ValueError):
     """A network cannot be trained as asked, or with these cells."""
 
 
+class DamageError(TrainingError):
+    """What an earlier start of a training wrote is not any more what it wrote."""
+
+
 class TableError(SiteError, ProfileError):
     """A table cannot be read as it is: of a screen's sites, or of profiles."""
 

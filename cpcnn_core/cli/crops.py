@@ -144,6 +144,7 @@ def _store(options: argparse.Namespace) -> int:
             bar.add(report)
 
         how = {"strict": options.strict, "force": options.force, "readers": readers}
+        how["tell"] = print
         reports = store_crops(mine, options.out, settings, progress=note, **how)
         lines = summary(reports, time.perf_counter() - started, "stored")
         log.write({"event": "end", "summary": lines[0], "anew": anew_line(reports)})

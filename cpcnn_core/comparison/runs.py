@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cpcnn_core.atomic import write_atomically
 from cpcnn_core.comparison.stopwatch import Measured, measure_command
+from cpcnn_core.damage import read_checked, set_aside, write_checked
 
 COST_FILE, OUTPUT_FILE = "cost.json", "output.txt"
 _ERROR = "cpcnn: error: "
@@ -99,7 +99,10 @@ def run_measured(command: Sequence[str], out: Path, log: Path) -> Run:
     reason = "" if measured.code == 0 else _reason(measured, events, output)
     notices = [notice for event in events for notice in event.get("notices", ())]
     anew = "; ".join(event["anew"] for event in events if event["event"] == "end" and event["anew"])
-    return Run(out, finished, reason, _keep_cost(out / COST_FILE, measured, events), notices, anew)
+    kept, damage = _kept_cost(out / COST_FILE)
+    notices += damage
+    cost = _keep_cost(out / COST_FILE, kept, measured, events)
+    return Run(out, finished, reason, cost, notices, anew)
 
 
 def _events(log: Path, start: int) -> list[dict]:
@@ -107,7 +110,8 @@ def _events(log: Path, start: int) -> list[dict]:
         return []
     with log.open("rb") as file:
         file.seek(start)
-        return [json.loads(line) for line in file]
+        # Where it was killed while it wrote, the last line is none yet.
+        return [json.loads(line) for line in file if line.endswith(b"}\n")]
 
 
 def _reason(measured: Measured, events: list[dict], output: Path) -> str:
@@ -124,9 +128,10 @@ def _reason(measured: Measured, events: list[dict], output: Path) -> str:
     return f"it ended with code {measured.code}; the last that it said is: {said} ({output})"
 
 
-def _keep_cost(path: Path, measured: Measured, events: list[dict]) -> Cost | None:
+def _keep_cost(
+    path: Path, kept: Cost | None, measured: Measured, events: list[dict]
+) -> Cost | None:
     """Return the cost of the run that did the work: this one, unless little was left for it."""
-    kept = Cost(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
     cells = sum(event["cells"] for event in events if event["event"] == "site")
     if not cells or not measured.seconds:
         return kept
@@ -135,5 +140,24 @@ def _keep_cost(path: Path, measured: Measured, events: list[dict]) -> Cost | Non
     if kept is not None and kept.made_by == made_by and kept.cells > cells:
         return kept
     cost = Cost(cells, measured.seconds, measured.cpu_seconds, measured.peak_mib, made_by)
-    write_atomically(path, lambda place: place.write_text(json.dumps(asdict(cost), indent=1)))
+    write_checked(path, asdict(cost), indent=1)
     return cost
+
+
+def _kept_cost(path: Path) -> tuple[Cost | None, list[str]]:
+    """Return the cost that is on record; one that is damaged is set aside, which is said."""
+    if not path.is_file():
+        return None, []
+    try:
+        values = read_checked(path)
+        numbers = [values["cells"], values["seconds"]]
+        if all(isinstance(number, int | float) and number > 0 for number in numbers):
+            return Cost(**values | {"made_by": dict(values["made_by"])}), []
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    aside = set_aside(path)
+    said = (
+        f"{path} was damaged: it is kept as {aside.name}; what the cells cost is measured again "
+        "with --force"
+    )
+    return None, [said]

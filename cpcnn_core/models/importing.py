@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 import cpcnn_core
 from cpcnn_core.errors import DownloadError, WeightsError
 from cpcnn_core.models.card import EFFICIENTNET_B0, ModelCard
-from cpcnn_core.models.keras_hdf5 import keras_name, read_keras_weights
+from cpcnn_core.models.keras_hdf5 import read_keras_weights
 from cpcnn_core.models.licences import check_licence
 from cpcnn_core.models.publishers import ask_publisher
 from cpcnn_core.models.registry import (
@@ -201,7 +201,6 @@ def read_keras_model(
     if channels is None:
         channels = known.channels if known else CELL_PAINTING_CHANNELS
     weights = read_keras_weights(weights_file, len(channels))
-    _check_shapes(weights_file, weights, len(channels))
     card = known or ModelCard(
         name=name,
         summary=f"Imported from {weights_file.name}.",
@@ -236,18 +235,3 @@ def _provenance(file: Path) -> dict[str, str]:
         "imported_sha256": file_hashes(file)["sha256"],
         "imported_by": f"cpcnn {cpcnn_core.__version__}",
     }
-
-
-def _check_shapes(file: Path, weights: Mapping[str, np.ndarray], channels: int) -> None:
-    """Compare every weight with the network it is meant for, as far as the file goes."""
-    from cpcnn_core.models.efficientnet import TappedEfficientNet
-
-    deepest = {"classifier.bias": "ClassProb", "conv_head.weight": "pool5"}
-    tap = next((tap for name, tap in deepest.items() if name in weights), "block6a_activation")
-    classes = len(weights.get("classifier.bias", ()))
-    for name, shape in TappedEfficientNet(channels, tap, classes).weight_shapes().items():
-        if weights[name].shape != shape:
-            raise WeightsError(
-                f"{file} is not an EfficientNet-B0 checkpoint: {keras_name(name)} has shape "
-                f"{weights[name].shape} (in PyTorch's axis order), expected {shape}"
-            )

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from pyarrow import parquet
 
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import ProfileError, TableError
@@ -21,8 +20,9 @@ from cpcnn_core.profiles.notices import Tell, listed, some, warn
 from cpcnn_core.readers.columnar import ColumnarTable
 from cpcnn_core.readers.keys import key_of_column
 from cpcnn_core.readers.tables import FileTable, open_table
+from cpcnn_core.tables.parquet_files import write_parquet
 from cpcnn_core.tables.profiles import Profiles
-from cpcnn_core.tables.values import texts_of
+from cpcnn_core.tables.values import arrow_table
 
 # What features are called by cpcnn, CellProfiler, pycytominer and CytoTable.
 FEATURE_PREFIXES = ("Cells", "Nuclei", "Cytoplasm", "CPCNN", "PC_")
@@ -186,7 +186,7 @@ def write_profiles(profiles: Profiles, path: str | Path) -> None:
     if path.suffix != ".parquet":
         write_atomically(path, lambda place: frame.to_csv(place, index=False))
         return
-    table = _arrow_table(frame)
+    table = arrow_table(frame)
     own = json.dumps(profiles.provenance, sort_keys=True)
     made = {**(table.schema.metadata or {}), "cpcnn": own, _TYPED: b"1"}
     table = table.replace_schema_metadata(made)
@@ -194,20 +194,8 @@ def write_profiles(profiles: Profiles, path: str | Path) -> None:
     texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
     write_atomically(
         path,
-        lambda place: parquet.write_table(
-            table, place, compression="zstd", use_dictionary=texts, column_encoding=encoding
-        ),
+        lambda place: write_parquet(place, table, use_dictionary=texts, column_encoding=encoding),
     )
-
-
-def _arrow_table(frame: pd.DataFrame) -> pa.Table:
-    try:
-        return pa.Table.from_pandas(frame, preserve_index=False)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        # Numbers and texts in one column, which no column of parquet holds.
-        mixed = [name for name, kind in frame.dtypes.items() if kind.kind == "O"]
-        texts = {name: texts_of(frame[name]) for name in mixed}
-        return pa.Table.from_pandas(frame.assign(**texts), preserve_index=False)
 
 
 @dataclass(frozen=True)

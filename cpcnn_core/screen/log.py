@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +34,8 @@ class RunLog:
     def __enter__(self) -> Self:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("a", encoding="utf-8")
+            self._file = self.path.open("a+", encoding="utf-8")
+            self._end_line()
         except OSError as error:
             raise SiteError(
                 f"cannot write to {self.path.parent}: {error.strerror}; choose another folder "
@@ -43,6 +45,15 @@ class RunLog:
 
     def __exit__(self, *error: object) -> None:
         self._file.close()
+
+    def _end_line(self) -> None:
+        """End a line within which an earlier run was killed."""
+        size = self._file.seek(0, os.SEEK_END)
+        if size:
+            with self.path.open("rb") as file:
+                file.seek(-1, os.SEEK_END)
+                if file.read() != b"\n":
+                    self._file.write("\n")
 
     def write(self, entry: dict) -> None:
         """Write one line, with the time."""

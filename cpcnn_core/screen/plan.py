@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 import cpcnn_core
 from cpcnn_core.errors import SiteError
 from cpcnn_core.models.card import ModelCard
@@ -17,7 +19,7 @@ from cpcnn_core.readers.sites import Site
 from cpcnn_core.scale import scale_notice, zoom_of
 from cpcnn_core.screen.examine import UNREADABLE, UNRECORDED, Record, is_record
 from cpcnn_core.tables import feature_names
-from cpcnn_core.tables.deepprofiler_npz import read_description
+from cpcnn_core.tables.deepprofiler_npz import read_site
 
 FEATURES_FOLDER = "features"
 _UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
@@ -192,16 +194,24 @@ def site_record(path: str | Path, provenance: Mapping[str, str]) -> Record | str
     """
     try:
         moment = Path(path).stat().st_mtime_ns
-        own, numbers, locations = read_description(path)
+        # Whole, with the features: whoever collects the plates shall not be the first to notice.
+        table = read_site(path)
     except FileNotFoundError:
         return ""
     except (OSError, SiteError):
         return UNREADABLE
-    there, wanted = own["provenance"], dict(provenance)
+    there, wanted = table.provenance, dict(provenance)
     others = [name for name in there | wanted if there.get(name) != wanted.get(name)]
     if others:
         return f"the settings are others ({', '.join(others)})"
-    inputs = own.get("inputs")
-    if not is_record(inputs):
+    if not is_record(table.inputs):
         return UNRECORDED
-    return Record(inputs, numbers, locations, own["image_number"], moment, own["metadata"])
+    locations = table.locations.astype(np.float64, copy=False)
+    return Record(
+        table.inputs,
+        table.object_numbers,
+        locations,
+        table.image_number,
+        moment,
+        table.metadata,
+    )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from cpcnn_core.atomic import write_atomically
+from cpcnn_core.damage import read_checked, write_checked
 from cpcnn_core.errors import CancelledError, SiteError
 from cpcnn_core.simulation.design import ScreenDesign
 from cpcnn_core.simulation.field import simulate_field
@@ -106,8 +105,7 @@ def _claim(design: ScreenDesign, out: Path) -> None:
                 f"{out} has a {LOAD_DATA} but no {DESIGN}: it is no virtual screen; choose a "
                 "folder of its own"
             )
-        text = json.dumps({"sha256": design.sha256, "design": design.values()}, indent=2)
-        write_atomically(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
+        write_checked(path, {"sha256": design.sha256, "design": design.values()}, indent=2)
         return
     there = _read_design(path)
     asked = design.values()
@@ -125,7 +123,7 @@ def _claim(design: ScreenDesign, out: Path) -> None:
 
 def _read_design(path: Path) -> dict[str, object]:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["design"])
+        return dict(read_checked(path)["design"])
     except (ValueError, KeyError, TypeError) as error:
         raise SiteError(
             f"{path} is damaged; remove the folder {path.parent} to simulate it anew"

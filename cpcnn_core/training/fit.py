@@ -12,7 +12,7 @@ from cpcnn_core.training.cells import gather_cells
 from cpcnn_core.training.config_file import checked, write_config
 from cpcnn_core.training.log import TensorBoardLog
 from cpcnn_core.training.processes import start_accelerator
-from cpcnn_core.training.reports import EpochReport, Report, StepReport, start_report
+from cpcnn_core.training.reports import EpochReport, Report, StartReport, StepReport, start_report
 from cpcnn_core.training.result import claim_name, model_path, write_result
 from cpcnn_core.training.session import Session
 from cpcnn_core.training.writing import writing
@@ -89,7 +89,9 @@ def _train(
     cells = gather_cells(config)
     claim_name(config, cells.store.sha256)
     session = Session(config, cells, accelerator)
-    session.go_on()
+    notices = session.go_on()
+    if notices:
+        tell(StartReport(tuple(notices)))
     tell(start_report(config, cells, accelerator, session.epoch, session.step))
     epochs = config.training.epochs
     with contextlib.ExitStack() as stack:

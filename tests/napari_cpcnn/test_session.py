@@ -1,6 +1,8 @@
 """A session is saved into one file and found again in another viewer."""
 
+import io
 import json
+import warnings
 import zipfile
 
 import numpy as np
@@ -122,3 +124,81 @@ def test_what_is_no_session_is_refused_and_nothing_changes(saved, tmp_path):
     saved.save_session(tmp_path / "empty.cpcnn")
     assert "there are no cells to save" in notification_manager.records[-1].message
     assert not (tmp_path / "empty.cpcnn").exists()
+
+
+def changed(path, change, replaced=(), names=()):
+    """Write a session again with something else in it."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    session = json.loads(members["session.json"])
+    change(session)
+    members |= {"session.json": json.dumps(session).encode(), **dict(replaced)}
+    path = path.with_name("changed.cpcnn")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in [*members.items(), *names]:
+            archive.writestr(name, content)
+    return path
+
+
+def npy(array, **how):
+    file = io.BytesIO()
+    np.save(file, array, **how)
+    return file.getvalue()
+
+
+HOSTILE = {
+    "a path out of its folder": {"names": [("../../evil.py", b"")]},
+    "another file": {"names": [("layers/x.py", b"")]},
+    "twice the same member": {"names": [("layers/1.npy", npy(np.ones((2, 2))))]},
+    "a link": {"change": lambda s: s["layers"][0].update(path="relative.tif")},
+    "an address": {"change": lambda s: s["layers"][0].update(path="http://example.org/a.tif")},
+    "a pickle": {
+        "replaced": {"positions.npy": npy(np.array([{}], object), allow_pickle=True)},
+    },
+    "4 GB of zeros in 4 MB": {"names": [("layers/9.npy", None)]},
+    "a picked cell that is not there": {"change": lambda s: s.update(picked=99)},
+    "layers that are none": {"change": lambda s: s.update(layers={"a": 1})},
+    "a layer without a name": {"change": lambda s: s["layers"][0].pop("name")},
+    "limits that are no numbers": {
+        "change": lambda s: s["layers"][0].update(contrast_limits=["__import__", 1]),
+    },
+    "other arguments for the library": {
+        "change": lambda s: s["view"]["library"].update(shell="rm"),
+    },
+    "another number of positions": {"replaced": {"positions.npy": npy(np.ones((3, 2)))}},
+    "deep nesting": {"replaced": {"session.json": b"[" * 10**5}},
+}
+
+
+def test_hostile_sessions_are_refused_and_nothing_changes(saved, tmp_path, monkeypatch):
+    def opened(*_, **__):
+        raise AssertionError("a file was opened")
+
+    monkeypatch.setattr(saved.viewer, "open", opened)
+    before = saved.explorer.cells
+    for name, how in HOSTILE.items():
+        if name == "4 GB of zeros in 4 MB":
+            how = {"names": [("layers/9.npy", npy(np.zeros(0)) + bytes(2**30))]}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            path = changed(tmp_path / "mine.cpcnn", **{"change": lambda _: None, **how})
+        notification_manager.records.clear()
+        saved.open_session(path)
+        said = notification_manager.records[-1].message
+        assert "changed.cpcnn is no session of this widget" in said, name
+        assert "\n" not in said
+        assert saved.explorer.cells is before
+
+
+def test_a_changed_byte_anywhere_is_noticed(saved, tmp_path):
+    path = tmp_path / "mine.cpcnn"
+    whole, before = path.read_bytes(), saved.explorer.cells
+    random = np.random.default_rng(0)
+    for place in random.integers(len(whole), size=40):
+        content = bytearray(whole)
+        content[place] ^= 1 << random.integers(8)
+        path.write_bytes(content)
+        notification_manager.records.clear()
+        saved.open_session(path)
+        assert "mine.cpcnn is no session" in notification_manager.records[-1].message
+    assert saved.explorer.cells is before

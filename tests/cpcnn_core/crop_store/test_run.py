@@ -224,10 +224,10 @@ def test_the_scale_is_recorded_and_no_pixel_changed(screen, stored, tmp_path, ca
 
 def test_without_a_scale_stores_are_as_they_were(stored, store):
     assert store.um_per_px is None
-    names = {"format", "channels", "crop_px", "dtype", "mask", "source", "cpcnn"}
+    names = {"format", "channels", "crop_px", "dtype", "mask", "source", "cpcnn", "checksum"}
     assert set(json.loads((stored / "store.json").read_text())) == names
     own = json.loads((stored / "crops" / "P1" / "A01" / "1.json").read_text())["settings"]
-    assert set(own) == names - {"format", "cpcnn"}
+    assert set(own) == names - {"format", "cpcnn", "checksum"}
 
 
 def test_a_store_of_another_scale_is_left_alone(screen, own_store, stored, tmp_path, capsys):
