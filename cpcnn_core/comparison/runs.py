@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cpcnn_core.atomic import write_atomically
+from cpcnn_core.children import WHOEVER_STARTS_IT, child_command
 from cpcnn_core.comparison.stopwatch import Measured, measure_command
 
 COST_FILE, OUTPUT_FILE = "cost.json", "output.txt"
@@ -93,7 +93,8 @@ def run_measured(command: Sequence[str], out: Path, log: Path) -> Run:
     before = log.stat().st_size if log.is_file() else 0
     output = out / OUTPUT_FILE
     # Beside the cost that is kept: this is of every run, also of one that had nothing to do.
-    measured = measure_command([sys.executable, "-m", *command], out / "last_run.json", output)
+    words = child_command(*command, parent=WHOEVER_STARTS_IT)
+    measured = measure_command(words, out / "last_run.json", output)
     events = _events(log, before)
     finished = any(event["event"] == "end" for event in events)
     reason = "" if measured.code == 0 else _reason(measured, events, output)
