@@ -35,10 +35,12 @@ def child_command(module: str, *arguments: str, parent: int | None = None) -> li
     Examples
     --------
     >>> child_command("cpcnn_core.worker", parent=7)[1:]
-    ['-m', 'cpcnn_core.children', '7', 'cpcnn_core.worker']
+    ['-P', '-m', 'cpcnn_core.children', '7', 'cpcnn_core.worker']
     """
     number = os.getpid() if parent is None else parent
-    return [sys.executable, "-m", "cpcnn_core.children", str(number), module, *arguments]
+    # -P: nothing in the current folder passes for a module.
+    python = [sys.executable, "-P", "-m", "cpcnn_core.children"]
+    return [*python, str(number), module, *arguments]
 
 
 def end_with_parent(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from cpcnn_core.errors import CPCNNError, DiskFullError
+from cpcnn_core.errors import CPCNNError, DiskFullError, OutputError
 
 # No room left, and the user's share used up.
 _NUMBERS = (errno.ENOSPC, errno.EDQUOT)
@@ -23,6 +25,42 @@ _TEXT = re.compile(
 )
 # Less than this is no room; more may be a part that is kept for the system's own.
 _LEAST_BYTES = 64 * 2**10
+_TRIED_BYTES = 2**20
+
+
+def require_room(folder: str | Path) -> None:
+    """Refuse a folder that cannot be written to, or has no room, before any work.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Made when it is not there.
+
+    Raises
+    ------
+    OutputError, DiskFullError
+
+    Examples
+    --------
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     require_room(folder)
+    """
+    folder = Path(folder)
+    try:
+        with told_if_full(folder / "anything"):
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder) as file:
+                # Some disks keep what is alike once.
+                file.write(os.urandom(_TRIED_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+    except DiskFullError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to {folder}: {error.strerror or error}; choose another folder with "
+            "--out, or have this one made writable"
+        ) from error
 
 
 @contextlib.contextmanager

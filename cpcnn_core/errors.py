@@ -92,6 +92,10 @@ class DiskFullError(CPCNNError, OSError):
     """There is no room left where files are to be written; it would fail for all that follow."""
 
 
+class OutputError(CPCNNError, OSError):
+    """A folder cannot be written to."""
+
+
 class CancelledError(CPCNNError):
     """The caller's ``cancel`` said so; nothing is wrong."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from cpcnn_core.atomic import remove_leftovers, write_atomically
-from cpcnn_core.errors import CropStoreError
+from cpcnn_core.errors import CropStoreError, DiskFullError
 
 _MAGIC = b"\x93NUMPY\x01\x00"
 _RUN_AGAIN = "run the same cpcnn crops again: it makes anew what is missing"
@@ -71,6 +71,8 @@ def write_crops(
 
     try:
         write_atomically(path, write)
+    except DiskFullError:
+        raise
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     # Of a run that was killed; a site belongs to one shard, so to nobody else.
