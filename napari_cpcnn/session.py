@@ -8,7 +8,6 @@ images that are in no file. Images that are in files stay there.
 from __future__ import annotations
 
 import json
-import tempfile
 import zipfile
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import AVAILABLE_COLORMAPS
 
-from cpcnn_core.atomic import write_atomically
+from cpcnn_core.atomic import temporary_folder, write_atomically
 from cpcnn_core.errors import CPCNNError, ProfileError
 from cpcnn_core.profiles.files import read_profiles, write_profiles
 from napari_cpcnn.explorer import LAYER, Explorer
@@ -64,10 +63,12 @@ def save_session(
     }
 
     def write(place: Path) -> None:
-        with zipfile.ZipFile(place, "w") as archive, tempfile.TemporaryDirectory() as folder:
-            archive.writestr("session.json", json.dumps(session, indent=1))
+        with zipfile.ZipFile(place, "w") as archive, temporary_folder() as folder:
+            # Members without a time: the same session is the same bytes.
+            archive.writestr(zipfile.ZipInfo("session.json"), json.dumps(session, indent=1))
             write_profiles(explorer.cells, Path(folder, "cells.parquet"))
-            archive.write(Path(folder, "cells.parquet"), "cells.parquet")
+            table = Path(folder, "cells.parquet").read_bytes()
+            archive.writestr(zipfile.ZipInfo("cells.parquet"), table)
             _write_array(archive, "selection", explorer.selection)
             if explorer.positions is not None:
                 _write_array(archive, "positions", explorer.positions)
@@ -98,7 +99,7 @@ def open_session(
         No session of ours, or one of a newer version.
     """
     try:
-        with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
+        with zipfile.ZipFile(path) as archive, temporary_folder() as folder:
             session = json.loads(archive.read("session.json"))
             if session["format"] != FORMAT:
                 raise ProfileError(

@@ -10,6 +10,7 @@ from pathlib import Path
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.children import WHOEVER_STARTS_IT, child_command
 from cpcnn_core.comparison.stopwatch import Measured, measure_command
+from cpcnn_core.screen.log import read_log
 
 COST_FILE, OUTPUT_FILE = "cost.json", "output.txt"
 _ERROR = "cpcnn: error: "
@@ -95,20 +96,12 @@ def run_measured(command: Sequence[str], out: Path, log: Path) -> Run:
     # Beside the cost that is kept: this is of every run, also of one that had nothing to do.
     words = child_command(*command, parent=WHOEVER_STARTS_IT)
     measured = measure_command(words, out / "last_run.json", output)
-    events = _events(log, before)
+    events = read_log(log, before)
     finished = any(event["event"] == "end" for event in events)
     reason = "" if measured.code == 0 else _reason(measured, events, output)
     notices = [notice for event in events for notice in event.get("notices", ())]
     anew = "; ".join(event["anew"] for event in events if event["event"] == "end" and event["anew"])
     return Run(out, finished, reason, _keep_cost(out / COST_FILE, measured, events), notices, anew)
-
-
-def _events(log: Path, start: int) -> list[dict]:
-    if not log.is_file():
-        return []
-    with log.open("rb") as file:
-        file.seek(start)
-        return [json.loads(line) for line in file]
 
 
 def _reason(measured: Measured, events: list[dict], output: Path) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from cpcnn_core.disk import told_if_full
 from cpcnn_core.errors import SiteError
 from cpcnn_core.screen.examine import TO_DO
 from cpcnn_core.screen.report import SiteReport
@@ -19,7 +22,9 @@ _TROUBLED = ("failed", "no locations")
 
 
 class RunLog:
-    """Append to a file, a line at a time, flushed, so that a crash loses none.
+    """Append to a file, a line at a time, so that a crash loses none.
+
+    Where a full disk left half a line, the next one begins anew; see `read_log`.
 
     Examples
     --------
@@ -33,7 +38,8 @@ class RunLog:
     def __enter__(self) -> Self:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("a", encoding="utf-8")
+            self._file = self.path.open("ab+", buffering=0)
+            self._end_line()
         except OSError as error:
             raise SiteError(
                 f"cannot write to {self.path.parent}: {error.strerror}; choose another folder "
@@ -47,8 +53,7 @@ class RunLog:
     def write(self, entry: dict) -> None:
         """Write one line, with the time."""
         stamped = {"time": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), **entry}
-        self._file.write(json.dumps(stamped) + "\n")
-        self._file.flush()
+        self._append(json.dumps(stamped).encode() + b"\n")
 
     def write_site(self, report: SiteReport) -> None:
         """Write what became of a site."""
@@ -63,6 +68,38 @@ class RunLog:
                 "anew": report.anew,
             }
         )
+
+    def _end_line(self) -> None:
+        end = self._file.seek(0, os.SEEK_END)
+        if end:
+            self._file.seek(end - 1)
+            if self._file.read(1) != b"\n":
+                self._append(b"\n")
+
+    def _append(self, data: bytes) -> None:
+        with told_if_full(self.path):
+            while data:
+                data = data[self._file.write(data) :]
+
+
+def read_log(path: str | Path, start: int = 0) -> list[dict]:
+    """Read the lines of a log from a place on; half a line is none.
+
+    Examples
+    --------
+    >>> read_log("nowhere.jsonl")
+    []
+    """
+    if not Path(path).is_file():
+        return []
+    with Path(path).open("rb") as file:
+        file.seek(start)
+        lines = file.readlines()
+    entries = []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            entries.append(json.loads(line))
+    return entries
 
 
 def summary(reports: Sequence[SiteReport], seconds: float, done: str = "embedded") -> list[str]:

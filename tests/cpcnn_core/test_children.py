@@ -24,7 +24,8 @@ if sys.argv[1] == "umap":
 else:
     from napari_cpcnn.embed.network_process import NetworkProcess
     arrays = {"image": np.ones((5, 200, 200)), "centers": np.full((100000, 2), 100.0)}
-    request = {"model": "untrained-efficientnet-b0", "channels": ["DNA", "RNA", "ER", "AGP", "Mito"]}
+    channels = ["DNA", "RNA", "ER", "AGP", "Mito"]
+    request = {"model": "untrained-efficientnet-b0", "channels": channels}
     list(NetworkProcess().embed(request, arrays))
 """
 

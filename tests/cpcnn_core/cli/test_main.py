@@ -8,12 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import cpcnn_core
 from cpcnn_core.cli.main import _parser, main
 
+FULL = Path("/dev/full")
 POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
 CPCNN = [sys.executable, "-c", "from cpcnn_core.cli.main import run; run()"]
 
@@ -144,9 +146,9 @@ def test_a_reader_that_has_seen_enough_is_no_error():
         assert process.stderr.read() == b""
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no full device")
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no full device")
 def test_an_output_that_is_full_is_one_line():
-    with open("/dev/full", "wb") as full:
+    with FULL.open("wb") as full:
         command = [*CPCNN, "models", "list"]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
@@ -167,8 +169,7 @@ def test_closed_streams_change_nothing(closed, tmp_path):
         [*command, "--name", "mine"],
         preexec_fn=close,
         env=home,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
     )
