@@ -92,6 +92,14 @@ class HostError(CPCNNError, RuntimeError):
     """CellProfiler, or what it needs on this machine, is not as expected."""
 
 
+class DiskFullError(CPCNNError, OSError):
+    """There is no room left where files are to be written; it would fail for all that follow."""
+
+
+class OutputError(CPCNNError, OSError):
+    """A folder cannot be written to."""
+
+
 class CancelledError(CPCNNError):
     """The caller's ``cancel`` said so; nothing is wrong."""
 

@@ -8,7 +8,6 @@ images that are in no file. Images that are in files stay there.
 from __future__ import annotations
 
 import json
-import tempfile
 import zipfile
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import AVAILABLE_COLORMAPS
 
 from cpcnn_core.archives import extract_member, open_archive, read_array, seal
-from cpcnn_core.atomic import write_atomically
+from cpcnn_core.atomic import temporary_folder, write_atomically
 from cpcnn_core.errors import CPCNNError, ProfileError
 from cpcnn_core.profiles.files import read_profiles, write_profiles
 from cpcnn_core.tables.profiles import Profiles
@@ -74,10 +73,11 @@ def save_session(
     }
 
     def write(place: Path) -> None:
-        with zipfile.ZipFile(place, "w") as archive, tempfile.TemporaryDirectory() as folder:
-            archive.writestr(ABOUT, json.dumps(session, indent=1))
+        with zipfile.ZipFile(place, "w") as archive, temporary_folder() as folder:
+            # Members without a time: the same session is the same bytes.
+            archive.writestr(zipfile.ZipInfo(ABOUT), json.dumps(session, indent=1))
             write_profiles(explorer.cells, Path(folder, CELLS))
-            archive.write(Path(folder, CELLS), CELLS)
+            archive.writestr(zipfile.ZipInfo(CELLS), Path(folder, CELLS).read_bytes())
             _write_array(archive, SELECTION, explorer.selection)
             if explorer.positions is not None:
                 _write_array(archive, POSITIONS, explorer.positions)
@@ -129,7 +129,7 @@ def open_session(
 
 
 def _read(path: str | Path) -> tuple[dict, Profiles, dict[str, np.ndarray]]:
-    with open_archive(path, compressed=True) as archive, tempfile.TemporaryDirectory() as folder:
+    with open_archive(path, compressed=True) as archive, temporary_folder() as folder:
         session = json.loads(archive.read(ABOUT))
         if session["format"] != FORMAT:
             raise ProfileError(

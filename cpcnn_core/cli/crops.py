@@ -118,8 +118,11 @@ def _crops(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
 def _store(options: argparse.Namespace) -> int:
     from cpcnn_core.crop_store.run import READERS, store_crops
+    from cpcnn_core.crop_store.settings import require_settings
+    from cpcnn_core.disk import require_room
     from cpcnn_core.readers.tables import read_text_table
     from cpcnn_core.screen.log import RunLog, anew_line, summary
+    from cpcnn_core.screen.names import require_apart, require_names
     from cpcnn_core.screen.plan import parse_shard, shard_of
     from cpcnn_core.screen.report import counted_sites
 
@@ -128,12 +131,17 @@ def _store(options: argparse.Namespace) -> int:
         # Now, not after hours of work.
         read_text_table(options.platemap)
     sites, settings, notices = _open(options)
+    keys = [site.key for site in sites]
+    require_names(keys)
     for notice in notices:
         print(notice)
     mine = shard_of(sites, part, parts)
     readers = options.readers or READERS
     if options.check:
         return _check(options, mine, settings, whole=parts == 1)
+    require_settings(options.out, settings)
+    require_room(options.out)
+    require_apart(keys, options.out)
     started = time.perf_counter()
     with RunLog(options.out, LOG_FILE) as log, SiteBar(len(mine)) as bar:
         start = {"event": "start", "sites": len(mine), "shard": f"{part}/{parts}"}

@@ -31,9 +31,11 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
 
 
 def _embed(options: argparse.Namespace) -> int:
+    from cpcnn_core.disk import require_room
     from cpcnn_core.screen.collect import require_writers
     from cpcnn_core.screen.job import open_job
     from cpcnn_core.screen.log import RunLog, anew_line, summary
+    from cpcnn_core.screen.names import require_apart, require_names
     from cpcnn_core.screen.other_tables import plates_of, refuse_strangers, table_names
     from cpcnn_core.screen.plan import parse_shard, scale_notices, shard_of
 
@@ -42,6 +44,8 @@ def _embed(options: argparse.Namespace) -> int:
     # Now, not after hours of work.
     require_writers(options.tables)
     opened = open_job(job)
+    keys = [site.key for site in opened.sites]
+    require_names(keys)
     mine = shard_of(list(enumerate(opened.sites)), part, parts)
     notices = [*scale_notices(opened.settings.card, opened.sites), *opened.notices]
     notices += _stale(job, [place for place, _ in mine])
@@ -51,6 +55,8 @@ def _embed(options: argparse.Namespace) -> int:
         refuse_strangers(opened.out, table_names(plates_of(opened.sites), options.tables))
     if options.check:
         return _check(options, opened, [site for _, site in mine], whole=parts == 1)
+    require_room(opened.out)
+    require_apart(keys, opened.out)
     started = time.perf_counter()
     with RunLog(opened.out) as log, SiteBar(len(mine)) as bar:
         log.write(

@@ -51,6 +51,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from pathlib import Path
 
     from cpcnn_core.atomic import write_atomically
+    from cpcnn_core.disk import require_room
     from cpcnn_core.profiles.evaluation import evaluate_profiles
     from cpcnn_core.profiles.library_files import read_marked
     from cpcnn_core.profiles.losses import complete
@@ -58,6 +59,9 @@ def _evaluate(options: argparse.Namespace) -> None:
     from cpcnn_core.profiles.wells import choose_rows
     from cpcnn_core.tables.columns import metadata_column
 
+    if options.out:
+        # Now, not after the work.
+        require_room(options.out)
     say, keep = say_once(beside=True), options.keep_label
 
     def read(path: str) -> Profiles:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -24,6 +23,13 @@ from cpcnn_core.cli import (
     train,
     worker,
 )
+from cpcnn_core.cli.signals import (
+    exit_status,
+    flush_or_let_go,
+    open_streams,
+    stop_on_signals,
+)
+from cpcnn_core.disk import told_if_full
 from cpcnn_core.errors import CPCNNError
 from cpcnn_core.threads import let_threads_wait
 
@@ -46,6 +52,8 @@ VERBS = (
 
 def run() -> None:
     """Run the command line of this process and exit."""
+    open_streams()
+    stop_on_signals()
     sys.exit(main(sys.argv[1:]))
 
 
@@ -61,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
     -------
     int
         0 only when everything asked for is done; 1 after an error, which stands on
-        stderr; 130 after Ctrl-C.
+        stderr; 130 after Ctrl-C, 143 and 129 after SIGTERM and SIGHUP.
 
     Examples
     --------
@@ -74,17 +82,17 @@ def main(arguments: Sequence[str]) -> int:
     let_threads_wait()
     try:
         return _do(options)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("cpcnn: stopped", file=sys.stderr)
-        return 130
+        return exit_status(stop)
     except BrokenPipeError:
-        # The reader of our output, such as head, has seen enough; Python flushes
-        # once more at exit, and shall find somebody listening.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output, such as head, has seen enough.
+        flush_or_let_go()
         return 1
     except Exception as error:  # noqa: BLE001  (the last resort, for a user)
         if options.debug:
             traceback.print_exception(error)
+        flush_or_let_go()
         text = str(error) if isinstance(error, CPCNNError) else f"{type(error).__name__}: {error}"
         hint = (
             ""
@@ -96,9 +104,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _do(options: argparse.Namespace) -> int:
-    code = options.do(options) or 0
-    # Now, while an error of the reader's can still be told from one of ours.
-    sys.stdout.flush()
+    with told_if_full("what it prints"):
+        code = options.do(options) or 0
+        # Now, while an error of the reader's can still be told from one of ours.
+        sys.stdout.flush()
     return code
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
 
 from cpcnn_core.cli.parsers import add_command
 
@@ -125,6 +124,7 @@ def _is_whole(name: str) -> bool:
 def _fetch(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
+    from cpcnn_core.atomic import temporary_folder
     from cpcnn_core.models.download import download_weights
     from cpcnn_core.models.importing import import_model
     from cpcnn_core.models.licences import accept_licence, check_licence
@@ -143,7 +143,7 @@ def _fetch(options: argparse.Namespace) -> None:
         print(f"{options.model} is here already: {path}")
         print(weights_statement(read_card(path), path))
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         # Without a total tqdm is neither true nor false, and pooch asks.
         bar = tqdm(total=1, unit="B", unit_scale=True, disable=None, desc=options.model)
         weights = download_weights(

@@ -46,7 +46,10 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
 
 
 def _nearest(options: argparse.Namespace) -> None:
+    from pathlib import Path
+
     from cpcnn_core.atomic import write_atomically
+    from cpcnn_core.disk import require_room
     from cpcnn_core.profiles.library import build_library
     from cpcnn_core.profiles.library_files import read_marked
     from cpcnn_core.profiles.losses import complete
@@ -55,6 +58,9 @@ def _nearest(options: argparse.Namespace) -> None:
     from cpcnn_core.tables.columns import metadata_column
     from cpcnn_core.tables.values import texts_of
 
+    if options.out:
+        # Now, not after the work.
+        require_room(Path(options.out).parent)
     say = say_once()
 
     def read(path: str) -> Profiles:

@@ -74,8 +74,10 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
 def _profile(options: argparse.Namespace) -> None:
     from pathlib import Path
 
+    from cpcnn_core.disk import require_room
     from cpcnn_core.errors import ProfileError
     from cpcnn_core.profiles.correction import fit_correction
+    from cpcnn_core.profiles.files import require_format
     from cpcnn_core.profiles.library_files import consensus_file, write_corrected
     from cpcnn_core.profiles.wells import choose_rows, join_platemap, well_profiles
     from cpcnn_core.tables.columns import metadata_column
@@ -86,6 +88,9 @@ def _profile(options: argparse.Namespace) -> None:
             "--controls \"Treatment == 'DMSO'\""
         )
     out, say = Path(options.out), say_once()
+    # Now, not after the work.
+    require_format(out)
+    require_room(out.parent)
     wells = well_profiles(
         options.tables,
         cells=options.cells,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from cpcnn_core.children import WHOEVER_STARTS_IT, child_command
 from cpcnn_core.comparison.stopwatch import Measured, measure_command
 from cpcnn_core.damage import read_checked, set_aside, write_checked
+from cpcnn_core.screen.log import read_log
 
 COST_FILE, OUTPUT_FILE = "cost.json", "output.txt"
 _ERROR = "cpcnn: error: "
@@ -93,8 +93,9 @@ def run_measured(command: Sequence[str], out: Path, log: Path) -> Run:
     before = log.stat().st_size if log.is_file() else 0
     output = out / OUTPUT_FILE
     # Beside the cost that is kept: this is of every run, also of one that had nothing to do.
-    measured = measure_command([sys.executable, "-m", *command], out / "last_run.json", output)
-    events = _events(log, before)
+    words = child_command(*command, parent=WHOEVER_STARTS_IT)
+    measured = measure_command(words, out / "last_run.json", output)
+    events = read_log(log, before)
     finished = any(event["event"] == "end" for event in events)
     reason = "" if measured.code == 0 else _reason(measured, events, output)
     notices = [notice for event in events for notice in event.get("notices", ())]
@@ -103,15 +104,6 @@ def run_measured(command: Sequence[str], out: Path, log: Path) -> Run:
     notices += damage
     cost = _keep_cost(out / COST_FILE, kept, measured, events)
     return Run(out, finished, reason, cost, notices, anew)
-
-
-def _events(log: Path, start: int) -> list[dict]:
-    if not log.is_file():
-        return []
-    with log.open("rb") as file:
-        file.seek(start)
-        # Where it was killed while it wrote, the last line is none yet.
-        return [json.loads(line) for line in file if line.endswith(b"}\n")]
 
 
 def _reason(measured: Measured, events: list[dict], output: Path) -> str:

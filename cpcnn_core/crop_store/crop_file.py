@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from cpcnn_core.atomic import remove_leftovers, write_atomically
-from cpcnn_core.errors import CropStoreError
+from cpcnn_core.errors import CropStoreError, DiskFullError
 
 # However large a site is: so many are held at a time where all are checked.
 CROPS_AT_A_TIME = 64
@@ -72,6 +72,8 @@ def write_crops(
 
     try:
         write_atomically(path, write)
+    except DiskFullError:
+        raise
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     # Of a run that was killed; a site belongs to one shard, so to nobody else.

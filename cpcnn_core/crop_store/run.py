@@ -32,10 +32,11 @@ from cpcnn_core.crop_store.sites import (
     site_record,
 )
 from cpcnn_core.damage import said_aside, set_aside
+from cpcnn_core.errors import DiskFullError
 from cpcnn_core.profiles.notices import Tell, warn
 from cpcnn_core.screen.examine import DONE, TO_DO, Examined
 from cpcnn_core.screen.reading import in_order, look_at
-from cpcnn_core.screen.report import SiteReport, failure
+from cpcnn_core.screen.report import SiteReport, failure, stopped
 
 READERS = 2
 SITES_AHEAD = 1
@@ -82,6 +83,8 @@ def store_crops(
         The folder holds crops of other settings.
     CPCNNError, OSError
         With `strict`, what the first failing site raised.
+    DiskFullError
+        No site that follows could be written; says how many are done.
 
     Notes
     -----
@@ -96,12 +99,16 @@ def store_crops(
 
     store = _Store(out, settings, strict)
     reports = []
-    with closing(in_order(sites, lambda s: store.load(s, force), readers, SITES_AHEAD)) as loaded:
-        for item in loaded:
-            report = store.report(item)
-            reports.append(report)
-            if progress is not None:
-                progress(report)
+    ahead = closing(in_order(sites, lambda s: store.load(s, force), readers, SITES_AHEAD))
+    try:
+        with ahead as loaded:
+            for item in loaded:
+                report = store.report(item)
+                reports.append(report)
+                if progress is not None:
+                    progress(report)
+    except DiskFullError as error:
+        raise stopped(error, reports, len(sites)) from error
     return reports
 
 
@@ -194,7 +201,7 @@ class _Store:
             except Exception as raised:  # noqa: BLE001  (handled with those of reading, below)
                 error = raised
         if error is not None:
-            if self._strict:
+            if self._strict or isinstance(error, DiskFullError):
                 raise error
             return failure(site, error, kept=loaded.kept)
         seconds = time.perf_counter() - loaded.since

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
-
 import numpy as np
 import pandas as pd
 
+from cpcnn_core.atomic import temporary_folder
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.similarity import cosine_similarity
 from cpcnn_core.tables.columns import PLATE
@@ -63,7 +62,7 @@ def phenotypic_activity(
         raise ProfileError("activity is measured against control wells; say which wells they are")
     treated = wells.select(wells.named(by) & ~controls)
     scores = _scores(treated, wells.features[controls], by)
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         # copairs keeps what it has drawn, by default in the user's home.
         found = mean_average_precision(
             scores, [by], null_size, SIGNIFICANT, seed=0, progress_bar=False, cache_dir=folder

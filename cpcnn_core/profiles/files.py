@@ -41,6 +41,7 @@ FORMATS = (
     *(f".{kind}{packed}" for kind in ("csv", "tsv") for packed in ("", ".gz", ".bz2", ".xz")),
 )
 ROWS_AT_A_TIME = 8192
+_WRITTEN = (".parquet", ".csv", ".csv.gz")
 # Says that the types of the metadata are as somebody had them in memory.
 _TYPED = b"cpcnn_typed"
 
@@ -157,6 +158,21 @@ def iterate_profiles(
             yield part
 
 
+def require_format(path: str | Path) -> None:
+    """Refuse a file that `write_profiles` has no format for.
+
+    Raises
+    ------
+    ProfileError
+
+    Examples
+    --------
+    >>> require_format("profiles.parquet")
+    """
+    if not Path(path).name.endswith(_WRITTEN):
+        raise ProfileError(f"expected a table of {', '.join(_WRITTEN)}, got {path}")
+
+
 def write_profiles(profiles: Profiles, path: str | Path) -> None:
     """Write a table whole or not at all; features become float32.
 
@@ -177,9 +193,8 @@ def write_profiles(profiles: Profiles, path: str | Path) -> None:
     Traceback (most recent call last):
     cpcnn_core.errors.ProfileError: expected a table of .parquet, .csv, .csv.gz, got profiles.xlsx
     """
+    require_format(path)
     path = Path(path)
-    if not path.name.endswith((".parquet", ".csv", ".csv.gz")):
-        raise ProfileError(f"expected a table of .parquet, .csv, .csv.gz, got {path}")
     metadata = profiles.metadata.reset_index(drop=True)
     features = pd.DataFrame(profiles.features.astype(np.float32), columns=profiles.feature_names)
     frame = pd.concat([metadata, features], axis=1)

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cpcnn_core.errors import DependencyError, SiteError
-from cpcnn_core.screen.report import SiteReport, failure
+from cpcnn_core.errors import DependencyError, DiskFullError, SiteError
+from cpcnn_core.screen.report import SiteReport, failure, stopped
 from cpcnn_core.threads import let_threads_wait
 
 if TYPE_CHECKING:
@@ -79,6 +79,8 @@ def embed_on_cluster(
     try:
         for future in as_completed(part_of):
             error = future.exception()
+            if isinstance(error, DiskFullError):
+                raise stopped(error, reports.values(), len(sites)) from error
             if error is not None and strict:
                 raise error
             names = [name for _, name in part_of[future]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import os
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from cpcnn_core.disk import told_if_full
 from cpcnn_core.errors import SiteError
 from cpcnn_core.screen.examine import TO_DO
 from cpcnn_core.screen.report import SiteReport
@@ -20,7 +22,9 @@ _TROUBLED = ("failed", "no locations")
 
 
 class RunLog:
-    """Append to a file, a line at a time, flushed, so that a crash loses none.
+    """Append to a file, a line at a time, so that a crash loses none.
+
+    Where a full disk or a kill left half a line, the next one begins anew; see `read_log`.
 
     Examples
     --------
@@ -34,7 +38,7 @@ class RunLog:
     def __enter__(self) -> Self:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("a+", encoding="utf-8")
+            self._file = self.path.open("ab+", buffering=0)
             self._end_line()
         except OSError as error:
             raise SiteError(
@@ -46,20 +50,10 @@ class RunLog:
     def __exit__(self, *error: object) -> None:
         self._file.close()
 
-    def _end_line(self) -> None:
-        """End a line within which an earlier run was killed."""
-        size = self._file.seek(0, os.SEEK_END)
-        if size:
-            with self.path.open("rb") as file:
-                file.seek(-1, os.SEEK_END)
-                if file.read() != b"\n":
-                    self._file.write("\n")
-
     def write(self, entry: dict) -> None:
         """Write one line, with the time."""
         stamped = {"time": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), **entry}
-        self._file.write(json.dumps(stamped) + "\n")
-        self._file.flush()
+        self._append(json.dumps(stamped).encode() + b"\n")
 
     def write_site(self, report: SiteReport) -> None:
         """Write what became of a site."""
@@ -74,6 +68,39 @@ class RunLog:
                 "anew": report.anew,
             }
         )
+
+    def _end_line(self) -> None:
+        """End a line within which an earlier run was killed."""
+        end = self._file.seek(0, os.SEEK_END)
+        if end:
+            self._file.seek(end - 1)
+            if self._file.read(1) != b"\n":
+                self._append(b"\n")
+
+    def _append(self, data: bytes) -> None:
+        with told_if_full(self.path):
+            while data:
+                data = data[self._file.write(data) :]
+
+
+def read_log(path: str | Path, start: int = 0) -> list[dict]:
+    """Read the lines of a log from a place on; half a line is none.
+
+    Examples
+    --------
+    >>> read_log("nowhere.jsonl")
+    []
+    """
+    if not Path(path).is_file():
+        return []
+    with Path(path).open("rb") as file:
+        file.seek(start)
+        lines = file.readlines()
+    entries = []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            entries.append(json.loads(line))
+    return entries
 
 
 def summary(reports: Sequence[SiteReport], seconds: float, done: str = "embedded") -> list[str]:

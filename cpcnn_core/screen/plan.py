@@ -18,11 +18,11 @@ from cpcnn_core.models.verification import NOT_VERIFIED
 from cpcnn_core.readers.sites import Site
 from cpcnn_core.scale import scale_notice, zoom_of
 from cpcnn_core.screen.examine import UNREADABLE, UNRECORDED, Record, is_record
+from cpcnn_core.screen.names import require_names
 from cpcnn_core.tables import feature_names
 from cpcnn_core.tables.deepprofiler_npz import read_site
 
 FEATURES_FOLDER = "features"
-_UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
 
 @dataclass(frozen=True)
@@ -166,10 +166,8 @@ def site_file(
     >>> site_file("out", site).as_posix()
     'out/features/P1/A01/3.npz'
     """
+    require_names([site.key])
     plate, well, number = site.key
-    for name in site.key:
-        if not name or name in (".", "..") or _UNSAFE.search(name):
-            raise SiteError(f"site {site} cannot name a file; {name!r} is empty or has odd signs")
     return Path(out) / folder / plate / well / f"{number}{suffix}"
 
 

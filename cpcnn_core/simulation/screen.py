@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cpcnn_core.damage import read_checked, write_checked
-from cpcnn_core.errors import CancelledError, SiteError
+from cpcnn_core.disk import require_room
+from cpcnn_core.errors import CancelledError, DiskFullError, SiteError
 from cpcnn_core.simulation.design import ScreenDesign
 from cpcnn_core.simulation.field import simulate_field
 from cpcnn_core.simulation.files import is_there, write_field
@@ -75,6 +76,7 @@ def simulate_screen(
     """
     out = Path(out)
     _claim(design, out)
+    require_room(out)
     write_tables(design, out)
     wells = list(lay_out(design))
     fields = [(well, site) for well in wells for site in range(1, design.sites + 1)]
@@ -86,7 +88,12 @@ def simulate_screen(
             raise CancelledError("cancelled")
         if not is_there(out, well, site):
             field = simulate_field(design, well.plate, well.name, site)
-            write_field(out, well, site, field, design.pixel_size)
+            try:
+                write_field(out, well, site, field, design.pixel_size)
+            except DiskFullError as error:
+                raise DiskFullError(
+                    f"{done - 1} of {len(mine)} fields are done; {error}"
+                ) from error
             made += 1
         if progress is not None:
             progress(done, len(mine))

@@ -29,6 +29,7 @@ from cpcnn_core.hdf5_checks import check_all, has_member, member
 from cpcnn_core.reading_process import ReadingError, read_elsewhere
 from cpcnn_core.tables.cells import CELL_COLUMNS, cell_columns
 from cpcnn_core.tables.columns import PLATE
+from cpcnn_core.tables.hdf5_writing import create_hdf5
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,7 +99,7 @@ def write_plate_anndata(
 
     def write(temporary: Path) -> None:
         nonlocal count
-        with h5py.File(temporary, "w") as file:
+        with create_hdf5(temporary) as (file, place):
             # What anndata itself writes at these places.
             file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
             chunks = (ROWS_PER_CHUNK, len(names))
@@ -110,6 +111,7 @@ def write_plate_anndata(
             for site in sites:
                 features.resize(rows.count + len(site.features), axis=0)
                 features[rows.count :] = site.features
+                place.check()
                 rows.add(site, metadata_names)
             count = rows.count
             _write_frames(file, rows, names, provenance)

@@ -58,8 +58,8 @@ def save_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> Path:
 
     Raises
     ------
-    TrainingError
-        It cannot be written, e.g. on a full disk; those that are there stay as they are.
+    DiskFullError, TrainingError
+        It cannot be written; those that are there stay as they are.
 
     Examples
     --------

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from cpcnn_core.disk import require_room
 from cpcnn_core.training.cells import gather_cells
 from cpcnn_core.training.config_file import checked, write_config
 from cpcnn_core.training.log import TensorBoardLog
@@ -88,6 +89,7 @@ def _train(
     tell = progress if is_first else _ignore
     cells = gather_cells(config)
     claim_name(config, cells.store.sha256)
+    require_room(config.run.out)
     session = Session(config, cells, accelerator)
     notices = session.go_on()
     if notices:

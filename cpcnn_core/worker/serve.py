@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import cpcnn_core
+from cpcnn_core.children import end_with_parent
 from cpcnn_core.crops import check_image
 from cpcnn_core.errors import CPCNNError, DependencyError, ProtocolError, WeightsError
 from cpcnn_core.fields import Field
@@ -48,6 +49,7 @@ def main(device: str = "auto", read_library: Reader | None = None) -> None:
         Reads libraries of treatments; see `cpcnn_core.worker.treatments`.
     """
     let_threads_wait()
+    end_with_parent()
     # Ctrl-C in a terminal reaches parent and child; what then happens is the
     # parent's to decide, and the end of our stdin tells us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
