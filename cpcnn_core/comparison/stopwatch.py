@@ -62,7 +62,8 @@ def measure_command(command: Sequence[str], report: Path, output: Path) -> Measu
         place.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
     start = [sys.executable, "-m", "cpcnn_core.comparison.stopwatch"]
-    ended = subprocess.run([*start, str(report), str(output), *command], check=False)
+    # This Python, and the words that cpcnn compare made of its own options; no shell.
+    ended = subprocess.run([*start, str(report), str(output), *command], check=False)  # noqa: S603
     if not report.is_file():
         # The stopwatch itself was stopped.
         return Measured(ended.returncode or 1, 0.0)
@@ -73,7 +74,8 @@ def main(report: str, output: str, *command: str) -> None:
     """Run the command, and write its cost; what this process is started for."""
     started = time.perf_counter()
     with Path(output).open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        # What `measure_command` was given: this process is started by it alone.
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)  # noqa: S603
         used = None
         if hasattr(os, "wait4"):
             _, status, used = os.wait4(process.pid, 0)
