@@ -312,7 +312,7 @@ def _run(command: Sequence[str], folder: Path, environ: Mapping[str, str] | None
     if done.returncode != 0:
         last = " / ".join(done.stdout.strip().splitlines()[-8:])
         raise HostError(
-            f"this step failed (exit {done.returncode}): {' '.join(command[:6])} ...; the last that "
-            f"it said is: {last}; all stands in {log}"
+            f"this step failed (exit {done.returncode}): {' '.join(command[:6])} ...; the last "
+            f"that it said is: {last}; all stands in {log}"
         )
     return done.stdout
