@@ -15,7 +15,7 @@ from cpcnn_core.printable import printable
 
 _STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z ")
 # What addresses may hold that is nobody else's business.
-_USER = re.compile(r"(?<=://)[^/\s@]+@")
+_USER = re.compile(r"(:/{1,2})[^/\s@]+@")
 _SECRET = re.compile(
     r"(?i)([?&][^=&\s]*(?:token|key|secret|passw|signature|credential)[^=&\s]*=)[^&\s'\"]+"
 )
@@ -103,7 +103,7 @@ def without_secrets(text: str) -> str:
     >>> without_secrets("get https://me:word@host/f?token=abc&size=1")
     'get https://...@host/f?token=...&size=1'
     """
-    return _SECRET.sub(r"\1...", _USER.sub("...@", text))
+    return _SECRET.sub(r"\1...", _USER.sub(r"\1...@", text))
 
 
 def _text_of(record: logging.LogRecord) -> str:
