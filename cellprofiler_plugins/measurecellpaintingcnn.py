@@ -88,7 +88,7 @@ from typing import ClassVar
 from cellprofiler_core.module import Module
 from cellprofiler_core.setting import ValidationError
 
-LOGGER = logging.getLogger(__name__)
+LOGGER = logging.getLogger("cellprofiler_plugins")
 
 
 class MeasureCellPaintingCNN(Module):  # noqa: D101  (help shows the text above)

@@ -104,21 +104,25 @@ class CancelledError(CPCNNError):
     """The caller's ``cancel`` said so; nothing is wrong."""
 
 
-class EngineWarning(UserWarning):
+class CPCNNWarning(UserWarning):
+    """Base class of every warning of cpcnn's: a sentence for users, like an error's."""
+
+
+class EngineWarning(CPCNNWarning):
     """The faster engine cannot be used; the slower one is."""
 
 
-class ModelWarning(UserWarning):
+class ModelWarning(CPCNNWarning):
     """Models that another package adds cannot be used."""
 
 
-class CropWarning(UserWarning):
+class CropWarning(CPCNNWarning):
     """Some crops hold little or nothing of the image."""
 
 
-class ScaleWarning(UserWarning):
+class ScaleWarning(CPCNNWarning):
     """Images are resampled to the scale that a model was trained at."""
 
 
-class ProfileWarning(UserWarning):
+class ProfileWarning(CPCNNWarning):
     """Some rows or features of profiles could not be used."""

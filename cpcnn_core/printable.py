@@ -1,20 +1,34 @@
-"""Foreign text that is shown to people: on a terminal, in a window, in a table."""
+"""Somebody else's text, shown: it cannot write lines of ours, nor speak to the terminal."""
+
+from __future__ import annotations
 
 
-def printable(text: str) -> str:
-    r"""Write characters that nobody sees, but terminals and windows obey, as their names.
+def printable(text: object) -> str:
+    r"""Return a text with everything written out that is no visible character.
 
-    Control characters (escape sequences of terminals, new lines), those that turn the direction
-    of writing, invisible ones, and halves of characters.
+    File names, labels of tables and messages of other libraries may hold line ends, which would
+    look like lines of ours, escape sequences, which a terminal obeys, and signs that turn the
+    direction of writing.
+
+    Parameters
+    ----------
+    text : object
+        Its text is meant.
+
+    Returns
+    -------
+    str
+        On one line, and writable in any encoding of Unicode.
 
     Examples
     --------
-    >>> printable("CPCNN \x1b[2J, µm")
-    'CPCNN \\x1b[2J, µm'
+    >>> print(printable("P1\nerror: \x1b[31mall is lost"), printable("3 µm"))
+    P1\nerror: \x1b[31mall is lost 3 µm
     """
-    if text.isprintable():
-        return text
+    shown = str(text)
+    if shown.isprintable():
+        return shown
     return "".join(
         sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii")
-        for sign in text
+        for sign in shown
     )

@@ -95,7 +95,8 @@ class ChildProcess:
                 raise CancelledError("stopped")
             if self._process is not None:
                 return False
-            self._process = subprocess.Popen(
+            # This Python, and a module that its caller names in the source; no shell.
+            self._process = subprocess.Popen(  # noqa: S603
                 child_command(self._module),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -12,7 +12,9 @@ from .showing import keep_for_display
 from .tiles import tile_centers
 from .writing import write_features, write_likeness
 
-LOGGER = logging.getLogger(__name__)
+# CellProfiler loads files of this package under other names; they have one logger. It shows
+# warnings where CellProfiler has set up nothing, so it has no handler that swallows them.
+LOGGER = logging.getLogger("cellprofiler_plugins")
 
 
 def measure(module, workspace):

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from cpcnn_core.cli.embed_options import add_options, job_of
+from cpcnn_core.cli.notices import notice, show
 from cpcnn_core.cli.parsers import add_command
 from cpcnn_core.cli.progress import SiteBar
 
@@ -49,8 +50,8 @@ def _embed(options: argparse.Namespace) -> int:
     mine = shard_of(list(enumerate(opened.sites)), part, parts)
     notices = [*scale_notices(opened.settings.card, opened.sites), *opened.notices]
     notices += _stale(job, [place for place, _ in mine])
-    for notice in notices:
-        print(notice)
+    for text in notices:
+        notice(text)
     if parts == 1:
         refuse_strangers(opened.out, table_names(plates_of(opened.sites), options.tables))
     if options.check:
@@ -77,13 +78,13 @@ def _embed(options: argparse.Namespace) -> int:
             bar.add(report)
 
         reports = _run(options, job, opened, mine, note)
-        lines = summary(reports, time.perf_counter() - started)
+        lines = summary(reports, time.perf_counter() - started, log.path)
         log.write({"event": "end", "summary": lines[0], "anew": anew_line(reports)})
-    print("\n".join(lines))
+    show(*lines)
     if parts == 1:
         _collect(options, opened, reports)
     else:
-        print("When all shards are done, run this once without --shard: it collects the plates.")
+        show("When all shards are done, run this once without --shard: it collects the plates.")
     return _exit_status(reports, whole=parts == 1)
 
 
@@ -101,7 +102,7 @@ def _exit_status(reports: Sequence[SiteReport], *, whole: bool) -> int:
     # A shard may well be of empty fields, a whole screen is not.
     nowhere = whole and states == {"no locations"}
     if nowhere:
-        print(
+        show(
             "No site has cells: look whether plates, wells and sites are called the same in the "
             "table of the images and where the cells are."
         )
@@ -116,9 +117,9 @@ def _collect(options: argparse.Namespace, opened: OpenJob, reports: Sequence[Sit
     sites = counted_sites(opened.sites, reports)
     tables = collect_plates(sites, opened.out, opened.settings, options.tables)
     for table in tables:
-        print(f"wrote {table}")
+        show(f"wrote {table}")
     for line in remove_others(opened.out, tables, plates_of(opened.sites)):
-        print(line)
+        show(line)
 
 
 def _check(
@@ -137,17 +138,17 @@ def _check(
 
     readers = options.readers or default_readers(opened.model)
     reports = examine_sites(sites, opened.out, opened.settings, readers, force=options.force)
-    print("\n".join(check_lines(reports)))
+    show(*check_lines(reports))
     if not whole:
-        print("With --shard, no tables of plates are written or removed.")
+        show("With --shard, no tables of plates are written or removed.")
         return 0
     plates = plates_of(counted_sites(sites, reports))
     names = table_names(plates, options.tables)
     if names:
-        print(f"would write {', '.join(names)} in {opened.out / 'plates'}")
+        show(f"would write {', '.join(names)} in {opened.out / 'plates'}")
     others = other_tables(opened.out, names, plates_of(opened.sites))
     for line in said_of_others(others, "would remove"):
-        print(line)
+        show(line)
     return 0
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
-import traceback
+import time
 from collections.abc import Sequence
 
 import cpcnn_core
@@ -23,6 +24,7 @@ from cpcnn_core.cli import (
     train,
     worker,
 )
+from cpcnn_core.cli.messages import add_message_options, messages, open_log
 from cpcnn_core.cli.signals import (
     exit_status,
     flush_or_let_go,
@@ -31,8 +33,10 @@ from cpcnn_core.cli.signals import (
 )
 from cpcnn_core.disk import told_if_full
 from cpcnn_core.errors import CPCNNError
+from cpcnn_core.logs import TOLD
 from cpcnn_core.threads import let_threads_wait
 
+LOGGER = logging.getLogger(__name__)
 VERBS = (
     demo,
     embed,
@@ -78,28 +82,37 @@ def main(arguments: Sequence[str]) -> int:
     ...
     0
     """
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.verbose and options.quiet:
+        parser.error("--verbose and --quiet say the contrary: leave one out")
     let_threads_wait()
+    started = time.monotonic()
+    with messages(options):
+        code = _code(options, arguments)
+        seconds = time.monotonic() - started
+        LOGGER.debug("ended with exit status %d after %.1f s", code, seconds, extra=TOLD)
+    return code
+
+
+def _code(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     try:
+        open_log(options, arguments)
         return _do(options)
     except KeyboardInterrupt as stop:
-        print("cpcnn: stopped", file=sys.stderr)
+        LOGGER.critical("stopped")
         return exit_status(stop)
     except BrokenPipeError:
         # The reader of our output, such as head, has seen enough.
         flush_or_let_go()
+        LOGGER.debug("the reader of the output is gone", extra=TOLD)
         return 1
-    except Exception as error:  # noqa: BLE001  (the last resort, for a user)
-        if options.debug:
-            traceback.print_exception(error)
+    except Exception as error:  # the last resort, for a user
         flush_or_let_go()
-        text = str(error) if isinstance(error, CPCNNError) else f"{type(error).__name__}: {error}"
-        hint = (
-            ""
-            if isinstance(error, CPCNNError) or options.debug
-            else " (cpcnn --debug ... shows where)"
-        )
-        print(f"cpcnn: error: {text}{hint}", file=sys.stderr)
+        own = isinstance(error, CPCNNError)
+        text = str(error) if own else f"{type(error).__name__}: {error}"
+        hint = "" if own or options.debug else " (cpcnn --debug ... shows where)"
+        LOGGER.exception("%s%s", text, hint)
         return 1
 
 
@@ -116,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="cpcnn", description="Deep-learning features of cells: crop, embed, profile."
     )
     parser.add_argument("--version", action="version", version=f"cpcnn {cpcnn_core.__version__}")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    add_message_options(parser, again=False)
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for verb in VERBS:
         verb.add_parser(verbs)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
-from cpcnn_core.cli.notices import say_once
+from cpcnn_core.cli.notices import notice, print_out, say_once
 from cpcnn_core.cli.parsers import add_command
 from cpcnn_core.cli.question_options import add_keep_label
+from cpcnn_core.printable import printable
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from cpcnn_core.tables.profiles import Profiles
 
 
@@ -18,7 +22,8 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser = add_command(
         verbs,
         "nearest",
-        "Find the treatments whose profiles are most like those of some wells.",
+        "Find the treatments whose profiles are most like those of some wells; printed as a "
+        "table, or as CSV where the output is no terminal.",
         "cpcnn nearest profiles.parquet --query \"Treatment == 'taxol'\"",
         _nearest,
     )
@@ -71,16 +76,16 @@ def _nearest(options: argparse.Namespace) -> None:
     require_same_origin(asked, wells)
     asked, note = aligned(asked, wells)
     if note:
-        print(f"features have other names in the library: {note}")
+        notice(f"features have other names in the library: {note}")
     fits = {str(table.provenance.get(CORRECTION_SHA256, "")) for table in (asked, wells)}
     if len(fits - {""}) > 1:
-        print("the two tables were corrected alike, each by controls of its own")
+        notice("the two tables were corrected alike, each by controls of its own")
     expression = options.controls or wells.provenance.get("controls")
     controls = choose_rows(wells, expression) if expression else None
     library = build_library(wells, metadata_column(options.by), controls)
     unnamed = ~wells.named(library.by)
     if unnamed.any():
-        print(f"{unnamed.sum()} of {len(unnamed)} wells have no {library.by}: left out")
+        notice(f"{unnamed.sum()} of {len(unnamed)} wells have no {library.by}: left out")
     rows = asked.select(choose_rows(asked, options.query))
     columns = [library.by] if options.exclude_same is None else options.exclude_same
     columns = [metadata_column(name) for name in columns]
@@ -90,19 +95,29 @@ def _nearest(options: argparse.Namespace) -> None:
         rows.features, options.count, exclude=exclude, significance=controls is not None
     )
     correction = asked.provenance.get("correction", "none")
-    print(
+    notice(
         f"{len(rows.metadata)} wells asked about, {len(library.directions)} treatments searched, "
         f"{exclude.sum()} left out; correction: {correction}"
     )
+    # Genes that are numbers, say, as they are written.
     facts = [name for name in found.columns if name.startswith("Metadata_")]
-    shown = found.assign(**{name: texts_of(found[name]) for name in facts})
-    shown = shown.rename(columns=lambda name: name.removeprefix("Metadata_"))
-    if len(shown):
-        print(shown.to_string(index=False, float_format="{:.3f}".format, max_colwidth=40))
-    else:
-        print(f"No treatment is left: all share {' and '.join(columns)} with the query.")
+    found = found.assign(**{name: texts_of(found[name]) for name in facts})
+    _print(found)
+    if not len(found):
+        notice(f"No treatment is left: all share {' and '.join(columns)} with the query.")
     if controls is None:
-        print("Say which wells are controls (--controls) for p-values.")
+        notice("Say which wells are controls (--controls) for p-values.")
     if options.out:
         write_atomically(options.out, lambda place: found.to_csv(place, index=False))
-        print(f"wrote {options.out}")
+        notice(f"wrote {options.out}")
+
+
+def _print(found: pd.DataFrame) -> None:
+    """Print the table for people, or, where standard output is no terminal, as CSV."""
+    if not sys.stdout.isatty():
+        print_out(found.to_csv(index=False, lineterminator="\n").rstrip("\n"))
+    elif len(found):
+        texts = found.select_dtypes(object)
+        shown = found.assign(**{name: list(map(printable, texts[name])) for name in texts})
+        shown = shown.rename(columns=lambda name: name.removeprefix("Metadata_"))
+        print_out(shown.to_string(index=False, float_format="{:.3f}".format, max_colwidth=40))

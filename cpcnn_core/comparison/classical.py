@@ -127,7 +127,7 @@ def measure_screen(job: Job) -> int:
             log.write_site(reports[-1])
         tables, notices = _collect(counted_sites(sites, reports), out, settings, names)
         removed = remove_others(out, tables, plates)
-        text = summary(reports, time.perf_counter() - started, "measured")[0]
+        text = summary(reports, time.perf_counter() - started, log.path, "measured")[0]
         more = {"anew": anew_line(reports), "notices": notices, "removed": removed}
         log.write({"event": "end", "summary": text, **more})
     return sum(report.state == "failed" for report in reports)

@@ -68,7 +68,9 @@ def measure_command(command: Sequence[str], report: Path, output: Path) -> Measu
         place.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
     words = (str(report), str(output), *command)
-    stopwatch = subprocess.Popen(child_command("cpcnn_core.comparison.stopwatch", *words))
+    # This Python, and the words that cpcnn compare made of its own options; no shell.
+    start = child_command("cpcnn_core.comparison.stopwatch", *words)
+    stopwatch = subprocess.Popen(start)  # noqa: S603
     try:
         code = stopwatch.wait()
     except BaseException:
@@ -95,7 +97,8 @@ def main(report: str, output: str, *command: str) -> None:
     """Run the command, and write its cost; what this process is started for."""
     started = time.perf_counter()
     with Path(output).open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        # What `measure_command` was given: this process is started by it alone.
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)  # noqa: S603
         end_with_parent(before=process.kill)
         # A terminal sends Ctrl-C to all; the command's end is the end of this one.
         signal.signal(signal.SIGINT, lambda *_: None)

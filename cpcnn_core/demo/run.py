@@ -99,7 +99,8 @@ def _example_folder(python: str | Path) -> Path:
     """Find ExampleFly in the CellProfiler that this Python has."""
     code = "import importlib.util as u; print(u.find_spec('cellprofiler').origin)"
     try:
-        asked = subprocess.run(
+        # The Python that the user named, or that cpcnn made; the code is above, no shell.
+        asked = subprocess.run(  # noqa: S603
             [str(python), "-c", code], capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError) as error:

@@ -130,7 +130,8 @@ def _worker(python: str) -> Finding:
 
 def _greet(python: str) -> tuple[dict, list[str]]:
     """Start a worker, return its greeting and the models it knows, and end it."""
-    process = subprocess.Popen(
+    # The Python recorded by `cpcnn cellprofiler install`, and words of ours; no shell.
+    process = subprocess.Popen(  # noqa: S603
         [python, "-m", "cpcnn_core.cli", "worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -169,7 +170,8 @@ def _cellprofiler(python: str | Path, folder: Path) -> Finding:
     if Path(python).is_dir():
         python = environment_python(python)
     try:
-        asked = subprocess.run(
+        # The Python that the user named; the code is above, no shell.
+        asked = subprocess.run(  # noqa: S603
             [str(python), "-c", _LOAD_MODULE, str(folder)],
             capture_output=True,
             text=True,

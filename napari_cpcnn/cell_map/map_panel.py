@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 import numpy as np
-from napari.utils.notifications import show_error
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QColor, QGuiApplication, QPalette
 from qtpy.QtWidgets import (
@@ -25,6 +24,7 @@ from napari_cpcnn.cell_map.map_making import CLUSTERS, PCA, UMAP, MapMaking
 from napari_cpcnn.cell_map.map_tools import MapTools
 from napari_cpcnn.cell_map.maps import cosines
 from napari_cpcnn.explorer import CLUSTER, LABEL, LAYER, PHENOTYPE, Explorer
+from napari_cpcnn.notices import tell_error
 
 ROLE = QPalette.ColorRole
 ONE_COLOR, SIMILARITY = "one colour", "similarity to the picked cell"
@@ -202,7 +202,7 @@ class MapPanel(QWidget):
                 self.method.setCurrentText(PCA)
             self._ask_for_map()
             if why:
-                show_error(why)
+                tell_error(why)
         elif name == PCA:
             self.canvas.set_message(f"{name} failed. {why}")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMessageBox, QPushButton, QWidget
 
 from cpcnn_core.errors import CPCNNError, LicenceError
@@ -12,6 +11,7 @@ from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.licences import accept_licence, needs_yes, question
 from cpcnn_core.models.registry import card_of, find_model, list_models, ready_models
 from napari_cpcnn.embed.channel_choice import layer_box
+from napari_cpcnn.notices import tell_error
 
 
 class ModelChoice(QWidget):
@@ -64,7 +64,7 @@ class ModelChoice(QWidget):
         try:
             card = find_model(path)[0]
         except CPCNNError as error:
-            show_error(str(error))
+            tell_error(error)
             return
         self.box.addItem(f"{card.name} ({Path(path).name})", path)
         self.box.setCurrentIndex(self.box.count() - 1)

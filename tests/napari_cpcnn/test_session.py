@@ -15,6 +15,7 @@ from cpcnn_core.profiles.files import read_profiles, write_profiles
 from cpcnn_core.tables.profiles import Profiles
 from napari_cpcnn.widget import CellPaintingWidget
 
+from ..attacks import ATTACKS, is_refusal, refused_in_time
 from .test_widget import CHANNELS, embed
 
 
@@ -202,3 +203,19 @@ def test_a_changed_byte_anywhere_is_noticed(saved, tmp_path):
         saved.open_session(path)
         assert "mine.cpcnn is no session" in notification_manager.records[-1].message
     assert saved.explorer.cells is before
+@pytest.mark.parametrize("name", ["pandas", "hang"])
+def test_a_library_whose_controls_are_an_attack_is_not_opened(saved, qtbot, tmp_path, name):
+    attack = ATTACKS[name].replace("{file}", str(tmp_path / "made"))
+    with zipfile.ZipFile(tmp_path / "mine.cpcnn") as archive:
+        members = {member: archive.read(member) for member in archive.namelist()}
+    session = json.loads(members["session.json"])
+    session["view"]["library"]["controls"] = attack
+    members["session.json"] = json.dumps(session).encode()
+    with zipfile.ZipFile(tmp_path / "hostile.cpcnn", "w") as archive:
+        for member, content in members.items():
+            archive.writestr(member, content)
+    before = len(notification_manager.records)
+    with refused_in_time(tmp_path / "made"):
+        saved.open_session(tmp_path / "hostile.cpcnn")
+        qtbot.waitUntil(lambda: len(notification_manager.records) > before, timeout=20_000)
+    assert is_refusal(notification_manager.records[-1].message)
