@@ -94,7 +94,8 @@ class ChildProcess:
             if self._process is not None:
                 return False
             self._process = subprocess.Popen(
-                [sys.executable, "-m", self._module],
+                # -P: nothing in the current folder passes for a module.
+                [sys.executable, "-P", "-m", self._module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

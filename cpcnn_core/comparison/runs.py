@@ -93,7 +93,8 @@ def run_measured(command: Sequence[str], out: Path, log: Path) -> Run:
     before = log.stat().st_size if log.is_file() else 0
     output = out / OUTPUT_FILE
     # Beside the cost that is kept: this is of every run, also of one that had nothing to do.
-    measured = measure_command([sys.executable, "-m", *command], out / "last_run.json", output)
+    python = [sys.executable, "-P", "-m"]
+    measured = measure_command([*python, *command], out / "last_run.json", output)
     events = _events(log, before)
     finished = any(event["event"] == "end" for event in events)
     reason = "" if measured.code == 0 else _reason(measured, events, output)

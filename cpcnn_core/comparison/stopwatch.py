@@ -61,7 +61,8 @@ def measure_command(command: Sequence[str], report: Path, output: Path) -> Measu
     for place in (report, output):
         place.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
-    start = [sys.executable, "-m", "cpcnn_core.comparison.stopwatch"]
+    # -P: nothing in the current folder passes for a module.
+    start = [sys.executable, "-P", "-m", "cpcnn_core.comparison.stopwatch"]
     ended = subprocess.run([*start, str(report), str(output), *command], check=False)
     if not report.is_file():
         # The stopwatch itself was stopped.

@@ -18,6 +18,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from cpcnn_core.errors import HostError
+from cpcnn_core.hosts.foreign_python import code_command
 from cpcnn_core.models.home import cpcnn_home
 
 CELLPROFILER_VERSION = "4.2.8.1"
@@ -284,7 +285,7 @@ def _version_of(command: Sequence[str]) -> tuple[str, str] | None:
     code = "import sys, venv; print('%d.%d' % sys.version_info[:2], sys.executable)"
     try:
         asked = subprocess.run(
-            [*command, "-c", code], capture_output=True, text=True, timeout=60, check=True
+            code_command(command, code), capture_output=True, text=True, timeout=60, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -296,6 +297,8 @@ def _run(command: Sequence[str], folder: Path, environ: Mapping[str, str] | None
     """Run one step, keep its output in the log, and fail with its last lines."""
     done = subprocess.run(
         command,
+        # Not where the user stands: modules are imported from there before all others.
+        cwd=cpcnn_home(),
         env={**os.environ, **(environ or {})},
         text=True,
         errors="replace",

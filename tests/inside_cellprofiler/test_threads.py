@@ -78,7 +78,7 @@ def test_workers_are_closed_when_the_parent_is_gone():
     assert called == [1]
 
 
-def test_pythons_of_windows_are_found(tmp_path):
+def test_pythons_of_windows_are_found(tmp_path, monkeypatch):
     import _cpcnn.python_finder as finder
 
     for folder, inside in (("venv", "Scripts"), ("conda", "")):
@@ -86,7 +86,8 @@ def test_pythons_of_windows_are_found(tmp_path):
         place.mkdir(parents=True)
         (place / "python.exe").write_text("")
         (tmp_path / "Größe und Leerzeichen" / folder / "Scripts").mkdir(exist_ok=True)
-        found, _ = finder.find_python(str(tmp_path / "Größe und Leerzeichen" / folder))
+        monkeypatch.setenv("CPCNN_PYTHON", str(tmp_path / "Größe und Leerzeichen" / folder))
+        found, _ = finder.find_python("Automatic")
         assert found == str(place / "python.exe")
         command = tmp_path / "Größe und Leerzeichen" / folder / "Scripts" / "cpcnn.exe"
         assert finder._python_beside(str(command)) == str(place / "python.exe")
