@@ -5,9 +5,40 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from napari.utils.notifications import show_error
+from napari.utils import notifications
 
 from cpcnn_core.errors import CPCNNError
+from napari_cpcnn.plain_text import as_text
+
+
+def show_error(text: str) -> None:
+    """Notify of an error, in words that may hold names from a file.
+
+    Examples
+    --------
+    >>> show_error("there is no treatment <b>")  # doctest: +SKIP
+    """
+    notifications.show_error(as_text(text))
+
+
+def show_warning(text: str) -> None:
+    """Notify of something that may be meant, as `show_error`.
+
+    Examples
+    --------
+    >>> show_warning("not found any more: <b>")  # doctest: +SKIP
+    """
+    notifications.show_warning(as_text(text))
+
+
+def show_info(text: str) -> None:
+    """Notify of what was done, as `show_error`.
+
+    Examples
+    --------
+    >>> show_info("saved <b>.zip")  # doctest: +SKIP
+    """
+    notifications.show_info(as_text(text))
 
 
 class Refusal(NamedTuple):

@@ -8,7 +8,6 @@ from weakref import WeakKeyDictionary
 import napari
 import numpy as np
 from napari.layers import Labels
-from napari.utils.notifications import show_error, show_info, show_warning
 from napari.utils.theme import get_theme
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QMessageBox, QTabWidget, QVBoxLayout, QWidget
@@ -21,7 +20,7 @@ from napari_cpcnn.file_menu import LOAD_DATA, FileMenu, ask_open
 from napari_cpcnn.gallery import Gallery
 from napari_cpcnn.linking import ViewerLink
 from napari_cpcnn.nearest.nearest_panel import NearestPanel
-from napari_cpcnn.notices import counted, or_error
+from napari_cpcnn.notices import counted, or_error, show_error, show_info, show_warning
 from napari_cpcnn.phenotypes import PhenotypePanel
 from napari_cpcnn.session import open_session, save_session
 from napari_cpcnn.site_opening import SiteOpener

@@ -51,6 +51,7 @@ def _nearest(options: argparse.Namespace) -> None:
     from cpcnn_core.profiles.library_files import read_marked
     from cpcnn_core.profiles.losses import complete
     from cpcnn_core.profiles.wells import choose_rows
+    from cpcnn_core.spreadsheets import write_csv
     from cpcnn_core.tables.belonging import CORRECTION_SHA256, aligned, require_same_origin
     from cpcnn_core.tables.columns import metadata_column
     from cpcnn_core.tables.values import texts_of
@@ -98,5 +99,5 @@ def _nearest(options: argparse.Namespace) -> None:
     if controls is None:
         print("Say which wells are controls (--controls) for p-values.")
     if options.out:
-        write_atomically(options.out, lambda place: found.to_csv(place, index=False))
+        write_atomically(options.out, lambda place: write_csv(found, place))
         print(f"wrote {options.out}")

@@ -10,14 +10,12 @@ from weakref import ref
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from napari.qt.threading import GeneratorWorker, create_worker
-from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QCheckBox,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QProgressBar,
     QPushButton,
@@ -38,7 +36,8 @@ from napari_cpcnn.embed.warm_up import warm_up_tables, warm_up_window
 from napari_cpcnn.explorer import LAYER, Explorer
 from napari_cpcnn.layer_watch import LayerWatch
 from napari_cpcnn.linking import OVERLAY, ViewerLink
-from napari_cpcnn.notices import Refusal
+from napari_cpcnn.notices import Refusal, show_error, show_info
+from napari_cpcnn.plain_text import PlainLabel
 from napari_cpcnn.planes import check_channels, pixels, plane_indices, um_per_px_of
 
 # Between two things that each have the window drawn anew.
@@ -229,7 +228,7 @@ class EmbedPanel(QWidget):
         self.go.clicked.connect(self.run)
         self.bar = QProgressBar()
         self.bar.hide()
-        self.status = QLabel()
+        self.status = PlainLabel()
         self.status.setWordWrap(True)
         self._form = QFormLayout()
         self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)

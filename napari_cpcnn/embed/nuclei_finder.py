@@ -9,14 +9,13 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from napari.qt.threading import FunctionWorker, create_worker
-from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QMenu, QPushButton
 
 from cpcnn_core.errors import CancelledError, CPCNNError
 from napari_cpcnn.child_process import ChildProcess
 from napari_cpcnn.embed.nuclei import find_nuclei
-from napari_cpcnn.notices import Refusal
+from napari_cpcnn.notices import Refusal, show_error, show_info
 from napari_cpcnn.planes import pixels
 
 THRESHOLD, CELLPOSE = "by threshold and shape", "with Cellpose"
