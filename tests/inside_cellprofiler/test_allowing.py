@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import pathlib
 import shutil
 import stat
 import sys
@@ -335,3 +336,60 @@ def test_the_command_and_the_module_read_one_list(program, home):
     assert not starts(program.path)[0]
     allow(program.path)
     assert cpcnn("allowed").splitlines() == [str(program.path)]
+
+
+def files_of(folder):
+    return sorted(
+        (str(path), path.stat().st_mtime_ns, path.stat().st_size)
+        for path in pathlib.Path(str(folder)).rglob("*")
+    )
+
+
+def test_a_pipeline_that_is_opened_and_checked_writes_nothing(bench, home, monkeypatch, tmp_path):
+    """Neither the model file nor the library nor its correction that it names."""
+    import _cpcnn.client
+
+    _cpcnn.client.close_all()
+    monkeypatch.chdir(tmp_path)
+    module = bench.module
+    folder, name = os.path.split(os.environ["CPCNN_TEST_BAG_MODEL"])
+    module.model.value = "Model file"
+    module.model_directory.join_parts("Elsewhere...", folder)
+    module.model_file_name.value = name
+    module.wants_library.value = True
+    module.library_directory.join_parts("Elsewhere...", os.environ["CPCNN_TEST_LIBRARY"])
+    module.library_file_name.value = "profiles.parquet"
+    places = [tmp_path, folder, os.environ["CPCNN_TEST_LIBRARY"]]
+    before = [files_of(place) for place in places]
+    # Its licence has to be accepted by hand.
+    with pytest.raises(ValidationError, match="forbids commercial use"):
+        module.validate_module(bench.pipeline)
+    module.model.value = "untrained-efficientnet-b0"
+    module.validate_module(bench.pipeline)
+    module.visible_settings()
+    module.get_measurement_columns(bench.pipeline)
+    assert [files_of(place) for place in places] == before
+    _cpcnn.client.close_all()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_is_no_file_is_not_waited_for(bench, tmp_path, kind):
+    path = tmp_path / "model.safetensors"
+    if kind == "pipe":
+        os.mkfifo(str(path))
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+    module = bench.module
+    module.model.value = "Model file"
+    module.model_directory.join_parts("Elsewhere...", str(tmp_path))
+    module.model_file_name.value = path.name
+    with pytest.raises(ValidationError, match="there is no model file"):
+        module.validate_module(bench.pipeline)
+    module.model.value = "untrained-efficientnet-b0"
+    module.wants_library.value = True
+    module.library_directory.join_parts("Elsewhere...", str(tmp_path))
+    module.library_file_name.value = path.name
+    with pytest.raises(ValidationError, match="there is no table"):
+        module.validate_module(bench.pipeline)

@@ -55,6 +55,12 @@ def test_several_processes_share_the_cores(monkeypatch, sibling):
     assert threads().worker_threads("Automatic") is None
 
 
+@pytest.mark.parametrize("text", ["0", "-1", "1025", "9" * 30, "\N{SUPERSCRIPT TWO}", "2.0", ""])
+def test_what_is_no_number_of_threads_is_refused(text):
+    with pytest.raises(RuntimeError, match="a number of threads from 1 to 1024, got"):
+        threads().checked_threads(text)
+
+
 def test_the_number_reaches_the_worker_and_foreign_libraries_do_not(monkeypatch):
     from _cpcnn.surroundings import FOREIGN_VARIABLES, worker_environ
 
