@@ -165,6 +165,10 @@ class MeasureCellPaintingCNN(Module):  # noqa: D101  (help shows the text above)
         """Write down that the user accepts the licence of the model chosen."""
         _room("models").accept_licence(self)
 
+    def allow_named_program(self):
+        """Ask whether pipelines may start the Python that this one names."""
+        _room("allowing").ask_to_allow(self)
+
     def validate_module(self, pipeline):
         if not self._missing:
             _room("checks").check(self, pipeline)

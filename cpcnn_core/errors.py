@@ -88,6 +88,10 @@ class ProtocolError(CPCNNError, RuntimeError):
     """The other end of the worker's pipe speaks another language."""
 
 
+class PrivacyError(CPCNNError, PermissionError):
+    """A folder that should be this user's alone is not."""
+
+
 class HostError(CPCNNError, RuntimeError):
     """CellProfiler, or what it needs on this machine, is not as expected."""
 

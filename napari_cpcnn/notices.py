@@ -10,6 +10,7 @@ from napari.utils import notifications
 
 from cpcnn_core.errors import CPCNNError
 from cpcnn_core.printable import printable
+from napari_cpcnn.plain_text import as_text
 
 LOGGER = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ class Refusal(NamedTuple):
 
 
 def tell_error(error: object) -> None:
-    """Say what cannot be done, and why.
+    """Say what cannot be done, and why, in words that may hold names from a file.
 
     Parameters
     ----------
@@ -35,7 +36,7 @@ def tell_error(error: object) -> None:
     text = _lines(error)
     # A sentence for the user; nobody looks for a traceback to it.
     LOGGER.error("%s", text)
-    notifications.show_error(text)
+    notifications.show_error(as_text(text))
 
 
 def tell_warning(text: str) -> None:
@@ -47,7 +48,7 @@ def tell_warning(text: str) -> None:
     """
     text = _lines(text)
     LOGGER.warning("%s", text)
-    notifications.show_warning(text)
+    notifications.show_warning(as_text(text))
 
 
 def tell(text: str) -> None:
@@ -59,7 +60,7 @@ def tell(text: str) -> None:
     """
     text = _lines(text)
     LOGGER.info("%s", text)
-    notifications.show_info(text)
+    notifications.show_info(as_text(text))
 
 
 def or_error(work: Callable[[], object]) -> bool:

@@ -23,6 +23,7 @@ from cpcnn_core.readers.tables import read_text_table
 from napari_cpcnn.explorer import CENTER_X, CENTER_Y, FIELD, LABEL, LAYER, PLANE, Explorer
 from napari_cpcnn.linking import ViewerLink
 from napari_cpcnn.notices import Refusal, tell_error
+from napari_cpcnn.plain_text import as_text
 from napari_cpcnn.planes import guess_channels
 from napari_cpcnn.sample import COLORS
 
@@ -141,11 +142,12 @@ class SiteOpener(QObject):
         field = read.field
         for layer in self._viewer.layers:
             layer.visible = False
-        place = "-".join(str(field.metadata[name]) for name in KEYS[1:])
+        # napari shows layers' names as tooltips.
+        place = as_text("-".join(str(field.metadata[name]) for name in KEYS[1:]))
         images = [
             self._viewer.add_image(
                 plane,
-                name=f"{name} {place}",
+                name=as_text(f"{name} {place}"),
                 colormap=COLORS.get(name, "gray"),
                 blending="additive",
                 contrast_limits=_limits(plane),

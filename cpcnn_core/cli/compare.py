@@ -196,11 +196,12 @@ def _write(comparison: Comparison, out: Path) -> None:
     from cpcnn_core.atomic import write_atomically
     from cpcnn_core.comparison.report import write_comparison
     from cpcnn_core.comparison.table import rows_of, shown_rows
+    from cpcnn_core.spreadsheets import write_csv
 
     print_out(as_text(*shown_rows(comparison)))
     path = out / "compare.csv"
     table = rows_of(comparison)
-    write_atomically(path, lambda place: table.to_csv(place, index=False))
+    write_atomically(path, lambda place: write_csv(table, place))
     show(f"wrote {path}")
     path = out / "compare.html"
     write_comparison(path, comparison)

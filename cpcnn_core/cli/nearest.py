@@ -59,6 +59,7 @@ def _nearest(options: argparse.Namespace) -> None:
     from cpcnn_core.profiles.library_files import read_marked
     from cpcnn_core.profiles.losses import complete
     from cpcnn_core.profiles.wells import choose_rows
+    from cpcnn_core.spreadsheets import write_csv
     from cpcnn_core.tables.belonging import CORRECTION_SHA256, aligned, require_same_origin
     from cpcnn_core.tables.columns import metadata_column
     from cpcnn_core.tables.values import texts_of
@@ -108,14 +109,16 @@ def _nearest(options: argparse.Namespace) -> None:
     if controls is None:
         notice("Say which wells are controls (--controls) for p-values.")
     if options.out:
-        write_atomically(options.out, lambda place: found.to_csv(place, index=False))
+        write_atomically(options.out, lambda place: write_csv(found, place))
         notice(f"wrote {options.out}")
 
 
 def _print(found: pd.DataFrame) -> None:
     """Print the table for people, or, where standard output is no terminal, as CSV."""
+    from cpcnn_core.spreadsheets import harmless_table
+
     if not sys.stdout.isatty():
-        print_out(found.to_csv(index=False, lineterminator="\n").rstrip("\n"))
+        print_out(harmless_table(found).to_csv(index=False, lineterminator="\n").rstrip("\n"))
     elif len(found):
         texts = found.select_dtypes(object)
         shown = found.assign(**{name: list(map(printable, texts[name])) for name in texts})

@@ -16,7 +16,7 @@ from cpcnn_core.comparison.table import (
 from cpcnn_core.models.card import CHANNEL_MODES
 from cpcnn_core.models.verification import NOT_VERIFIED
 from cpcnn_core.profiles.aggregate import CELL_COUNT
-from cpcnn_core.profiles.figures import COLORS, GREY, Draw, figure_as_html
+from cpcnn_core.profiles.figures import COLORS, GREY, Draw, figure_as_html, shown_name
 from cpcnn_core.profiles.page import note_as_html, table_as_html, write_page
 
 _READ = {
@@ -119,7 +119,8 @@ def _draw(results: list[Result], name: str) -> Draw:
         axes.axvline(chance, color=COLORS[1], linestyle="--", label="chance")
         axes.plot([], [], "o-", color=GREY, label="not corrected")
         axes.plot([], [], "o-", color=COLORS[0], label="sphered")
-        axes.set_yticks(range(len(results)), [result.name for result in reversed(results)])
+        names = [shown_name(result.name) for result in reversed(results)]
+        axes.set_yticks(range(len(results)), names)
         axes.set(xlim=(0, 1), xlabel="mean average precision, 95 % interval")
         axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from cpcnn_core.errors import HostError
+from cpcnn_core.hosts.foreign_python import code_command
 from cpcnn_core.models.home import cpcnn_home
 
 CELLPROFILER_VERSION = "4.2.8.1"
@@ -285,7 +286,7 @@ def _version_of(command: Sequence[str]) -> tuple[str, str] | None:
     try:
         # A Python of the user's, or found by its name on the user's own path; no shell.
         asked = subprocess.run(  # noqa: S603
-            [*command, "-c", code], capture_output=True, text=True, timeout=60, check=True
+            code_command(command, code), capture_output=True, text=True, timeout=60, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -298,6 +299,8 @@ def _run(command: Sequence[str], folder: Path, environ: Mapping[str, str] | None
     # Programs of the environment that is made, and words of ours; no shell.
     done = subprocess.run(  # noqa: S603
         command,
+        # Not where the user stands: modules are imported from there before all others.
+        cwd=cpcnn_home(),
         env={**os.environ, **(environ or {})},
         text=True,
         errors="replace",

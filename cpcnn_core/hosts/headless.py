@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cpcnn_core.errors import HostError
 from cpcnn_core.hosts.environment import find_java_home
+from cpcnn_core.hosts.foreign_python import module_command
 
 _LAST_LINES = 25
 
@@ -51,7 +52,7 @@ def run_pipeline(
     """
     out = Path(out)
     log = out / "cellprofiler.log"
-    command = [str(python), "-m", "cellprofiler", "-c", "-r"]
+    command = module_command([str(python)], "cellprofiler", "-c", "-r")
     command += ["-p", str(pipeline), "-o", str(out), "-i", str(images)]
     command += ["--plugins-directory", str(plugins_directory), *arguments]
     try:

@@ -92,7 +92,8 @@ def install_plugin(
     ['_cpcnn', 'measurecellpaintingcnn.py']
     """
     folder = Path(plugins_directory or default_plugins_directory()).expanduser().absolute()
-    record = {"python": str(python or sys.executable), "cpcnn": cpcnn_core.__version__}
+    python = Path(python or sys.executable).absolute()
+    record = {"python": str(python), "cpcnn": cpcnn_core.__version__}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         helpers = folder / HELPER_FOLDER

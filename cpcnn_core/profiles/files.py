@@ -20,6 +20,7 @@ from cpcnn_core.profiles.notices import Tell, listed, some, warn
 from cpcnn_core.readers.columnar import ColumnarTable
 from cpcnn_core.readers.keys import key_of_column
 from cpcnn_core.readers.tables import FileTable, open_table
+from cpcnn_core.spreadsheets import write_csv
 from cpcnn_core.tables.parquet_files import write_parquet
 from cpcnn_core.tables.profiles import Profiles
 from cpcnn_core.tables.values import arrow_table
@@ -180,7 +181,8 @@ def write_profiles(profiles: Profiles, path: str | Path) -> None:
     ----------
     profiles : Profiles
     path : str or Path
-        ``.parquet`` (with the provenance inside), ``.csv`` or ``.csv.gz``.
+        ``.parquet`` (with the provenance inside), ``.csv`` or ``.csv.gz`` (whose texts are
+        written as `cpcnn_core.spreadsheets` says).
 
     Raises
     ------
@@ -199,7 +201,7 @@ def write_profiles(profiles: Profiles, path: str | Path) -> None:
     features = pd.DataFrame(profiles.features.astype(np.float32), columns=profiles.feature_names)
     frame = pd.concat([metadata, features], axis=1)
     if path.suffix != ".parquet":
-        write_atomically(path, lambda place: frame.to_csv(place, index=False))
+        write_atomically(path, lambda place: write_csv(frame, place))
         return
     table = arrow_table(frame)
     own = json.dumps(profiles.provenance, sort_keys=True)

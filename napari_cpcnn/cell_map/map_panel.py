@@ -25,6 +25,7 @@ from napari_cpcnn.cell_map.map_tools import MapTools
 from napari_cpcnn.cell_map.maps import cosines
 from napari_cpcnn.explorer import CLUSTER, LABEL, LAYER, PHENOTYPE, Explorer
 from napari_cpcnn.notices import tell_error
+from napari_cpcnn.plain_text import PlainLabel
 
 ROLE = QPalette.ColorRole
 ONE_COLOR, SIMILARITY = "one colour", "similarity to the picked cell"
@@ -57,7 +58,7 @@ class MapPanel(QWidget):
         self.tools = MapTools(explorer, self.canvas, self)
         self.method, self.color_by = QComboBox(), QComboBox()
         self.clusters, self.stop = QSpinBox(), QPushButton("Stop")
-        self.count, self.legend = QLabel(), QLabel()
+        self.count, self.legend = PlainLabel(), QLabel()
         self.making = MapMaking(self)
         self._rgb = np.zeros((0, 3), np.uint8)
         self._legend: Legend | None = None

@@ -16,7 +16,6 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QProgressBar,
     QPushButton,
@@ -38,6 +37,7 @@ from napari_cpcnn.explorer import LAYER, Explorer
 from napari_cpcnn.layer_watch import LayerWatch
 from napari_cpcnn.linking import OVERLAY, ViewerLink
 from napari_cpcnn.notices import Refusal, tell, tell_error
+from napari_cpcnn.plain_text import PlainLabel
 from napari_cpcnn.planes import check_channels, pixels, plane_indices, um_per_px_of
 
 # Between two things that each have the window drawn anew.
@@ -228,7 +228,7 @@ class EmbedPanel(QWidget):
         self.go.clicked.connect(self.run)
         self.bar = QProgressBar()
         self.bar.hide()
-        self.status = QLabel()
+        self.status = PlainLabel()
         self.status.setWordWrap(True)
         self._form = QFormLayout()
         self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)

@@ -27,6 +27,7 @@ from napari_cpcnn.nearest.libraries import (
 )
 from napari_cpcnn.nearest.matches_table import P_VALUE, MatchesTable, short_name
 from napari_cpcnn.notices import counted, tell_error
+from napari_cpcnn.plain_text import PlainLabel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,7 +159,7 @@ class NearestPanel(QtWidgets.QWidget):
     def _build(self) -> None:
         self.setAcceptDrops(True)
         self.open_button = QtWidgets.QPushButton("Open library…", clicked=self._ask_for_file)
-        self.about, self.status = QtWidgets.QLabel(), QtWidgets.QLabel()
+        self.about, self.status = PlainLabel(), PlainLabel()
         self.by, self.scope = QtWidgets.QComboBox(), QtWidgets.QComboBox()
         self.controls = QtWidgets.QLineEdit(placeholderText="Treatment == 'DMSO'")
         self.count = QtWidgets.QSpinBox(minimum=1, maximum=9999, value=20, prefix="Show ")

@@ -171,7 +171,7 @@ def test_a_strangers_model_cannot_have_the_widget_download(
     field, widget, qtbot, bag, asked, calls, tmp_path, monkeypatch
 ):
     told = []
-    monkeypatch.setattr("napari_cpcnn.embed.model_choice.show_error", told.append)
+    monkeypatch.setattr("napari_cpcnn.embed.model_choice.tell_error", told.append)
     with safe_open(bag, "np") as file:
         card = json.loads(file.metadata()["cpcnn_card"])
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
