@@ -15,11 +15,11 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cpcnn_core import errors
+from cpcnn_core.atomic import temporary_folder
 
 # Slow disks bring a few MiB in a second.
 SECONDS, BYTES_PER_SECOND = 120, 2**22
@@ -64,11 +64,12 @@ def read_elsewhere(module: str, path: str | Path, *more: str) -> Iterator[Path]:
     ...     sorted(f.iterdir())
     """
     limit = SECONDS + Path(path).stat().st_size // BYTES_PER_SECOND
-    with tempfile.TemporaryDirectory(prefix="cpcnn-") as folder:
-        words = [module, str(path), folder, str(limit), *more]
+    with temporary_folder() as folder:
+        words = [module, str(path), str(folder), str(limit), *more]
         command = [sys.executable, "-P", "-m", __name__, *words]
         try:
-            ended = subprocess.run(
+            # This Python, a module that its caller names in the source, and paths; no shell.
+            ended = subprocess.run(  # noqa: S603
                 command,
                 env=_environment(),
                 check=False,
@@ -79,8 +80,8 @@ def read_elsewhere(module: str, path: str | Path, *more: str) -> Iterator[Path]:
             )
         except subprocess.TimeoutExpired as error:
             raise ReadingError(f"its library had not read it after {limit} s") from error
-        _raise_error(Path(folder, _ERROR_FILE), ended)
-        yield Path(folder)
+        _raise_error(folder / _ERROR_FILE, ended)
+        yield folder
 
 
 def _environment() -> dict[str, str]:

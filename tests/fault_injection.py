@@ -267,7 +267,7 @@ def _load_everything():
     import cpcnn_core.screen.job
     import cpcnn_core.screen.prepare
     import cpcnn_core.simulation.screen
-    import cpcnn_core.training.fit
+    import cpcnn_core.training.fit  # noqa: F401
     import napari_cpcnn.session  # noqa: F401
 
 
@@ -336,7 +336,7 @@ def _disturb(fault):
 def _writes(here, file, mode="r", *_, **__):
     if not isinstance(mode, str) or not set(mode) & set("wax+") or isinstance(file, int):
         return False
-    return os.path.abspath(os.fspath(file)).startswith(here)
+    return str(Path(here, os.fspath(file))).startswith(here)
 
 
 def _save_session(path):

@@ -19,7 +19,7 @@ from napari_cpcnn.embed.model_choice import ModelChoice
 from napari_cpcnn.explorer import LABEL, LAYER, PHENOTYPE, Explorer
 from napari_cpcnn.gallery import Gallery
 from napari_cpcnn.nearest.nearest_panel import NearestPanel
-from napari_cpcnn.notices import tell_error, tell, tell_warning
+from napari_cpcnn.notices import tell, tell_error, tell_warning
 from napari_cpcnn.phenotypes import PhenotypePanel
 from napari_cpcnn.plain_text import PlainLabel, as_text
 

@@ -156,7 +156,6 @@ HOSTILE = {
     "a pickle": {
         "replaced": {"positions.npy": npy(np.array([{}], object), allow_pickle=True)},
     },
-    "4 GB of zeros in 4 MB": {"names": [("layers/9.npy", None)]},
     "a picked cell that is not there": {"change": lambda s: s.update(picked=99)},
     "layers that are none": {"change": lambda s: s.update(layers={"a": 1})},
     "a layer without a name": {"change": lambda s: s["layers"][0].pop("name")},
@@ -177,9 +176,9 @@ def test_hostile_sessions_are_refused_and_nothing_changes(saved, tmp_path, monke
 
     monkeypatch.setattr(saved.viewer, "open", opened)
     before = saved.explorer.cells
-    for name, how in HOSTILE.items():
-        if name == "4 GB of zeros in 4 MB":
-            how = {"names": [("layers/9.npy", npy(np.zeros(0)) + bytes(2**30))]}
+    # A bomb: a GiB of zeros in a MiB.
+    bomb = {"names": [("layers/9.npy", npy(np.zeros(0)) + bytes(2**30))]}
+    for name, how in (HOSTILE | {"a bomb": bomb}).items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             path = changed(tmp_path / "mine.cpcnn", **{"change": lambda _: None, **how})
@@ -203,6 +202,8 @@ def test_a_changed_byte_anywhere_is_noticed(saved, tmp_path):
         saved.open_session(path)
         assert "mine.cpcnn is no session" in notification_manager.records[-1].message
     assert saved.explorer.cells is before
+
+
 @pytest.mark.parametrize("name", ["pandas", "hang"])
 def test_a_library_whose_controls_are_an_attack_is_not_opened(saved, qtbot, tmp_path, name):
     attack = ATTACKS[name].replace("{file}", str(tmp_path / "made"))
