@@ -174,7 +174,7 @@ def test_hostile_sessions_are_refused_and_nothing_changes(saved, tmp_path, monke
     def opened(*_, **__):
         raise AssertionError("a file was opened")
 
-    monkeypatch.setattr(saved.viewer, "open", opened)
+    monkeypatch.setattr("napari.components.ViewerModel.open", opened)
     before = saved.explorer.cells
     # A bomb: a GiB of zeros in a MiB.
     bomb = {"names": [("layers/9.npy", npy(np.zeros(0)) + bytes(2**30))]}
