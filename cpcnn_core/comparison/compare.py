@@ -178,12 +178,12 @@ def _require_outlines(job: Job) -> None:
 
 
 def _outcome(run: Run) -> str:
-    anew = f"; {run.anew}" if run.anew else ""
+    more = "".join(f"; {said}" for said in (run.anew, run.damage) if said)
     if run.reason:
-        return f"{run.reason}{anew}"
+        return f"{run.reason}{more}"
     if run.cost is None:
-        return f"done{anew}"
-    return f"done; {run.cost.cells} cells took {run.cost.seconds:.0f} s{anew}"
+        return f"done{more}"
+    return f"done; {run.cost.cells} cells took {run.cost.seconds:.0f} s{more}"
 
 
 def _judge_all(results: list[Result], question: Question, out: Path) -> Comparison:

@@ -63,6 +63,8 @@ class Run:
         What shall be known: that images were resampled, which features were left out.
     anew : str
         How many sites were done again, and why; empty where none was.
+    damage : str
+        That the record of the cost was damaged; empty where it was not.
     """
 
     out: Path
@@ -71,6 +73,7 @@ class Run:
     cost: Cost | None
     notices: list[str]
     anew: str = ""
+    damage: str = ""
 
 
 def run_measured(command: Sequence[str], out: Path, log: Path) -> Run:
@@ -101,9 +104,9 @@ def run_measured(command: Sequence[str], out: Path, log: Path) -> Run:
     notices = [notice for event in events for notice in event.get("notices", ())]
     anew = "; ".join(event["anew"] for event in events if event["event"] == "end" and event["anew"])
     kept, damage = _kept_cost(out / COST_FILE)
-    notices += damage
+    notices += [damage] if damage else []
     cost = _keep_cost(out / COST_FILE, kept, measured, events)
-    return Run(out, finished, reason, cost, notices, anew)
+    return Run(out, finished, reason, cost, notices, anew, damage)
 
 
 def _reason(measured: Measured, events: list[dict], output: Path) -> str:
@@ -136,15 +139,15 @@ def _keep_cost(
     return cost
 
 
-def _kept_cost(path: Path) -> tuple[Cost | None, list[str]]:
+def _kept_cost(path: Path) -> tuple[Cost | None, str]:
     """Return the cost that is on record; one that is damaged is set aside, which is said."""
     if not path.is_file():
-        return None, []
+        return None, ""
     try:
         values = read_checked(path)
         numbers = [values["cells"], values["seconds"]]
         if all(isinstance(number, int | float) and number > 0 for number in numbers):
-            return Cost(**values | {"made_by": dict(values["made_by"])}), []
+            return Cost(**values | {"made_by": dict(values["made_by"])}), ""
     except (OSError, ValueError, KeyError, TypeError):
         pass
     aside = set_aside(path)
@@ -152,4 +155,4 @@ def _kept_cost(path: Path) -> tuple[Cost | None, list[str]]:
         f"{path} was damaged: it is kept as {aside.name}; what the cells cost is measured again "
         "with --force"
     )
-    return None, [said]
+    return None, said

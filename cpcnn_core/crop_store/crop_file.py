@@ -6,6 +6,7 @@ place without the others, and anything that reads ``.npy`` reads it.
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import Iterable
 from io import SEEK_END, BytesIO, RawIOBase
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cpcnn_core.atomic import remove_leftovers, write_atomically
+from cpcnn_core.atomic import remove_leftovers, set_time, write_atomically
 from cpcnn_core.errors import CropStoreError, DiskFullError
 
 # However large a site is: so many are held at a time where all are checked.
@@ -97,7 +98,8 @@ def read_crops(path: Path, places: np.ndarray, checksums: np.ndarray, out: np.nd
     Raises
     ------
     CropStoreError
-        The file is missing, too short, or a crop has another checksum.
+        The file is missing, too short, or a crop has another checksum; the next
+        ``cpcnn crops`` then looks at it, whatever time it had.
 
     Examples
     --------
@@ -115,6 +117,8 @@ def read_crops(path: Path, places: np.ndarray, checksums: np.ndarray, out: np.nd
                 if file.readinto(crop) != crop.nbytes:
                     raise CropStoreError(f"{path} ends before its crop {place}; {_RUN_AGAIN}")
                 if zlib.crc32(crop) != checksum:
+                    # A file without the time of its facts is read by the next run, and set aside.
+                    set_time(path, time.time_ns())
                     raise CropStoreError(
                         f"{path} is damaged: its crop {place} is not what was written (its CRC-32 "
                         f"differs); {_RUN_AGAIN}"

@@ -1,7 +1,8 @@
 """Authors' checkpoints to our weights: their names, their layouts, their leftovers.
 
 A checkpoint is a safetensors file or a file of PyTorch, of which only tensors are read:
-nothing in it is ever run.
+nothing in it is ever run. Files of PyTorch are read by another Python with limits, see
+`cpcnn_core.reading_process`.
 """
 
 from __future__ import annotations
@@ -12,16 +13,22 @@ import pickle
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
+from cpcnn_core.claims import is_believable, refuse_claim
 from cpcnn_core.errors import ModelNotFoundError, WeightsError, some_of
 from cpcnn_core.models.card_schema import OPEN_PHENOM, SUBCELL, TIMM_PREFIX
 from cpcnn_core.models.open_phenom import sine_positions
+from cpcnn_core.reading_process import ReadingError, read_elsewhere
+
+if TYPE_CHECKING:
+    from cpcnn_core.reading_process import Allow
 
 # DINO and DINOv2 resample their positions by this much more than the grids' ratio.
 GRID_OFFSET = 0.1
@@ -30,6 +37,7 @@ OPEN_PHENOM_CHANNELS = 11
 POSITION_TOLERANCE = 1e-5
 # Names in an error; more of them say no more.
 NAMES_SHOWN = 3
+_TENSORS = "tensors.safetensors"
 
 Tensors = dict[str, torch.Tensor]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -91,17 +99,43 @@ def read_tensors(file: str | Path) -> Tensors:
     file = Path(file)
     if not file.is_file():
         raise ModelNotFoundError(f"there is no file {file}")
-    state = _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
-    for part in ("teacher", "model", "state_dict"):
-        if isinstance(state, dict) and isinstance(state.get(part), dict):
-            state = state[part]
-    named = state.items() if isinstance(state, dict) else ()
-    tensors = {name: value for name, value in named if isinstance(value, torch.Tensor)}
+    tensors = _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
     if not tensors:
         raise WeightsError(
             f"{file} holds no named tensors; expected the checkpoint that the authors publish"
         )
     return tensors
+
+
+def read_here(path: Path, folder: Path, allow: Allow) -> None:
+    """Read a file of PyTorch as `read_tensors` returns it, and write that to a folder.
+
+    Parameters
+    ----------
+    path, folder : Path
+    allow : callable (int)
+        See `cpcnn_core.reading_process`.
+
+    Examples
+    --------
+    >>> read_here(Path("w.pth"), Path("folder"), lambda nbytes: None)  # doctest: +SKIP
+    """
+    size = path.stat().st_size
+    # PyTorch itself writes them without compression.
+    allow(size)
+    tensors = _named_tensors(_load(path))
+    claimed = sum(value.nbytes for value in tensors.values())
+    if not is_believable(claimed, size):
+        raise WeightsError(refuse_claim(path, "its tensors", claimed, size))
+    allow(claimed)
+    # Copies, for those that share their numbers.
+    save_file(
+        {
+            name: value.clone(memory_format=torch.contiguous_format)
+            for name, value in tensors.items()
+        },
+        folder / _TENSORS,
+    )
 
 
 def resample_positions(
@@ -147,7 +181,18 @@ def _read_safetensors(file: Path) -> Tensors:
         ) from error
 
 
-def _read_torch(file: Path) -> object:
+def _read_torch(file: Path) -> Tensors:
+    try:
+        with read_elsewhere(__name__, file) as folder:
+            return load_file(folder / _TENSORS)
+    except ReadingError as error:
+        raise WeightsError(
+            f"{file} cannot be read as a file of PyTorch ({error}); download it again, or get the "
+            "authors' weights as safetensors"
+        ) from error
+
+
+def _load(file: Path) -> object:
     try:
         # DINO's training states hold the settings of the run, which are plain values.
         with torch.serialization.safe_globals([argparse.Namespace]):
@@ -158,6 +203,15 @@ def _read_torch(file: Path) -> object:
             f"{file} is not a file of PyTorch that holds tensors only ({reason}); cpcnn runs no "
             "code from a file: get the authors' weights as safetensors"
         ) from error
+
+
+def _named_tensors(state: object) -> Tensors:
+    """Return the tensors of a training state's teacher or model, or of the state itself."""
+    for part in ("teacher", "model", "state_dict"):
+        if isinstance(state, dict) and isinstance(state.get(part), dict):
+            state = state[part]
+    named = state.items() if isinstance(state, dict) else ()
+    return {str(name): value for name, value in named if isinstance(value, torch.Tensor)}
 
 
 def _conversion(architecture: str) -> Callable[[Tensors, Shapes], Tensors]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,7 +25,7 @@ FORMAT_VERSION = "1"
 
 
 def save_model(path: str | Path, card: ModelCard, weights: Mapping[str, np.ndarray]) -> ModelCard:
-    """Write a model; the file appears under its name only when complete.
+    """Write a model; equal ones are equal bytes, and appear under their name only when complete.
 
     Parameters
     ----------
@@ -52,7 +53,7 @@ def save_model(path: str | Path, card: ModelCard, weights: Mapping[str, np.ndarr
     # safetensors writes the bytes as they lie in memory, whatever the strides say.
     tensors = {name: np.ascontiguousarray(value) for name, value in weights.items()}
     data = save(tensors, {"cpcnn_format": FORMAT_VERSION, "cpcnn_card": card.to_json()})
-    write_atomically(path, lambda temporary: temporary.write_bytes(data))
+    write_atomically(path, lambda temporary: _write_in_order(temporary, data))
     return card
 
 
@@ -122,6 +123,16 @@ def weights_sha256(weights: Mapping[str, np.ndarray]) -> str:
         digest.update(f"{name}{tuple(weights[name].shape)}".encode())
         digest.update(np.ascontiguousarray(weights[name], "<f4").data)
     return digest.hexdigest()
+
+
+def _write_in_order(path: Path, data: bytes) -> None:
+    """Write what safetensors made, whose entries of the header come in any order."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:start]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    with path.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.write(memoryview(data)[start:])
 
 
 def _open(path: Path):  # noqa: ANN202  (safetensors' own handle type is not public)

@@ -11,6 +11,7 @@ import numpy as np
 
 from cpcnn_core.errors import ImageError
 from cpcnn_core.readers.images import START_BYTES, image_kind, read_plane
+from cpcnn_core.readers.tiff_planes import check_claim
 
 _NUMPY, _MATLAB = b"\x93NUMPY", b"MATLAB"
 _VARIABLE = "Image"
@@ -94,8 +95,10 @@ def _read_numpy(data: bytes) -> np.ndarray:
 
 
 def _read_matlab(path: Path) -> np.ndarray:
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
 
+    claimed = sum(math.prod(shape) for name, shape, _ in whosmat(path) if name == _VARIABLE)
+    check_claim(path, claimed * np.dtype(float).itemsize)
     found = loadmat(path, variable_names=[_VARIABLE])
     if _VARIABLE not in found:
         raise ImageError(f"it has no variable {_VARIABLE}")

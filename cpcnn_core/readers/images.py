@@ -125,7 +125,7 @@ def _read_other(path: Path, kind: str, page: int | None, series: int | None) -> 
     Image.init()
     # Not Image.open, which takes every large image for an attack.
     with path.open("rb") as stream, Image.OPEN[kind][0](stream, str(path)) as image:
-        check_claim(path, image.width * image.height)
+        check_claim(path, image.width * image.height * _pixel_bytes(image.mode))
         if page is None and _holds_several(path, kind, image):
             raise ImageError(f"{path} has several pages; say which page is which channel")
         if image.mode == "P":
@@ -138,6 +138,13 @@ def _read_other(path: Path, kind: str, page: int | None, series: int | None) -> 
         plane = np.asarray(image)
     # Neither holds more than 16 bits, which Pillow returns as 32.
     return plane.astype(np.uint16) if image.mode == "I" and kind in ("PNG", "PPM") else plane
+
+
+def _pixel_bytes(mode: str) -> int:
+    """Return what Pillow takes for a pixel."""
+    if mode.startswith("I;16"):
+        return 2
+    return 1 if mode in ("1", "L", "P") else 4
 
 
 def _holds_several(path: Path, kind: str, image: Image.Image) -> bool:

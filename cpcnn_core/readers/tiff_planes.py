@@ -186,7 +186,9 @@ def _several(count: int, what: str) -> str:
 def _read(path: Path, file: tifffile.TiffFile, page: tifffile.TiffPage, behind: int) -> np.ndarray:
     if page.size == 0:
         raise ValueError("there is no pixel in it")
-    check_claim(path, page.nbytes)
+    # Whole tiles are unpacked, however little of them the image takes.
+    unpacked = math.prod(page.chunked) * math.prod(page.chunks) * page.dtype.itemsize
+    check_claim(path, max(page.nbytes, unpacked))
     _check_written(path, page)
     _check_palette(path, page)
     if behind == 0:

@@ -15,12 +15,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cpcnn_core.claims import is_believable, refuse_claim
+
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow import parquet
 
 _MARK = b"CPC1"
 _SEAL_BYTES, _END_BYTES = 8, 8
+# Of a number, or of the pointer to a text.
+_VALUE_BYTES = 8
 
 
 @contextmanager
@@ -72,7 +76,7 @@ def open_parquet(path: str | Path) -> parquet.ParquetFile:
     Raises
     ------
     OSError, pyarrow.ArrowException
-        It is damaged; of a page this is raised when it is read.
+        It is damaged, or claims more than it can hold; of a page this is raised when it is read.
 
     Examples
     --------
@@ -86,7 +90,13 @@ def open_parquet(path: str | Path) -> parquet.ParquetFile:
         seal, footer = _footer(file)
     if seal.startswith(_MARK) and seal != _seal_of(footer):
         raise OSError("its footer is damaged: its CRC-32 is another than that of what was written")
-    return parquet.ParquetFile(path, page_checksum_verification=True)
+    opened = parquet.ParquetFile(path, page_checksum_verification=True)
+    about = opened.metadata
+    claimed, stored = about.num_rows * about.num_columns * _VALUE_BYTES, Path(path).stat().st_size
+    if not is_believable(claimed, stored):
+        opened.close()
+        raise OSError(refuse_claim(path, "its table", claimed, stored))
+    return opened
 
 
 def _seal(path: str | Path) -> None:

@@ -150,7 +150,7 @@ def npy(array, **how):
 HOSTILE = {
     "a path out of its folder": {"names": [("../../evil.py", b"")]},
     "another file": {"names": [("layers/x.py", b"")]},
-    "twice the same member": {"names": [("layers/1.npy", npy(np.ones((2, 2))))]},
+    "twice the same member": {"names": [("selection.npy", npy(np.ones(6, bool)))]},
     "a link": {"change": lambda s: s["layers"][0].update(path="relative.tif")},
     "an address": {"change": lambda s: s["layers"][0].update(path="http://example.org/a.tif")},
     "a pickle": {
@@ -174,7 +174,7 @@ def test_hostile_sessions_are_refused_and_nothing_changes(saved, tmp_path, monke
     def opened(*_, **__):
         raise AssertionError("a file was opened")
 
-    monkeypatch.setattr(saved.viewer, "open", opened)
+    monkeypatch.setattr("napari.components.ViewerModel.open", opened)
     before = saved.explorer.cells
     # A bomb: a GiB of zeros in a MiB.
     bomb = {"names": [("layers/9.npy", npy(np.zeros(0)) + bytes(2**30))]}
@@ -184,6 +184,7 @@ def test_hostile_sessions_are_refused_and_nothing_changes(saved, tmp_path, monke
             path = changed(tmp_path / "mine.cpcnn", **{"change": lambda _: None, **how})
         notification_manager.records.clear()
         saved.open_session(path)
+        assert notification_manager.records, name
         said = notification_manager.records[-1].message
         assert "changed.cpcnn is no session of this widget" in said, name
         assert "\n" not in said

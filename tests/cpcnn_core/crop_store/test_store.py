@@ -1,6 +1,7 @@
 """Reading a store: any crops, in any order, and never a damaged one."""
 
 import json
+import os
 import pickle
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -116,8 +117,8 @@ def test_the_hash_changes_with_a_treatment_and_with_a_pixel(store, own_store):
 
 
 def spoil(path, damage):
-    content = bytearray(path.read_bytes())
-    if damage == "flipped bit":
+    content, before = bytearray(path.read_bytes()), path.stat().st_mtime_ns
+    if damage in ("flipped bit", "flipped by the disk"):
         content[-1] ^= 1
     elif damage == "too short":
         content = content[:-7]
@@ -126,12 +127,15 @@ def spoil(path, damage):
     path.unlink()
     if damage != "missing":
         path.write_bytes(content)
+    if damage == "flipped by the disk":
+        os.utime(path, ns=(before, before))
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         ("flipped bit", r"1\.npy is damaged: its crop 2 is not what was written .*; run the"),
+        ("flipped by the disk", r"1\.npy is damaged: its crop 2 is not what was written"),
         ("too short", r"1\.npy ends before its crop 2; run the same cpcnn crops"),
         ("no beginning", r"1\.npy is damaged: it does not begin as a \.npy file; run the same"),
         ("missing", r"there is no file .*1\.npy; run the same cpcnn crops again"),

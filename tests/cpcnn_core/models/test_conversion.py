@@ -2,6 +2,8 @@
 
 import argparse
 import math
+import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -259,3 +261,26 @@ def test_missing_files_and_unknown_architectures(tmp_path):
         convert_checkpoint(tmp_path / "nowhere.pth", DINO, SHAPES)
     with pytest.raises(WeightsError, match=r"no authors' checkpoint is known for efficientnet_b0"):
         convert_checkpoint(tmp_path / "nowhere.pth", "efficientnet_b0", SHAPES)
+
+
+def test_tensors_larger_than_their_file_are_refused(tmp_path):
+    torch.save({"x": torch.zeros(1).expand(2**30, 4)}, tmp_path / "wide.pth")
+    with pytest.raises(WeightsError, match=r"wide\.pth cannot be read: its tensors would take"):
+        read_tensors(tmp_path / "wide.pth")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps to such limits")
+def test_a_part_that_unpacks_to_more_than_the_file_can_need_is_not_unpacked(tmp_path):
+    torch.save({"x": torch.zeros(16)}, tmp_path / "whole.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "whole.pth") as whole,
+        zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as bomb,
+    ):
+        for name in whole.namelist():
+            with bomb.open(name, "w") as member:
+                member.write(whole.read(name))
+                for _ in range(120 if name.endswith("data/0") else 0):
+                    member.write(bytes(2**24))
+    assert (tmp_path / "bomb.pth").stat().st_size < 2**24
+    with pytest.raises(WeightsError, match=r"bomb\.pth is not a file of PyTorch .* memory"):
+        read_tensors(tmp_path / "bomb.pth")

@@ -48,6 +48,15 @@ def test_weights_and_card_are_read_as_they_were_written(tmp_path, weights):
         assert found[name].dtype == np.float32
 
 
+def test_equal_models_are_equal_bytes(tmp_path, weights):
+    path, seen = tmp_path / "tiny.safetensors", set()
+    # safetensors orders the header's entries by chance.
+    for _ in range(12):
+        save_model(path, CARD, weights)
+        seen.add(path.read_bytes())
+    assert len(seen) == 1
+
+
 def test_weights_that_lie_across_memory_are_read_as_they_were_written(tmp_path):
     turned = np.random.default_rng(1).random((4, 5, 6), np.float32).transpose(2, 0, 1)
     save_model(tmp_path / "t.safetensors", CARD, {"w": turned, "v": turned[::2, :, 1]})

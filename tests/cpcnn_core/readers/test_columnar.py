@@ -194,3 +194,12 @@ def test_no_rows_are_no_parts(tmp_path):
     assert isinstance(table, ColumnarTable)
     assert list(table.parts([], ["X"])) == []
     assert table.texts().shape == table.numbers(["X"]).shape == (0, 1)
+
+
+def test_a_parquet_table_that_claims_more_than_its_file_can_hold_is_refused(tmp_path):
+    path, rows = tmp_path / "t.parquet", 2**17
+    zeros = pa.array(np.zeros(rows, np.float32))
+    parquet.write_table(pa.table({f"f{place}": zeros for place in range(520)}), path)
+    assert path.stat().st_size < 2**21
+    with pytest.raises(TableError, match=r"t\.parquet .* its table would take 545259520 bytes"):
+        open_table(path)

@@ -157,6 +157,13 @@ def test_a_header_cannot_take_more_memory_than_the_file_has(tmp_path):
         read_illumination(path)
 
 
+def test_a_compressed_function_cannot_take_more_memory_than_is_believable(tmp_path):
+    path = tmp_path / "illum.mat"
+    savemat(path, {"Image": np.zeros((10_000, 7000), np.uint8)}, do_compression=True)
+    with pytest.raises(ImageError, match="its image would take 560000000 bytes of memory"):
+        read_illumination(path)
+
+
 @pytest.mark.parametrize("kind", ["npy", "mat", "mat, compressed", "mat 4"])
 def test_damaged_files_are_read_or_named(tmp_path, kind):
     random = np.random.default_rng(len(kind))

@@ -2,6 +2,8 @@
 
 import io
 import re
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -186,7 +188,22 @@ def test_an_image_whose_size_its_file_cannot_hold_takes_no_memory(tmp_path):
     data = bytearray(saved(PLANE8, "BMP"))
     data[18:26] = (60_000).to_bytes(4, "little") * 2
     path.write_bytes(data)
-    with pytest.raises(ImageError, match="cannot be read to its end: its image would take"):
+    with pytest.raises(ImageError, match="cannot be read: its image would take"):
+        read_plane(path)
+
+
+@pytest.mark.parametrize(("colour", "bits", "takes"), [(0, 16, 2), (2, 8, 4), (6, 8, 4)])
+def test_a_png_claims_the_bytes_of_its_kind_of_pixel(tmp_path, colour, bits, takes):
+    def part(kind, data):
+        summed = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + summed
+
+    side = 20_000
+    head = part(b"IHDR", struct.pack(">IIBBBBB", side, side, bits, colour, 0, 0, 0))
+    pixels = part(b"IDAT", zlib.compress(bytes(1000)))
+    path = tmp_path / "a.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + head + pixels + part(b"IEND", b""))
+    with pytest.raises(ImageError, match=f"would take {takes * side**2} bytes of memory"):
         read_plane(path)
 
 

@@ -339,6 +339,13 @@ def test_sizes_that_no_file_can_hold_take_no_memory(tmp_path, compression):
         read_plane(path)
 
 
+def test_a_small_image_in_a_huge_tile_takes_no_memory(tmp_path):
+    tile = {322: (4, 1, 65520), 323: (4, 1, 65520), 324: (4, 1, FIRST), 325: (4, 1, NBYTES)}
+    path = write_tiff(tmp_path / "a.tif", [page(more={259: (3, 1, 8), **tile})], PIXELS)
+    with pytest.raises(ImageError, match="would take 8585740800 bytes of memory"):
+        read_plane(path)
+
+
 def test_numbers_of_planes_that_no_file_can_hold_take_no_memory(tmp_path):
     path = hyperstack_of_imagej(tmp_path / "a.tif")
     data = path.read_bytes()

@@ -305,7 +305,7 @@ def test_two_processes_do_what_one_does_with_two_parts(make_config, tmp_path):
     train_model(one)
     said = [process.communicate(timeout=120) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
-    assert "2 processes" in said[0][0]
+    assert "2 processes" in said[0][1]
     assert said[1][0] == ""
     for mine, theirs in zip(log_of(one), log_of(two), strict=True):
         for name in mine:
