@@ -10,6 +10,7 @@ from cpcnn_core.cli.parsers import add_command
 from cpcnn_core.cli.question_options import add_keep_label
 
 if TYPE_CHECKING:
+    from cpcnn_core.profiles.library import TreatmentLibrary
     from cpcnn_core.tables.profiles import Profiles
 
 
@@ -45,10 +46,26 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument("--out", help="also write the table, CSV")
 
 
+def _null(library: TreatmentLibrary) -> str | None:
+    """Say what p-values compare with; None, and why, where there are none."""
+    from cpcnn_core.errors import ProfileError
+
+    if not library.controls.any():
+        print("Say which wells are controls (--controls) for p-values.")
+        return None
+    try:
+        return f"{library.significance.fitted.describe()}; q-values: of all treatments searched"
+    except ProfileError as error:
+        print(f"No p-values: {error}")
+        return None
+
+
 def _nearest(options: argparse.Namespace) -> None:
+    import numpy as np
+
     from cpcnn_core.atomic import write_atomically
     from cpcnn_core.profiles.library import build_library
-    from cpcnn_core.profiles.library_files import read_marked
+    from cpcnn_core.profiles.library_files import read_marked, with_uncorrected
     from cpcnn_core.profiles.losses import complete
     from cpcnn_core.profiles.wells import choose_rows
     from cpcnn_core.tables.belonging import CORRECTION_SHA256, aligned, require_same_origin
@@ -71,22 +88,30 @@ def _nearest(options: argparse.Namespace) -> None:
         print("the two tables were corrected alike, each by controls of its own")
     expression = options.controls or wells.provenance.get("controls")
     controls = choose_rows(wells, expression) if expression else None
-    library = build_library(wells, metadata_column(options.by), controls)
+    corrected = with_uncorrected(options.library or options.profiles, wells)
+    library = build_library(wells, metadata_column(options.by), controls, corrected)
     unnamed = ~wells.named(library.by)
     if unnamed.any():
         print(f"{unnamed.sum()} of {len(unnamed)} wells have no {library.by}: left out")
-    rows = asked.select(choose_rows(asked, options.query))
+    chosen = choose_rows(asked, options.query)
+    rows = asked.select(chosen)
     columns = [library.by] if options.exclude_same is None else options.exclude_same
     columns = [metadata_column(name) for name in columns]
     rows.require(columns)
     exclude = library.same_as(columns, rows.metadata)
+    null = _null(library)
+    own = null is not None and not options.library
     found = library.nearest(
-        rows.features, options.count, exclude=exclude, significance=controls is not None
+        rows.features,
+        options.count,
+        exclude=exclude,
+        significance=null is not None,
+        uncorrected=corrected.uncorrected.select(chosen) if own else None,
+        rows=np.flatnonzero(chosen) if own else None,
     )
-    correction = asked.provenance.get("correction", "none")
     print(
         f"{len(rows.metadata)} wells asked about, {len(library.directions)} treatments searched, "
-        f"{exclude.sum()} left out; correction: {correction}"
+        f"{exclude.sum()} left out; correction: {asked.provenance.get('correction', 'none')}"
     )
     facts = [name for name in found.columns if name.startswith("Metadata_")]
     shown = found.assign(**{name: texts_of(found[name]) for name in facts})
@@ -95,8 +120,9 @@ def _nearest(options: argparse.Namespace) -> None:
         print(shown.to_string(index=False, float_format="{:.3f}".format, max_colwidth=40))
     else:
         print(f"No treatment is left: all share {' and '.join(columns)} with the query.")
-    if controls is None:
-        print("Say which wells are controls (--controls) for p-values.")
+    if null is not None and len(found):
+        finest = min(map(library.significance.finest, texts_of(found[library.by])))
+        print(f"{null}; no p-value here can be below {finest:.2g}")
     if options.out:
         write_atomically(options.out, lambda place: found.to_csv(place, index=False))
         print(f"wrote {options.out}")

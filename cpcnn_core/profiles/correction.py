@@ -115,7 +115,12 @@ class Correction:
             provenance=profiles.provenance | made_by,
         )
 
-    def save(self, path: str | Path, wells: Profiles | None = None) -> str:
+    def save(
+        self,
+        path: str | Path,
+        wells: Profiles | None = None,
+        uncorrected: np.ndarray | None = None,
+    ) -> str:
         """Write the correction to a file (NumPy's npz, without pickles).
 
         Parameters
@@ -124,6 +129,8 @@ class Correction:
         wells : Profiles, optional
             What it has corrected, where it is to lie beside a table of that; see
             `cpcnn_core.profiles.library_files.write_corrected`, which writes both.
+        uncorrected : ndarray of shape (wells, d), optional
+            The same wells before.
 
         Returns
         -------
@@ -132,7 +139,7 @@ class Correction:
         """
         from cpcnn_core.profiles.correction_files import write_correction
 
-        return write_correction(self, path, wells)
+        return write_correction(self, path, wells, uncorrected)
 
     @classmethod
     def load(cls, path: str | Path) -> Correction:
@@ -261,6 +268,41 @@ def fit_correction(
     turned = replace(profiles, features=features, feature_names=components)
     scaling = _fit_plates(fit_plate_scaling, turned, controls, tell)
     return Correction(method, names, [pca, scaling], {"components": len(pca.components)})
+
+
+def refit_correction(
+    correction: Correction, profiles: Profiles, controls: np.ndarray
+) -> Correction:
+    """Fit a correction of the same method and settings to other wells.
+
+    Parameters, errors and result are those of `fit_correction`; a lambda that is a part of the
+    mean eigenvalue is a part of that of these controls.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"Metadata_Plate": ["P1"] * 9})
+    >>> wells = Profiles(np.random.default_rng(0).normal(size=(9, 2)), rows, ["a", "b"])
+    >>> one = fit_correction(wells, np.arange(9) < 6, "sphering", regularization=0.1)
+    >>> refit_correction(one, wells, np.arange(9) > 2).settings
+    {'lambda': 0.1}
+    """
+    settings = correction.settings
+    relative = "lambda_relative" in settings
+    told = {
+        "regularization": settings.get("lambda_relative" if relative else "lambda"),
+        "components": settings.get("components"),
+    }
+    known = {name: value for name, value in told.items() if value is not None}
+    return fit_correction(
+        profiles,
+        controls,
+        correction.method,
+        relative=relative,
+        # What is left out was said when the correction was fitted first.
+        tell=lambda _: None,
+        **known,
+    )
 
 
 def _plates(profiles: Profiles) -> list[str]:

@@ -5,6 +5,7 @@ Layout::
     about.npy               uint8: JSON with cpcnn_correction (the format), method,
                             feature_names, steps, settings, table
     0.mean.npy, ...         what each step holds, by the step's number
+    uncorrected.npy         float32: the wells that were written with it, before
 
 ``table`` is the digest of the wells that were written with it, where there are any; so a table
 of text, which has no place for a hash, cannot be taken for the one that it replaced.
@@ -31,6 +32,7 @@ from cpcnn_core.tables.profiles import Profiles
 
 FORMAT_VERSION = 1
 LAST_LETTER = 0x10FFFF
+UNCORRECTED = "uncorrected"
 # Settings that sentences and comparisons count with.
 NUMBERS = ("lambda", "lambda_relative", "components")
 
@@ -46,14 +48,22 @@ class CorrectionFile:
         Of the file.
     table : str
         `wells_digest` of the wells that it was written with; empty where it was saved alone.
+    uncorrected : ndarray of shape (wells, d), float32, or None
+        These wells before they were corrected, in the table's order.
     """
 
     correction: Correction
     sha256: str
     table: str
+    uncorrected: np.ndarray | None = None
 
 
-def write_correction(correction: Correction, path: str | Path, wells: Profiles | None) -> str:
+def write_correction(
+    correction: Correction,
+    path: str | Path,
+    wells: Profiles | None,
+    uncorrected: np.ndarray | None = None,
+) -> str:
     """Write a correction whole or not at all, and return the file's SHA-256.
 
     Parameters
@@ -63,6 +73,9 @@ def write_correction(correction: Correction, path: str | Path, wells: Profiles |
         Gets the suffix ``.npz`` where it has none.
     wells : Profiles, optional
         The corrected wells that lie beside it.
+    uncorrected : ndarray of shape (wells, d), optional
+        The same wells before, with the features that the correction was fitted on. p-values
+        fit it again.
 
     Examples
     --------
@@ -83,6 +96,9 @@ def write_correction(correction: Correction, path: str | Path, wells: Profiles |
         "settings": correction.settings,
         "table": "" if wells is None else wells_digest(wells),
     }
+    if uncorrected is not None:
+        arrays[UNCORRECTED] = np.asarray(uncorrected, np.float32)
+        about[UNCORRECTED] = True
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
     write_atomically(path, lambda place: np.savez(place, **arrays))
     return file_sha256(path)
@@ -112,6 +128,7 @@ def read_correction(path: str | Path) -> CorrectionFile:
             warnings.simplefilter("error")
             about = _about(archive, path)
             correction = _correction(archive, about)
+            uncorrected = _uncorrected(archive, about)
     except Exception as error:
         # Whatever the bytes are, the reader is told which file they are in.
         if isinstance(error, ProfileError) and str(path) in str(error):
@@ -120,7 +137,7 @@ def read_correction(path: str | Path) -> CorrectionFile:
             f"{path} is not a correction that cpcnn wrote, or it is damaged "
             f"({type(error).__name__}: {error}); make it again with: cpcnn profile"
         ) from error
-    return CorrectionFile(correction, sha256, about["table"])
+    return CorrectionFile(correction, sha256, about["table"], uncorrected)
 
 
 def wells_digest(wells: Profiles) -> str:
@@ -200,6 +217,15 @@ def _correction(archive: zipfile.ZipFile, about: Mapping[str, object]) -> Correc
         # A number was saved as an array without dimensions.
         steps.append(kind(**{name: v if v.ndim else v.item() for name, v in values.items()}))
     return Correction(method, names, steps, settings)
+
+
+def _uncorrected(archive: zipfile.ZipFile, about: Mapping[str, object]) -> np.ndarray | None:
+    if not about.get(UNCORRECTED, False):
+        return None
+    features, width = _array(archive, UNCORRECTED), len(about["feature_names"])
+    right = features.dtype == np.float32 and features.ndim == 2 and features.shape[1] == width
+    _require(right and bool(np.isfinite(features).all()), f"its {UNCORRECTED} wells are unusable")
+    return features
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
