@@ -88,7 +88,7 @@ from typing import ClassVar
 from cellprofiler_core.module import Module
 from cellprofiler_core.setting import ValidationError
 
-LOGGER = logging.getLogger(__name__)
+LOGGER = logging.getLogger("cellprofiler_plugins")
 
 
 class MeasureCellPaintingCNN(Module):  # noqa: D101  (help shows the text above)
@@ -164,6 +164,10 @@ class MeasureCellPaintingCNN(Module):  # noqa: D101  (help shows the text above)
     def accept_licence(self):
         """Write down that the user accepts the licence of the model chosen."""
         _room("models").accept_licence(self)
+
+    def allow_named_program(self):
+        """Ask whether pipelines may start the Python that this one names."""
+        _room("allowing").ask_to_allow(self)
 
     def validate_module(self, pipeline):
         if not self._missing:

@@ -4,9 +4,14 @@ Importing this package is cheap: a name is looked up when it is first used, and
 only then torch is loaded.
 """
 
+import logging as _logging
+
 import lazy_loader as _lazy
 
 __version__ = "0.1.0"
+
+# As libraries do: who uses this one decides what is heard of it. See `cpcnn_core.logs`.
+_logging.getLogger(__name__).addHandler(_logging.NullHandler())
 
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,

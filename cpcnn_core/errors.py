@@ -68,6 +68,10 @@ class TrainingError(CPCNNError, ValueError):
     """A network cannot be trained as asked, or with these cells."""
 
 
+class DamageError(TrainingError):
+    """What an earlier start of a training wrote is not any more what it wrote."""
+
+
 class TableError(SiteError, ProfileError):
     """A table cannot be read as it is: of a screen's sites, or of profiles."""
 
@@ -84,29 +88,45 @@ class ProtocolError(CPCNNError, RuntimeError):
     """The other end of the worker's pipe speaks another language."""
 
 
+class PrivacyError(CPCNNError, PermissionError):
+    """A folder that should be this user's alone is not."""
+
+
 class HostError(CPCNNError, RuntimeError):
     """CellProfiler, or what it needs on this machine, is not as expected."""
+
+
+class DiskFullError(CPCNNError, OSError):
+    """There is no room left where files are to be written; it would fail for all that follow."""
+
+
+class OutputError(CPCNNError, OSError):
+    """A folder cannot be written to."""
 
 
 class CancelledError(CPCNNError):
     """The caller's ``cancel`` said so; nothing is wrong."""
 
 
-class EngineWarning(UserWarning):
+class CPCNNWarning(UserWarning):
+    """Base class of every warning of cpcnn's: a sentence for users, like an error's."""
+
+
+class EngineWarning(CPCNNWarning):
     """The faster engine cannot be used; the slower one is."""
 
 
-class ModelWarning(UserWarning):
+class ModelWarning(CPCNNWarning):
     """Models that another package adds cannot be used."""
 
 
-class CropWarning(UserWarning):
+class CropWarning(CPCNNWarning):
     """Some crops hold little or nothing of the image."""
 
 
-class ScaleWarning(UserWarning):
+class ScaleWarning(CPCNNWarning):
     """Images are resampled to the scale that a model was trained at."""
 
 
-class ProfileWarning(UserWarning):
+class ProfileWarning(CPCNNWarning):
     """Some rows or features of profiles could not be used."""

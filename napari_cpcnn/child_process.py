@@ -6,12 +6,12 @@ import collections
 import contextlib
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping
 
 import numpy as np
 
+from cpcnn_core.children import child_command
 from cpcnn_core.errors import CancelledError, CPCNNError, ProtocolError
 from cpcnn_core.worker.pipe import read_message, write_message
 
@@ -20,6 +20,8 @@ LAST_LINES, NICENESS = 20, 10
 
 class ChildProcess:
     """``python -m MODULE``, which speaks `cpcnn_core.worker.pipe`; once stopped it stays so.
+
+    It ends with this process too, whatever it does: see `cpcnn_core.children`.
 
     Parameters
     ----------
@@ -93,8 +95,9 @@ class ChildProcess:
                 raise CancelledError("stopped")
             if self._process is not None:
                 return False
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", self._module],
+            # This Python, and a module that its caller names in the source; no shell.
+            self._process = subprocess.Popen(  # noqa: S603
+                child_command(self._module),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -9,7 +9,6 @@ from qtpy.QtCore import QAbstractListModel, QModelIndex, QRect, QSize, Qt, QTime
 from qtpy.QtGui import QColor, QImage, QPainter, QPen
 from qtpy.QtWidgets import (
     QCheckBox,
-    QLabel,
     QListView,
     QStyledItemDelegate,
     QStyleOptionViewItem,
@@ -19,6 +18,7 @@ from qtpy.QtWidgets import (
 
 from napari_cpcnn.blending import Channel, blend, own_channels
 from napari_cpcnn.explorer import LABEL, LAYER, Explorer
+from napari_cpcnn.plain_text import PlainLabel, as_text
 
 MOST_SHOWN = 200
 MOST_COMPARED = 5_000  # more are thinned out evenly, so that sorting takes no time
@@ -87,7 +87,7 @@ class Gallery(QWidget):
         self.model = _CropsModel(self)
         self._features: np.ndarray | None = None
         self._picked_here = False
-        self.status = QLabel(NO_CELLS)
+        self.status = PlainLabel(NO_CELLS)
         self.status.setWordWrap(True)
         self.own_scale = QCheckBox("Stretch each cell")
         self.own_scale.setToolTip(
@@ -238,7 +238,7 @@ class _CropsModel(QAbstractListModel):
             return self._pictures[row]
         if role == Qt.ItemDataRole.ToolTipRole:
             known = self.explorer.cells.metadata.reindex(columns=[LAYER, LABEL]).iloc[row]
-            return ", ".join(str(value) for value in known.dropna()) or f"cell {row}"
+            return as_text(", ".join(str(value) for value in known.dropna()) or f"cell {row}")
         return None
 
     def colour(self, crop: np.ndarray) -> np.ndarray:

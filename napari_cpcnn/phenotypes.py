@@ -13,8 +13,10 @@ from qtpy.QtCore import Qt, Signal
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.files import write_profiles
+from cpcnn_core.spreadsheets import write_csv
 from napari_cpcnn.explorer import PHENOTYPE, Explorer
 from napari_cpcnn.notices import or_error
+from napari_cpcnn.plain_text import PlainLabel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,12 +128,12 @@ class PhenotypePanel(QtWidgets.QWidget):
         matches = self.matches_of()
         if matches is None:
             raise ProfileError("there are no matches yet; open a library and ask about some cells")
-        write_atomically(path, lambda place: matches.to_csv(place, index=False))
+        write_atomically(path, lambda place: write_csv(matches, place))
 
     def _build(self) -> None:
         self.name = QtWidgets.QLineEdit(placeholderText="e.g. round, multinucleate")
         self.name_button = QtWidgets.QPushButton("Name the selection", clicked=self._name_clicked)
-        self.hint = QtWidgets.QLabel(wordWrap=True)
+        self.hint = PlainLabel(wordWrap=True)
         self.list = QtWidgets.QListWidget()
         self.rename_button = QtWidgets.QPushButton("Rename…", clicked=self._rename_clicked)
         self.remove_button = QtWidgets.QPushButton("Remove", clicked=self._remove_clicked)

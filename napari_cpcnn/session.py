@@ -8,7 +8,6 @@ images that are in no file. Images that are in files stay there.
 from __future__ import annotations
 
 import json
-import tempfile
 import zipfile
 from pathlib import Path
 
@@ -17,12 +16,22 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import AVAILABLE_COLORMAPS
 
-from cpcnn_core.atomic import write_atomically
+from cpcnn_core.archives import extract_member, open_archive, read_array, seal
+from cpcnn_core.atomic import temporary_folder, write_atomically
 from cpcnn_core.errors import CPCNNError, ProfileError
 from cpcnn_core.profiles.files import read_profiles, write_profiles
+from cpcnn_core.tables.profiles import Profiles
 from napari_cpcnn.explorer import LAYER, Explorer
 from napari_cpcnn.linking import ViewerLink
 from napari_cpcnn.planes import pixels
+from napari_cpcnn.session_checks import (
+    ABOUT,
+    CELLS,
+    POSITIONS,
+    SELECTION,
+    check_members,
+    check_session,
+)
 
 SUFFIX, FORMAT = ".cpcnn", 1
 SHOWN = ("visible", "opacity", "blending")
@@ -64,16 +73,20 @@ def save_session(
     }
 
     def write(place: Path) -> None:
-        with zipfile.ZipFile(place, "w") as archive, tempfile.TemporaryDirectory() as folder:
-            archive.writestr("session.json", json.dumps(session, indent=1))
-            write_profiles(explorer.cells, Path(folder, "cells.parquet"))
-            archive.write(Path(folder, "cells.parquet"), "cells.parquet")
-            _write_array(archive, "selection", explorer.selection)
+        with zipfile.ZipFile(place, "w") as archive, temporary_folder() as folder:
+            # Members without a time: the same session is the same bytes.
+            archive.writestr(zipfile.ZipInfo(ABOUT), json.dumps(session, indent=1))
+            write_profiles(explorer.cells, Path(folder, CELLS))
+            archive.writestr(zipfile.ZipInfo(CELLS), Path(folder, CELLS).read_bytes())
+            _write_array(archive, SELECTION, explorer.selection)
             if explorer.positions is not None:
-                _write_array(archive, "positions", explorer.positions)
+                _write_array(archive, POSITIONS, explorer.positions)
             for number, layer in enumerate(layers):
                 if isinstance(layer, Labels) or not layer.source.path:
                     _write_array(archive, f"layers/{number}", np.asarray(pixels(layer)))
+
+        # What changes on its way is noticed.
+        seal(place)
 
     write_atomically(path, write)
 
@@ -95,34 +108,44 @@ def open_session(
     Raises
     ------
     ProfileError
-        No session of ours, or one of a newer version.
+        No session of ours, a damaged one, or one of a newer version; then nothing is changed.
     """
     try:
-        with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
-            session = json.loads(archive.read("session.json"))
-            if session["format"] != FORMAT:
-                raise ProfileError(
-                    f"{path} has format {session['format']}, this cpcnn reads {FORMAT}; upgrade "
-                    "with: pip install --upgrade cpcnn"
-                )
-            cells = read_profiles(archive.extract("cells.parquet", folder))
-            arrays = {
-                name.removesuffix(".npy"): _read_array(archive, name)
-                for name in archive.namelist()
-                if name.endswith(".npy")
-            }
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        if isinstance(error, CPCNNError):
-            raise
-        raise ProfileError(f"{path} is no session of this widget ({error})") from error
+        session, cells, arrays = _read(path)
+    except CPCNNError:
+        raise
+    except Exception as error:
+        # A damaged archive fails in as many ways as it has parts.
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise ProfileError(f"{path} is no session of this widget ({why})") from error
     missing = _open_layers(viewer, session["layers"], arrays)
     explorer.set_cells(cells)
     for labels, images in session["channels"].items():
         if all(name in viewer.layers for name in (labels, *images)):
             link.set_channels(viewer.layers[labels], [viewer.layers[name] for name in images])
-    explorer.select(arrays["selection"])
+    explorer.select(arrays[SELECTION])
     explorer.pick(session["picked"])
-    return session["view"], arrays.get("positions"), missing
+    return session["view"], arrays.get(POSITIONS), missing
+
+
+def _read(path: str | Path) -> tuple[dict, Profiles, dict[str, np.ndarray]]:
+    with open_archive(path, compressed=True) as archive, temporary_folder() as folder:
+        session = json.loads(archive.read(ABOUT))
+        if session["format"] != FORMAT:
+            raise ProfileError(
+                f"{path} has format {session['format']}, this cpcnn reads {FORMAT}; upgrade "
+                "with: pip install --upgrade cpcnn"
+            )
+        names = archive.namelist()
+        check_members(names)
+        cells = read_profiles(extract_member(archive, CELLS, Path(folder, CELLS)))
+        arrays = {
+            name.removesuffix(".npy"): read_array(archive, name.removesuffix(".npy"))
+            for name in names
+            if name.endswith(".npy")
+        }
+    check_session(session, len(cells.metadata), arrays)
+    return session, cells, arrays
 
 
 def _channels(viewer: ViewerModel, explorer: Explorer, link: ViewerLink) -> dict[str, list[str]]:
@@ -195,8 +218,3 @@ def _write_array(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None
     info.compress_type = zipfile.ZIP_DEFLATED
     with archive.open(info, "w", force_zip64=True) as file:
         np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
-
-
-def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    with archive.open(name) as file:
-        return np.lib.format.read_array(file, allow_pickle=False)

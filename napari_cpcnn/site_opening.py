@@ -9,7 +9,6 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Layer
 from napari.qt.threading import create_worker
-from napari.utils.notifications import show_error
 from qtpy.QtCore import QObject, Signal
 
 from cpcnn_core.errors import CPCNNError, SiteError
@@ -23,7 +22,8 @@ from cpcnn_core.readers.sites import Objects, Site, read_field
 from cpcnn_core.readers.tables import read_text_table
 from napari_cpcnn.explorer import CENTER_X, CENTER_Y, FIELD, LABEL, LAYER, PLANE, Explorer
 from napari_cpcnn.linking import ViewerLink
-from napari_cpcnn.notices import Refusal
+from napari_cpcnn.notices import Refusal, tell_error
+from napari_cpcnn.plain_text import as_text
 from napari_cpcnn.planes import guess_channels
 from napari_cpcnn.sample import COLORS
 
@@ -131,7 +131,7 @@ class SiteOpener(QObject):
 
     def _take(self, read: OpenedField | Refusal) -> None:
         if isinstance(read, Refusal):
-            show_error(str(read.error))
+            tell_error(read.error)
             return
         if self._asked not in read.rows:
             # Another cell was asked for in the meantime.
@@ -142,11 +142,12 @@ class SiteOpener(QObject):
         field = read.field
         for layer in self._viewer.layers:
             layer.visible = False
-        place = "-".join(str(field.metadata[name]) for name in KEYS[1:])
+        # napari shows layers' names as tooltips.
+        place = as_text("-".join(str(field.metadata[name]) for name in KEYS[1:]))
         images = [
             self._viewer.add_image(
                 plane,
-                name=f"{name} {place}",
+                name=as_text(f"{name} {place}"),
                 colormap=COLORS.get(name, "gray"),
                 blending="additive",
                 contrast_limits=_limits(plane),

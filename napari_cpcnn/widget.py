@@ -8,7 +8,6 @@ from weakref import WeakKeyDictionary
 import napari
 import numpy as np
 from napari.layers import Labels
-from napari.utils.notifications import show_error, show_info, show_warning
 from napari.utils.theme import get_theme
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QMessageBox, QTabWidget, QVBoxLayout, QWidget
@@ -21,7 +20,7 @@ from napari_cpcnn.file_menu import LOAD_DATA, FileMenu, ask_open
 from napari_cpcnn.gallery import Gallery
 from napari_cpcnn.linking import ViewerLink
 from napari_cpcnn.nearest.nearest_panel import NearestPanel
-from napari_cpcnn.notices import counted, or_error
+from napari_cpcnn.notices import counted, or_error, tell, tell_error, tell_warning
 from napari_cpcnn.phenotypes import PhenotypePanel
 from napari_cpcnn.session import open_session, save_session
 from napari_cpcnn.site_opening import SiteOpener
@@ -97,15 +96,15 @@ class CellPaintingWidget(QWidget):
     def open_images(self, path: str | Path) -> None:
         """Read from a LoadData table where the images of a table's cells are."""
         if self.explorer.cells is None:
-            show_error("open a table of cells first, then say where its images are")
+            tell_error("open a table of cells first, then say where its images are")
             return
         if or_error(lambda: self.sites.read_table(path)):
-            show_info("A double click on a cell of the map opens its field.")
+            tell("A double click on a cell of the map opens its field.")
 
     def close_cells(self) -> None:
         """Forget all cells, once the user has agreed; layers stay."""
         if self.explorer.cells is None:
-            show_info("there are no cells to close")
+            tell("there are no cells to close")
             return
         asked = "Phenotypes, map and selection go with them; a session or an export keeps them."
         count = f"Close {counted(len(self.explorer.cells.metadata), 'cell')}?"
@@ -120,7 +119,7 @@ class CellPaintingWidget(QWidget):
         if self.link.go_to(row):
             return
         if not {*FIELD} <= {*self.explorer.cells.metadata.columns}:
-            show_error("the layer of this cell is not open any more")
+            tell_error("the layer of this cell is not open any more")
             return
         if self.sites.table is None:
             ask_open(self, "Where are the images of this table?", LOAD_DATA, self.open_images)
@@ -136,7 +135,7 @@ class CellPaintingWidget(QWidget):
             "library": self.nearest.source(),
         }
         if or_error(lambda: save_session(path, self.viewer, self.explorer, self.link, view)):
-            show_info(f"saved {Path(path).name}")
+            tell(f"saved {Path(path).name}")
 
     def open_session(self, path: str | Path) -> None:
         """Open what `save_session` wrote, in place of the cells that are there."""
@@ -156,18 +155,18 @@ class CellPaintingWidget(QWidget):
         elif view["library"]:
             missing = [*missing, view["library"]["path"]]
         if missing:
-            show_warning(f"not found any more: {', '.join(missing)}; the rest is here")
+            tell_warning(f"not found any more: {', '.join(missing)}; the rest is here")
         self.tabs.setCurrentWidget(self.map)
 
     def selection_to_layer(self) -> None:
         """Put the selected cells of the layer that is shown into a labels layer of their own."""
         explorer = self.explorer
         if explorer.cells is None or not explorer.selection.any():
-            show_error("select cells first: click one, or draw a lasso on the map")
+            tell_error("select cells first: click one, or draw a lasso on the map")
             return
         chosen = explorer.cells.metadata[explorer.selection]
         if LAYER not in chosen.columns:
-            show_error("these cells come from a table; open their images to make a layer of them")
+            tell_error("these cells come from a table; open their images to make a layer of them")
             return
         for name, rows in chosen.groupby(LAYER):
             if name in self.viewer.layers and isinstance(self.viewer.layers[name], Labels):

@@ -3,12 +3,15 @@
 from cellprofiler_core.setting import ValidationError
 
 from . import libraries, models, names
+from .python_finder import find_python
 from .sqlite_limit import sqlite_complaint
 from .threads import checked_threads
 
 
 def check(module, pipeline):
     """Raise a ValidationError with the setting that has to be changed."""
+    # Before anything is asked of the worker.
+    _checked(module.python, find_python, module.python.value)
     _check_names(module, pipeline)
     _checked(module.threads, checked_threads, module.threads.value)
     card = _checked(module.model, models.whole_card, module)

@@ -75,7 +75,8 @@ class Worker:
         self.python = python
         try:
             with own_libraries_hidden():
-                self.process = subprocess.Popen(
+                # A Python that `parent.py` or the user named, and words of ours; no shell.
+                self.process = subprocess.Popen(  # noqa: S603
                     [python, *COMMAND],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,

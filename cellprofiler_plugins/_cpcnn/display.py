@@ -21,7 +21,7 @@ def draw(data, figure):
     figure.set_subplots((2, 2))
     if data.crops.size:
         axes = figure.subplot_imshow_grayscale(
-            0, 0, data.crops, "Examples of %s" % data.what, normalize=False
+            0, 0, data.crops, "Examples of %s" % plain(data.what), normalize=False
         )
         _label_sheet(axes, data)
     _draw_map(figure.subplot(1, 0), remember(figure, data), data)
@@ -49,18 +49,23 @@ def principal_axes(features):
     return places
 
 
+def plain(name):
+    """Return a name as a text that a figure shows as it is: dollars begin a formula there."""
+    return name.replace("$", r"\$")
+
+
 def _label_sheet(axes, data):
     lines, columns = len(data.shown), len(data.channels)
     height, width = data.crops.shape[0] / lines, data.crops.shape[1] / columns
     axes.set_xticks([(n + 0.5) * width - GAP_PX / 2 for n in range(columns)])
-    axes.set_xticklabels(data.channels)
+    axes.set_xticklabels([plain(channel) for channel in data.channels])
     axes.set_yticks([(n + 0.5) * height - GAP_PX / 2 for n in range(lines)])
     axes.set_yticklabels(data.shown)
-    axes.set_ylabel(data.what)
+    axes.set_ylabel(plain(data.what))
 
 
 def _draw_map(axes, seen, data):
-    axes.set_title("Map of %s (principal components)" % data.what)
+    axes.set_title("Map of %s (principal components)" % plain(data.what))
     axes.set_xlabel("PC 1")
     axes.set_ylabel("PC 2")
     features = np.concatenate([features for features, _ in seen.values()])
@@ -71,7 +76,7 @@ def _draw_map(axes, seen, data):
     if data.likeness_title:
         colors = np.concatenate([likeness for _, likeness in seen.values()])
         dots = axes.scatter(places[:, 0], places[:, 1], c=colors, s=12, cmap="viridis")
-        axes.figure.colorbar(dots, ax=axes, label=data.likeness_title)
+        axes.figure.colorbar(dots, ax=axes, label=plain(data.likeness_title))
         return
     ends = np.cumsum([len(features) for features, _ in seen.values()])
     for number, end, (own, _) in zip(seen, ends, seen.values()):

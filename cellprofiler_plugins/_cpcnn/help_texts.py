@@ -1,6 +1,7 @@
 """What the window says about every setting."""
 
 from .models import DEFAULT_MODEL, MODEL_FILE
+from .python_finder import ALLOW as ALLOW_BUTTON
 from .python_finder import AUTOMATIC
 
 UNIT = """\
@@ -62,13 +63,20 @@ cut long names."""
     % AUTOMATIC
 )
 
-PYTHON = (
-    """\
+PYTHON = """\
 *%s*: the Python that ``cpcnn cellprofiler install`` recorded, or the environment variable
-CPCNN_PYTHON when it is set. To use another one, enter its path here, or that of its
-environment's folder."""
-    % AUTOMATIC
+CPCNN_PYTHON when it is set. To use another one, enter its full path here, or that of its
+environment's folder, and press *%s* below: a pipeline may come from anybody, so a program
+that it names is not started until you have allowed it on this machine.""" % (
+    AUTOMATIC,
+    ALLOW_BUTTON,
 )
+
+ALLOW = """\
+Asks, and then writes down in your own folder of cpcnn that pipelines may start the program
+of the setting above. Without a window: ``cpcnn cellprofiler allow`` and its path;
+``cpcnn cellprofiler allowed`` lists what is allowed, ``cpcnn cellprofiler forbid`` takes it
+back. A program that was replaced since is not started."""
 
 THREADS = (
     """\

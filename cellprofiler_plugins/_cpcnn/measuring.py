@@ -12,7 +12,9 @@ from .showing import keep_for_display
 from .tiles import tile_centers
 from .writing import write_features, write_likeness
 
-LOGGER = logging.getLogger(__name__)
+# CellProfiler loads files of this package under other names; they have one logger. It shows
+# warnings where CellProfiler has set up nothing, so it has no handler that swallows them.
+LOGGER = logging.getLogger("cellprofiler_plugins")
 
 
 def measure(module, workspace):
@@ -39,7 +41,8 @@ def measure(module, workspace):
 
 def record_origin(module, measurements):
     """Record, before the run, which model and which library its measurements come from."""
-    origin = {"Model": models.identity(models.card(module))}
+    card = models.card(module)
+    origin = {"Model": models.identity(card), "Weights": card["weights"]}
     if module.wants_library:
         origin["Library"] = libraries.identity(libraries.describe(module))
     for what, identity in origin.items():

@@ -51,7 +51,8 @@ def whole_card(module, ask=asking.remembered):
 def card(module, ask=asking.remembered):
     """Return the chosen model's card, with ``features``, the numbers of its features.
 
-    A model that takes any channels has those whose images are chosen.
+    ``weights`` says whether its weights are verified. A model that takes any channels has
+    those whose images are chosen.
     """
     request = {"type": "describe", "model": chosen_model(module)}
     channels = chosen_channels(module)
@@ -59,7 +60,7 @@ def card(module, ask=asking.remembered):
         request["channels"] = channels
     answer = ask(module, request)
     numbers = [feature.split("_")[-1] for feature in answer["features"]]
-    return dict(answer["card"], features=numbers)
+    return dict(answer["card"], features=numbers, weights=answer["weights"])
 
 
 def licence_question(module):

@@ -62,7 +62,7 @@ def nearest(module, what):
 
 
 def record(module, what):
-    """Name what is recorded once for the run: the Model or the Library."""
+    """Name what is recorded once for the run: the Model, its Weights or the Library."""
     return "%s_%s_%s" % (prefix(module), what, owner(module))
 
 
@@ -77,7 +77,8 @@ def columns(module):
     if module.wants_library:
         found += _library_columns(module)
         found.append((EXPERIMENT, record(module, "Library"), COLTYPE_VARCHAR))
-    return [*found, (EXPERIMENT, record(module, "Model"), COLTYPE_VARCHAR)]
+    records = [record(module, what) for what in ("Model", "Weights")]
+    return [*found, *((EXPERIMENT, name, COLTYPE_VARCHAR) for name in records)]
 
 
 def _library_columns(module):

@@ -20,7 +20,7 @@ from .models import (
     choices,
     licence_question,
 )
-from .python_finder import AUTOMATIC
+from .python_finder import ALLOW, AUTOMATIC, SETTING, program_to_allow
 
 OBJECTS = "Objects"
 TILES = "The whole image, in tiles"
@@ -95,7 +95,13 @@ def create(module):
     )
     module.um_per_px = Text("Micrometres per pixel", UNKNOWN, doc=help_texts.UM_PER_PX)
     module.prefix = Text("Name of the measurements", AUTOMATIC, doc=help_texts.PREFIX)
-    module.python = Text("Python with cpcnn", AUTOMATIC, doc=help_texts.PYTHON)
+    module.python = Text(SETTING, AUTOMATIC, doc=help_texts.PYTHON)
+    module.allow_button = DoSomething(
+        "Let pipelines start that program",
+        ALLOW,
+        module.allow_named_program,
+        doc=help_texts.ALLOW,
+    )
     module.threads = Text("CPU threads of the worker", AUTOMATIC, doc=help_texts.THREADS)
     _create_library_settings(module)
     module.divider = Divider()
@@ -192,14 +198,17 @@ def visible(module):
         shown.append(module.neighbor_count)
         if module.unit == OBJECTS:
             shown.append(module.treatment)
-    return [*shown, module.um_per_px, module.prefix, module.python, module.threads]
+    shown += [module.um_per_px, module.prefix, module.python]
+    if program_to_allow(module.python.value):
+        shown.append(module.allow_button)
+    return [*shown, module.threads]
 
 
 def explained(module):
     """List the settings that the help explains; one channel stands for all."""
     names = ["unit", *(name for name in FIXED if name not in ("unit", "channel_count"))]
     first = [group.image for group in module.channels[:1]]
-    buttons = [module.guess_button, module.accept_button]
+    buttons = [module.guess_button, module.accept_button, module.allow_button]
     return [getattr(module, name) for name in names] + first + buttons
 
 

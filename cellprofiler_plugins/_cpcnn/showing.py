@@ -20,6 +20,7 @@ def keep_for_display(module, workspace, card, image, centers, values, nearest, l
         ["Measured", "%d %s" % (len(measured), data.what)],
         ["Features", "%d" % len(card["features"])],
         ["Model", models.identity(card)[:60]],
+        ["Weights", card["weights"]],
     ]
     if "image_like_controls" in likeness:
         data.rows.append(["Like the controls", "%.3f" % likeness["image_like_controls"][0]])

@@ -1,6 +1,7 @@
 """How many threads a worker may use, so that all together use the machine once."""
 
 import os
+import re
 import sys
 
 import psutil
@@ -11,6 +12,9 @@ from .python_finder import AUTOMATIC
 # CellProfiler's analysis processes have this among their arguments.
 ANALYSIS_ARGUMENT = "--work-announce"
 VARIABLE = "OMP_NUM_THREADS"
+# A pipeline of somebody else shall not make a machine stand still.
+MOST_THREADS = 1024
+NUMBER = re.compile(r"[0-9]{1,4}")
 
 
 def worker_threads(setting):
@@ -25,9 +29,12 @@ def worker_threads(setting):
 
 def checked_threads(setting):
     """Return the setting if it is *Automatic* or a number; else raise WorkerError."""
-    if setting == AUTOMATIC or (setting.isdigit() and int(setting) > 0):
+    if setting == AUTOMATIC or (NUMBER.fullmatch(setting) and 0 < int(setting) <= MOST_THREADS):
         return setting
-    raise WorkerError("Expected %s or a number of threads from 1, got %r." % (AUTOMATIC, setting))
+    raise WorkerError(
+        "Expected %s or a number of threads from 1 to %d, got %r."
+        % (AUTOMATIC, MOST_THREADS, setting[:40])
+    )
 
 
 def analysis_processes():

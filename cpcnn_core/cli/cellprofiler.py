@@ -1,8 +1,9 @@
-"""``cpcnn cellprofiler``: install the module, find out what is missing."""
+"""``cpcnn cellprofiler``: install the module, find out what is missing, allow programs."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from cpcnn_core.cli.parsers import add_command
 
@@ -52,6 +53,33 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     )
     create.add_argument("folder", help="where it shall lie; must not exist yet")
     create.add_argument("--python", help="a Python 3.9 or 3.8 (default: looked for)")
+    _add_permissions(commands)
+
+
+def _add_permissions(commands: argparse._SubParsersAction) -> None:
+    allow = add_command(
+        commands,
+        "allow",
+        "Let pipelines start a Python of your choice, on this machine.",
+        "cpcnn cellprofiler allow ~/other-env/bin/python",
+        _allow,
+    )
+    forbid = add_command(
+        commands,
+        "forbid",
+        "Take back what was allowed.",
+        "cpcnn cellprofiler forbid ~/other-env/bin/python",
+        _forbid,
+    )
+    for command in (allow, forbid):
+        command.add_argument("python", help="the Python, or its environment's folder")
+    add_command(
+        commands,
+        "allowed",
+        "List the Pythons that pipelines may start.",
+        "cpcnn cellprofiler allowed",
+        _list_allowed,
+    )
 
 
 def _install(options: argparse.Namespace) -> None:
@@ -88,3 +116,22 @@ def _create(options: argparse.Namespace) -> None:
         "-p PIPELINE -i IMAGES -o RESULTS"
     )
     print("PLUGINS is the folder that cpcnn cellprofiler install prints.")
+
+
+def _allow(options: argparse.Namespace) -> None:
+    from cpcnn_core.hosts.permissions import allow_python
+
+    print(f"Pipelines may start {allow_python(Path(options.python))} on this machine.")
+
+
+def _forbid(options: argparse.Namespace) -> None:
+    from cpcnn_core.hosts.permissions import forbid_python
+
+    print(f"Pipelines may not start {forbid_python(Path(options.python))} any more.")
+
+
+def _list_allowed(options: argparse.Namespace) -> None:  # noqa: ARG001
+    from cpcnn_core.hosts.permissions import allowed_pythons
+
+    for python in allowed_pythons():
+        print(python)

@@ -7,7 +7,8 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from cpcnn_core.cli.embed_options import add_screen, refuse_what_does_not_fit
-from cpcnn_core.cli.notices import say_once
+from cpcnn_core.cli.messages import message_words
+from cpcnn_core.cli.notices import notice, print_out, say_once, show
 from cpcnn_core.cli.parsers import add_command
 from cpcnn_core.cli.question_options import add_question
 from cpcnn_core.cli.screen_options import add_check, add_force, add_scale, image_of
@@ -100,12 +101,12 @@ def _compare(options: argparse.Namespace) -> int:
         _question(options),
         embed,
         classical=options.classical,
-        tell=lambda text: print(text, flush=True),
+        tell=notice,
     )
     _write(comparison, Path(options.out))
     troubled = [result for result in comparison.results if result.run and result.reason]
     for result in troubled:
-        print(f"{result.name}: {result.reason}")
+        show(f"{result.name}: {result.reason}")
     return 1 if troubled else 0
 
 
@@ -120,19 +121,19 @@ def _check(options: argparse.Namespace) -> int:
     require_answers(job, _question(options), classical=options.classical)
     code = 0
     for one in contestants:
-        print(f"{one.name}:", flush=True)
+        show(f"{one.name}:")
         code |= main([*_embed(options, one, folder_of(job, one.name)), "--check"])
     if options.classical:
-        print(f"{CLASSICAL}:")
+        show(f"{CLASSICAL}:")
         own = dataclasses.replace(job, out=str(folder_of(job, CLASSICAL)))
-        print("\n".join(examine_screen(own)))
+        show(*examine_screen(own))
     return code
 
 
 def _embed(options: argparse.Namespace, contestant: Contestant, folder: Path) -> list[str]:
     """Return the words that embed the screen with a model."""
     words = ["embed", "--model", contestant.model, "--out", str(folder), *_words(options)]
-    return [*words, *_channels(options, contestant.card)]
+    return [*words, *_channels(options, contestant.card), *message_words(options)]
 
 
 def _words(options: argparse.Namespace) -> list[str]:
@@ -195,12 +196,13 @@ def _write(comparison: Comparison, out: Path) -> None:
     from cpcnn_core.atomic import write_atomically
     from cpcnn_core.comparison.report import write_comparison
     from cpcnn_core.comparison.table import rows_of, shown_rows
+    from cpcnn_core.spreadsheets import write_csv
 
-    print(as_text(*shown_rows(comparison)))
+    print_out(as_text(*shown_rows(comparison)))
     path = out / "compare.csv"
     table = rows_of(comparison)
-    write_atomically(path, lambda place: table.to_csv(place, index=False))
-    print(f"wrote {path}")
+    write_atomically(path, lambda place: write_csv(table, place))
+    show(f"wrote {path}")
     path = out / "compare.html"
     write_comparison(path, comparison)
-    print(f"wrote {path}")
+    show(f"wrote {path}")

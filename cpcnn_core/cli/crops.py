@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cpcnn_core.cli.notices import notice, show
 from cpcnn_core.cli.parsers import add_command
-from cpcnn_core.cli.progress import SiteBar
+from cpcnn_core.cli.progress import SiteBar, progress_bar
 from cpcnn_core.cli.screen_options import (
     WITH_LOAD_DATA,
     add_load_data,
@@ -23,6 +25,7 @@ from cpcnn_core.cli.screen_options import (
     require_objects,
 )
 from cpcnn_core.errors import SiteError
+from cpcnn_core.logs import TOLD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from cpcnn_core.crop_store.sites import CropSite
     from cpcnn_core.screen.report import SiteReport
 
+LOGGER = logging.getLogger(__name__)
 LOG_FILE = "crops.jsonl"
 _SOURCES = ("load_data", "deepprofiler", "strips")
 _TO_WRITE = (
@@ -118,8 +122,11 @@ def _crops(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
 def _store(options: argparse.Namespace) -> int:
     from cpcnn_core.crop_store.run import READERS, store_crops
+    from cpcnn_core.crop_store.settings import require_settings
+    from cpcnn_core.disk import require_room
     from cpcnn_core.readers.tables import read_text_table
     from cpcnn_core.screen.log import RunLog, anew_line, summary
+    from cpcnn_core.screen.names import require_apart, require_names
     from cpcnn_core.screen.plan import parse_shard, shard_of
     from cpcnn_core.screen.report import counted_sites
 
@@ -128,12 +135,17 @@ def _store(options: argparse.Namespace) -> int:
         # Now, not after hours of work.
         read_text_table(options.platemap)
     sites, settings, notices = _open(options)
-    for notice in notices:
-        print(notice)
+    keys = [site.key for site in sites]
+    require_names(keys)
+    for text in notices:
+        notice(text)
     mine = shard_of(sites, part, parts)
     readers = options.readers or READERS
     if options.check:
         return _check(options, mine, settings, whole=parts == 1)
+    require_settings(options.out, settings)
+    require_room(options.out)
+    require_apart(keys, options.out)
     started = time.perf_counter()
     with RunLog(options.out, LOG_FILE) as log, SiteBar(len(mine)) as bar:
         start = {"event": "start", "sites": len(mine), "shard": f"{part}/{parts}"}
@@ -144,14 +156,15 @@ def _store(options: argparse.Namespace) -> int:
             bar.add(report)
 
         how = {"strict": options.strict, "force": options.force, "readers": readers}
+        how["tell"] = notice
         reports = store_crops(mine, options.out, settings, progress=note, **how)
-        lines = summary(reports, time.perf_counter() - started, "stored")
+        lines = summary(reports, time.perf_counter() - started, log.path, "stored")
         log.write({"event": "end", "summary": lines[0], "anew": anew_line(reports)})
-    print("\n".join(lines))
+    show(*lines)
     if parts == 1:
         _collect(options, counted_sites(sites, reports), settings)
     else:
-        print("When all shards are done, run this once without --shard: it collects the index.")
+        show("When all shards are done, run this once without --shard: it collects the index.")
     return 1 if any(report.state == "failed" for report in reports) else 0
 
 
@@ -163,11 +176,11 @@ def _check(
 
     how = {"force": options.force, "readers": options.readers or READERS}
     reports = examine_crops(sites, options.out, settings, **how)
-    print("\n".join(check_lines(reports)))
+    show(*check_lines(reports))
     if not whole:
-        print("With --shard, the index is not written.")
+        show("With --shard, the index is not written.")
     elif any(report.counted for report in reports):
-        print(f"would write {Path(options.out) / 'index.parquet'}")
+        show(f"would write {Path(options.out) / 'index.parquet'}")
     return 0
 
 
@@ -176,12 +189,12 @@ def _collect(
 ) -> None:
     from cpcnn_core.crop_store.collect import collect_index
 
-    how = {"study": options.study, "platemap": options.platemap, "tell": print}
+    how = {"study": options.study, "platemap": options.platemap, "tell": notice}
     index = collect_index(sites, options.out, settings, **how)
     px, channels = settings.crop_px, ", ".join(settings.channels)
     scale = "" if settings.um_per_px is None else f" of {settings.um_per_px:g} µm"
     kind = f"crops of {px} x {px} pixels{scale} {settings.dtype}"
-    print(f"wrote {index}: {kind}, channels {channels}")
+    show(f"wrote {index}: {kind}, channels {channels}")
 
 
 def _open(options: argparse.Namespace) -> tuple[Sequence[CropSite], StoreSettings, list[str]]:
@@ -232,18 +245,21 @@ def _refuse_what_does_not_fit(options: argparse.Namespace) -> None:
 
 
 def _check_store(folder: str) -> int:
-    from tqdm import tqdm
-
     from cpcnn_core.crop_store.check import check_store
     from cpcnn_core.crop_store.store import open_crops
+    from cpcnn_core.screen.alike import told_together
+    from cpcnn_core.screen.log import ASK_FOR_ALL
 
     store = open_crops(folder)
     files = store.places.files
-    with tqdm(total=len(files), unit="site", disable=None) as bar:
+    with progress_bar(len(files), "site") as bar:
         damaged = check_store(store, bar.update)
     for reason in damaged.values():
-        print(reason)
-    print(
+        LOGGER.warning("%s", reason, extra=TOLD)
+    # By plate, well and site, as it was stored.
+    named = [("/".join(path.parts[-3:]), reason) for path, reason in damaged.items()]
+    show(*told_together(named, "files", ASK_FOR_ALL))
+    show(
         f"{len(store)} crops in {len(files)} files; "
         + (f"{len(damaged)} files are damaged" if damaged else f"all as written, in {Path(folder)}")
     )

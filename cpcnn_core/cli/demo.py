@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from cpcnn_core.cli.notices import notice, show
 from cpcnn_core.cli.parsers import add_command
 
 
@@ -29,4 +30,4 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
 def _demo(options: argparse.Namespace) -> None:
     from cpcnn_core.demo.run import run_demo
 
-    print(run_demo(options.out, options.cellprofiler_python, print))
+    show(*run_demo(options.out, options.cellprofiler_python, notice).splitlines())

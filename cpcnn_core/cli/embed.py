@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from cpcnn_core.cli.embed_options import add_options, job_of
+from cpcnn_core.cli.notices import notice, show
 from cpcnn_core.cli.parsers import add_command
 from cpcnn_core.cli.progress import SiteBar
 
@@ -31,9 +32,11 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
 
 
 def _embed(options: argparse.Namespace) -> int:
+    from cpcnn_core.disk import require_room
     from cpcnn_core.screen.collect import require_writers
     from cpcnn_core.screen.job import open_job
     from cpcnn_core.screen.log import RunLog, anew_line, summary
+    from cpcnn_core.screen.names import require_apart, require_names
     from cpcnn_core.screen.other_tables import plates_of, refuse_strangers, table_names
     from cpcnn_core.screen.plan import parse_shard, scale_notices, shard_of
 
@@ -42,15 +45,19 @@ def _embed(options: argparse.Namespace) -> int:
     # Now, not after hours of work.
     require_writers(options.tables)
     opened = open_job(job)
+    keys = [site.key for site in opened.sites]
+    require_names(keys)
     mine = shard_of(list(enumerate(opened.sites)), part, parts)
     notices = [*scale_notices(opened.settings.card, opened.sites), *opened.notices]
     notices += _stale(job, [place for place, _ in mine])
-    for notice in notices:
-        print(notice)
+    for text in notices:
+        notice(text)
     if parts == 1:
         refuse_strangers(opened.out, table_names(plates_of(opened.sites), options.tables))
     if options.check:
         return _check(options, opened, [site for _, site in mine], whole=parts == 1)
+    require_room(opened.out)
+    require_apart(keys, opened.out)
     started = time.perf_counter()
     with RunLog(opened.out) as log, SiteBar(len(mine)) as bar:
         log.write(
@@ -71,13 +78,13 @@ def _embed(options: argparse.Namespace) -> int:
             bar.add(report)
 
         reports = _run(options, job, opened, mine, note)
-        lines = summary(reports, time.perf_counter() - started)
+        lines = summary(reports, time.perf_counter() - started, log.path)
         log.write({"event": "end", "summary": lines[0], "anew": anew_line(reports)})
-    print("\n".join(lines))
+    show(*lines)
     if parts == 1:
         _collect(options, opened, reports)
     else:
-        print("When all shards are done, run this once without --shard: it collects the plates.")
+        show("When all shards are done, run this once without --shard: it collects the plates.")
     return _exit_status(reports, whole=parts == 1)
 
 
@@ -95,7 +102,7 @@ def _exit_status(reports: Sequence[SiteReport], *, whole: bool) -> int:
     # A shard may well be of empty fields, a whole screen is not.
     nowhere = whole and states == {"no locations"}
     if nowhere:
-        print(
+        show(
             "No site has cells: look whether plates, wells and sites are called the same in the "
             "table of the images and where the cells are."
         )
@@ -110,9 +117,9 @@ def _collect(options: argparse.Namespace, opened: OpenJob, reports: Sequence[Sit
     sites = counted_sites(opened.sites, reports)
     tables = collect_plates(sites, opened.out, opened.settings, options.tables)
     for table in tables:
-        print(f"wrote {table}")
+        show(f"wrote {table}")
     for line in remove_others(opened.out, tables, plates_of(opened.sites)):
-        print(line)
+        show(line)
 
 
 def _check(
@@ -131,17 +138,17 @@ def _check(
 
     readers = options.readers or default_readers(opened.model)
     reports = examine_sites(sites, opened.out, opened.settings, readers, force=options.force)
-    print("\n".join(check_lines(reports)))
+    show(*check_lines(reports))
     if not whole:
-        print("With --shard, no tables of plates are written or removed.")
+        show("With --shard, no tables of plates are written or removed.")
         return 0
     plates = plates_of(counted_sites(sites, reports))
     names = table_names(plates, options.tables)
     if names:
-        print(f"would write {', '.join(names)} in {opened.out / 'plates'}")
+        show(f"would write {', '.join(names)} in {opened.out / 'plates'}")
     others = other_tables(opened.out, names, plates_of(opened.sites))
     for line in said_of_others(others, "would remove"):
-        print(line)
+        show(line)
     return 0
 
 

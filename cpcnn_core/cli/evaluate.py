@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from cpcnn_core.cli.notices import say_once
+from cpcnn_core.cli.notices import notice, print_out, say_once
 from cpcnn_core.cli.parsers import add_command
 from cpcnn_core.cli.question_options import add_question
 
@@ -51,6 +51,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from pathlib import Path
 
     from cpcnn_core.atomic import write_atomically
+    from cpcnn_core.disk import require_room
     from cpcnn_core.profiles.evaluation import evaluate_profiles
     from cpcnn_core.profiles.library_files import read_marked
     from cpcnn_core.profiles.losses import complete
@@ -58,7 +59,10 @@ def _evaluate(options: argparse.Namespace) -> None:
     from cpcnn_core.profiles.wells import choose_rows
     from cpcnn_core.tables.columns import metadata_column
 
-    say, keep = say_once(beside=True), options.keep_label
+    if options.out:
+        # Now, not after the work.
+        require_room(options.out)
+    say, keep = say_once(), options.keep_label
 
     def read(path: str) -> Profiles:
         return complete(read_marked(path, keep_labels=keep, tell=say), say)
@@ -84,17 +88,17 @@ def _evaluate(options: argparse.Namespace) -> None:
         paper=options.paper,
     )
     text = json.dumps({"profiles": options.profiles, **evaluation.scores}, indent=2)
-    print(text)
+    print_out(text)
     if options.out:
         # Not before: it draws, and loads what draws.
         from cpcnn_core.profiles.report import write_report
 
         path = Path(options.out) / "evaluation.json"
         write_atomically(path, lambda place: place.write_text(text))
-        print(f"wrote {path}")
+        notice(f"wrote {path}")
         path = path.with_name("report.html")
         write_report(path, evaluation, options.profiles)
-        print(f"wrote {path}")
+        notice(f"wrote {path}")
 
 
 def _named(tables: list[str]) -> list[tuple[str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
 
 from cpcnn_core.cli.parsers import add_command
 
@@ -22,6 +21,7 @@ def add_fetch(commands: argparse._SubParsersAction) -> None:
         "--url",
         help="download from this address instead; for a whole institute set CPCNN_MIRROR",
     )
+    _add_insecure(fetch)
     fetch.add_argument(
         "--accept-licence", action="store_true", help="say yes to a licence that must be accepted"
     )
@@ -54,6 +54,7 @@ def add_timm(commands: argparse._SubParsersAction) -> None:
     timm.add_argument("--crop-px", type=int, default=128, help="side of crops (default: 128)")
     timm.add_argument("--input-px", type=int, help="side that the network sees (default: timm's)")
     timm.add_argument("--weights", metavar="FILE", help="its weights, instead of timm's download")
+    _add_insecure(timm)
     timm.add_argument("--untrained", type=int, metavar="SEED", help="random weights of this seed")
     timm.add_argument("--name", help="the model's name (default: timm's and the channel mode)")
 
@@ -79,6 +80,20 @@ def add_import(commands: argparse._SubParsersAction) -> None:
         type=names,
         metavar="A,B,...",
         help="channel names in the order of training (default: DNA,RNA,ER,AGP,Mito)",
+    )
+    imports.add_argument(
+        "--unverified",
+        action="store_true",
+        help="do not ask the publisher of the model in --name for the file's checksum",
+    )
+
+
+def _add_insecure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--insecure",
+        action="store_true",
+        help="also take what comes from a mirror without TLS (http), which anybody on the way can "
+        "change",
     )
 
 
@@ -109,11 +124,14 @@ def _is_whole(name: str) -> bool:
 def _fetch(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
+    from cpcnn_core.atomic import temporary_folder
     from cpcnn_core.models.download import download_weights
     from cpcnn_core.models.importing import import_model
     from cpcnn_core.models.licences import accept_licence, check_licence
     from cpcnn_core.models.registry import model_file
     from cpcnn_core.models.shelf import known_cards
+    from cpcnn_core.models.verification import weights_statement
+    from cpcnn_core.models.weights import read_card
 
     card = known_cards().get(options.model)
     if card is not None:
@@ -121,14 +139,20 @@ def _fetch(options: argparse.Namespace) -> None:
             accept_licence(card)
         check_licence(card)
     if _is_whole(options.model):
-        print(f"{options.model} is here already: {model_file(options.model)}")
+        path = model_file(options.model)
+        print(f"{options.model} is here already: {path}")
+        print(weights_statement(read_card(path), path))
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         # Without a total tqdm is neither true nor false, and pooch asks.
         bar = tqdm(total=1, unit="B", unit_scale=True, disable=None, desc=options.model)
-        weights = download_weights(options.model, folder, options.url, bar)
-        card, path = import_model(weights, options.model)
+        weights = download_weights(
+            options.model, folder, options.url, bar, insecure=options.insecure
+        )
+        said: list[str] = []
+        card, path = import_model(weights, options.model, tell=said.append)
     print(f"{card.name} is ready: {path}")
+    print("\n".join(said))
 
 
 def _timm(options: argparse.Namespace) -> None:
@@ -143,6 +167,7 @@ def _timm(options: argparse.Namespace) -> None:
         weights=options.weights,
         seed=options.untrained,
         name=options.name,
+        insecure=options.insecure,
     )
     print(f"{card.name} is ready: {path}")
 
@@ -150,10 +175,19 @@ def _timm(options: argparse.Namespace) -> None:
 def _import(options: argparse.Namespace) -> None:
     from cpcnn_core.models.importing import import_model
 
-    card, path = import_model(options.weights, options.name, options.channels, options.out)
+    said: list[str] = []
+    card, path = import_model(
+        options.weights,
+        options.name,
+        options.channels,
+        options.out,
+        unverified=options.unverified,
+        tell=said.append,
+    )
     print(
         f"wrote {path}: {card.name}, {card.embed_dim} features of "
         f"{len(card.channels)} channels ({', '.join(card.channels)})"
     )
+    print("\n".join(said))
     use = path if options.out else card.name
     print(f"use it as: {use}")

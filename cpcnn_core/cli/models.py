@@ -1,4 +1,4 @@
-"""``cpcnn models``: list, show, accept; and what brings models here (`model_sources`)."""
+"""``cpcnn models``: list, show, verify, accept; and what brings models here (`model_sources`)."""
 
 from __future__ import annotations
 
@@ -56,6 +56,21 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
         _accept,
     )
     accept.add_argument("model", help="name of a model")
+
+    verify = add_command(
+        commands,
+        "verify",
+        "Compare what a model was imported from with its publisher's checksum, or one you know.",
+        "cpcnn models verify cell-painting-cnn-v1",
+        _verify,
+    )
+    verify.add_argument("model", help="name, or a .safetensors file")
+    verify.add_argument(
+        "--sha256",
+        metavar="HEX",
+        help="the published file's sha256, from a source that you trust (default: ask its "
+        "publisher)",
+    )
     add_fetch(commands)
     add_timm(commands)
     add_import(commands)
@@ -105,7 +120,8 @@ def _look_up(name: str) -> tuple[ModelCard | None, str]:
 
 
 def _show(options: argparse.Namespace) -> None:
-    from cpcnn_core.models.registry import card_of, is_model_path, ready_models
+    from cpcnn_core.models.registry import card_of, find_model, is_model_path, ready_models
+    from cpcnn_core.models.verification import weights_statement
 
     card = card_of(options.model)
     values = json.loads(card.to_json())
@@ -115,8 +131,18 @@ def _show(options: argparse.Namespace) -> None:
     for key, value in (values | values.pop("provenance")).items():
         if value not in (None, "", [], _UNSAID.get(key)):
             print(f"{key:<20} {', '.join(map(str, value)) if isinstance(value, list) else value}")
-    if not (is_model_path(options.model) or options.model in ready_models()):
+    if is_model_path(options.model) or options.model in ready_models():
+        print(f"{'weights':<20} {weights_statement(*find_model(options.model))}")
+    else:
         print(f"not on this machine yet; get it with: cpcnn models fetch {card.name}")
+
+
+def _verify(options: argparse.Namespace) -> None:
+    from cpcnn_core.models.registry import find_model
+    from cpcnn_core.models.verification import verify_model
+
+    card, path = find_model(options.model)
+    print(f"{card.name}: {verify_model(card, path, options.sha256)}")
 
 
 def _accept(options: argparse.Namespace) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
-from cpcnn_core.cli.notices import say_once
+from cpcnn_core.cli.notices import notice, print_out, say_once
 from cpcnn_core.cli.parsers import add_command
 from cpcnn_core.cli.question_options import add_keep_label
+from cpcnn_core.printable import printable
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from cpcnn_core.profiles.library import TreatmentLibrary
     from cpcnn_core.tables.profiles import Profiles
 
@@ -19,7 +23,8 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser = add_command(
         verbs,
         "nearest",
-        "Find the treatments whose profiles are most like those of some wells.",
+        "Find the treatments whose profiles are most like those of some wells; printed as a "
+        "table, or as CSV where the output is no terminal.",
         "cpcnn nearest profiles.parquet --query \"Treatment == 'taxol'\"",
         _nearest,
     )
@@ -51,27 +56,34 @@ def _null(library: TreatmentLibrary) -> str | None:
     from cpcnn_core.errors import ProfileError
 
     if not library.controls.any():
-        print("Say which wells are controls (--controls) for p-values.")
+        notice("Say which wells are controls (--controls) for p-values.")
         return None
     try:
         return f"{library.significance.fitted.describe()}; q-values: of all treatments searched"
     except ProfileError as error:
-        print(f"No p-values: {error}")
+        notice(f"No p-values: {error}")
         return None
 
 
 def _nearest(options: argparse.Namespace) -> None:
+    from pathlib import Path
+
     import numpy as np
 
     from cpcnn_core.atomic import write_atomically
+    from cpcnn_core.disk import require_room
     from cpcnn_core.profiles.library import build_library
     from cpcnn_core.profiles.library_files import read_marked, with_uncorrected
     from cpcnn_core.profiles.losses import complete
     from cpcnn_core.profiles.wells import choose_rows
+    from cpcnn_core.spreadsheets import write_csv
     from cpcnn_core.tables.belonging import CORRECTION_SHA256, aligned, require_same_origin
     from cpcnn_core.tables.columns import metadata_column
     from cpcnn_core.tables.values import texts_of
 
+    if options.out:
+        # Now, not after the work.
+        require_room(Path(options.out).parent)
     say = say_once()
 
     def read(path: str) -> Profiles:
@@ -82,17 +94,19 @@ def _nearest(options: argparse.Namespace) -> None:
     require_same_origin(asked, wells)
     asked, note = aligned(asked, wells)
     if note:
-        print(f"features have other names in the library: {note}")
+        notice(f"features have other names in the library: {note}")
     fits = {str(table.provenance.get(CORRECTION_SHA256, "")) for table in (asked, wells)}
     if len(fits - {""}) > 1:
-        print("the two tables were corrected alike, each by controls of its own")
+        notice("the two tables were corrected alike, each by controls of its own")
     expression = options.controls or wells.provenance.get("controls")
     controls = choose_rows(wells, expression) if expression else None
     corrected = with_uncorrected(options.library or options.profiles, wells)
-    library = build_library(wells, metadata_column(options.by), controls, corrected)
+    library = build_library(
+        wells, metadata_column(options.by), controls, corrected=corrected
+    )
     unnamed = ~wells.named(library.by)
     if unnamed.any():
-        print(f"{unnamed.sum()} of {len(unnamed)} wells have no {library.by}: left out")
+        notice(f"{unnamed.sum()} of {len(unnamed)} wells have no {library.by}: left out")
     chosen = choose_rows(asked, options.query)
     rows = asked.select(chosen)
     columns = [library.by] if options.exclude_same is None else options.exclude_same
@@ -109,20 +123,32 @@ def _nearest(options: argparse.Namespace) -> None:
         uncorrected=corrected.uncorrected.select(chosen) if own else None,
         rows=np.flatnonzero(chosen) if own else None,
     )
-    print(
+    notice(
         f"{len(rows.metadata)} wells asked about, {len(library.directions)} treatments searched, "
         f"{exclude.sum()} left out; correction: {asked.provenance.get('correction', 'none')}"
     )
+    # Genes that are numbers, say, as they are written.
     facts = [name for name in found.columns if name.startswith("Metadata_")]
-    shown = found.assign(**{name: texts_of(found[name]) for name in facts})
-    shown = shown.rename(columns=lambda name: name.removeprefix("Metadata_"))
-    if len(shown):
-        print(shown.to_string(index=False, float_format="{:.3f}".format, max_colwidth=40))
-    else:
-        print(f"No treatment is left: all share {' and '.join(columns)} with the query.")
+    found = found.assign(**{name: texts_of(found[name]) for name in facts})
+    _print(found)
+    if not len(found):
+        notice(f"No treatment is left: all share {' and '.join(columns)} with the query.")
     if null is not None and len(found):
         finest = min(map(library.significance.finest, texts_of(found[library.by])))
-        print(f"{null}; no p-value here can be below {finest:.2g}")
+        notice(f"{null}; no p-value here can be below {finest:.2g}")
     if options.out:
-        write_atomically(options.out, lambda place: found.to_csv(place, index=False))
-        print(f"wrote {options.out}")
+        write_atomically(options.out, lambda place: write_csv(found, place))
+        notice(f"wrote {options.out}")
+
+
+def _print(found: pd.DataFrame) -> None:
+    """Print the table for people, or, where standard output is no terminal, as CSV."""
+    from cpcnn_core.spreadsheets import harmless_table
+
+    if not sys.stdout.isatty():
+        print_out(harmless_table(found).to_csv(index=False, lineterminator="\n").rstrip("\n"))
+    elif len(found):
+        texts = found.select_dtypes(object)
+        shown = found.assign(**{name: list(map(printable, texts[name])) for name in texts})
+        shown = shown.rename(columns=lambda name: name.removeprefix("Metadata_"))
+        print_out(shown.to_string(index=False, float_format="{:.3f}".format, max_colwidth=40))

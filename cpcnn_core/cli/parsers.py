@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+from cpcnn_core.cli.messages import add_message_options
+
 
 def add_command(
     commands: argparse._SubParsersAction,
@@ -39,6 +41,7 @@ def add_command(
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_message_options(parser)
     if do is not None:
         parser.set_defaults(do=do)
     return parser

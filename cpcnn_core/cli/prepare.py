@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from cpcnn_core.cli.notices import show
 from cpcnn_core.cli.parsers import add_command
+from cpcnn_core.cli.progress import progress_bar
 from cpcnn_core.cli.screen_options import add_check, add_force
 
 
@@ -24,21 +26,17 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
 
 
 def _prepare(options: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
     from cpcnn_core.readers.deepprofiler import read_project
     from cpcnn_core.screen.compressed import check_channels, examine_project, images_folder
     from cpcnn_core.screen.prepare import prepare_project
 
     project = read_project(options.project, options.config)
     if options.check:
-        print(check_channels(examine_project(project, force=options.force)))
+        show(check_channels(examine_project(project, force=options.force)))
         return
     said: list[str] = []
-    with tqdm(unit="image", disable=None) as bar:
+    with progress_bar(None, "image") as bar:
         written = prepare_project(
             project, lambda _path: bar.update(), force=options.force, tell=said.append
         )
-    for line in said:
-        print(line)
-    print(f"{len(written)} images were made; all are in {images_folder(project)}")
+    show(*said, f"{len(written)} images were made; all are in {images_folder(project)}")

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from cpcnn_core.cli.notices import say_once
+from cpcnn_core.cli.notices import say_once, show
 from cpcnn_core.cli.parsers import add_command
 from cpcnn_core.cli.question_options import add_keep_label
 
@@ -74,8 +74,10 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
 def _profile(options: argparse.Namespace) -> None:
     from pathlib import Path
 
+    from cpcnn_core.disk import require_room
     from cpcnn_core.errors import ProfileError
     from cpcnn_core.profiles.correction import fit_correction
+    from cpcnn_core.profiles.files import require_format
     from cpcnn_core.profiles.library_files import consensus_file, write_corrected
     from cpcnn_core.profiles.wells import choose_rows, join_platemap, well_profiles
     from cpcnn_core.tables.columns import metadata_column
@@ -86,6 +88,9 @@ def _profile(options: argparse.Namespace) -> None:
             "--controls \"Treatment == 'DMSO'\""
         )
     out, say = Path(options.out), say_once()
+    # Now, not after the work.
+    require_format(out)
+    require_room(out.parent)
     wells = well_profiles(
         options.tables,
         cells=options.cells,
@@ -102,12 +107,12 @@ def _profile(options: argparse.Namespace) -> None:
         kept = choose_rows(wells, options.where)
         wells = wells.select(kept)
         wells.provenance["where"] = options.where
-        print(f"{kept.sum()} of {len(kept)} wells kept")
+        show(f"{kept.sum()} of {len(kept)} wells kept")
     controls = None
     if options.controls:
         controls = choose_rows(wells, options.controls)
         wells.provenance["controls"] = options.controls
-        print(f"{len(controls)} wells, {controls.sum()} of them controls")
+        show(f"{len(controls)} wells, {controls.sum()} of them controls")
     correction = fit_correction(
         wells,
         controls,
@@ -123,11 +128,11 @@ def _profile(options: argparse.Namespace) -> None:
         file.unlink()
     written = write_corrected(correction.transform(wells), correction, out, wells)
     wells = written.wells
-    print(f"wrote {out}: {len(wells.metadata)} wells x {len(wells.feature_names)} features")
+    show(f"wrote {out}: {len(wells.metadata)} wells x {len(wells.feature_names)} features")
     if written.correction:
-        print(f"wrote {written.correction}: {correction.method}")
+        show(f"wrote {written.correction}: {correction.method}")
     for file in [*old, *written.removed]:
-        print(f"removed {file}: it belonged to the table that was there before")
+        show(f"removed {file}: it belonged to the table that was there before")
     if options.consensus:
         _write_consensus(wells, options.consensus, consensus, say)
 
@@ -150,4 +155,4 @@ def _write_consensus(
         say(f"{(~named).sum()} of {len(named)} wells have no {' or '.join(by)}: left out")
     treatments = aggregate(wells.select(named), by, "mean", tell=say)
     write_profiles(treatments, path)
-    print(f"wrote {path}: {len(treatments.metadata)} x {len(treatments.feature_names)}")
+    show(f"wrote {path}: {len(treatments.metadata)} x {len(treatments.feature_names)}")

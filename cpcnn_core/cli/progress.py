@@ -1,12 +1,40 @@
-"""The progress bar of a screen."""
+"""Progress bars: on stderr, where that is a terminal and nobody asked for quiet."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING, Self
 
+from cpcnn_core.cli.messages import shows_notices
+
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from cpcnn_core.screen.report import SiteReport
+
+
+def progress_bar(total: int | None, unit: str, **how: object) -> tqdm:
+    """Return a bar that is only seen where somebody looks.
+
+    Parameters
+    ----------
+    total : int or None
+        None where it is not known.
+    unit : str
+        What is counted.
+    **how
+        See `tqdm.tqdm`.
+
+    Examples
+    --------
+    >>> with progress_bar(2, "site") as bar:
+    ...     bar.update()
+    """
+    from tqdm import tqdm
+
+    # None: where stderr is no terminal.
+    hidden = None if shows_notices() else True
+    return tqdm(total=total, unit=unit, disable=hidden, file=sys.stderr, **how)
 
 
 class SiteBar:
@@ -16,9 +44,7 @@ class SiteBar:
         self._total, self._cells = total, 0
 
     def __enter__(self) -> Self:
-        from tqdm import tqdm
-
-        self._bar = tqdm(total=self._total, unit="site", disable=None, file=sys.stderr)
+        self._bar = progress_bar(self._total, "site")
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
+from cpcnn_core.cli.notices import show
 from cpcnn_core.cli.parsers import add_command
+from cpcnn_core.cli.progress import progress_bar
 from cpcnn_core.simulation.design import ScreenDesign
 
 # By the design's own names and defaults.
@@ -55,8 +57,6 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
 def _simulate(options: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from tqdm import tqdm
-
     from cpcnn_core.screen.plan import parse_shard
     from cpcnn_core.simulation.screen import simulate_screen
 
@@ -64,19 +64,19 @@ def _simulate(options: argparse.Namespace) -> None:
     design = ScreenDesign(**{name: getattr(options, name) for name in names})
     shard = parse_shard(options.shard or "1/1")
     out = Path(options.out)
-    with tqdm(unit="field", disable=None) as bar:
+    with progress_bar(None, "field") as bar:
 
-        def show(_done: int, total: int) -> None:
+        def count(_done: int, total: int) -> None:
             bar.total = total
             bar.update()
 
-        counts = simulate_screen(design, out, show, shard=shard)
-    print(f"{counts.made} fields made, {counts.found} were there")
+        counts = simulate_screen(design, out, count, shard=shard)
+    show(f"{counts.made} fields made, {counts.found} were there")
     if counts.missing:
-        print(f"{counts.missing} fields of the other shards are still missing")
+        show(f"{counts.missing} fields of the other shards are still missing")
         return
-    print(f"wrote {out / 'load_data.csv'} and {out / 'platemap.csv'}; the truth is beside them")
-    print(
+    show(f"wrote {out / 'load_data.csv'} and {out / 'platemap.csv'}; the truth is beside them")
+    show(
         f"go on with: cpcnn embed --load-data {out / 'load_data.csv'} --labels {out / 'labels'} "
         "--out embedded"
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING, Self
 
+from cpcnn_core.cli.notices import notice, show
 from cpcnn_core.cli.parsers import add_command
+from cpcnn_core.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from cpcnn_core.training.config import TrainingConfig
@@ -54,13 +55,13 @@ def _write_config(file: str) -> None:
     if Path(file).exists():
         raise TrainingError(f"{file} is there already; choose another name, or remove it")
     write_config(file, TrainingConfig())
-    print(f"wrote {file}: change what you like, and run: cpcnn train {file}")
+    show(f"wrote {file}: change what you like, and run: cpcnn train {file}")
 
 
 def _tell(config: TrainingConfig, path: str) -> None:
-    print(f"wrote {path}")
-    print(f"log: {config.run.out}/log.csv; pictures: tensorboard --logdir {config.run.out}")
-    print(f"use it as: {config.run.name or path}   (cpcnn embed --model ...)")
+    show(f"wrote {path}")
+    show(f"log: {config.run.out}/log.csv; pictures: tensorboard --logdir {config.run.out}")
+    show(f"use it as: {config.run.name or path}   (cpcnn embed --model ...)")
 
 
 class TrainingBar:
@@ -79,24 +80,21 @@ class TrainingBar:
 
     def show(self, report: Report) -> None:
         """Show what the training tells."""
-        from tqdm import tqdm
-
-        from cpcnn_core.training.reports import StepReport
+        from cpcnn_core.training.reports import StartReport, StepReport
 
         self.was_told = True
         if not isinstance(report, StepReport):
             self._close()
-            print(report, flush=True)
+            for line in report.lines if isinstance(report, StartReport) else [str(report)]:
+                notice(line)
             return
         if self._bar is None:
-            self._bar = tqdm(
-                total=report.steps,
+            self._bar = progress_bar(
+                report.steps,
+                "step",
                 initial=report.step - 1,
                 desc=f"epoch {report.epoch}/{report.epochs}",
-                unit="step",
                 leave=False,
-                disable=None,
-                file=sys.stderr,
             )
         self._bar.set_postfix_str(f"loss {report.loss:.4f}", refresh=False)
         self._bar.update()

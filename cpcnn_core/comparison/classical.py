@@ -20,7 +20,13 @@ from pathlib import Path
 import numpy as np
 
 import cpcnn_core
-from cpcnn_core.errors import CPCNNError, DependencyError, ImageError, SiteError
+from cpcnn_core.errors import (
+    CPCNNError,
+    DependencyError,
+    DiskFullError,
+    ImageError,
+    SiteError,
+)
 from cpcnn_core.readers.load_data import read_load_data
 from cpcnn_core.readers.sites import Site, read_stored
 from cpcnn_core.screen.collect import PLATES_FOLDER, as_described, metadata_names
@@ -121,7 +127,7 @@ def measure_screen(job: Job) -> int:
             log.write_site(reports[-1])
         tables, notices = _collect(counted_sites(sites, reports), out, settings, names)
         removed = remove_others(out, tables, plates)
-        text = summary(reports, time.perf_counter() - started, "measured")[0]
+        text = summary(reports, time.perf_counter() - started, log.path, "measured")[0]
         more = {"anew": anew_line(reports), "notices": notices, "removed": removed}
         log.write({"event": "end", "summary": text, **more})
     return sum(report.state == "failed" for report in reports)
@@ -217,6 +223,8 @@ def _measure_or_tell(
             return report
         table = _measure(examined, settings, names)
         write_site(path, table, examined.moment_ns)
+    except DiskFullError:
+        raise
     except Exception as error:  # noqa: BLE001  (told with its site; the others are done)
         return failure(site, error, kept=examined is not None and examined.may_stand)
     seconds, notes = time.perf_counter() - since, "; ".join(examined.notes)

@@ -19,6 +19,7 @@ from cpcnn_core.comparison.judging import (
 )
 from cpcnn_core.comparison.question import Posed, Question, planned_wells
 from cpcnn_core.comparison.runs import Run, run_measured
+from cpcnn_core.disk import require_room
 from cpcnn_core.errors import CPCNNError, ProfileError, SiteError
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.profiles.aggregate import CELL_COUNT
@@ -27,6 +28,8 @@ from cpcnn_core.profiles.library_files import write_corrected
 from cpcnn_core.profiles.wells import well_profiles
 from cpcnn_core.screen.job import Job
 from cpcnn_core.screen.log import LOG_FILE
+from cpcnn_core.screen.names import require_names
+from cpcnn_core.tables.columns import PLATE, WELL
 from cpcnn_core.tables.profiles import Profiles
 
 MODELS_FOLDER, PROFILES_FOLDER = "models", "profiles"
@@ -108,11 +111,13 @@ def compare(
     """
     require_answers(job, question, classical=classical)
     out = Path(job.out)
+    require_room(out)
     results = []
     for one in contestants:
         folder = folder_of(job, one.name)
         tell(f"{one.name}: embedding")
         run = run_measured(embed(one, folder), folder, folder / LOG_FILE)
+        _require_room_after(run, out)
         results.append(Result(one.name, one.card, run, run.reason, []))
         tell(f"{one.name}: {_outcome(run)}")
     if classical:
@@ -121,6 +126,7 @@ def compare(
         text = json.dumps(dataclasses.asdict(dataclasses.replace(job, out=str(folder))))
         words = ["cpcnn_core.comparison.classical", text]
         run = run_measured(words, folder, folder / CLASSICAL_LOG)
+        _require_room_after(run, out)
         results.append(Result(CLASSICAL, None, run, run.reason, []))
         tell(f"{CLASSICAL}: {_outcome(run)}")
     return _judge_all(results, question, out)
@@ -140,7 +146,11 @@ def require_answers(job: Job, question: Question, *, classical: bool) -> None:
     if classical:
         _require_outlines(job)
         require_cp_measure()
-    judge(question.pose(planned_wells(job, question.keep_labels)), question)
+    wells = planned_wells(job, question.keep_labels)
+    names = wells.metadata[[PLATE, WELL]].astype(str)
+    # Sites are looked at by those who write a file for each.
+    require_names((plate, well, "1") for plate, well in names.itertuples(index=False))
+    judge(question.pose(wells), question)
 
 
 def folder_of(job: Job, name: str) -> Path:
@@ -152,6 +162,12 @@ def folder_of(job: Job, name: str) -> Path:
     'compared/models/classical'
     """
     return Path(job.out) / MODELS_FOLDER / name
+
+
+def _require_room_after(run: Run, out: Path) -> None:
+    """Stop where a run failed because the disk is full: so would all that follow."""
+    if run.reason:
+        require_room(out)
 
 
 def _require_outlines(job: Job) -> None:

@@ -14,8 +14,9 @@ from cpcnn_core.comparison.table import (
     shown_rows,
 )
 from cpcnn_core.models.card import CHANNEL_MODES
+from cpcnn_core.models.verification import NOT_VERIFIED
 from cpcnn_core.profiles.aggregate import CELL_COUNT
-from cpcnn_core.profiles.figures import COLORS, GREY, Draw, figure_as_html
+from cpcnn_core.profiles.figures import COLORS, GREY, Draw, figure_as_html, shown_name
 from cpcnn_core.profiles.page import note_as_html, table_as_html, write_page
 
 _READ = {
@@ -118,7 +119,8 @@ def _draw(results: list[Result], name: str) -> Draw:
         axes.axvline(chance, color=COLORS[1], linestyle="--", label="chance")
         axes.plot([], [], "o-", color=GREY, label="not corrected")
         axes.plot([], [], "o-", color=COLORS[0], label="sphered")
-        axes.set_yticks(range(len(results)), [result.name for result in reversed(results)])
+        names = [shown_name(result.name) for result in reversed(results)]
+        axes.set_yticks(range(len(results)), names)
         axes.set(xlim=(0, 1), xlabel="mean average precision, 95 % interval")
         axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 
@@ -151,7 +153,7 @@ def _confounders(results: list[Result]) -> list[str]:
 
 
 def _cards(results: list[Result]) -> tuple[list[str], list[tuple[object, ...]]]:
-    head = ["model", "trained", "channels", "crop, px", "µm per px", "licence"]
+    head = ["model", "weights", "trained", "channels", "crop, px", "µm per px", "licence"]
     rows = []
     for result in results:
         card = result.card
@@ -160,5 +162,9 @@ def _cards(results: list[Result]) -> tuple[list[str], list[tuple[object, ...]]]:
             channels = ",".join(card.channels) if fixed else CHANNEL_MODES[card.channel_mode]
             scale = MISSING if card.um_per_px is None else f"{card.um_per_px:g}"
             trained = "yes" if card.trained else "no"
-            rows.append((result.name, trained, channels, card.crop_px, scale, card.licence))
+            # As the run's tables say: what embedded has seen the weights.
+            made = result.judged[0].wells.provenance if result.judged else {}
+            weights = made.get("weights", NOT_VERIFIED)
+            facts = (trained, channels, card.crop_px, scale, card.licence)
+            rows.append((result.name, weights, *facts))
     return head, rows

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cpcnn_core.atomic import write_atomically
+from cpcnn_core.children import WHOEVER_STARTS_IT, child_command
 from cpcnn_core.comparison.stopwatch import Measured, measure_command
+from cpcnn_core.damage import read_checked, set_aside, write_checked
+from cpcnn_core.screen.log import read_log
 
 COST_FILE, OUTPUT_FILE = "cost.json", "output.txt"
 _ERROR = "cpcnn: error: "
@@ -93,21 +93,17 @@ def run_measured(command: Sequence[str], out: Path, log: Path) -> Run:
     before = log.stat().st_size if log.is_file() else 0
     output = out / OUTPUT_FILE
     # Beside the cost that is kept: this is of every run, also of one that had nothing to do.
-    measured = measure_command([sys.executable, "-m", *command], out / "last_run.json", output)
-    events = _events(log, before)
+    words = child_command(*command, parent=WHOEVER_STARTS_IT)
+    measured = measure_command(words, out / "last_run.json", output)
+    events = read_log(log, before)
     finished = any(event["event"] == "end" for event in events)
     reason = "" if measured.code == 0 else _reason(measured, events, output)
     notices = [notice for event in events for notice in event.get("notices", ())]
     anew = "; ".join(event["anew"] for event in events if event["event"] == "end" and event["anew"])
-    return Run(out, finished, reason, _keep_cost(out / COST_FILE, measured, events), notices, anew)
-
-
-def _events(log: Path, start: int) -> list[dict]:
-    if not log.is_file():
-        return []
-    with log.open("rb") as file:
-        file.seek(start)
-        return [json.loads(line) for line in file]
+    kept, damage = _kept_cost(out / COST_FILE)
+    notices += damage
+    cost = _keep_cost(out / COST_FILE, kept, measured, events)
+    return Run(out, finished, reason, cost, notices, anew)
 
 
 def _reason(measured: Measured, events: list[dict], output: Path) -> str:
@@ -124,9 +120,10 @@ def _reason(measured: Measured, events: list[dict], output: Path) -> str:
     return f"it ended with code {measured.code}; the last that it said is: {said} ({output})"
 
 
-def _keep_cost(path: Path, measured: Measured, events: list[dict]) -> Cost | None:
+def _keep_cost(
+    path: Path, kept: Cost | None, measured: Measured, events: list[dict]
+) -> Cost | None:
     """Return the cost of the run that did the work: this one, unless little was left for it."""
-    kept = Cost(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
     cells = sum(event["cells"] for event in events if event["event"] == "site")
     if not cells or not measured.seconds:
         return kept
@@ -135,5 +132,24 @@ def _keep_cost(path: Path, measured: Measured, events: list[dict]) -> Cost | Non
     if kept is not None and kept.made_by == made_by and kept.cells > cells:
         return kept
     cost = Cost(cells, measured.seconds, measured.cpu_seconds, measured.peak_mib, made_by)
-    write_atomically(path, lambda place: place.write_text(json.dumps(asdict(cost), indent=1)))
+    write_checked(path, asdict(cost), indent=1)
     return cost
+
+
+def _kept_cost(path: Path) -> tuple[Cost | None, list[str]]:
+    """Return the cost that is on record; one that is damaged is set aside, which is said."""
+    if not path.is_file():
+        return None, []
+    try:
+        values = read_checked(path)
+        numbers = [values["cells"], values["seconds"]]
+        if all(isinstance(number, int | float) and number > 0 for number in numbers):
+            return Cost(**values | {"made_by": dict(values["made_by"])}), []
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    aside = set_aside(path)
+    said = (
+        f"{path} was damaged: it is kept as {aside.name}; what the cells cost is measured again "
+        "with --force"
+    )
+    return None, [said]

@@ -1,19 +1,25 @@
 """Run a command and write down what it cost: seconds, CPU seconds, memory at the peak.
 
-Started as a process of its own, ``python -m cpcnn_core.comparison.stopwatch``: Linux counts
-among a program's memory what the process that started it had, and this one has nearly nothing.
+A process of its own, the stopwatch, starts the command: Linux counts among a program's memory
+what the process that started it had, and this one has nearly nothing.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from cpcnn_core.children import child_command, end_with_parent
+
+# Until a command that was asked to end is killed.
+PATIENCE_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -61,19 +67,42 @@ def measure_command(command: Sequence[str], report: Path, output: Path) -> Measu
     for place in (report, output):
         place.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
-    start = [sys.executable, "-m", "cpcnn_core.comparison.stopwatch"]
-    ended = subprocess.run([*start, str(report), str(output), *command], check=False)
+    words = (str(report), str(output), *command)
+    # This Python, and the words that cpcnn compare made of its own options; no shell.
+    start = child_command("cpcnn_core.comparison.stopwatch", *words)
+    stopwatch = subprocess.Popen(start)  # noqa: S603
+    try:
+        code = stopwatch.wait()
+    except BaseException:
+        # Ctrl-C, say: nothing shall go on that nobody waits for.
+        _end(stopwatch)
+        raise
     if not report.is_file():
         # The stopwatch itself was stopped.
-        return Measured(ended.returncode or 1, 0.0)
+        return Measured(code or 1, 0.0)
     return Measured(**json.loads(report.read_text(encoding="utf-8")))
+
+
+def _end(stopwatch: subprocess.Popen) -> None:
+    stopwatch.terminate()
+    try:
+        stopwatch.wait(PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        # Its command ends when it finds itself without a parent.
+        stopwatch.kill()
+        stopwatch.wait()
 
 
 def main(report: str, output: str, *command: str) -> None:
     """Run the command, and write its cost; what this process is started for."""
     started = time.perf_counter()
     with Path(output).open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        # What `measure_command` was given: this process is started by it alone.
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)  # noqa: S603
+        end_with_parent(before=process.kill)
+        # A terminal sends Ctrl-C to all; the command's end is the end of this one.
+        signal.signal(signal.SIGINT, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         used = None
         if hasattr(os, "wait4"):
             _, status, used = os.wait4(process.pid, 0)

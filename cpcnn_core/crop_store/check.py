@@ -7,11 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cpcnn_core.crop_store.crop_file import read_crops
+from cpcnn_core.crop_store.crop_file import CROPS_AT_A_TIME, read_crops
 from cpcnn_core.crop_store.store import CropStore
 from cpcnn_core.errors import CropStoreError
-
-CROPS_AT_A_TIME = 64
 
 
 def check_store(store: CropStore, progress: Callable[[], None] | None = None) -> dict[Path, str]:

@@ -15,6 +15,7 @@ from cpcnn_core.crop_store.store import CHECKSUM, CROPS_FOLDER, FILE, INDEX_FILE
 from cpcnn_core.errors import CropStoreError
 from cpcnn_core.profiles.notices import Tell, warn
 from cpcnn_core.tables.columns import PLATE, WELL
+from cpcnn_core.tables.parquet_files import write_parquet
 from cpcnn_core.tables.profiles import Profiles
 from cpcnn_core.tables.values import texts_of
 
@@ -131,8 +132,7 @@ def _add_platemap(frame: pd.DataFrame, platemap: str | Path, tell: Tell) -> pd.D
 
 def _write_parquet(frame: pd.DataFrame, place: Path) -> None:
     import pyarrow as pa
-    from pyarrow import parquet
 
     table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
     texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
-    parquet.write_table(table, place, compression="zstd", use_dictionary=texts)
+    write_parquet(place, table, use_dictionary=texts)

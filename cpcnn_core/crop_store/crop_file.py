@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from io import RawIOBase
+from io import SEEK_END, BytesIO, RawIOBase
 from pathlib import Path
 
 import numpy as np
 
 from cpcnn_core.atomic import remove_leftovers, write_atomically
-from cpcnn_core.errors import CropStoreError
+from cpcnn_core.errors import CropStoreError, DiskFullError
 
+# However large a site is: so many are held at a time where all are checked.
+CROPS_AT_A_TIME = 64
 _MAGIC = b"\x93NUMPY\x01\x00"
-_RUN_AGAIN = "run the same cpcnn crops again: it makes anew what is missing"
+_RUN_AGAIN = "run the same cpcnn crops again: it makes anew what is missing or damaged"
 
 
 def write_crops(
@@ -58,12 +60,11 @@ def write_crops(
     [2344191507, 1624488069]
     """
     sums: list[int] = []
-    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
-    header["shape"] = (count, *shape)
+    header = _header(count, shape, dtype)
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
+            file.write(header)
             for part in parts:
                 whole = np.ascontiguousarray(part, dtype)
                 file.write(whole.data)
@@ -71,6 +72,8 @@ def write_crops(
 
     try:
         write_atomically(path, write)
+    except DiskFullError:
+        raise
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     # Of a run that was killed; a site belongs to one shard, so to nobody else.
@@ -110,13 +113,11 @@ def read_crops(path: Path, places: np.ndarray, checksums: np.ndarray, out: np.nd
             for place, checksum, crop in zip(places.tolist(), checksums.tolist(), out, strict=True):
                 file.seek(start + place * crop.nbytes)
                 if file.readinto(crop) != crop.nbytes:
-                    raise CropStoreError(
-                        f"{path} ends before its crop {place}; delete it and {_RUN_AGAIN}"
-                    )
+                    raise CropStoreError(f"{path} ends before its crop {place}; {_RUN_AGAIN}")
                 if zlib.crc32(crop) != checksum:
                     raise CropStoreError(
                         f"{path} is damaged: its crop {place} is not what was written (its CRC-32 "
-                        f"differs); delete it and {_RUN_AGAIN}"
+                        f"differs); {_RUN_AGAIN}"
                     )
     except FileNotFoundError as error:
         raise CropStoreError(f"there is no file {path}; {_RUN_AGAIN}") from error
@@ -130,22 +131,25 @@ def is_whole(path: Path, count: int, shape: tuple[int, int, int], dtype: np.dtyp
     >>> is_whole(Path("nowhere.npy"), 1, (5, 128, 128), np.dtype("u1"))
     False
     """
+    header = _header(count, shape, dtype)
     try:
         with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            found = np.lib.format.read_array_header_1_0(file)
-            start = file.tell()
-    except (OSError, ValueError):
+            begins = file.read(len(header)) == header
+            size = file.seek(0, SEEK_END)
+    except OSError:
         return False
-    size = start + count * int(np.prod(shape)) * dtype.itemsize
-    expected = ((1, 0), ((count, *shape), False, dtype))
-    return (version, found) == expected and path.stat().st_size == size
+    return begins and size == len(header) + count * int(np.prod(shape)) * dtype.itemsize
+
+
+def _header(count: int, shape: tuple[int, int, int], dtype: np.dtype) -> bytes:
+    said = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
+    header = BytesIO()
+    np.lib.format.write_array_header_1_0(header, said | {"shape": (count, *shape)})
+    return header.getvalue()
 
 
 def _data_start(file: RawIOBase, path: Path) -> int:
     head = file.read(len(_MAGIC) + 2)
     if len(head) < len(_MAGIC) + 2 or not head.startswith(_MAGIC):
-        raise CropStoreError(
-            f"{path} is damaged: it does not begin as a .npy file; delete it and {_RUN_AGAIN}"
-        )
+        raise CropStoreError(f"{path} is damaged: it does not begin as a .npy file; {_RUN_AGAIN}")
     return len(head) + int.from_bytes(head[-2:], "little")

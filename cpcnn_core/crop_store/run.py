@@ -19,8 +19,9 @@ from cpcnn_core.crop_store.settings import (
     claim_store,
     require_settings,
 )
-from cpcnn_core.crop_store.site_facts import SiteFacts, write_facts
+from cpcnn_core.crop_store.site_facts import SiteFacts, read_facts, write_facts
 from cpcnn_core.crop_store.sites import (
+    DAMAGED,
     IMAGE_NUMBER,
     LOCATION,
     CropSite,
@@ -30,9 +31,12 @@ from cpcnn_core.crop_store.sites import (
     facts_path,
     site_record,
 )
+from cpcnn_core.damage import said_aside, set_aside
+from cpcnn_core.errors import DiskFullError
+from cpcnn_core.profiles.notices import Tell, warn
 from cpcnn_core.screen.examine import DONE, TO_DO, Examined
 from cpcnn_core.screen.reading import in_order, look_at
-from cpcnn_core.screen.report import SiteReport, failure
+from cpcnn_core.screen.report import SiteReport, failure, stopped
 
 READERS = 2
 SITES_AHEAD = 1
@@ -47,6 +51,7 @@ def store_crops(
     force: bool = False,
     readers: int = READERS,
     progress: Callable[[SiteReport], None] | None = None,
+    tell: Tell = warn,
 ) -> list[SiteReport]:
     """Store the crops of every site that is not done yet with these inputs, two files per site.
 
@@ -64,6 +69,8 @@ def store_crops(
         Threads that read images ahead.
     progress : callable (SiteReport), optional
         Called after every site; what it raises ends the run.
+    tell : callable
+        Takes a sentence: that ``store.json`` was damaged.
 
     Returns
     -------
@@ -76,6 +83,8 @@ def store_crops(
         The folder holds crops of other settings.
     CPCNNError, OSError
         With `strict`, what the first failing site raised.
+    DiskFullError
+        No site that follows could be written; says how many are done.
 
     Notes
     -----
@@ -86,16 +95,20 @@ def store_crops(
     --------
     >>> store_crops(sites, "crops", settings)  # doctest: +SKIP
     """
-    claim_store(out, settings)
+    claim_store(out, settings, tell)
 
     store = _Store(out, settings, strict)
     reports = []
-    with closing(in_order(sites, lambda s: store.load(s, force), readers, SITES_AHEAD)) as loaded:
-        for item in loaded:
-            report = store.report(item)
-            reports.append(report)
-            if progress is not None:
-                progress(report)
+    ahead = closing(in_order(sites, lambda s: store.load(s, force), readers, SITES_AHEAD))
+    try:
+        with ahead as loaded:
+            for item in loaded:
+                report = store.report(item)
+                reports.append(report)
+                if progress is not None:
+                    progress(report)
+    except DiskFullError as error:
+        raise stopped(error, reports, len(sites)) from error
     return reports
 
 
@@ -168,6 +181,7 @@ class _Store:
             self._make_way(site, examined)
             if examined.state == TO_DO:
                 loaded.crops = site.load(self._settings, examined)
+                loaded.crops.notes += self._set_aside(site, examined)
             else:
                 notes = "; ".join(examined.notes)
                 loaded.report = SiteReport(str(site), examined.state, reason=notes)
@@ -187,7 +201,7 @@ class _Store:
             except Exception as raised:  # noqa: BLE001  (handled with those of reading, below)
                 error = raised
         if error is not None:
-            if self._strict:
+            if self._strict or isinstance(error, DiskFullError):
                 raise error
             return failure(site, error, kept=loaded.kept)
         seconds = time.perf_counter() - loaded.since
@@ -210,8 +224,21 @@ class _Store:
                 columns |= dict(zip(LOCATION, x_and_y, strict=True))
             facts = SiteFacts(facts.checksums, columns, examined.inputs)
             write_facts(path, facts, self._settings, examined.confirmed_ns)
-        elif examined.state == DONE and examined.doubted:
-            set_time(path, examined.confirmed_ns)
+            set_time(crops_path(self._out, site), examined.confirmed_ns)
+        elif examined.state == DONE:
+            # The same time says that the crops are those of the facts.
+            for file in (path, crops_path(self._out, site)):
+                if file.stat().st_mtime_ns != examined.confirmed_ns:
+                    set_time(file, examined.confirmed_ns)
+
+    def _set_aside(self, site: CropSite, examined: Examined) -> list[str]:
+        """Set what is damaged aside, and say so; what is missing is not there to be."""
+        if examined.record != DAMAGED:
+            return []
+        place = facts_path(self._out, site)
+        if read_facts(place, self._settings) is not None:
+            place = crops_path(self._out, site)
+        return [said_aside(place, set_aside(place))] if place.is_file() else []
 
     def _write(self, loaded: _Loaded) -> None:
         site, crops, settings = loaded.site, loaded.crops, self._settings
@@ -222,3 +249,4 @@ class _Store:
         checksums = write_crops(place, crops.parts, crops.count, settings.shape, dtype)
         facts = SiteFacts(checksums, crops.columns, loaded.examined.inputs)
         write_facts(path, facts, settings, loaded.examined.moment_ns)
+        set_time(place, path.stat().st_mtime_ns)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 import cpcnn_core
-from cpcnn_core.atomic import write_atomically
+from cpcnn_core.damage import read_checked, said_aside, set_aside, write_checked
 from cpcnn_core.errors import CropStoreError
+from cpcnn_core.profiles.notices import Tell, warn
 from cpcnn_core.scale import check_um_per_px
 
 FORMAT_VERSION = 1
@@ -89,8 +90,15 @@ class StoreSettings:
         return values
 
 
-def claim_store(folder: str | Path, settings: StoreSettings) -> None:
+def claim_store(folder: str | Path, settings: StoreSettings, tell: Tell = warn) -> None:
     """Say in the folder what it holds, or refuse when it holds something else.
+
+    Parameters
+    ----------
+    folder : str or Path
+    settings : StoreSettings
+    tell : callable
+        Takes a sentence: told where ``store.json`` was damaged: its sites say then what it said.
 
     Raises
     ------
@@ -109,10 +117,11 @@ def claim_store(folder: str | Path, settings: StoreSettings) -> None:
     path = Path(folder) / STORE_FILE
     require_settings(folder, settings)
     if path.exists():
-        return
+        if isinstance(_read_store(path), StoreSettings):
+            return
+        tell(said_aside(path, set_aside(path)))
     content = {"format": FORMAT_VERSION, **settings.as_json(), "cpcnn": cpcnn_core.__version__}
-    text = json.dumps(content, indent=1) + "\n"
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_checked(path, content, indent=1)
 
 
 def require_settings(folder: str | Path, settings: StoreSettings) -> None:
@@ -127,9 +136,12 @@ def require_settings(folder: str | Path, settings: StoreSettings) -> None:
     --------
     >>> require_settings("nowhere", StoreSettings(("DNA",), 64))
     """
-    if not (Path(folder) / STORE_FILE).exists():
+    path = Path(folder) / STORE_FILE
+    if not path.exists():
         return
-    there, wanted = read_settings(folder).as_json(), settings.as_json()
+    found, wanted = _read_store(path), settings.as_json()
+    there = found.as_json() if isinstance(found, StoreSettings) else _said_by_sites(path.parent)
+    there = there or wanted
     names = [name for name in there | wanted if wanted.get(name) != there.get(name)]
     if names:
         raise CropStoreError(
@@ -157,20 +169,41 @@ def read_settings(folder: str | Path) -> StoreSettings:
         raise CropStoreError(
             f"{folder} holds no crops: it has no {STORE_FILE}; cpcnn crops makes them with --out"
         )
+    found = _read_store(path)
+    if isinstance(found, str):
+        raise CropStoreError(
+            f"{path} cannot be read: {found}; run the same cpcnn crops again: it is set aside and "
+            "made anew"
+        )
+    return found
+
+
+def _read_store(path: Path) -> StoreSettings | str:
+    """Read ``store.json``, or say what is wrong with it."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_checked(path)
         version = content["format"]
         if version == FORMAT_VERSION:
             names = [field.name for field in dataclasses.fields(StoreSettings)]
             # Stores that were made before there were scales say none.
             content = {"um_per_px": None, **content}
             return StoreSettings(**{name: content[name] for name in names})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CropStoreError(f"{path} cannot be read: {error!r}") from error
+    except (OSError, ValueError) as error:
+        return str(error)
+    except (KeyError, TypeError) as error:
+        return repr(error)
     raise CropStoreError(
         f"{path} has format {version}, this cpcnn reads {FORMAT_VERSION}; "
         "upgrade with: pip install --upgrade cpcnn"
     )
+
+
+def _said_by_sites(folder: Path) -> dict[str, object]:
+    """Return the settings that the first site whose facts can be read has."""
+    for path in sorted(folder.glob("*/**/*.json")):
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            return dict(read_checked(path)["settings"])
+    return {}
 
 
 def _entries(values: dict[str, object], names: list[str]) -> str:

@@ -7,15 +7,15 @@ from them when the store is collected.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from cpcnn_core.atomic import remove_leftovers, set_time, write_atomically
+from cpcnn_core.atomic import remove_leftovers
 from cpcnn_core.crop_store.settings import StoreSettings
+from cpcnn_core.damage import read_checked, write_checked
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,7 @@ def write_facts(
         "columns": {name: values.tolist() for name, values in facts.columns.items()},
         "inputs": dict(facts.inputs),
     }
-    text = json.dumps(content) + "\n"
-
-    def write(temporary: Path) -> None:
-        temporary.write_text(text, encoding="utf-8")
-        if moment_ns is not None:
-            set_time(temporary, moment_ns)
-
-    write_atomically(path, write)
+    write_checked(path, content, moment_ns=moment_ns)
     remove_leftovers(path)
 
 
@@ -93,7 +86,7 @@ def read_facts(path: str | Path, settings: StoreSettings) -> SiteFacts | None:
     True
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = read_checked(path)
         if content["settings"] != settings.as_json():
             return None
         columns = {name: np.array(values) for name, values in content["columns"].items()}

@@ -9,10 +9,11 @@ from typing import Protocol
 
 import numpy as np
 
-from cpcnn_core.crop_store.crop_file import is_whole
+from cpcnn_core.crop_store.crop_file import CROPS_AT_A_TIME, is_whole, read_crops
 from cpcnn_core.crop_store.settings import DTYPES, StoreSettings
 from cpcnn_core.crop_store.site_facts import SiteFacts, read_facts
 from cpcnn_core.crop_store.store import CROPS_FOLDER
+from cpcnn_core.errors import CropStoreError
 from cpcnn_core.screen.examine import UNRECORDED, Examined, Record, is_record
 from cpcnn_core.screen.plan import site_file
 
@@ -108,7 +109,7 @@ def site_record(out: str | Path, site: CropSite, settings: StoreSettings) -> Rec
     except OSError:
         return ""
     facts = facts_if_done(out, site, settings)
-    if facts is None:
+    if facts is None or not _are_as_written(crops_path(out, site), moment, facts, settings):
         return DAMAGED
     if not is_record(facts.inputs):
         return UNRECORDED
@@ -121,8 +122,9 @@ def site_record(out: str | Path, site: CropSite, settings: StoreSettings) -> Rec
 def facts_if_done(out: str | Path, site: CropSite, settings: StoreSettings) -> SiteFacts | None:
     """Return the facts of a site that is done with these settings, else None.
 
-    A file that is too short, or missing, is noticed; that every crop still is what was
-    written, `cpcnn_core.crop_store.check.check_store` finds out.
+    A file that is too short, or missing, is noticed; whether every crop still is what was
+    written, `site_record` looks at where the file's time is another than it was given, and
+    `cpcnn_core.crop_store.check.check_store` in any case.
 
     Examples
     --------
@@ -134,3 +136,27 @@ def facts_if_done(out: str | Path, site: CropSite, settings: StoreSettings) -> S
     count = len(facts.checksums)
     whole = is_whole(crops_path(out, site), count, settings.shape, DTYPES[settings.dtype])
     return facts if whole else None
+
+
+def crops_that_fail(path: Path, facts: SiteFacts, settings: StoreSettings) -> str:
+    """Read all crops of a site and say what is wrong with them; nothing where nothing is.
+
+    Examples
+    --------
+    >>> facts = SiteFacts(np.array([7], "u4"), {})
+    >>> crops_that_fail(Path("nowhere.npy"), facts, StoreSettings(("DNA",), 64))[:12]
+    'there is no '
+    """
+    for start in range(0, len(facts.checksums), CROPS_AT_A_TIME):
+        sums = facts.checksums[start : start + CROPS_AT_A_TIME]
+        crops = np.empty((len(sums), *settings.shape), DTYPES[settings.dtype])
+        try:
+            read_crops(path, np.arange(start, start + len(sums)), sums, crops)
+        except (CropStoreError, OSError) as error:
+            return str(error)
+    return ""
+
+
+def _are_as_written(path: Path, moment_ns: int, facts: SiteFacts, settings: StoreSettings) -> bool:
+    """Tell it by the file's time, which is that of its facts; of another, by every crop."""
+    return path.stat().st_mtime_ns == moment_ns or not crops_that_fail(path, facts, settings)

@@ -24,6 +24,7 @@ import numpy as np
 from cpcnn_core.crop_store.crop_file import read_crops
 from cpcnn_core.crop_store.settings import DTYPES, read_settings
 from cpcnn_core.errors import CropStoreError
+from cpcnn_core.tables.parquet_files import open_parquet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -222,7 +223,6 @@ def open_crops(path: str | Path) -> CropStore:
     cpcnn_core.errors.CropStoreError: nowhere holds no crops: it has no store.json; cpcnn crops ...
     """
     import pyarrow as pa
-    from pyarrow import parquet
 
     folder = Path(path)
     settings = read_settings(folder)
@@ -232,7 +232,8 @@ def open_crops(path: str | Path) -> CropStore:
             "cpcnn crops once without --shard"
         )
     try:
-        table = parquet.read_table(folder / INDEX_FILE)
+        with open_parquet(folder / INDEX_FILE) as file:
+            table = file.read()
         files = table[FILE].combine_chunks().dictionary_encode()
         place, checksum = (table[name].to_numpy() for name in (PLACE, CHECKSUM))
     except (OSError, KeyError, pa.ArrowException) as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from cpcnn_core.demo.pipeline import add_module, widen_corner
 from cpcnn_core.errors import HostError
 from cpcnn_core.hosts.environment import CELLPROFILER_VERSION, create_environment
+from cpcnn_core.hosts.foreign_python import code_command
 from cpcnn_core.hosts.headless import run_pipeline
 from cpcnn_core.hosts.install import install_plugin
 from cpcnn_core.models.home import cpcnn_home
@@ -99,8 +100,9 @@ def _example_folder(python: str | Path) -> Path:
     """Find ExampleFly in the CellProfiler that this Python has."""
     code = "import importlib.util as u; print(u.find_spec('cellprofiler').origin)"
     try:
-        asked = subprocess.run(
-            [str(python), "-c", code], capture_output=True, text=True, check=True
+        # The Python that the user named, or that cpcnn made; the code is above, no shell.
+        asked = subprocess.run(  # noqa: S603
+            code_command([str(python)], code), capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError) as error:
         raise HostError(

@@ -15,6 +15,7 @@ import numpy as np
 import cpcnn_core
 from cpcnn_core.errors import CPCNNError, HostError
 from cpcnn_core.hosts.environment import environment_python
+from cpcnn_core.hosts.foreign_python import code_command, module_command
 from cpcnn_core.hosts.install import (
     MODULE_FILE,
     default_plugins_directory,
@@ -130,8 +131,9 @@ def _worker(python: str) -> Finding:
 
 def _greet(python: str) -> tuple[dict, list[str]]:
     """Start a worker, return its greeting and the models it knows, and end it."""
-    process = subprocess.Popen(
-        [python, "-m", "cpcnn_core.cli", "worker"],
+    # The Python recorded by `cpcnn cellprofiler install`, and words of ours; no shell.
+    process = subprocess.Popen(  # noqa: S603
+        module_command([python], "cpcnn_core.cli", "worker"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -169,8 +171,9 @@ def _cellprofiler(python: str | Path, folder: Path) -> Finding:
     if Path(python).is_dir():
         python = environment_python(python)
     try:
-        asked = subprocess.run(
-            [str(python), "-c", _LOAD_MODULE, str(folder)],
+        # The Python that the user named; the code is above, no shell.
+        asked = subprocess.run(  # noqa: S603
+            code_command([str(python)], _LOAD_MODULE, str(folder)),
             capture_output=True,
             text=True,
             timeout=_PATIENCE_SECONDS,

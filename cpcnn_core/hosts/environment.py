@@ -18,6 +18,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from cpcnn_core.errors import HostError
+from cpcnn_core.hosts.foreign_python import code_command
 from cpcnn_core.models.home import cpcnn_home
 
 CELLPROFILER_VERSION = "4.2.8.1"
@@ -283,8 +284,9 @@ def _version_of(command: Sequence[str]) -> tuple[str, str] | None:
     """Ask a Python for its version and its own path; None when it does not work."""
     code = "import sys, venv; print('%d.%d' % sys.version_info[:2], sys.executable)"
     try:
-        asked = subprocess.run(
-            [*command, "-c", code], capture_output=True, text=True, timeout=60, check=True
+        # A Python of the user's, or found by its name on the user's own path; no shell.
+        asked = subprocess.run(  # noqa: S603
+            code_command(command, code), capture_output=True, text=True, timeout=60, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -294,8 +296,11 @@ def _version_of(command: Sequence[str]) -> tuple[str, str] | None:
 
 def _run(command: Sequence[str], folder: Path, environ: Mapping[str, str] | None = None) -> str:
     """Run one step, keep its output in the log, and fail with its last lines."""
-    done = subprocess.run(
+    # Programs of the environment that is made, and words of ours; no shell.
+    done = subprocess.run(  # noqa: S603
         command,
+        # Not where the user stands: modules are imported from there before all others.
+        cwd=cpcnn_home(),
         env={**os.environ, **(environ or {})},
         text=True,
         errors="replace",
@@ -308,9 +313,9 @@ def _run(command: Sequence[str], folder: Path, environ: Mapping[str, str] | None
     with log.open("a", encoding="utf-8") as file:
         file.write(f"$ {' '.join(command)}\n{done.stdout}\n")
     if done.returncode != 0:
-        last = "\n".join(done.stdout.strip().splitlines()[-8:])
+        last = " / ".join(done.stdout.strip().splitlines()[-8:])
         raise HostError(
-            f"this step failed (exit {done.returncode}): {' '.join(command[:6])} ...\n{last}\n"
-            f"The whole log: {log}"
+            f"this step failed (exit {done.returncode}): {' '.join(command[:6])} ...; the last "
+            f"that it said is: {last}; all stands in {log}"
         )
     return done.stdout

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cpcnn_core.errors import HostError
 from cpcnn_core.hosts.environment import find_java_home
+from cpcnn_core.hosts.foreign_python import module_command
 
 _LAST_LINES = 25
 
@@ -51,11 +52,12 @@ def run_pipeline(
     """
     out = Path(out)
     log = out / "cellprofiler.log"
-    command = [str(python), "-m", "cellprofiler", "-c", "-r"]
+    command = module_command([str(python)], "cellprofiler", "-c", "-r")
     command += ["-p", str(pipeline), "-o", str(out), "-i", str(images)]
     command += ["--plugins-directory", str(plugins_directory), *arguments]
     try:
-        done = subprocess.run(
+        # The Python that the user named, with the user's pipeline; no shell.
+        done = subprocess.run(  # noqa: S603
             command,
             env=headless_environ(),
             capture_output=True,
@@ -70,9 +72,10 @@ def run_pipeline(
         ) from error
     log.write_text(done.stdout + done.stderr, encoding="utf-8")
     if done.returncode != 0:
-        last = "\n".join(log.read_text(encoding="utf-8").strip().splitlines()[-_LAST_LINES:])
+        last = " / ".join(log.read_text(encoding="utf-8").strip().splitlines()[-_LAST_LINES:])
         raise HostError(
-            f"CellProfiler ended with exit status {done.returncode}:\n{last}\nThe whole log: {log}"
+            f"CellProfiler ended with exit status {done.returncode}; the last that it said is: "
+            f"{last}; all stands in {log}"
         )
 
 

@@ -13,11 +13,11 @@ import importlib.resources
 import json
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import cpcnn_core
+from cpcnn_core.atomic import temporary_folder
 from cpcnn_core.errors import HostError
 from cpcnn_core.models.home import cpcnn_home
 
@@ -87,25 +87,26 @@ def install_plugin(
 
     Examples
     --------
-    >>> with tempfile.TemporaryDirectory() as folder:
+    >>> with temporary_folder() as folder:
     ...     sorted(path.name for path in install_plugin(folder).iterdir())
     ['_cpcnn', 'measurecellpaintingcnn.py']
     """
     folder = Path(plugins_directory or default_plugins_directory()).expanduser().absolute()
-    record = {"python": str(python or sys.executable), "cpcnn": cpcnn_core.__version__}
+    python = Path(python or sys.executable).absolute()
+    record = {"python": str(python), "cpcnn": cpcnn_core.__version__}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         helpers = folder / HELPER_FOLDER
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".cpcnn") as temporary:
-            fresh = Path(temporary) / HELPER_FOLDER
+        with temporary_folder(folder) as temporary:
+            fresh = temporary / HELPER_FOLDER
             fresh.mkdir()
             for path in plugin_files():
-                shutil.copyfile(plugin_source() / path, Path(temporary) / path)
+                shutil.copyfile(plugin_source() / path, temporary / path)
             (fresh / RECORD_FILE).write_text(json.dumps(record, indent=2) + "\n")
             # Helpers before the module: the module must never stand there alone.
             shutil.rmtree(helpers, ignore_errors=True)
             fresh.replace(helpers)
-            (Path(temporary) / MODULE_FILE).replace(folder / MODULE_FILE)
+            (temporary / MODULE_FILE).replace(folder / MODULE_FILE)
     except OSError as error:
         raise HostError(
             f"the module cannot be written to {folder} ({error}); choose a folder of your own "

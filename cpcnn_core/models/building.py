@@ -9,12 +9,12 @@ import torch
 
 from cpcnn_core.errors import WeightsError
 from cpcnn_core.models.card import EFFICIENTNET_B0, ONE_BY_ONE, ModelCard
-from cpcnn_core.models.conversion import OPEN_PHENOM, SUBCELL
+from cpcnn_core.models.card_schema import OPEN_PHENOM, SUBCELL, TIMM_PREFIX
 from cpcnn_core.models.efficientnet import TAP_DIMS, TappedEfficientNet
 from cpcnn_core.models.input_steps import WithInput
 from cpcnn_core.models.open_phenom import OpenPhenomNetwork
 from cpcnn_core.models.subcell import SubCellNetwork
-from cpcnn_core.models.timm_network import POOLED, PREFIX, TimmNetwork, float_weights
+from cpcnn_core.models.timm_network import POOLED, TimmNetwork, float_weights
 from cpcnn_core.normalize import NORMALIZERS
 
 if TYPE_CHECKING:
@@ -38,7 +38,10 @@ def build_network(card: ModelCard, weights: Mapping[str, np.ndarray]) -> Network
     >>> build_network(*untrained_efficientnet_b0()).tap
     'block6a_activation'
     """
-    network = empty_network(card, len(weights.get("classifier.bias", ())))
+    classes = len(weights.get("classifier.bias", ()))
+    # A card may ask for a network of any size: memory is taken only for what has weights here.
+    with torch.device("meta"):
+        network = empty_network(card, classes)
     if card.embed_dim != network.embed_dim:
         raise WeightsError(
             f"{card.name} promises {card.embed_dim} features, {card.tap} gives "
@@ -51,6 +54,7 @@ def build_network(card: ModelCard, weights: Mapping[str, np.ndarray]) -> Network
                 f"{card.name} lacks what {card.tap} needs: expected {name} of shape {shape}, "
                 f"got {found}; import the model again"
             )
+    network = empty_network(card, classes)
     network.load_weights(weights)
     return network
 
@@ -76,11 +80,12 @@ def empty_network(card: ModelCard, classes: int = 0) -> Network:
     >>> empty_network(card).embed_dim
     192
     """
-    of_timm = card.architecture.startswith(PREFIX)
+    of_timm = card.architecture.startswith(TIMM_PREFIX)
     if card.architecture not in ARCHITECTURES and not of_timm:
         raise WeightsError(
             f"{card.name} is a {card.architecture}, this cpcnn builds "
-            f"{', '.join(ARCHITECTURES)} and {PREFIX}...; upgrade with: pip install --upgrade cpcnn"
+            f"{', '.join(ARCHITECTURES)} and {TIMM_PREFIX}...; upgrade with: "
+            "pip install --upgrade cpcnn"
         )
     layers = TAP_DIMS if card.architecture == EFFICIENTNET_B0 else (POOLED,)
     for what, name, known in (
@@ -132,7 +137,7 @@ def _efficientnet_b0(card: ModelCard, classes: int) -> TappedEfficientNet:
 
 
 def _timm_network(card: ModelCard, _: int) -> TimmNetwork:
-    backbone = card.architecture.removeprefix(PREFIX)
+    backbone = card.architecture.removeprefix(TIMM_PREFIX)
     return TimmNetwork(backbone, card.channels_at_once, card.seen_px, card.architecture_options)
 
 

@@ -6,7 +6,9 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 
-from cpcnn_core.errors import ChannelError, WeightsError
+from cpcnn_core.errors import ChannelError, WeightsError, some_of
+from cpcnn_core.models.card_schema import MOST_INPUTS, TEXT_LENGTH, checked, checked_options
+from cpcnn_core.printable import printable
 
 CHANNEL_MODES = {
     "fixed": "all channels together, in this order",
@@ -19,6 +21,8 @@ AT_ONCE = {"bag": 1, "rgb": 3}
 EFFICIENTNET_B0 = "efficientnet_b0"
 RESIZES = ("bilinear", "bicubic")
 UNITS = ("cell", "field")
+# Characters; a training's recipe and split are in it.
+LONGEST_JSON = 8 * 2**20
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,8 @@ class ModelCard:
     """What a model takes, what it gives, where it comes from. Plain data.
 
     The truth about preprocessing lives here, so that a host cannot feed a model
-    wrongly without an error.
+    wrongly without an error. Whoever makes one, each entry is checked against
+    `cpcnn_core.models.card_schema`, and its texts can be shown as they are.
 
     Attributes
     ----------
@@ -44,7 +49,7 @@ class ModelCard:
         Key of the builder: ``efficientnet_b0``, ``timm/`` and timm's name of a network,
         or another of `cpcnn_core.models.building.ARCHITECTURES`.
     architecture_options : dict
-        Handed to the builder, e.g. timm's ``global_pool``.
+        Handed to the builder, e.g. timm's ``global_pool``; those known for the architecture.
     tap : str
         The layer whose spatial mean is the feature vector; ``pooled``, what feeds the
         classifier, for networks of timm.
@@ -124,6 +129,10 @@ class ModelCard:
     provenance: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for entry, value in checked(self.name, vars(self)).items():
+            object.__setattr__(self, entry, value)
+        options = checked_options(self.name, self.architecture, self.architecture_options)
+        object.__setattr__(self, "architecture_options", options)
         different = len(set(self.channels)) == len(self.channels)
         if not self.channels or not all(self.channels) or not different:
             raise ChannelError(
@@ -139,6 +148,13 @@ class ModelCard:
                     f"the card of {self.name} asks for the {what} {value!r}, this cpcnn knows "
                     f"{', '.join(known)}; upgrade with: pip install --upgrade cpcnn"
                 )
+        inputs = len(self.channels) * max(self.seen_px, self.crop_px) ** 2
+        if inputs > MOST_INPUTS:
+            raise WeightsError(
+                f"the card of {self.name} asks for {len(self.channels)} channels of "
+                f"{max(self.seen_px, self.crop_px)} px a side, which are {inputs:,} numbers; "
+                f"expected at most {MOST_INPUTS:,}; get the model from its makers again"
+            )
 
     @property
     def takes_any_channels(self) -> bool:
@@ -205,12 +221,19 @@ class ModelCard:
         Traceback (most recent call last):
         cpcnn_core.errors.WeightsError: the model card is incomplete: summary is missing
         """
+        if len(text) > LONGEST_JSON:
+            raise WeightsError(
+                f"expected a model card of at most {LONGEST_JSON:,} characters, got {len(text):,}; "
+                "get the model from its makers again"
+            )
         try:
             values = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise WeightsError(f"expected a model card in JSON ({error})") from error
         if not isinstance(values, dict):
-            raise WeightsError(f"expected a model card as a JSON object, got {text[:40]}")
+            raise WeightsError(
+                f"expected a model card as a JSON object, got {printable(text[:40])}"
+            )
         return cls.from_values(values)
 
     @classmethod
@@ -227,11 +250,11 @@ class ModelCard:
         unknown = sorted(set(values) - known)
         if unknown:
             raise WeightsError(
-                f"the model card has entries this cpcnn does not know ({', '.join(unknown)}); "
-                "upgrade with: pip install --upgrade cpcnn"
+                "the model card has entries this cpcnn does not know "
+                f"({printable(some_of(unknown))[:TEXT_LENGTH]}); upgrade with: "
+                "pip install --upgrade cpcnn"
             )
         for name in ("name", "summary", "channels", "embed_dim"):
             if name not in values:
                 raise WeightsError(f"the model card is incomplete: {name} is missing")
-        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-        return cls(**{**values, **lists})
+        return cls(**values)

@@ -20,10 +20,9 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from cpcnn_core.errors import ModelNotFoundError, WeightsError, some_of
+from cpcnn_core.models.card_schema import OPEN_PHENOM, SUBCELL, TIMM_PREFIX
 from cpcnn_core.models.open_phenom import sine_positions
-from cpcnn_core.models.timm_network import PREFIX
 
-OPEN_PHENOM, SUBCELL = "open-phenom", "subcell"
 # DINO and DINOv2 resample their positions by this much more than the grids' ratio.
 GRID_OFFSET = 0.1
 # Channels for which OpenPhenom's file holds positions, the same for each.
@@ -164,10 +163,10 @@ def _read_torch(file: Path) -> object:
 def _conversion(architecture: str) -> Callable[[Tensors, Shapes], Tensors]:
     if architecture in _CONVERSIONS:
         return _CONVERSIONS[architecture]
-    if architecture.startswith(PREFIX):
+    if architecture.startswith(TIMM_PREFIX):
         return _from_dinov3 if "dinov3" in architecture else _from_dino
     raise WeightsError(
-        f"no authors' checkpoint is known for {architecture}; known are {PREFIX}..., "
+        f"no authors' checkpoint is known for {architecture}; known are {TIMM_PREFIX}..., "
         f"{', '.join(_CONVERSIONS)}"
     )
 

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import os
-import urllib.parse
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cpcnn_core.errors import DownloadError, ModelNotFoundError
+from cpcnn_core.models.publishers import DOI, PUBLIC_HUB, quieten_hub, reason
 from cpcnn_core.models.shelf import known_cards
+from cpcnn_core.models.tls import follow_with_tls, require_hub_with_tls, require_tls
 
 if TYPE_CHECKING:
     from cpcnn_core.models.card import ModelCard
 
 MIRROR = "CPCNN_MIRROR"
-_DOI = "doi:"
 
 
 def download_weights(
-    name: str, folder: str | Path, url: str | None = None, progress: object | None = None
+    name: str,
+    folder: str | Path,
+    url: str | None = None,
+    progress: object | None = None,
+    *,
+    insecure: bool = False,
 ) -> Path:
     """Get a model's published weights file.
 
@@ -33,10 +40,12 @@ def download_weights(
     folder : str or Path
         Where the file shall lie. A complete file that is there is not fetched again.
     url : str, optional
-        The file's address elsewhere. What comes from there, or from a mirror, is checked by
-        its content at import; an archive's own checksum is asked for and compared.
+        The file's address elsewhere. What comes from there, or from a mirror, is compared at
+        import with the checksum that its publisher tells.
     progress : object, optional
         Anything with ``total``, ``update``, ``reset`` and ``close``, e.g. a tqdm bar.
+    insecure : bool
+        Also take what comes without TLS, from an address, a mirror, or where these send us.
 
     Returns
     -------
@@ -48,8 +57,8 @@ def download_weights(
     ModelNotFoundError
         A model that is nowhere published.
     DownloadError
-        No connection, another checksum: says where to get the file by other means
-        and what to run then.
+        No connection, or one without TLS: says where to get the file by other means and what
+        to run then.
 
     Examples
     --------
@@ -59,19 +68,24 @@ def download_weights(
     """
     card = _published(name)
     address = url if url is not None else _on_mirror(card)
+    if address is None and "://" in card.hub:
+        address = f"{card.hub.rstrip('/')}/{card.hub_file}"
+    if address is not None:
+        require_tls(address, insecure=insecure)
+    elif not card.hub.startswith(DOI):
+        found = _in_cache_of_hub(card)
+        if found is not None:
+            return found
+        require_hub_with_tls(insecure=insecure)
+    get = _Get(card.hub_file, Path(folder), progress, insecure)
     try:
-        if address is not None:
-            return _from_address(address, card.hub_file, Path(folder), progress)
-        if card.hub.startswith("https://"):
-            address = f"{card.hub.rstrip('/')}/{card.hub_file}"
-            return _from_address(address, card.hub_file, Path(folder), progress)
-        if card.hub.startswith(_DOI):
-            return _from_archive(card, Path(folder), progress)
-        return _from_hub(card)
+        if address is None and card.hub.startswith(DOI):
+            return get.from_archive(card.hub)
+        return get.from_hub(card.hub) if address is None else get.from_address(address)
     except Exception as error:
         # Libraries of three makers, each with errors of their own.
         raise DownloadError(
-            f"{name} could not be downloaded ({_reason(error)}). By hand: get {card.hub_file} from "
+            f"{name} could not be downloaded ({reason(error)}). By hand: get {card.hub_file} from "
             f"{card.source} on any machine, copy it here, and run: "
             f"cpcnn models import {Path(card.hub_file).name} --name {name}"
         ) from error
@@ -95,52 +109,51 @@ def _on_mirror(card: ModelCard) -> str | None:
     return f"{mirror.rstrip('/')}/{card.hub_file}" if mirror else None
 
 
-def _from_address(address: str, file: str, folder: Path, progress: object | None) -> Path:
-    import pooch
+def _in_cache_of_hub(card: ModelCard) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
 
-    pooch.get_logger().setLevel("WARNING")
-    downloader = pooch.HTTPDownloader(progressbar=False if progress is None else progress)
-    name = Path(file).name
-    return Path(pooch.retrieve(address, None, fname=name, path=folder, downloader=downloader))
+    found = try_to_load_from_cache(card.hub, card.hub_file)
+    return Path(found) if isinstance(found, str) else None
 
 
-def _from_archive(card: ModelCard, folder: Path, progress: object | None) -> Path:
-    import pooch
+@dataclass(frozen=True)
+class _Get:
+    """The download of a file, whose checksum is compared when it is imported."""
 
-    pooch.get_logger().setLevel("WARNING")
-    shelf = pooch.create(folder, f"{card.hub}/", registry={card.hub_file: None})
-    shelf.load_registry_from_doi()
-    downloader = pooch.DOIDownloader(progressbar=False if progress is None else progress)
-    return Path(shelf.fetch(card.hub_file, downloader=downloader))
+    file: str
+    folder: Path
+    progress: object | None
+    insecure: bool
 
+    def from_address(self, address: str, headers: dict[str, str] | None = None) -> Path:
+        import pooch
 
-def _from_hub(card: ModelCard) -> Path:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+        downloader = pooch.HTTPDownloader(**self._how(), headers=headers)
+        return self._retrieve(address, downloader)
 
-    quieten_hub()
-    try:
-        return Path(hf_hub_download(card.hub, card.hub_file, local_files_only=True))
-    except LocalEntryNotFoundError:
-        return Path(hf_hub_download(card.hub, card.hub_file))
+    def from_archive(self, doi: str) -> Path:
+        import pooch
 
+        return self._retrieve(f"{doi}/{self.file}", pooch.DOIDownloader(**self._how()))
 
-def quieten_hub() -> None:
-    """Leave it to our errors to say what went wrong: the hub's library tells of every try.
+    def from_hub(self, repository: str) -> Path:
+        from huggingface_hub import constants, hf_hub_download, hf_hub_url
+        from huggingface_hub.utils import build_hf_headers
 
-    Examples
-    --------
-    >>> quieten_hub()
-    """
-    from huggingface_hub.utils import logging
+        quieten_hub()
+        if constants.ENDPOINT == PUBLIC_HUB:
+            return Path(hf_hub_download(repository, self.file))
+        # A mirror may send us on to any address; see `follow_with_tls`.
+        return self.from_address(hf_hub_url(repository, self.file), build_hf_headers())
 
-    logging.set_verbosity_error()
+    def _retrieve(self, address: str, downloader: Callable[..., object]) -> Path:
+        import pooch
 
+        pooch.get_logger().setLevel("WARNING")
+        name = Path(self.file).name
+        found = pooch.retrieve(address, None, fname=name, path=self.folder, downloader=downloader)
+        return Path(found)
 
-def _reason(error: Exception) -> str:
-    """Say in few words what went wrong; libraries say it in many."""
-    import requests
-
-    if isinstance(error, requests.ConnectionError) and error.request is not None:
-        return f"no connection to {urllib.parse.urlsplit(error.request.url).netloc}"
-    return " ".join(str(error).split()) or repr(error)
+    def _how(self) -> dict[str, object]:
+        hooks = {} if self.insecure else {"response": follow_with_tls}
+        return {"progressbar": False if self.progress is None else self.progress, "hooks": hooks}

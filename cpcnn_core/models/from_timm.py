@@ -14,12 +14,14 @@ import numpy as np
 from cpcnn_core.errors import DownloadError, WeightsError
 from cpcnn_core.models.building import empty_network, random_weights
 from cpcnn_core.models.card import RESIZES, ModelCard
+from cpcnn_core.models.card_schema import TIMM_PREFIX
 from cpcnn_core.models.conversion import read_tensors
-from cpcnn_core.models.download import quieten_hub
 from cpcnn_core.models.efficientnet import import_timm
+from cpcnn_core.models.publishers import quieten_hub
 from cpcnn_core.models.registry import CELL_PAINTING_CHANNELS, is_model_path, model_file
 from cpcnn_core.models.shelf import known_cards
-from cpcnn_core.models.timm_network import PREFIX, float_weights, size_option
+from cpcnn_core.models.timm_network import float_weights, size_option
+from cpcnn_core.models.tls import require_hub_with_tls
 from cpcnn_core.models.weights import save_model
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ def save_timm_model(
     weights: str | Path | None = None,
     seed: int | None = None,
     name: str | None = None,
+    insecure: bool = False,
 ) -> tuple[ModelCard, Path]:
     """Put a network of timm among this user's models.
 
@@ -69,6 +72,8 @@ def save_timm_model(
         Instead of weights that were learned: random ones.
     name : str, optional
         Default: timm's name and the mode.
+    insecure : bool
+        Also take weights from a mirror of the hub without TLS.
 
     Returns
     -------
@@ -97,7 +102,7 @@ def save_timm_model(
     )
     if is_model_path(card.name) or card.name in known_cards():
         raise WeightsError(f"the name {card.name} cannot be had; give another with --name")
-    values = _pretrained(card, weights) if seed is None else random_weights(card, seed)
+    values = _pretrained(card, weights, insecure) if seed is None else random_weights(card, seed)
     path = model_file(card.name)
     return save_model(path, card, values), path
 
@@ -129,11 +134,10 @@ def timm_card(
         summary=f"{backbone} of timm, "
         + (f"{_INTO[mode]}." if trained else f"{_INTO[mode]}, with random weights."),
         channels=channels,
-        embed_dim=0,
-        prefix="".join(part.capitalize() for part in backbone.split(".", maxsplit=1)[0].split("_"))[
-            :12
-        ],
-        architecture=f"{PREFIX}{backbone}",
+        # Until the network is asked, below.
+        embed_dim=1,
+        prefix=_prefix(backbone),
+        architecture=f"{TIMM_PREFIX}{backbone}",
         tap="pooled",
         pooling="as timm pools it",
         channel_mode=MODES[mode],
@@ -176,11 +180,15 @@ def _trained_facts(config: PretrainedCfg, mode: str) -> dict[str, object]:
     }
 
 
-def _pretrained(card: ModelCard, weights: str | Path | None) -> dict[str, np.ndarray]:
+def _pretrained(
+    card: ModelCard, weights: str | Path | None, insecure: bool
+) -> dict[str, np.ndarray]:
     """Let timm load weights of RGB pictures into a network of other channels."""
     timm = import_timm()
+    if weights is None:
+        require_hub_with_tls(insecure=insecure)
     quieten_hub()
-    backbone = card.architecture.removeprefix(PREFIX)
+    backbone = card.architecture.removeprefix(TIMM_PREFIX)
     overlay = None if weights is None else {"state_dict": read_tensors(weights)}
     config = timm.get_pretrained_cfg(backbone)
     try:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 import cpcnn_core
-from cpcnn_core.errors import WeightsError
+from cpcnn_core.errors import DownloadError, WeightsError
 from cpcnn_core.models.card import EFFICIENTNET_B0, ModelCard
-from cpcnn_core.models.keras_hdf5 import keras_name, read_keras_weights
+from cpcnn_core.models.keras_hdf5 import read_keras_weights
 from cpcnn_core.models.licences import check_licence
+from cpcnn_core.models.publishers import ask_publisher
 from cpcnn_core.models.registry import (
     CELL_PAINTING_CHANNELS,
     MODEL_SUFFIX,
@@ -21,6 +21,13 @@ from cpcnn_core.models.registry import (
     model_file,
 )
 from cpcnn_core.models.shelf import known_cards
+from cpcnn_core.models.verification import (
+    NOT_VERIFIED,
+    file_hashes,
+    remember_import,
+    require_published,
+    weights_statement,
+)
 from cpcnn_core.models.weights import save_model, weights_sha256
 
 CHECKPOINT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
@@ -31,8 +38,11 @@ def import_model(
     name: str | None = None,
     channels: Sequence[str] | None = None,
     out: str | Path | None = None,
+    *,
+    unverified: bool = False,
+    tell: Callable[[str], object] | None = None,
 ) -> tuple[ModelCard, Path]:
-    """Import weights as their makers publish them.
+    """Import weights as their makers publish them, and write down whether they are those.
 
     Parameters
     ----------
@@ -41,6 +51,11 @@ def import_model(
         of PyTorch or safetensors that its card names.
     name, channels, out
         As in `import_keras_model`. Other channels are for models that take any.
+    unverified : bool
+        Do not ask the publisher of a model known by name for the file's checksum: the file is
+        another of the same network, in another format, say.
+    tell : callable (str), optional
+        Told whether the file is the published one, and why that is not known.
 
     Returns
     -------
@@ -50,7 +65,7 @@ def import_model(
     Raises
     ------
     ModelNotFoundError, WeightsError, ChannelError
-        No such file, or not what is in it as expected.
+        No such file, or not what is in it as expected; or not the published file.
 
     Examples
     --------
@@ -60,19 +75,51 @@ def import_model(
     """
     weights_file = Path(weights_file)
     known = known_cards().get(name or Path(out or weights_file).stem)
-    if known is not None and known.architecture != EFFICIENTNET_B0:
-        return _import_checkpoint(weights_file, known, channels, out)
     if known is None and weights_file.suffix.lower() in CHECKPOINT_SUFFIXES:
         raise WeightsError(
             f"{weights_file} is no Keras checkpoint, and no model of that name is known; say "
             "whose weights it holds with --name; all names: cpcnn models list"
         )
-    return import_keras_model(weights_file, name, channels, out)
+    if known is not None and known.architecture != EFFICIENTNET_B0:
+        path = _path_to_write(known.name, out)
+        card, weights = _read_checkpoint(weights_file, known, channels)
+    else:
+        name = name or Path(out or weights_file).stem
+        path = _path_to_write(name, out)
+        card, weights = read_keras_model(weights_file, name, channels)
+    hashes = file_hashes(weights_file)
+    against, why = "", "nobody publishes a model of this name" if known is None else ""
+    if known is not None and not unverified:
+        against, why = _compare_with_published(weights_file, known, hashes)
+    card = save_model(path, card, weights)
+    remember_import(card, hashes, against)
+    said = weights_statement(card)
+    if tell is not None:
+        tell(f"{said}: {why}" if said == NOT_VERIFIED and why else said)
+    return card, path
 
 
-def _import_checkpoint(
-    file: Path, card: ModelCard, channels: Sequence[str] | None, out: str | Path | None
-) -> tuple[ModelCard, Path]:
+def _compare_with_published(
+    file: Path, card: ModelCard, hashes: Mapping[str, str]
+) -> tuple[str, str]:
+    """Return what the file was compared with, or nothing and why that cannot be."""
+    try:
+        published = ask_publisher(card)
+    except DownloadError as error:
+        return "", str(error)
+    try:
+        require_published(published, hashes, file)
+    except WeightsError as error:
+        raise WeightsError(
+            f"{error}; or, when it is another file of the same network, import it with: "
+            "--unverified"
+        ) from error
+    return published.where, ""
+
+
+def _read_checkpoint(
+    file: Path, card: ModelCard, channels: Sequence[str] | None
+) -> tuple[ModelCard, dict[str, np.ndarray]]:
     from cpcnn_core.models.building import empty_network
     from cpcnn_core.models.conversion import convert_checkpoint
 
@@ -81,9 +128,7 @@ def _import_checkpoint(
         card = card.with_channels(tuple(channels))
     shapes = empty_network(card).weight_shapes()
     weights = convert_checkpoint(file, card.architecture, shapes)
-    card = dataclasses.replace(card, provenance=_provenance(file))
-    path = _path_to_write(card.name, out)
-    return save_model(path, card, weights), path
+    return dataclasses.replace(card, provenance=_provenance(file)), weights
 
 
 def import_keras_model(
@@ -92,7 +137,7 @@ def import_keras_model(
     channels: Sequence[str] | None = None,
     out: str | Path | None = None,
 ) -> tuple[ModelCard, Path]:
-    """Import a Keras EfficientNet-B0 checkpoint.
+    """Import a Keras EfficientNet-B0 checkpoint; nobody is asked whether it is the published one.
 
     Parameters
     ----------
@@ -156,7 +201,6 @@ def read_keras_model(
     if channels is None:
         channels = known.channels if known else CELL_PAINTING_CHANNELS
     weights = read_keras_weights(weights_file, len(channels))
-    _check_shapes(weights_file, weights, len(channels))
     card = known or ModelCard(
         name=name,
         summary=f"Imported from {weights_file.name}.",
@@ -186,25 +230,8 @@ def _path_to_write(name: str, out: str | Path | None) -> Path:
 
 
 def _provenance(file: Path) -> dict[str, str]:
-    with file.open("rb") as opened:
-        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
     return {
         "imported_from": file.name,
-        "imported_sha256": sha256,
+        "imported_sha256": file_hashes(file)["sha256"],
         "imported_by": f"cpcnn {cpcnn_core.__version__}",
     }
-
-
-def _check_shapes(file: Path, weights: Mapping[str, np.ndarray], channels: int) -> None:
-    """Compare every weight with the network it is meant for, as far as the file goes."""
-    from cpcnn_core.models.efficientnet import TappedEfficientNet
-
-    deepest = {"classifier.bias": "ClassProb", "conv_head.weight": "pool5"}
-    tap = next((tap for name, tap in deepest.items() if name in weights), "block6a_activation")
-    classes = len(weights.get("classifier.bias", ()))
-    for name, shape in TappedEfficientNet(channels, tap, classes).weight_shapes().items():
-        if weights[name].shape != shape:
-            raise WeightsError(
-                f"{file} is not an EfficientNet-B0 checkpoint: {keras_name(name)} has shape "
-                f"{weights[name].shape} (in PyTorch's axis order), expected {shape}"
-            )

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from pathlib import Path
 
-from cpcnn_core.atomic import write_atomically
+from cpcnn_core.damage import read_checked, set_aside, write_checked
 from cpcnn_core.errors import LicenceError
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.home import cpcnn_home
@@ -42,9 +41,14 @@ def accept_licence(card: ModelCard) -> None:
     >>> accept_licence(card)  # doctest: +SKIP
     """
     today = dt.datetime.now(tz=dt.UTC).date().isoformat()
-    entries = _entries() | {card.name: {"licence": card.licence, "accepted": today}}
-    text = json.dumps(entries, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(licence_file(), lambda path: path.write_text(text, "utf-8"))
+    try:
+        before = _entries()
+    except LicenceError:
+        # What was accepted before is asked again, when it is needed.
+        set_aside(licence_file())
+        before = {}
+    entries = before | {card.name: {"licence": card.licence, "accepted": today}}
+    write_checked(licence_file(), entries, indent=2)
 
 
 def check_licence(card: ModelCard) -> None:
@@ -91,9 +95,10 @@ def _entries() -> dict[str, dict[str, str]]:
     try:
         return {
             name: {"licence": str(entry["licence"]), "accepted": str(entry["accepted"])}
-            for name, entry in json.loads(file.read_text("utf-8")).items()
+            for name, entry in read_checked(file).items()
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LicenceError(
-            f"{file} is damaged ({error}); remove it and accept the licences again"
+            f"{file} is damaged ({error}); accept the licences again with: cpcnn models accept "
+            "NAME, and it is set aside and written anew"
         ) from error

@@ -41,7 +41,7 @@ class OpenPhenomNetwork(nn.Module):
     Raises
     ------
     WeightsError
-        A side that cannot be cut into patches.
+        A side that cannot be cut into patches, a width that cannot be shared by the heads.
 
     Notes
     -----
@@ -62,6 +62,11 @@ class OpenPhenomNetwork(nn.Module):
         if px % PATCH_PX:
             raise WeightsError(
                 f"OpenPhenom takes crops whose side is a multiple of {PATCH_PX}, got {px}; "
+                "correct the model's card"
+            )
+        if width % heads or width % 4:
+            raise WeightsError(
+                f"OpenPhenom's width is a multiple of 4 and of its heads, got {width} and {heads}; "
                 "correct the model's card"
             )
         import_timm()

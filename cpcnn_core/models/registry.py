@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
+from cpcnn_core.atomic import is_temporary
 from cpcnn_core.errors import ModelNotFoundError
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.home import cpcnn_home
@@ -46,7 +47,8 @@ def list_models() -> list[str]:
     >>> "untrained-efficientnet-b0" in list_models()
     True
     """
-    stems = sorted(path.stem for path in model_folder().glob(f"*{MODEL_SUFFIX}"))
+    files = model_folder().glob(f"*{MODEL_SUFFIX}")
+    stems = sorted(path.stem for path in files if not is_temporary(path))
     imported = [stem for stem in stems if not is_model_path(stem)]
     known = known_cards()
     return [*known, *(name for name in imported if name not in known)]

@@ -48,7 +48,8 @@ class SubCellNetwork(nn.Module):
     Raises
     ------
     WeightsError
-        Passes of different lengths, or with channels that the crops do not have.
+        Passes of different lengths, or with channels that the crops do not have; a width that
+        cannot be shared by the heads.
 
     Examples
     --------
@@ -73,6 +74,11 @@ class SubCellNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.passes = _numbers(channels, passes)
+        if width % heads:
+            raise WeightsError(
+                f"SubCell's width is a multiple of its heads, got {width} and {heads}; correct the "
+                "model's card"
+            )
         import_timm()
         from timm.models.vision_transformer import Block
 

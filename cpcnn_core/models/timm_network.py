@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from cpcnn_core.errors import WeightsError
+from cpcnn_core.models.card_schema import is_timm_name
 from cpcnn_core.models.efficientnet import import_timm
 
 if TYPE_CHECKING:
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     import numpy as np
     from timm.models import PretrainedCfg
 
-# Before timm's own name of the network, in a card's architecture.
-PREFIX = "timm/"
 POOLED = "pooled"
 
 
@@ -32,7 +32,8 @@ class TimmNetwork(nn.Module):
     channels, crop_px : int
         Of the crops as the network sees them.
     options : mapping, optional
-        Handed to timm as they are, e.g. ``{"global_pool": "token"}``.
+        Handed to timm as they are, e.g. ``{"global_pool": "token"}``; a card has only those
+        that are known to be harmless.
 
     Raises
     ------
@@ -126,23 +127,28 @@ def create_backbone(
     cpcnn_core.errors.WeightsError: timm ... has no network 'resnet18x'; did you mean resnet18? ...
     """
     timm = import_timm()
-    if not timm.is_model(backbone):
+    # First: timm takes what it does not know for a folder, or for an address on a hub.
+    if not (is_timm_name(backbone) and timm.is_model(backbone)):
         near = difflib.get_close_matches(backbone, timm.list_models(), 1)
         raise WeightsError(
             f"timm {timm.__version__} has no network {backbone!r}"
             + (f"; did you mean {near[0]}?" if near else ";")
             + " timm.list_models() names all"
         )
-    config = timm.get_pretrained_cfg(backbone)
-    size = size_option(config, crop_px)
+    create = functools.partial(
+        timm.create_model,
+        backbone,
+        in_chans=channels,
+        num_classes=classes,
+        **size_option(timm.get_pretrained_cfg(backbone), crop_px),
+        **(options or {}),
+    )
     try:
-        network = timm.create_model(
-            backbone, in_chans=channels, num_classes=classes, **size, **(options or {})
-        )
-        # Many networks can be made for any size, and then not take it.
-        with torch.inference_mode():
-            network.eval()(torch.zeros(1, channels, crop_px, crop_px))
-        return network.train()
+        # Many networks can be made for any size, and then not take it. Tried without memory,
+        # which a stranger's model may want much of, and without using up random numbers.
+        with torch.random.fork_rng(devices=[]), torch.device("meta"), torch.inference_mode():
+            create().eval()(torch.zeros(1, channels, crop_px, crop_px))
+        return create()
     except (TypeError, ValueError, AssertionError, RuntimeError, IndexError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         given = f" with {dict(options)}" if options else ""

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from pyarrow import parquet
 
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import DependencyError, ProfileError
 from cpcnn_core.profiles.checks import check_same_features
 from cpcnn_core.profiles.correction import Correction
+from cpcnn_core.profiles.correction_files import file_sha256
 from cpcnn_core.profiles.files import iterate_profiles
 from cpcnn_core.profiles.similarity import unit_length
+from cpcnn_core.tables.parquet_files import open_parquet, write_parquet
 from cpcnn_core.tables.profiles import Profiles
 
 if TYPE_CHECKING:
@@ -103,16 +104,18 @@ class CellIndex:
             if not (folder / name).is_file():
                 raise ProfileError(f"there is no index of cells in {folder}: {name} is missing")
         try:
+            with open_parquet(folder / CELLS_FILE) as file:
+                table = file.read()
+            made = json.loads(table.schema.metadata[b"cpcnn"])
+            # faiss takes what it reads for true: a damaged file would end this process.
+            if made.get("index_sha256", "") != file_sha256(folder / INDEX_FILE):
+                raise ProfileError(
+                    f"{folder / INDEX_FILE} is not what was written with {CELLS_FILE}: it is "
+                    "damaged, or an earlier cpcnn made it; build the index again"
+                )
             index = faiss.read_index(str(folder / INDEX_FILE))
-            table = parquet.read_table(folder / CELLS_FILE)
-        except (RuntimeError, OSError, pa.ArrowException) as error:
+        except (RuntimeError, OSError, KeyError, pa.ArrowException) as error:
             raise ProfileError(f"{folder} cannot be read as an index of cells: {error}") from error
-        made = json.loads(table.schema.metadata[b"cpcnn"])
-        if index.ntotal != len(table):
-            raise ProfileError(
-                f"{folder} holds {index.ntotal} cells but {len(table)} rows of metadata; build "
-                "the index again"
-            )
         return CellIndex(index, table.to_pandas(), made["feature_names"], made["provenance"])
 
 
@@ -173,11 +176,12 @@ def build_cell_index(
         rows.append(part.metadata)
         names, provenance = part.feature_names, part.provenance
     cells = pd.concat(rows, ignore_index=True)
+    write_atomically(folder / INDEX_FILE, lambda place: faiss.write_index(index, str(place)))
     made = {"feature_names": names, "provenance": provenance}
+    made["index_sha256"] = file_sha256(folder / INDEX_FILE)
     table = pa.Table.from_pandas(cells, preserve_index=False)
     table = table.replace_schema_metadata({**table.schema.metadata, "cpcnn": json.dumps(made)})
-    write_atomically(folder / CELLS_FILE, lambda place: parquet.write_table(table, place))
-    write_atomically(folder / INDEX_FILE, lambda place: faiss.write_index(index, str(place)))
+    write_atomically(folder / CELLS_FILE, lambda place: write_parquet(place, table))
     return CellIndex(index, cells, names, provenance)
 
 

@@ -14,10 +14,8 @@ of text, which has no place for a hash, cannot be taken for the one that it repl
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
-import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -25,13 +23,13 @@ from pathlib import Path
 
 import numpy as np
 
+from cpcnn_core.archives import open_archive, read_array, write_arrays
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.correction import METHODS, STEPS_OF, Correction
 from cpcnn_core.tables.profiles import Profiles
 
 FORMAT_VERSION = 1
-LAST_LETTER = 0x10FFFF
 UNCORRECTED = "uncorrected"
 # Settings that sentences and comparisons count with.
 NUMBERS = ("lambda", "lambda_relative", "components")
@@ -100,7 +98,7 @@ def write_correction(
         arrays[UNCORRECTED] = np.asarray(uncorrected, np.float32)
         about[UNCORRECTED] = True
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
-    write_atomically(path, lambda place: np.savez(place, **arrays))
+    write_atomically(path, lambda place: write_arrays(place, arrays))
     return file_sha256(path)
 
 
@@ -123,9 +121,7 @@ def read_correction(path: str | Path) -> CorrectionFile:
         raise ProfileError(f"there is no correction {path}")
     try:
         sha256 = file_sha256(path)
-        # Damaged headers make NumPy warn of old versions of Python.
-        with zipfile.ZipFile(path) as archive, warnings.catch_warnings():
-            warnings.simplefilter("error")
+        with open_archive(path) as archive:
             about = _about(archive, path)
             correction = _correction(archive, about)
             uncorrected = _uncorrected(archive, about)
@@ -178,11 +174,7 @@ def file_sha256(path: Path) -> str:
 
 
 def _about(archive: zipfile.ZipFile, path: Path) -> dict[str, object]:
-    sizes = sum(member.file_size for member in archive.infolist())
-    stored = all(member.compress_type == zipfile.ZIP_STORED for member in archive.infolist())
-    # Nothing here can claim to be larger than the file is.
-    _require(stored and sizes <= path.stat().st_size, "its parts are compressed, or cut")
-    about = json.loads(_array(archive, "about").tobytes())
+    about = json.loads(read_array(archive, "about").tobytes())
     _require(isinstance(about, dict), "its description is no JSON object")
     version = about["cpcnn_correction"]
     if isinstance(version, int) and version > FORMAT_VERSION:
@@ -213,7 +205,7 @@ def _correction(archive: zipfile.ZipFile, about: Mapping[str, object]) -> Correc
     )
     steps = []
     for number, kind in enumerate(kinds):
-        values = {part.name: _array(archive, f"{number}.{part.name}") for part in fields(kind)}
+        values = {part.name: read_array(archive, f"{number}.{part.name}") for part in fields(kind)}
         # A number was saved as an array without dimensions.
         steps.append(kind(**{name: v if v.ndim else v.item() for name, v in values.items()}))
     return Correction(method, names, steps, settings)
@@ -222,28 +214,10 @@ def _correction(archive: zipfile.ZipFile, about: Mapping[str, object]) -> Correc
 def _uncorrected(archive: zipfile.ZipFile, about: Mapping[str, object]) -> np.ndarray | None:
     if not about.get(UNCORRECTED, False):
         return None
-    features, width = _array(archive, UNCORRECTED), len(about["feature_names"])
+    features, width = read_array(archive, UNCORRECTED), len(about["feature_names"])
     right = features.dtype == np.float32 and features.ndim == 2 and features.shape[1] == width
     _require(right and bool(np.isfinite(features).all()), f"its {UNCORRECTED} wells are unusable")
     return features
-
-
-def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """Read an array after its header was compared with the bytes that are there."""
-    data = archive.read(f"{name}.npy")
-    stream = io.BytesIO(data)
-    _require(np.lib.format.read_magic(stream) == (1, 0), f"{name} has another format")
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-    count, start = math.prod(shape), stream.tell()
-    whole = dtype.kind in "fbuUi" and count * dtype.itemsize == len(data) - start and count > 0
-    _require(whole, f"{name} is {dtype} {shape} in {len(data) - start} bytes")
-    flat = np.frombuffer(data, dtype, count, start)
-    if dtype.kind == "b":
-        _require(flat.view(np.uint8).max() < 2, f"{name} is neither yes nor no")
-    if dtype.kind == "U":
-        letters = flat.view(np.dtype(np.uint32).newbyteorder(dtype.byteorder))
-        _require(letters.max() <= LAST_LETTER, f"{name} has letters that there are none of")
-    return flat.reshape(shape, order="F" if fortran else "C")
 
 
 def _is_number(value: object) -> bool:

@@ -26,7 +26,7 @@ from cpcnn_core.profiles.comparing import OPERATORS, compare_values
 from cpcnn_core.tables.profiles import Profiles
 from cpcnn_core.tables.values import texts_of
 
-LONGEST, DEEPEST = 20_000, 100
+LONGEST, DEEPEST, SHOWN = 20_000, 100, 200
 # Beyond it whole numbers and those of columns are not told apart.
 LARGEST = 2**63
 _SIGNS = {
@@ -139,7 +139,7 @@ class _Question:
             return ast.parse("".join(parts), mode="eval").body
         except SyntaxError as error:
             raise ProfileError(
-                f"cannot understand {self._expression!r} ({error.msg}): it does not say yes or no "
+                f"cannot understand {self._shown()} ({error.msg}): it does not say yes or no "
                 "for every row; write it like Treatment == 'DMSO'"
             ) from error
         except (ValueError, RecursionError, MemoryError) as error:
@@ -250,7 +250,12 @@ class _Question:
         return value
 
     def _refusal(self, why: str) -> ProfileError:
-        return ProfileError(f"cannot understand {self._expression!r}: {why}; {_ALLOWED}")
+        return ProfileError(f"cannot understand {self._shown()}: {why}; {_ALLOWED}")
+
+    def _shown(self) -> str:
+        """Return the expression as a message shows it."""
+        more = " ..." if len(self._expression) > SHOWN else ""
+        return f"{self._expression[:SHOWN]!r}{more}"
 
 
 def _is_plain(value: object) -> bool:

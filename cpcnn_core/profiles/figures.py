@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import html
 import io
+import warnings
 from collections.abc import Callable
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
@@ -40,15 +42,35 @@ def figure_as_html(title: str, draw: Draw, size: tuple[float, float], width: int
     >>> figure_as_html("A line", lambda axes: axes.plot([1, 2]), (3, 2))[:20]
     "<img alt='A line' sr"
     """
-    figure = Figure(size, layout="constrained")
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    draw(axes)
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=130)
+    # Names are not for TeX, whatever this user's own figures are.
+    with rc_context({"text.usetex": False}), warnings.catch_warnings():
+        # A letter that the font lacks is drawn as a box; the page's text has it.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        figure = Figure(size, layout="constrained")
+        axes = figure.add_subplot()
+        axes.spines[["top", "right"]].set_visible(False)
+        draw(axes)
+        figure.savefig(file, format="png", dpi=130)
     data = base64.b64encode(file.getvalue()).decode()
     style = f" style='width:{width}%'" if width else ""
     return f"<img alt='{html.escape(title)}'{style} src='data:image/png;base64,{data}'>"
+
+
+def shown_name(name: str, longest: int = 40) -> str:
+    r"""Return a name as a text that a figure shows as it is, cut where it is too long.
+
+    Dollars begin a formula for Matplotlib, and a legend leaves out what begins with an
+    underscore. What cannot be printed is shown as a question mark.
+
+    Examples
+    --------
+    >>> shown_name("$x^2$"), shown_name("_a\tb"), shown_name("abcdef", 4)
+    ('\\$x^2\\$', ' _a?b', 'abc…')
+    """
+    name = "".join(letter if letter.isprintable() else "?" for letter in name)
+    name = name if len(name) <= longest else f"{name[: longest - 1]}…"
+    return f"{' ' * name.startswith('_')}{name}".replace("$", r"\$")
 
 
 def draw_precision_recall(treatments: Profiles, labels: list[str]) -> Draw:
@@ -109,7 +131,7 @@ def draw_map(treatments: Profiles, labels: list[str]) -> Draw:
         axes.scatter(*places.T[:2], s=18, color=GREY, linewidths=0)
         for color, label in zip(COLORS, shown, strict=False):
             mine = np.array([label == other for other in labels])
-            name = label if len(label) <= 40 else f"{label[:39]}…"
+            name = shown_name(label)
             axes.scatter(*places[mine].T[:2], s=34, color=color, linewidths=0, label=name)
         axes.set(xlabel="component 1", ylabel="component 2")
         if shown:
@@ -129,7 +151,7 @@ def draw_plate(grid: np.ndarray, plate: str, limits: np.ndarray) -> Draw:
     def draw(axes: Axes) -> None:
         drawn = axes.imshow(grid, cmap="viridis", norm=LogNorm(*limits))
         axes.figure.colorbar(drawn, ax=axes, shrink=0.75)
-        axes.set_title(plate, fontsize=10)
+        axes.set_title(shown_name(plate), fontsize=10)
         axes.set_xticks(range(0, grid.shape[1], 4), range(1, grid.shape[1] + 1, 4))
         letters = [chr(65 + i) if i < 26 else f"A{chr(39 + i)}" for i in range(len(grid))]
         axes.set_yticks(range(0, len(grid), 3), letters[::3])

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from pyarrow import parquet
 
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import ProfileError, TableError
@@ -21,8 +20,10 @@ from cpcnn_core.profiles.notices import Tell, listed, some, warn
 from cpcnn_core.readers.columnar import ColumnarTable
 from cpcnn_core.readers.keys import key_of_column
 from cpcnn_core.readers.tables import FileTable, open_table
+from cpcnn_core.spreadsheets import write_csv
+from cpcnn_core.tables.parquet_files import write_parquet
 from cpcnn_core.tables.profiles import Profiles
-from cpcnn_core.tables.values import texts_of
+from cpcnn_core.tables.values import arrow_table
 
 # What features are called by cpcnn, CellProfiler, pycytominer and CytoTable.
 FEATURE_PREFIXES = ("Cells", "Nuclei", "Cytoplasm", "CPCNN", "PC_")
@@ -41,6 +42,7 @@ FORMATS = (
     *(f".{kind}{packed}" for kind in ("csv", "tsv") for packed in ("", ".gz", ".bz2", ".xz")),
 )
 ROWS_AT_A_TIME = 8192
+_WRITTEN = (".parquet", ".csv", ".csv.gz")
 # Says that the types of the metadata are as somebody had them in memory.
 _TYPED = b"cpcnn_typed"
 
@@ -157,6 +159,21 @@ def iterate_profiles(
             yield part
 
 
+def require_format(path: str | Path) -> None:
+    """Refuse a file that `write_profiles` has no format for.
+
+    Raises
+    ------
+    ProfileError
+
+    Examples
+    --------
+    >>> require_format("profiles.parquet")
+    """
+    if not Path(path).name.endswith(_WRITTEN):
+        raise ProfileError(f"expected a table of {', '.join(_WRITTEN)}, got {path}")
+
+
 def write_profiles(profiles: Profiles, path: str | Path) -> None:
     """Write a table whole or not at all; features become float32.
 
@@ -164,7 +181,8 @@ def write_profiles(profiles: Profiles, path: str | Path) -> None:
     ----------
     profiles : Profiles
     path : str or Path
-        ``.parquet`` (with the provenance inside), ``.csv`` or ``.csv.gz``.
+        ``.parquet`` (with the provenance inside), ``.csv`` or ``.csv.gz`` (whose texts are
+        written as `cpcnn_core.spreadsheets` says).
 
     Raises
     ------
@@ -177,16 +195,15 @@ def write_profiles(profiles: Profiles, path: str | Path) -> None:
     Traceback (most recent call last):
     cpcnn_core.errors.ProfileError: expected a table of .parquet, .csv, .csv.gz, got profiles.xlsx
     """
+    require_format(path)
     path = Path(path)
-    if not path.name.endswith((".parquet", ".csv", ".csv.gz")):
-        raise ProfileError(f"expected a table of .parquet, .csv, .csv.gz, got {path}")
     metadata = profiles.metadata.reset_index(drop=True)
     features = pd.DataFrame(profiles.features.astype(np.float32), columns=profiles.feature_names)
     frame = pd.concat([metadata, features], axis=1)
     if path.suffix != ".parquet":
-        write_atomically(path, lambda place: frame.to_csv(place, index=False))
+        write_atomically(path, lambda place: write_csv(frame, place))
         return
-    table = _arrow_table(frame)
+    table = arrow_table(frame)
     own = json.dumps(profiles.provenance, sort_keys=True)
     made = {**(table.schema.metadata or {}), "cpcnn": own, _TYPED: b"1"}
     table = table.replace_schema_metadata(made)
@@ -194,20 +211,8 @@ def write_profiles(profiles: Profiles, path: str | Path) -> None:
     texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
     write_atomically(
         path,
-        lambda place: parquet.write_table(
-            table, place, compression="zstd", use_dictionary=texts, column_encoding=encoding
-        ),
+        lambda place: write_parquet(place, table, use_dictionary=texts, column_encoding=encoding),
     )
-
-
-def _arrow_table(frame: pd.DataFrame) -> pa.Table:
-    try:
-        return pa.Table.from_pandas(frame, preserve_index=False)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        # Numbers and texts in one column, which no column of parquet holds.
-        mixed = [name for name, kind in frame.dtypes.items() if kind.kind == "O"]
-        texts = {name: texts_of(frame[name]) for name in mixed}
-        return pa.Table.from_pandas(frame.assign(**texts), preserve_index=False)
 
 
 @dataclass(frozen=True)

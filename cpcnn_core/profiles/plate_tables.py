@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from cpcnn_core.atomic import is_temporary
 from cpcnn_core.errors import ProfileError, TableError
 from cpcnn_core.profiles.files import FORMATS, is_feature
 from cpcnn_core.profiles.notices import Tell, listed, warn
@@ -87,7 +88,11 @@ def _candidates(path: Path) -> list[Path]:
     if not glob.has_magic(str(path)):
         raise ProfileError(f"there is no table or folder {path}")
     found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207
-    files = [name for name in found if name.is_file() and not name.name.endswith(_OWN)]
+    files = [
+        name
+        for name in found
+        if name.is_file() and not name.name.endswith(_OWN) and not is_temporary(name)
+    ]
     if not files:
         raise ProfileError(f"there is no table like {path}")
     return files

@@ -73,6 +73,7 @@ def _summary(evaluation: Evaluation, name: str) -> list[str]:
             [
                 ("profiles", name),
                 ("model", made.get("model", "not recorded")),
+                ("weights", made.get("weights", "not recorded")),
                 ("correction", describe_correction(made)),
                 ("wells, controls", f"{scores['wells']}, {scores['controls']}"),
                 ("treatments", len(treatments.metadata)),

@@ -10,6 +10,7 @@ import numpy as np
 
 from cpcnn_core.errors import TableError
 from cpcnn_core.readers.numbers import numbers_of
+from cpcnn_core.tables.parquet_files import open_parquet
 from cpcnn_core.tables.values import text_of
 
 if TYPE_CHECKING:
@@ -92,10 +93,10 @@ class ColumnarTable:
 
     def _read_schema(self) -> pa.Schema:
         import pyarrow as pa
-        from pyarrow import parquet
 
         if self._is_parquet:
-            return parquet.read_schema(self.path)
+            with open_parquet(self.path) as file:
+                return file.schema_arrow
         with pa.memory_map(str(self.path)) as file, pa.ipc.open_file(file) as reader:
             return reader.schema
 
@@ -126,12 +127,11 @@ class ColumnarTable:
 
     def _batches(self, real: list[str], rows: int) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
-        from pyarrow import parquet
 
         if not real:
             return
         if self._is_parquet:
-            with parquet.ParquetFile(self.path) as file:
+            with open_parquet(self.path) as file:
                 for batch in file.iter_batches(rows, columns=real):
                     yield batch.select(real)
             return

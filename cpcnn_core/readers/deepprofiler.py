@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cpcnn_core.atomic import is_temporary
 from cpcnn_core.errors import ImageError, SiteError
 from cpcnn_core.readers.images import read_plane
 from cpcnn_core.readers.keys import KeyIndex
@@ -258,7 +259,7 @@ def _config_path(folder: Path, config: str | Path | None) -> Path:
         if named is None:
             raise SiteError(f"there is no configuration {config}, nor one of that name in {folder}")
         return named
-    found: Sequence[Path] = sorted(folder.glob("*.json"))
+    found: Sequence[Path] = sorted(p for p in folder.glob("*.json") if not is_temporary(p))
     if len(found) != 1:
         raise SiteError(
             f"expected one configuration in {folder}, got {len(found)}"

@@ -18,6 +18,7 @@ import numpy as np
 
 from cpcnn_core.errors import TableError
 from cpcnn_core.readers.numbers import MISSING, numbers_of
+from cpcnn_core.spreadsheets import as_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +53,8 @@ class DelimitedTable:
     line ``sep=;`` before it is Excel's way to say so. A first column without a name holds row
     numbers of pandas or R and is left out; other columns without a name have to be empty. Two
     header rows, of CellProfiler's combined tables (``Image,Nuclei,Cells`` above
-    ``ImageNumber,ObjectNumber,Location_Center_X``), become one: ``Nuclei_ObjectNumber``.
+    ``ImageNumber,ObjectNumber,Location_Center_X``), become one: ``Nuclei_ObjectNumber``. An
+    apostrophe before what a spreadsheet would compute (``'=A1``) is none of the text.
 
     Examples
     --------
@@ -71,7 +73,7 @@ class DelimitedTable:
         with self._open() as stream:
             start = self._first_block(stream)
         self._delimiter, header, self._skipped, width = _read_header(path, start)
-        names = [name.strip() for name in header]
+        names = [as_named(name.strip()) for name in header]
         names += [""] * (width - len(names))
         # Unique, so that each can be asked for.
         self._names = [name or f"{_UNNAMED}{place}" for place, name in enumerate(names)]
@@ -341,7 +343,8 @@ def _combined(objects: list[str], names: list[str]) -> list[str]:
 def _text_values(column: pa.Array) -> np.ndarray:
     """Return texts without space around them, object; equal ones are one object."""
     encoded = column.dictionary_encode()
-    values = np.array([text.strip() for text in encoded.dictionary.to_pylist()], object)
+    names = (text.strip() for text in encoded.dictionary.to_pylist())
+    values = np.array([as_named(name) for name in names], object)
     return values[encoded.indices.to_numpy()]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from cpcnn_core.atomic import is_temporary
 from cpcnn_core.errors import SiteError
 from cpcnn_core.readers.tables import open_table
 
@@ -86,7 +87,8 @@ def _image_tables(path: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for other in sorted(path.parent.glob("*")) if path.parent.is_dir() else []:
         stem, end = split_name(other)
-        if end and stem.casefold().endswith(IMAGE.casefold()) and other.is_file():
+        named = end and stem.casefold().endswith(IMAGE.casefold())
+        if named and other.is_file() and not is_temporary(other):
             found.setdefault(stem[: len(stem) - len(IMAGE)], []).append(other)
     return found
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cpcnn_core.atomic import is_temporary
 from cpcnn_core.errors import SiteError, TableError
 from cpcnn_core.readers.keys import KeyIndex
 from cpcnn_core.readers.numbers import number_of
@@ -67,7 +68,7 @@ class LocationFiles(SiteFiles):
 
     def all_files(self) -> tuple[KeyIndex, list[Path]]:
         """See `SiteFiles.all_files`."""
-        paths = sorted(self._folder.glob(f"*/*-*{END}"))
+        paths = sorted(p for p in self._folder.glob(f"*/*-*{END}") if not is_temporary(p))
         keys = [(p.parent.name, *p.name.removesuffix(END).rsplit("-", 1)) for p in paths]
         return KeyIndex(keys, self._folder), paths
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cpcnn_core.atomic import is_temporary
 from cpcnn_core.errors import SiteError, some_of
 from cpcnn_core.readers.keys import KEYS, KeyIndex
 from cpcnn_core.readers.sites import Objects
@@ -272,7 +273,7 @@ def none_found(
     if not files or any(found is not None for _, found in files):
         return []
     if folder.is_dir():
-        others = (path for path in folder.rglob("*") if path.is_file())
+        others = (p for p in folder.rglob("*") if p.is_file() and not is_temporary(p))
         there = f"{folder} has {next(others, None) or 'no file'}"
     else:
         there = f"there is no folder {folder}"

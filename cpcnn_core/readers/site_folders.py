@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from cpcnn_core.atomic import is_temporary
 from cpcnn_core.errors import SiteError
 from cpcnn_core.readers.image_table import split_name
 from cpcnn_core.readers.keys import KEYS, KeyIndex, normal_key
@@ -100,7 +101,8 @@ def _find_tables(folder: Path, objects: str) -> list[Path]:
     for place, _, files in os.walk(folder):
         for name in files:
             stem, end = split_name(Path(name))
-            if end and (stem == objects or stem.endswith(f"_{objects}")):
+            named = end and (stem == objects or stem.endswith(f"_{objects}"))
+            if named and not is_temporary(name):
                 found.append(Path(place, name))
     if not found:
         raise SiteError(

@@ -16,14 +16,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from cpcnn_core.claims import ALWAYS_TRUSTED_BYTES, is_believable, refuse_claim
 from cpcnn_core.errors import ImageError
 
 if TYPE_CHECKING:
     import tifffile
 
-# What no codec reaches with pictures: deflate ends at 1032, and memory is finite.
-MOST_COMPRESSED = 1000
-ALWAYS_TRUSTED_BYTES = 2**29
 MOST_PLANES = 10**6
 _PHOTOMETRIC, _WHITE_IS_ZERO, _PALETTE = 262, 0, 3
 _UIC2 = 33629
@@ -99,11 +97,8 @@ def check_claim(path: Path, nbytes: int) -> None:
     Traceback (most recent call last):
     cpcnn_core.errors.ImageError: ... would take 1000000000000 bytes of memory...
     """
-    if nbytes > ALWAYS_TRUSTED_BYTES and nbytes > MOST_COMPRESSED * path.stat().st_size:
-        raise ImageError(
-            f"{path} cannot be read to its end: its image would take {nbytes} bytes of memory, "
-            f"the file has {path.stat().st_size}"
-        )
+    if nbytes > ALWAYS_TRUSTED_BYTES and not is_believable(nbytes, path.stat().st_size):
+        raise ImageError(refuse_claim(path, "its image", nbytes, path.stat().st_size))
 
 
 def _planes_by_series(file: tifffile.TiffFile) -> list[list[_Plane]]:

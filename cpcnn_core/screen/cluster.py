@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cpcnn_core.errors import DependencyError, SiteError
-from cpcnn_core.screen.report import SiteReport, failure
+from cpcnn_core.errors import DependencyError, DiskFullError, SiteError
+from cpcnn_core.screen.report import SiteReport, failure, stopped
 from cpcnn_core.threads import let_threads_wait
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ def embed_on_cluster(
     try:
         for future in as_completed(part_of):
             error = future.exception()
+            if isinstance(error, DiskFullError):
+                raise stopped(error, reports.values(), len(sites)) from error
             if error is not None and strict:
                 raise error
             names = [name for _, name in part_of[future]]
@@ -170,7 +173,13 @@ def connect(cluster: str) -> Iterator[Client]:
 
     where = _where(cluster)
     if isinstance(where, int):
-        with _local(where) as local, Client(local) as client:
+        # Dask's own choice is one folder for all users of a machine, and what workers put there
+        # is code when it is read again.
+        with (
+            tempfile.TemporaryDirectory() as scratch,
+            _local(where, scratch) as local,
+            Client(local) as client,
+        ):
             yield client
         return
     try:
@@ -199,13 +208,14 @@ def _where(cluster: str) -> int | dict[str, str]:
     )
 
 
-def _local(workers: int):  # noqa: ANN202  (a context manager that gives a LocalCluster)
+def _local(workers: int, scratch: str):  # noqa: ANN202  (a context manager that gives a LocalCluster)
     from distributed import LocalCluster
 
     return LocalCluster(
         n_workers=workers,
         threads_per_worker=max(1, (os.cpu_count() or 1) // workers),
         dashboard_address=None,
+        local_directory=scratch,
         # Our memory is bounded; Dask shall not guess at it and kill.
         memory_limit=0,
     )

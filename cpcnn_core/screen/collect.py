@@ -71,6 +71,7 @@ def collect_plates(
     tables = []
     for plate, mine in plates.items():
         made = _together([settings.of(site).provenance() for site in mine])
+        made["weights"] = settings.weights
         for name in formats:
             suffix, write = FORMATS[name]
             table = Path(out) / PLATES_FOLDER / f"{plate}{suffix}"

@@ -11,14 +11,14 @@ changed, all are made anew.
 
 from __future__ import annotations
 
-import json
 import urllib.parse
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import cpcnn_core
-from cpcnn_core.atomic import remove_leftovers, set_time, write_atomically
+from cpcnn_core.atomic import remove_leftovers
+from cpcnn_core.damage import read_checked, write_checked
 from cpcnn_core.errors import some_of
 from cpcnn_core.readers.deepprofiler import DeepProfilerProject, read_sites
 from cpcnn_core.readers.sites import ImageFile, read_stored
@@ -262,7 +262,7 @@ def _read_record(project: DeepProfilerProject, one: PlateChannel) -> dict:
     """Return what is on record, with the moment; nothing where there is no use in it."""
     path = record_file(project, one)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_checked(path)
         if record["format"] != FORMAT_VERSION:
             return {}
         whole = all("pixels" in state for state in record["images"].values())
@@ -291,14 +291,8 @@ def write_record(
     >>> write_record(project, channel, states, time.time_ns())  # doctest: +SKIP
     """
     content = {"format": FORMAT_VERSION, "settings": _settings(project), "images": states}
-    text = json.dumps(content, indent=1) + "\n"
-
-    def write(temporary: Path) -> None:
-        temporary.write_text(text, encoding="utf-8")
-        set_time(temporary, moment_ns)
-
     path = record_file(project, one)
-    write_atomically(path, write)
+    write_checked(path, content, indent=1, moment_ns=moment_ns)
     remove_leftovers(path)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cpcnn_core.embedding import Embedder, load_model
 from cpcnn_core.models.registry import find_model, is_model_path
+from cpcnn_core.models.verification import weights_statement
 from cpcnn_core.readers.cellprofiler_objects import objects_from_cellprofiler
 from cpcnn_core.readers.deepprofiler import read_project, read_sites
 from cpcnn_core.readers.image_notices import illumination_notice, same_file_notices
@@ -184,4 +185,6 @@ def _open_project(job: Job) -> OpenJob:
 
 
 def _settings(job: Job, model: Embedder, mask: bool) -> Settings:
-    return Settings(model.card, mask, job.compartment, model.precision, job.um_per_px)
+    # The hash of the weights was compared with the card's when they were loaded.
+    weights = weights_statement(model.card)
+    return Settings(model.card, mask, job.compartment, model.precision, job.um_per_px, weights)

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
+import logging
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from cpcnn_core.disk import told_if_full
 from cpcnn_core.errors import SiteError
+from cpcnn_core.logs import TOLD
+from cpcnn_core.screen.alike import told_together
 from cpcnn_core.screen.examine import TO_DO
 from cpcnn_core.screen.report import SiteReport
 
+LOGGER = logging.getLogger(__name__)
 LOG_FILE = "embed.jsonl"
-ODD_SHOWN = 20
+ASK_FOR_ALL = "--verbose or --log FILE names all"
 _TROUBLED = ("failed", "no locations")
 
 
 class RunLog:
-    """Append to a file, a line at a time, flushed, so that a crash loses none.
+    """Append to a file, a line at a time, so that a crash loses none.
+
+    Where a full disk or a kill left half a line, the next one begins anew; see `read_log`.
 
     Examples
     --------
@@ -33,7 +42,8 @@ class RunLog:
     def __enter__(self) -> Self:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("a", encoding="utf-8")
+            self._file = self.path.open("ab+", buffering=0)
+            self._end_line()
         except OSError as error:
             raise SiteError(
                 f"cannot write to {self.path.parent}: {error.strerror}; choose another folder "
@@ -47,11 +57,11 @@ class RunLog:
     def write(self, entry: dict) -> None:
         """Write one line, with the time."""
         stamped = {"time": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), **entry}
-        self._file.write(json.dumps(stamped) + "\n")
-        self._file.flush()
+        self._append(json.dumps(stamped).encode() + b"\n")
 
     def write_site(self, report: SiteReport) -> None:
         """Write what became of a site."""
+        log_sites([report])
         self.write(
             {
                 "event": "site",
@@ -64,15 +74,76 @@ class RunLog:
             }
         )
 
+    def _end_line(self) -> None:
+        """End a line within which an earlier run was killed."""
+        end = self._file.seek(0, os.SEEK_END)
+        if end:
+            self._file.seek(end - 1)
+            if self._file.read(1) != b"\n":
+                self._append(b"\n")
 
-def summary(reports: Sequence[SiteReport], seconds: float, done: str = "embedded") -> list[str]:
-    """Say in a few lines what a run did; what failed, and what was odd, last and by name.
+    def _append(self, data: bytes) -> None:
+        with told_if_full(self.path):
+            while data:
+                data = data[self._file.write(data) :]
+
+
+def read_log(path: str | Path, start: int = 0) -> list[dict]:
+    """Read the lines of a log from a place on; half a line is none.
 
     Examples
     --------
-    >>> summary([], 1.0)
+    >>> read_log("nowhere.jsonl")
+    []
+    """
+    if not Path(path).is_file():
+        return []
+    with Path(path).open("rb") as file:
+        file.seek(start)
+        lines = file.readlines()
+    entries = []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            entries.append(json.loads(line))
+    return entries
+
+
+def log_sites(reports: Sequence[SiteReport]) -> None:
+    """Tell Python's own logging of sites, one by one; the summary tells of them together.
+
+    Examples
+    --------
+    >>> log_sites([SiteReport("P1/A01/1", "embedded", 2)])
+    """
+    for report in reports:
+        # The terminal's handler shows these only when it is asked for all.
+        level = logging.WARNING if report.state == "failed" else logging.DEBUG
+        said = f"{report.cells} cells in {report.seconds:.2f} s" if report.cells else ""
+        parts = [part for part in (said, report.anew, report.reason) if part]
+        text = f"{report.site}: {report.state}" + (f"; {'; '.join(parts)}" if parts else "")
+        LOGGER.log(level, "%s", text, extra=TOLD)
+
+
+def summary(
+    reports: Sequence[SiteReport], seconds: float, log: Path, done: str = "embedded"
+) -> list[str]:
+    """Say in a few lines what a run did; what failed, and what was odd, last and together.
+
+    Parameters
+    ----------
+    reports : sequence of SiteReport
+    seconds : float
+    log : Path
+        Where every site is written down.
+    done : str
+        What was done to the cells.
+
+    Examples
+    --------
+    >>> summary([], 1.0, Path("log"))
     ['0 sites; 0 cells embedded in 1 s']
-    >>> summary([SiteReport("P1/A01/1", "embedded", 2, "an object has no centre: 3")], 1.0)[1]
+    >>> report = SiteReport("P1/A01/1", "embedded", 2, "an object has no centre: 3")
+    >>> summary([report], 1.0, Path("log"))[1]
     '  P1/A01/1: an object has no centre: 3'
     """
     cells = sum(report.cells for report in reports)
@@ -84,11 +155,9 @@ def summary(reports: Sequence[SiteReport], seconds: float, done: str = "embedded
         lines.append(anew)
     troubled = [report for report in reports if report.state in _TROUBLED]
     odd = [report for report in reports if report.reason and report.state not in _TROUBLED]
-    lines += [f"  {r.site}: {r.state} {r.reason}".rstrip() for r in troubled]
-    lines += [f"  {r.site}: {r.reason}" for r in odd[:ODD_SHOWN]]
-    if len(odd) > ODD_SHOWN:
-        lines.append(f"  and {len(odd) - ODD_SHOWN} more sites with something odd: see the log")
-    return lines
+    where = f"all are in {log}"
+    lines += told_together([(r.site, f"{r.state} {r.reason}") for r in troubled], "sites", where)
+    return lines + told_together([(r.site, r.reason) for r in odd], "sites", where)
 
 
 def anew_line(reports: Sequence[SiteReport]) -> str:
@@ -128,8 +197,10 @@ def check_lines(reports: Sequence[SiteReport]) -> list[str]:
     parts = ", ".join(
         f"{number} {what}" for what, number in sorted(_most_first(states), key=_order)
     )
-    unread = [f"  {r.site}: {r.reason}" for r in reports if r.state == "failed"]
-    return [f"{len(reports)} sites: {parts}" if reports else "0 sites", *unread]
+    log_sites(reports)
+    failed = [(report.site, report.reason) for report in reports if report.state == "failed"]
+    lines = told_together(failed, "sites", ASK_FOR_ALL)
+    return [f"{len(reports)} sites: {parts}" if reports else "0 sites", *lines]
 
 
 def _most_first(counts: Counter[str]) -> list[tuple[str, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from cpcnn_core.atomic import remove_leftovers_in
 from cpcnn_core.errors import SiteError
 from cpcnn_core.readers.sites import Site
 from cpcnn_core.screen.collect import FORMATS, PLATES_FOLDER
@@ -132,9 +133,8 @@ def remove_others(out: str | Path, written: Sequence[Path], plates: Collection[s
     others = other_tables(out, names, plates)
     for path in others:
         path.unlink()
-    for leftover in (Path(out) / PLATES_FOLDER).glob(".*.part.*"):
-        # Of a run that was killed while it collected: nobody else collects now.
-        leftover.unlink(missing_ok=True)
+    # Of a run that was killed while it collected: nobody else collects now.
+    remove_leftovers_in(Path(out) / PLATES_FOLDER)
     refuse_strangers(out, names)
     return said_of_others(others, "removed")
 

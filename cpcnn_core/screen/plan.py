@@ -9,17 +9,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 import cpcnn_core
 from cpcnn_core.errors import SiteError
 from cpcnn_core.models.card import ModelCard
+from cpcnn_core.models.verification import NOT_VERIFIED
 from cpcnn_core.readers.sites import Site
 from cpcnn_core.scale import scale_notice, zoom_of
 from cpcnn_core.screen.examine import UNREADABLE, UNRECORDED, Record, is_record
+from cpcnn_core.screen.names import require_names
 from cpcnn_core.tables import feature_names
-from cpcnn_core.tables.deepprofiler_npz import read_description
+from cpcnn_core.tables.deepprofiler_npz import read_site
 
 FEATURES_FOLDER = "features"
-_UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Settings:
         ``float32`` or ``mixed``.
     um_per_px : float, optional
         Micrometres per pixel of all images; see `of` where sites differ.
+    weights : str
+        Whether the model's weights are verified, for the tables: features do not depend on it.
 
     Examples
     --------
@@ -49,6 +54,7 @@ class Settings:
     compartment: str = "Cells"
     precision: str = "float32"
     um_per_px: float | None = None
+    weights: str = NOT_VERIFIED
 
     def of(self, site: Site) -> Settings:
         """Return what the features of this site depend on: its own scale."""
@@ -160,10 +166,8 @@ def site_file(
     >>> site_file("out", site).as_posix()
     'out/features/P1/A01/3.npz'
     """
+    require_names([site.key])
     plate, well, number = site.key
-    for name in site.key:
-        if not name or name in (".", "..") or _UNSAFE.search(name):
-            raise SiteError(f"site {site} cannot name a file; {name!r} is empty or has odd signs")
     return Path(out) / folder / plate / well / f"{number}{suffix}"
 
 
@@ -188,16 +192,24 @@ def site_record(path: str | Path, provenance: Mapping[str, str]) -> Record | str
     """
     try:
         moment = Path(path).stat().st_mtime_ns
-        own, numbers, locations = read_description(path)
+        # Whole, with the features: whoever collects the plates shall not be the first to notice.
+        table = read_site(path)
     except FileNotFoundError:
         return ""
     except (OSError, SiteError):
         return UNREADABLE
-    there, wanted = own["provenance"], dict(provenance)
+    there, wanted = table.provenance, dict(provenance)
     others = [name for name in there | wanted if there.get(name) != wanted.get(name)]
     if others:
         return f"the settings are others ({', '.join(others)})"
-    inputs = own.get("inputs")
-    if not is_record(inputs):
+    if not is_record(table.inputs):
         return UNRECORDED
-    return Record(inputs, numbers, locations, own["image_number"], moment, own["metadata"])
+    locations = table.locations.astype(np.float64, copy=False)
+    return Record(
+        table.inputs,
+        table.object_numbers,
+        locations,
+        table.image_number,
+        moment,
+        table.metadata,
+    )

@@ -10,6 +10,7 @@ import numpy as np
 
 from cpcnn_core.atomic import remove_leftovers, write_atomically
 from cpcnn_core.compression import ChannelStatistics, compress_plane
+from cpcnn_core.disk import require_room
 from cpcnn_core.errors import ImageError
 from cpcnn_core.readers.deepprofiler import DeepProfilerProject
 from cpcnn_core.readers.sites import read_stored
@@ -62,7 +63,7 @@ def prepare_project(
     --------
     >>> prepare_project(read_project("project"))  # doctest: +SKIP
     """
-    images_folder(project).mkdir(parents=True, exist_ok=True)
+    require_room(images_folder(project))
     written = []
     all_channels = plate_channels(project)
     for one in all_channels:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from cpcnn_core.atomic import set_time
+from cpcnn_core.damage import said_aside, set_aside
 from cpcnn_core.readers.sites import Site
-from cpcnn_core.screen.examine import DONE, TO_DO, Examined, ExaminedSite, examine
+from cpcnn_core.screen.examine import DONE, TO_DO, UNREADABLE, Examined, ExaminedSite, examine
 from cpcnn_core.screen.plan import Settings, site_file, site_record
 from cpcnn_core.screen.report import SiteReport, failure
 from cpcnn_core.tables.deepprofiler_npz import read_site, write_site
@@ -126,7 +127,7 @@ def begin_site(path: Path, examined: ExaminedSite) -> SiteReport | None:
     ----------
     path : Path
         The site's file: brought up to date where the site is done, removed where it
-        describes what is no more.
+        describes what is no more, set aside where it is damaged.
     examined : ExaminedSite
         Decided.
 
@@ -155,6 +156,8 @@ def begin_site(path: Path, examined: ExaminedSite) -> SiteReport | None:
         path.unlink(missing_ok=True)
     if examined.state == TO_DO:
         examined.read()
+        if examined.record == UNREADABLE:
+            examined.notes += (said_aside(path, set_aside(path)),)
     if examined.state != TO_DO:
         return SiteReport(str(examined.site), examined.state, reason="; ".join(examined.notes))
     return None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from cpcnn_core.errors import CPCNNError
+from cpcnn_core.errors import CPCNNError, DiskFullError
 
 # With a file that is up to date, or will be.
 _COUNTED = ("embedded", "stored", "measured", "already done", "to do")
@@ -67,6 +67,18 @@ def counted_sites(sites: Sequence[T], reports: Sequence[SiteReport]) -> list[T]:
     ['P1/A01/1']
     """
     return [site for site, report in zip(sites, reports, strict=True) if report.counted]
+
+
+def stopped(error: DiskFullError, reports: Iterable[SiteReport], total: int) -> DiskFullError:
+    """Say with an error of a full disk how many sites are done.
+
+    Examples
+    --------
+    >>> str(stopped(DiskFullError("no room"), [SiteReport("P1/A01/1", "embedded")], 8))
+    '1 of 8 sites is done; no room'
+    """
+    done = sum(report.counted for report in reports)
+    return DiskFullError(f"{done} of {total} sites {'is' if done == 1 else 'are'} done; {error}")
 
 
 def failure(site: object, error: BaseException, *, kept: bool = False) -> SiteReport:

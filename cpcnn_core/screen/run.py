@@ -15,13 +15,14 @@ import numpy as np
 
 from cpcnn_core.atomic import remove_leftovers
 from cpcnn_core.embedding import Embedder
+from cpcnn_core.errors import CPCNNError, DiskFullError
 from cpcnn_core.field_batches import Cells, Embedded, batches_for
 from cpcnn_core.readers.sites import Site
 from cpcnn_core.scale import touches_border_at, zoom_of
 from cpcnn_core.screen.fingerprint import State
 from cpcnn_core.screen.plan import Settings, site_file
 from cpcnn_core.screen.reading import LoadedSite, read_ahead
-from cpcnn_core.screen.report import SiteReport, failure
+from cpcnn_core.screen.report import SiteReport, failure, stopped
 from cpcnn_core.tables.deepprofiler_npz import SiteTable, write_site
 
 Progress = Callable[[SiteReport], None]
@@ -69,6 +70,8 @@ def embed_sites(
     ------
     CPCNNError, OSError
         With `strict`, what the first failing site raised.
+    DiskFullError
+        No site that follows could be written; says how many are done.
     RuntimeError
         What a GPU raises; it would fail for every site.
 
@@ -84,17 +87,21 @@ def embed_sites(
     readers = readers or default_readers(model)
     run = _Run(sites, out, settings, strict, readers, progress)
     batches = batches_for(model)
-    with run, closing(read_ahead(sites, out, settings, readers, force=force)) as loaded:
-        for item in loaded:
-            if item.report is not None:
-                run.note(item.report)
-            elif item.error is not None:
-                run.fail(item.site, item.error, kept=item.kept)
-            else:
-                for embedded in batches.add(_cells(item, settings)):
-                    run.finish(embedded)
-        for embedded in batches.flush():
-            run.finish(embedded)
+    ahead = closing(read_ahead(sites, out, settings, readers, force=force))
+    try:
+        with run, ahead as loaded:
+            for item in loaded:
+                if item.report is not None:
+                    run.note(item.report)
+                elif item.error is not None:
+                    run.fail(item.site, item.error, kept=item.kept)
+                else:
+                    for embedded in batches.add(_cells(item, settings)):
+                        run.finish(embedded)
+            for embedded in batches.flush():
+                run.finish(embedded)
+    except DiskFullError as error:
+        raise stopped(error, run.reports.values(), len(sites)) from error
     return [run.reports[str(site)] for site in sites]
 
 
@@ -173,12 +180,19 @@ class _Run:
     def __enter__(self) -> None:
         self._pool.__enter__()
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
+        raised = None
         try:
             # Also after an error or Ctrl-C: what is embedded shall be written and told.
-            self._settle(0)
+            while self._writing:
+                try:
+                    self._settle(0)
+                except (CPCNNError, OSError) as error:
+                    raised = raised or error
         finally:
             self._pool.shutdown(wait=True)
+        if kind is None and raised is not None:
+            raise raised
 
     def finish(self, embedded: Embedded) -> None:
         """Write a site, or report why it failed."""
@@ -190,8 +204,8 @@ class _Run:
         self._settle(self._limit)
 
     def fail(self, site: Site, error: Exception, *, kept: bool = False) -> None:
-        """Report why a site failed; with `strict`, raise it."""
-        if self._strict:
+        """Report why a site failed; with `strict`, or where all would fail, raise it."""
+        if self._strict or isinstance(error, DiskFullError):
             raise error
         self.note(failure(site, error, kept=kept))
 

@@ -11,6 +11,7 @@ from cpcnn_core.atomic import remove_leftovers, write_atomically
 from cpcnn_core.simulation.field import SimulatedField
 from cpcnn_core.simulation.layout import Well
 from cpcnn_core.simulation.technique import CHANNELS
+from cpcnn_core.spreadsheets import write_csv
 
 IMAGES, LABELS, NUCLEI, CELLS = "images", "labels", "nuclei", "cells"
 
@@ -104,7 +105,7 @@ def write_field(out: Path, well: Well, site: int, field: SimulatedField, pixel_s
     for place, (name, value) in enumerate(keys.items()):
         cells.insert(place, f"Metadata_{name}", value)
     cells.insert(4, "Metadata_Treatment", well.treatment)
-    write_atomically(table, lambda path: cells.to_csv(path, index=False, float_format="%.6g"))
+    write_atomically(table, lambda path: write_csv(cells, path, "%.6g"))
 
 
 def _write_image(path: Path, plane: np.ndarray, pixel_size: float) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from cpcnn_core.atomic import write_atomically
-from cpcnn_core.errors import CancelledError, SiteError
+from cpcnn_core.damage import read_checked, write_checked
+from cpcnn_core.disk import require_room
+from cpcnn_core.errors import CancelledError, DiskFullError, SiteError
 from cpcnn_core.simulation.design import ScreenDesign
 from cpcnn_core.simulation.field import simulate_field
 from cpcnn_core.simulation.files import is_there, write_field
@@ -76,6 +76,7 @@ def simulate_screen(
     """
     out = Path(out)
     _claim(design, out)
+    require_room(out)
     write_tables(design, out)
     wells = list(lay_out(design))
     fields = [(well, site) for well in wells for site in range(1, design.sites + 1)]
@@ -87,7 +88,12 @@ def simulate_screen(
             raise CancelledError("cancelled")
         if not is_there(out, well, site):
             field = simulate_field(design, well.plate, well.name, site)
-            write_field(out, well, site, field, design.pixel_size)
+            try:
+                write_field(out, well, site, field, design.pixel_size)
+            except DiskFullError as error:
+                raise DiskFullError(
+                    f"{done - 1} of {len(mine)} fields are done; {error}"
+                ) from error
             made += 1
         if progress is not None:
             progress(done, len(mine))
@@ -106,8 +112,7 @@ def _claim(design: ScreenDesign, out: Path) -> None:
                 f"{out} has a {LOAD_DATA} but no {DESIGN}: it is no virtual screen; choose a "
                 "folder of its own"
             )
-        text = json.dumps({"sha256": design.sha256, "design": design.values()}, indent=2)
-        write_atomically(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
+        write_checked(path, {"sha256": design.sha256, "design": design.values()}, indent=2)
         return
     there = _read_design(path)
     asked = design.values()
@@ -125,7 +130,7 @@ def _claim(design: ScreenDesign, out: Path) -> None:
 
 def _read_design(path: Path) -> dict[str, object]:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["design"])
+        return dict(read_checked(path)["design"])
     except (ValueError, KeyError, TypeError) as error:
         raise SiteError(
             f"{path} is damaged; remove the folder {path.parent} to simulate it anew"

@@ -14,6 +14,7 @@ from cpcnn_core.simulation.layout import Well, lay_out
 from cpcnn_core.simulation.parameters import PARAMETERS, Parameter
 from cpcnn_core.simulation.technique import CHANNELS, technique_of_plate, technique_of_well
 from cpcnn_core.simulation.treatments import treatments_of
+from cpcnn_core.spreadsheets import harmless_row
 
 LOAD_DATA, PLATE_MAP = "load_data.csv", "platemap.csv"
 TREATMENTS, PARAMETER_TABLE = "treatments.csv", "parameters.csv"
@@ -129,6 +130,6 @@ def _write(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
         with part.open("w", encoding="utf-8", newline="") as file:
             table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
             table.writeheader()
-            table.writerows(rows)
+            table.writerows(harmless_row(row) for row in rows)
 
     write_atomically(path, write)

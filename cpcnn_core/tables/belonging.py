@@ -19,6 +19,8 @@ SETTINGS = ("layer", "channels", "crop_px", "normalizer", "mask_neighbors")
 # A correction and what it was fitted with.
 CORRECTION = ("correction", "lambda", "components")
 CORRECTION_SHA256 = "correction_sha256"
+# Whether the model's weights are the published ones; features do not depend on that.
+WEIGHTS = "weights"
 _UNKNOWN = ("", "None")
 # What stands before the model's name says of which objects: Cells_CPCNN_000, CPCNN_000.
 _DEEP = re.compile(r"(?:(?P<objects>.+)_)?(?P<model>[A-Za-z][A-Za-z0-9]*)_(?P<number>\d{3,})")
@@ -148,7 +150,11 @@ def known_together(mine: HasOrigin, theirs: HasOrigin) -> dict[str, object]:
     """
     own, others = mine.provenance, theirs.provenance
     facts = [fact for fact in (*MODEL, *SETTINGS) if _text(others, fact) and not _text(own, fact)]
-    return {**own, **{fact: others[fact] for fact in facts}}
+    found = {**own, **{fact: others[fact] for fact in facts}}
+    if own.get(WEIGHTS) != others.get(WEIGHTS):
+        # What holds for some of the rows is not said of all.
+        found.pop(WEIGHTS, None)
+    return found
 
 
 def say(difference: Difference) -> str:

@@ -15,6 +15,7 @@ uns                         schema_id, processing_stage, aggregation,
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,12 +25,16 @@ import numpy as np
 
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import DependencyError
+from cpcnn_core.hdf5_checks import check_all, has_member, member
+from cpcnn_core.reading_process import ReadingError, read_elsewhere
 from cpcnn_core.tables.cells import CELL_COLUMNS, cell_columns
 from cpcnn_core.tables.columns import PLATE
+from cpcnn_core.tables.hdf5_writing import create_hdf5
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from cpcnn_core.reading_process import Allow
     from cpcnn_core.tables.deepprofiler_npz import SiteTable
 
 SCHEMA = "cpcnn.cells.1"
@@ -37,6 +42,7 @@ SCHEMA = "cpcnn.cells.1"
 ROWS_PER_CHUNK = 1024
 _UNS = {"schema_id", "processing_stage", "aggregation", "feature_extraction_provenance"}
 _EMPTY = ("layers", "obsp", "varm", "varp")
+_PLATE = "plate.json"
 
 
 def require_anndata() -> None:
@@ -93,7 +99,7 @@ def write_plate_anndata(
 
     def write(temporary: Path) -> None:
         nonlocal count
-        with h5py.File(temporary, "w") as file:
+        with create_hdf5(temporary) as (file, place):
             # What anndata itself writes at these places.
             file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
             chunks = (ROWS_PER_CHUNK, len(names))
@@ -105,6 +111,7 @@ def write_plate_anndata(
             for site in sites:
                 features.resize(rows.count + len(site.features), axis=0)
                 features[rows.count :] = site.features
+                place.check()
                 rows.add(site, metadata_names)
             count = rows.count
             _write_frames(file, rows, names, provenance)
@@ -116,7 +123,8 @@ def write_plate_anndata(
 def anndata_plate(path: str | Path) -> str | None:
     """Return the plate of a file that `write_plate_anndata` wrote; None for any other.
 
-    One that somebody has added to since, such as a map of the cells, is such another.
+    One that somebody has added to since, such as a map of the cells, is such another. The file
+    is opened by another Python: a damaged one may crash its library.
 
     Examples
     --------
@@ -124,14 +132,34 @@ def anndata_plate(path: str | Path) -> str | None:
     True
     """
     try:
-        with h5py.File(path, "r") as file:
-            made, uns = file["uns/feature_extraction_provenance"], {*file["uns"]}
-            ours = made["tool"].asstr()[()] == "cpcnn" and uns == _UNS
-            plates = file[f"obs/{PLATE}/categories"].asstr()[()].tolist()
-            untouched = {*file["obsm"]} == {"spatial"} and not any(map(len, map(file.get, _EMPTY)))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError):
+        with read_elsewhere(__name__, path) as folder:
+            return json.loads((folder / _PLATE).read_text(encoding="utf-8"))
+    except (OSError, ReadingError):
         return None
-    return plates[0] if ours and untouched and len(plates) == 1 else None
+
+
+def read_here(path: Path, folder: Path, allow: Allow) -> None:
+    """Read a file as `anndata_plate` returns it, and write that to a folder.
+
+    Parameters
+    ----------
+    path, folder : Path
+    allow : callable (int)
+        See `cpcnn_core.reading_process`.
+
+    Examples
+    --------
+    >>> read_here(Path("P1.h5ad"), Path("folder"), lambda nbytes: None)  # doctest: +SKIP
+    """
+    with h5py.File(path, "r") as file:
+        allow(check_all(file))
+        uns, made = member(file, "uns"), member(file, "uns/feature_extraction_provenance")
+        ours = member(made, "tool").asstr()[()] == "cpcnn" and {*uns} == _UNS
+        plates = member(file, f"obs/{PLATE}/categories").asstr()[()].tolist()
+        added = any(has_member(file, name) and len(member(file, name)) for name in _EMPTY)
+        untouched = {*member(file, "obsm")} == {"spatial"} and not added
+    plate = plates[0] if ours and untouched and len(plates) == 1 else None
+    (folder / _PLATE).write_text(json.dumps(plate), encoding="utf-8")
 
 
 class _Rows:

@@ -16,6 +16,7 @@ from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import DependencyError
 from cpcnn_core.tables.cells import CELL_COLUMNS, cell_columns
 from cpcnn_core.tables.columns import PLATE, metadata_column
+from cpcnn_core.tables.parquet_files import open_parquet, parquet_writer
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,16 +64,15 @@ def write_plate(
     >>> write_plate("P1.parquet", [], ["Plate"], {}, ["Cells_CPCNN_000"])  # doctest: +SKIP
     0
     """
-    pa, parquet = _import_pyarrow()
+    pa = _import_pyarrow()
     schema = _schema(pa, metadata_names, names, provenance)
     count = 0
 
     def write(temporary: Path) -> None:
         nonlocal count
-        with parquet.ParquetWriter(
+        with parquet_writer(
             temporary,
             schema,
-            compression="zstd",
             use_dictionary=[f.name for f in schema if f.type == pa.string()],
             column_encoding=dict.fromkeys(names, "BYTE_STREAM_SPLIT"),
         ) as writer:
@@ -98,9 +98,9 @@ def parquet_plate(path: str | Path) -> str | None:
     >>> parquet_plate("nowhere.parquet") is None
     True
     """
-    pa, parquet = _import_pyarrow()
+    pa = _import_pyarrow()
     try:
-        with parquet.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             schema = file.schema_arrow
             ours = b"cpcnn" in (schema.metadata or {}) and {PLATE, *CELL_COLUMNS} <= {*schema.names}
             plates = file.read([PLATE])[PLATE].unique().to_pylist() if ours else []
@@ -142,9 +142,8 @@ def _table(
 def _import_pyarrow():  # noqa: ANN202
     try:
         import pyarrow as pa
-        from pyarrow import parquet
     except ImportError as error:
         raise DependencyError(
             "parquet tables need pyarrow; install it with: pip install pyarrow"
         ) from error
-    return pa, parquet
+    return pa

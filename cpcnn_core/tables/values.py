@@ -8,6 +8,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 
 def plain_values(column: pd.Series) -> np.ndarray | pd.Series:
@@ -92,3 +93,27 @@ def texts_of(column: pd.Series) -> np.ndarray:
     # A float of numpy's knows by its type how many digits it has.
     plain = list(values) if values.dtype.kind == "f" else pd.Series(values).tolist()
     return np.array([text_of(value) for value in plain], object)
+
+
+def arrow_table(frame: pd.DataFrame) -> pa.Table:
+    """Return a table of Arrow; columns of numbers and texts mixed become texts.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> arrow_table(pd.DataFrame({"Dose": [1, "high"]}))["Dose"].to_pylist()
+    ['1', 'high']
+    """
+    import pyarrow as pa
+
+    try:
+        return pa.Table.from_pandas(frame, preserve_index=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        # Numbers and texts in one column, which no column of Arrow holds.
+        mixed = [name for name, kind in frame.dtypes.items() if kind.kind == "O"]
+        texts = {name: texts_of(frame[name]) for name in mixed}
+        return pa.Table.from_pandas(frame.assign(**texts), preserve_index=False)

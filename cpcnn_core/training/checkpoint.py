@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from cpcnn_core.atomic import remove_leftovers, write_atomically
-from cpcnn_core.errors import TrainingError
+from cpcnn_core.errors import DamageError, TrainingError
 from cpcnn_core.training.writing import writing
 
 FORMAT_VERSION = 1
@@ -58,8 +58,8 @@ def save_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> Path:
 
     Raises
     ------
-    TrainingError
-        It cannot be written, e.g. on a full disk; those that are there stay as they are.
+    DiskFullError, TrainingError
+        It cannot be written; those that are there stay as they are.
 
     Examples
     --------
@@ -75,6 +75,7 @@ def save_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> Path:
         "format": FORMAT_VERSION,
         "sha256": _sha256(tensors),
         "facts": checkpoint.facts,
+        "facts_sha256": _facts_sha256(checkpoint.facts),
     }
     data = save(tensors, {_ENTRY: json.dumps(content)})
     with writing(path):
@@ -87,33 +88,38 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
     Raises
     ------
+    DamageError
+        It is damaged.
     TrainingError
-        It is damaged, or of another format.
+        It is of another format.
 
     Examples
     --------
     >>> read_checkpoint("checkpoint_0001.safetensors")
     Traceback (most recent call last):
-    cpcnn_core.errors.TrainingError: the checkpoint checkpoint_0001.safetensors cannot be read ...
+    cpcnn_core.errors.DamageError: the checkpoint checkpoint_0001.safetensors cannot be read ...
     """
     path = Path(path)
     try:
         with safe_open(str(path), framework="pt") as file:
             content = json.loads(file.metadata()[_ENTRY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise TrainingError(
+        version, facts, sha256 = (content[name] for name in ("format", "facts", "sha256"))
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise DamageError(
             f"the checkpoint {path} cannot be read ({' '.join(str(error).split())}); {_DELETE}"
         ) from error
-    if content["format"] != FORMAT_VERSION:
+    if version != FORMAT_VERSION:
         raise TrainingError(
-            f"the checkpoint {path} has format {content['format']}, this cpcnn reads "
+            f"the checkpoint {path} has format {version}, this cpcnn reads "
             f"{FORMAT_VERSION}; go on with the cpcnn that wrote it"
         )
-    if _sha256(tensors) != content["sha256"]:
-        raise TrainingError(f"the checkpoint {path} is damaged (its sha256 is another); {_DELETE}")
-    epoch, step = _moment(path)
-    return Checkpoint(epoch, step, tensors, content["facts"])
+    # Those of earlier versions have none of their facts.
+    told = content.get("facts_sha256", _facts_sha256(facts))
+    if _sha256(tensors) != sha256 or told != _facts_sha256(facts):
+        raise DamageError(f"the checkpoint {path} is damaged (its sha256 is another); {_DELETE}")
+    epoch, step = moment_of(path)
+    return Checkpoint(epoch, step, tensors, facts)
 
 
 def last_checkpoint(folder: str | Path) -> Path | None:
@@ -124,7 +130,7 @@ def last_checkpoint(folder: str | Path) -> Path | None:
     >>> last_checkpoint("nowhere") is None
     True
     """
-    return max(_all_in(folder), key=_moment, default=None)
+    return max(_all_in(folder), key=moment_of, default=None)
 
 
 def remove_old(folder: str | Path, keep_every: int) -> None:
@@ -139,7 +145,7 @@ def remove_old(folder: str | Path, keep_every: int) -> None:
     last = last_checkpoint(folder)
     kept = set()
     for path in _all_in(folder):
-        epoch, step = _moment(path)
+        epoch, step = moment_of(path)
         if path == last or (step == 0 and epoch % keep_every == 0):
             kept.add(epoch)
         else:
@@ -162,6 +168,18 @@ def checkpoint_file(folder: str | Path, epoch: int, step: int = 0) -> Path:
     return Path(folder) / f"checkpoint_{epoch:04d}{within}.safetensors"
 
 
+def moment_of(path: Path) -> tuple[int, int]:
+    """Return the epoch and the step of a checkpoint, by its name.
+
+    Examples
+    --------
+    >>> moment_of(checkpoint_file("out", 3, 120))
+    (3, 120)
+    """
+    match = _NAME.fullmatch(path.name)
+    return int(match[1]), int(match[2] or 0)
+
+
 def soft_labels_file(folder: str | Path, epoch: int) -> Path:
     """Name the refined labels after so many epochs.
 
@@ -178,9 +196,8 @@ def _all_in(folder: str | Path) -> list[Path]:
     return [path for path in found if _NAME.fullmatch(path.name)]
 
 
-def _moment(path: Path) -> tuple[int, int]:
-    match = _NAME.fullmatch(path.name)
-    return int(match[1]), int(match[2] or 0)
+def _facts_sha256(facts: dict[str, object]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(tensors: dict[str, torch.Tensor]) -> str:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from cpcnn_core.disk import require_room
 from cpcnn_core.training.cells import gather_cells
 from cpcnn_core.training.config_file import checked, write_config
 from cpcnn_core.training.log import TensorBoardLog
 from cpcnn_core.training.processes import start_accelerator
-from cpcnn_core.training.reports import EpochReport, Report, StepReport, start_report
+from cpcnn_core.training.reports import EpochReport, Report, StartReport, StepReport, start_report
 from cpcnn_core.training.result import claim_name, model_path, write_result
 from cpcnn_core.training.session import Session
 from cpcnn_core.training.writing import writing
@@ -88,8 +89,11 @@ def _train(
     tell = progress if is_first else _ignore
     cells = gather_cells(config)
     claim_name(config, cells.store.sha256)
+    require_room(config.run.out)
     session = Session(config, cells, accelerator)
-    session.go_on()
+    notices = session.go_on()
+    if notices:
+        tell(StartReport(tuple(notices)))
     tell(start_report(config, cells, accelerator, session.epoch, session.step))
     epochs = config.training.epochs
     with contextlib.ExitStack() as stack:

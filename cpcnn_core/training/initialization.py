@@ -18,6 +18,7 @@ from cpcnn_core.errors import (
     WeightsError,
 )
 from cpcnn_core.models.efficientnet import import_timm
+from cpcnn_core.models.tls import require_hub_with_tls
 
 # AutoAugment weights, those of the reference (REFERENCE d).
 IMAGENET_WEIGHTS = "tf_efficientnet_b0.aa_in1k"
@@ -170,6 +171,7 @@ def read_imagenet_weights(
             "ImageNet weights are downloaded by the package huggingface_hub; install it with: "
             "pip install huggingface_hub"
         )
+    require_hub_with_tls(instead="name the file as network.imagenet_file")
     try:
         return timm.create_model(name, pretrained=True).state_dict()
     except RuntimeError as error:

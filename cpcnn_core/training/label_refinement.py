@@ -6,13 +6,13 @@ more and more as what it looks like.
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from cpcnn_core.archives import open_archive, read_array, write_arrays
 from cpcnn_core.atomic import write_atomically
-from cpcnn_core.errors import TrainingError
+from cpcnn_core.errors import DamageError, TrainingError
 
 FORMAT_VERSION = 1
 
@@ -129,8 +129,7 @@ class SoftLabels:
         """
 
         def write(temporary: Path) -> None:
-            with temporary.open("wb") as file:
-                np.savez(file, labels=self.table, format=np.int64(FORMAT_VERSION))
+            write_arrays(temporary, {"labels": self.table, "format": np.int64(FORMAT_VERSION)})
 
         write_atomically(path, write)
 
@@ -146,21 +145,24 @@ class SoftLabels:
 
         Raises
         ------
+        DamageError
+            No such file, or a damaged one.
         TrainingError
-            No such file, a damaged one, or labels of other cells or classes.
+            Labels of other cells or classes.
         """
         path = Path(path)
         if not path.is_file():
-            raise TrainingError(f"there are no soft labels {path}")
+            raise DamageError(f"there are no soft labels {path}")
         try:
-            # numpy leaves a damaged file open when it is given its name.
-            with path.open("rb") as file:
-                members = np.load(file, allow_pickle=False)
-                version, table = int(members["format"]), members["labels"]
-        except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile) as error:
-            raise TrainingError(
-                f"{path} does not hold soft labels, or is damaged ({error}); go on from an "
-                "earlier checkpoint"
+            with open_archive(path) as archive:
+                version = int(read_array(archive, "format"))
+                table = read_array(archive, "labels")
+        except Exception as error:
+            # A damaged archive fails in as many ways as it has parts.
+            raise DamageError(
+                f"{path} does not hold soft labels, or is damaged "
+                f"({' '.join(str(error).split()) or type(error).__name__}); go on from an earlier "
+                "checkpoint"
             ) from error
         if version != FORMAT_VERSION:
             raise TrainingError(

@@ -9,6 +9,7 @@ from typing import Self
 
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import DependencyError
+from cpcnn_core.spreadsheets import harmless_row
 from cpcnn_core.training.writing import writing
 
 Row = Mapping[str, float | str | None]
@@ -50,7 +51,7 @@ def write_log(path: str | Path, rows: Sequence[Row]) -> None:
         with place.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, names, lineterminator="\n")
             writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows(harmless_row(row) for row in rows)
 
     write_atomically(path, write)
 

@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from cpcnn_core.errors import TrainingError
-from cpcnn_core.models.building import EFFICIENTNET_B0
+from cpcnn_core.models.card import EFFICIENTNET_B0
+from cpcnn_core.models.card_schema import TIMM_PREFIX
 from cpcnn_core.models.efficientnet import TAP_DIMS, create_efficientnet_b0
-from cpcnn_core.models.timm_network import POOLED, PREFIX, create_backbone
+from cpcnn_core.models.timm_network import POOLED, create_backbone
 
 
 class TrainableNetwork(nn.Module):
@@ -59,7 +60,7 @@ class TrainableNetwork(nn.Module):
         self.tap = taps[0] if tap == "auto" else tap
         if self.tap not in taps:
             raise TrainingError(f"{backbone} has the layers {', '.join(taps)}, got {tap!r}")
-        self.architecture = backbone if self.is_reference else f"{PREFIX}{backbone}"
+        self.architecture = backbone if self.is_reference else f"{TIMM_PREFIX}{backbone}"
         if self.is_reference:
             self.net = create_efficientnet_b0(channels, classes)
         else:

@@ -24,6 +24,7 @@ from cpcnn_core.models.timm_network import float_weights
 from cpcnn_core.models.weights import save_model
 from cpcnn_core.training.config import TrainingConfig, differences
 from cpcnn_core.training.config_file import config_from
+from cpcnn_core.training.log import COLUMNS
 from cpcnn_core.training.starting_weights import classes_text
 
 if TYPE_CHECKING:
@@ -134,7 +135,9 @@ def result_card(
     True
     """
     versions = {name: importlib.metadata.version(name) for name in ("torch", "timm", "numpy")}
-    evaluation = {name: value for name, value in row.items() if value is not None}
+    # How long it took is in the log: of the same training there is one model, to the last byte.
+    left_out = COLUMNS["speed"]
+    evaluation = {k: v for k, v in row.items() if v is not None and k not in left_out}
     count = len(cells.training)
     return ModelCard(
         name=config.run.name or UNNAMED,

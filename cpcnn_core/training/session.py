@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from cpcnn_core.errors import CancelledError, TrainingError
+from cpcnn_core.damage import set_aside
+from cpcnn_core.errors import CancelledError, DamageError, TrainingError
 from cpcnn_core.training.batches import CropReader, epoch_batches
 from cpcnn_core.training.checkpoint import (
     Checkpoint,
     last_checkpoint,
+    moment_of,
     read_checkpoint,
     remove_old,
     save_checkpoint,
@@ -96,27 +98,53 @@ class Session:
         # Of the steps of this epoch: loss, accuracy, top 5.
         self._sums = np.zeros(3)
 
-    def go_on(self) -> None:
-        """Take up the last checkpoint, if there is one.
+    def go_on(self) -> list[str]:
+        """Take up the last checkpoint that is whole, if there is one.
+
+        Returns
+        -------
+        list of str
+            Sentences: which were damaged, and what was done with them.
 
         Raises
         ------
         TrainingError
-            It is damaged, or of a training with other entries or other crops.
+            It is of a training with other entries or other crops.
         """
-        path = last_checkpoint(self._folder)
-        if path is None:
-            return
+        notices = []
+        while (path := last_checkpoint(self._folder)) is not None:
+            try:
+                self._take_up(path)
+            except DamageError:
+                notices += self._set_aside(path)
+            else:
+                break
+        return notices
+
+    def _set_aside(self, path: Path) -> list[str]:
+        """Set a checkpoint aside, with its labels where there are any: one is damaged."""
+        # Every process has found the same; none may read it any more.
+        self._accelerator.wait_for_everyone()
+        places = []
+        if self._accelerator.is_main_process:
+            labels = soft_labels_file(self._folder, moment_of(path)[0])
+            places = [place for place in (path, labels) if place.is_file()]
+        said = [f"{place} was damaged: it is kept as {set_aside(place).name}" for place in places]
+        self._accelerator.wait_for_everyone()
+        return said
+
+    def _take_up(self, path: Path) -> None:
         checkpoint = read_checkpoint(path)
-        facts = checkpoint.facts
+        labels, facts = self._labels, checkpoint.facts
+        if labels is not None and checkpoint.epoch:
+            shape = labels.table.shape
+            labels = SoftLabels.load(soft_labels_file(self._folder, checkpoint.epoch), shape)
         self._refuse_another(config_from(facts["config"]), facts["crops_sha256"])
         self._learner.restore(checkpoint.tensors)
         self._learner.restore_scaler(facts["scaler"])
         self.epoch, self.step = checkpoint.epoch, checkpoint.step
         self.rows, self._sums = facts["rows"], np.array(facts["sums"])
-        if self._labels is not None and self.epoch:
-            shape = self._labels.table.shape
-            self._labels = SoftLabels.load(soft_labels_file(self._folder, self.epoch), shape)
+        self._labels = labels
         if self._accelerator.is_main_process:
             # What was killed between a checkpoint and its row.
             self._write_log()

@@ -6,26 +6,32 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from cpcnn_core.errors import TrainingError
+from cpcnn_core.disk import told_if_full
+from cpcnn_core.errors import DiskFullError, TrainingError
 
 
 @contextlib.contextmanager
 def writing(path: str | Path) -> Iterator[None]:
-    """Say in one line why a file could not be written, e.g. on a full disk.
+    """Say in one line why a file could not be written.
 
     Raises
     ------
+    DiskFullError
     TrainingError
+        Any other reason.
 
     Examples
     --------
     >>> with writing("a.safetensors"):
-    ...     raise OSError(28, "No space left on device")
+    ...     raise OSError(27, "File too large")
     Traceback (most recent call last):
-    cpcnn_core.errors.TrainingError: a.safetensors cannot be written (No space left on device)...
+    cpcnn_core.errors.TrainingError: a.safetensors cannot be written (File too large)...
     """
     try:
-        yield
+        with told_if_full(path):
+            yield
+    except DiskFullError:
+        raise
     except OSError as error:
         raise TrainingError(
             f"{path} cannot be written ({error.strerror or error}); what was written before is "

@@ -31,7 +31,8 @@ compare    as library, and plate, count;         ``compared``: nearest, and as l
 Libraries of treatments are known to ``cpcnn worker``, not to
 ``python -m cpcnn_core.worker``, whose user needs none. Whatever goes wrong with a
 request is answered with ``error``: kind, message; the worker lives on. It ends when its
-stdin does, so it never outlives its parent. Several workers that use one GPU take turns.
+stdin does, and at once when its parent is no more, whatever it is about. Several workers that
+use one GPU take turns.
 """
 
 PROTOCOL_VERSION = 2

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import cpcnn_core
+from cpcnn_core.children import end_with_parent
 from cpcnn_core.crops import check_image
 from cpcnn_core.errors import CPCNNError, DependencyError, ProtocolError, WeightsError
 from cpcnn_core.fields import Field
 from cpcnn_core.models.licences import accept_licence, needs_yes, question
 from cpcnn_core.models.registry import find_model, list_models
+from cpcnn_core.models.verification import weights_statement
 from cpcnn_core.tables import feature_names
 from cpcnn_core.threads import let_threads_wait
 from cpcnn_core.worker import PROTOCOL_VERSION
@@ -47,6 +49,7 @@ def main(device: str = "auto", read_library: Reader | None = None) -> None:
         Reads libraries of treatments; see `cpcnn_core.worker.treatments`.
     """
     let_threads_wait()
+    end_with_parent()
     # Ctrl-C in a terminal reaches parent and child; what then happens is the
     # parent's to decide, and the end of our stdin tells us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -142,6 +145,7 @@ class Worker:
             "type": "card",
             "to_accept": question(card) if needs_yes(card) else "",
             "card": dataclasses.asdict(card),
+            "weights": weights_statement(card, path),
             "file": None if path is None else str(path),
             "features": feature_names(card.embed_dim, card.prefix),
         }, {}

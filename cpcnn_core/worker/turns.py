@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from cpcnn_core.models.home import private_folder
+
 
 def turn_file() -> Path:
-    """Return the file whose holder's turn it is, one for each user.
+    """Return the file whose holder's turn it is, one for each user and machine.
+
+    It lies where nobody else can write: another user who could lock it would stop all workers.
+    A home may be shared by machines, each of which has a GPU of its own.
+
+    Raises
+    ------
+    PrivacyError
+        There is no such place.
 
     Examples
     --------
-    >>> turn_file().parent == Path(tempfile.gettempdir())
-    True
+    >>> turn_file()  # doctest: +SKIP
+    PosixPath('/home/me/.local/share/cpcnn/private-1000/gpu-node7.lock')
     """
-    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
-    return Path(tempfile.gettempdir()) / f"cpcnn-gpu-{user}.lock"
+    return private_folder() / f"gpu-{platform.node()}.lock"
 
 
 @contextlib.contextmanager
@@ -30,6 +39,7 @@ def my_turn(path: Path) -> Iterator[None]:
 
     Examples
     --------
+    >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder, my_turn(Path(folder) / "turn"):
     ...     pass
     """

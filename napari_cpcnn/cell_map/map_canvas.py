@@ -9,11 +9,12 @@ import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import QEvent, QPointF, QRectF, Qt, QTimer, Signal
 from qtpy.QtGui import QColor, QPen, QPolygonF
-from qtpy.QtWidgets import QGraphicsPolygonItem, QGridLayout, QLabel, QToolTip, QWidget
+from qtpy.QtWidgets import QGraphicsPolygonItem, QGridLayout, QToolTip, QWidget
 
 from napari_cpcnn.cell_map.colors import Rgb, ink_on
 from napari_cpcnn.cell_map.raster import draw_map, inside_polygon, nearest_point
 from napari_cpcnn.explorer import ADD, REMOVE, REPLACE
+from napari_cpcnn.plain_text import PlainLabel, as_text
 
 PAN, LASSO, RECTANGLE = "pan", "lasso", "rectangle"
 PLAIN_RGB = (72, 144, 205)
@@ -63,7 +64,7 @@ class MapCanvas(QWidget):
         self._plot = pg.PlotWidget(self, viewBox=self._box)
         self._image = pg.ImageItem(axisOrder="row-major")
         self._area = QGraphicsPolygonItem()
-        self._message = QLabel()
+        self._message = PlainLabel()
         self._timer = QTimer(self, singleShot=True)
         self._rest, self._ready = REST, 0.0
         self._lay_out()
@@ -226,7 +227,7 @@ class MapCanvas(QWidget):
         row = self._at(spot)
         if self._hover_over(row) and row >= 0:
             where = self._plot.mapToGlobal(self._plot.mapFromScene(spot))
-            QToolTip.showText(where, self._describe(row), self)
+            QToolTip.showText(where, as_text(self._describe(row)), self)
 
     def _hover_over(self, row: int) -> bool:
         if row == self._hovered:

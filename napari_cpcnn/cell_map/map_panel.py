@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 import numpy as np
-from napari.utils.notifications import show_error
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QColor, QGuiApplication, QPalette
 from qtpy.QtWidgets import (
@@ -25,6 +24,8 @@ from napari_cpcnn.cell_map.map_making import CLUSTERS, PCA, UMAP, MapMaking
 from napari_cpcnn.cell_map.map_tools import MapTools
 from napari_cpcnn.cell_map.maps import cosines
 from napari_cpcnn.explorer import CLUSTER, LABEL, LAYER, PHENOTYPE, Explorer
+from napari_cpcnn.notices import tell_error
+from napari_cpcnn.plain_text import PlainLabel
 
 ROLE = QPalette.ColorRole
 ONE_COLOR, SIMILARITY = "one colour", "similarity to the picked cell"
@@ -57,7 +58,7 @@ class MapPanel(QWidget):
         self.tools = MapTools(explorer, self.canvas, self)
         self.method, self.color_by = QComboBox(), QComboBox()
         self.clusters, self.stop = QSpinBox(), QPushButton("Stop")
-        self.count, self.legend = QLabel(), QLabel()
+        self.count, self.legend = PlainLabel(), QLabel()
         self.making = MapMaking(self)
         self._rgb = np.zeros((0, 3), np.uint8)
         self._legend: Legend | None = None
@@ -202,7 +203,7 @@ class MapPanel(QWidget):
                 self.method.setCurrentText(PCA)
             self._ask_for_map()
             if why:
-                show_error(why)
+                tell_error(why)
         elif name == PCA:
             self.canvas.set_message(f"{name} failed. {why}")
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from qtpy.QtWidgets import QComboBox, QFormLayout, QSizePolicy, QWidget
 
+from napari_cpcnn.plain_text import PlainLabel, as_text
 from napari_cpcnn.planes import guess_channels
 
 NO_LAYER = "—"
@@ -39,7 +40,7 @@ class ChannelChoice(QWidget):
             box = layer_box(f"The image layer that shows {name}")
             box.activated.connect(lambda _, name=name: self._by_hand.add(name))
             self.boxes[name] = box
-            self._form.addRow("Image" if name == ONE_LAYER else name, box)
+            self._form.addRow(PlainLabel("Image" if name == ONE_LAYER else name), box)
 
     def offer(self, layers: Sequence[str]) -> None:
         """Offer the layers that there are now, and guess where nothing was chosen."""
@@ -58,7 +59,7 @@ class ChannelChoice(QWidget):
 def layer_box(tip: str) -> QComboBox:
     """Return an empty list of layers that long names do not widen."""
     box = QComboBox()
-    box.setToolTip(tip)
+    box.setToolTip(as_text(tip))
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     box.setMinimumContentsLength(8)
     box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)

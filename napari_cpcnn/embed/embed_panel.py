@@ -10,14 +10,12 @@ from weakref import ref
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from napari.qt.threading import GeneratorWorker, create_worker
-from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QCheckBox,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QProgressBar,
     QPushButton,
@@ -38,7 +36,8 @@ from napari_cpcnn.embed.warm_up import warm_up_tables, warm_up_window
 from napari_cpcnn.explorer import LAYER, Explorer
 from napari_cpcnn.layer_watch import LayerWatch
 from napari_cpcnn.linking import OVERLAY, ViewerLink
-from napari_cpcnn.notices import Refusal
+from napari_cpcnn.notices import Refusal, tell, tell_error
+from napari_cpcnn.plain_text import PlainLabel
 from napari_cpcnn.planes import check_channels, pixels, plane_indices, um_per_px_of
 
 # Between two things that each have the window drawn anew.
@@ -153,7 +152,7 @@ class EmbedPanel(QWidget):
             self._notice = scale_notice(card, request.um_per_px)
         except CPCNNError as error:
             self.status.setText(str(error))
-            show_error(str(error))
+            tell_error(error)
             return
         self._embedded[request.labels.name] = ref(request.labels)
         self._link.set_channels(request.labels, list(request.images))
@@ -188,7 +187,7 @@ class EmbedPanel(QWidget):
         free = next(f"{name} {n}" for n in count(2) if f"{name} {n}" not in taken)
         self._link.part(labels, free)
         self.labels.setCurrentText(labels.name)
-        show_info(f"This layer is called {labels.name} now: cells of another {name} are shown.")
+        tell(f"This layer is called {labels.name} now: cells of another {name} are shown.")
 
     def stop(self) -> None:
         """Stop at once; what was embedded so far is given up."""
@@ -229,7 +228,7 @@ class EmbedPanel(QWidget):
         self.go.clicked.connect(self.run)
         self.bar = QProgressBar()
         self.bar.hide()
-        self.status = QLabel()
+        self.status = PlainLabel()
         self.status.setWordWrap(True)
         self._form = QFormLayout()
         self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
@@ -296,13 +295,13 @@ class EmbedPanel(QWidget):
         if isinstance(cells, Refusal):
             if not isinstance(cells.error, CancelledError):
                 self.status.setText(str(cells.error))
-                show_error(str(cells.error))
+                tell_error(cells.error)
             return
         name = cells.metadata["Metadata_Layer"].iloc[0]
         try:
             joined = self._explorer.joined(cells)
         except CPCNNError as error:
-            show_error(str(error))
+            tell_error(error)
             return
         layer = self._layer(name)
         if layer is not None:

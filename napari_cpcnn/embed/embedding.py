@@ -12,6 +12,7 @@ from napari.layers import Image, Labels
 from cpcnn_core.errors import ImageError
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.registry import find_model
+from cpcnn_core.models.verification import weights_statement
 from cpcnn_core.readers.label_images import objects_of
 from cpcnn_core.readers.sites import Objects
 from cpcnn_core.scale import touches_border_at, zoom_of
@@ -139,6 +140,7 @@ def _origin(request: EmbedRequest, card: ModelCard) -> tuple[list[str], dict[str
     provenance = {
         "model": card.name,
         "model_sha256": card.sha256,
+        "weights": weights_statement(card, find_model(request.model)[1]),
         "layer": card.tap,
         "channels": ",".join(card.channels),
         "crop_px": str(card.crop_px),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMessageBox, QPushButton, QWidget
 
 from cpcnn_core.errors import CPCNNError, LicenceError
@@ -12,6 +11,8 @@ from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.licences import accept_licence, needs_yes, question
 from cpcnn_core.models.registry import card_of, find_model, list_models, ready_models
 from napari_cpcnn.embed.channel_choice import layer_box
+from napari_cpcnn.notices import tell_error
+from napari_cpcnn.plain_text import as_text
 
 
 class ModelChoice(QWidget):
@@ -64,7 +65,7 @@ class ModelChoice(QWidget):
         try:
             card = find_model(path)[0]
         except CPCNNError as error:
-            show_error(str(error))
+            tell_error(error)
             return
         self.box.addItem(f"{card.name} ({Path(path).name})", path)
         self.box.setCurrentIndex(self.box.count() - 1)
@@ -81,7 +82,7 @@ class ModelChoice(QWidget):
             return
         text = question(card)
         asked = f"{text[0].upper()}{text[1:]}. Do you accept it, and use the model accordingly?"
-        if QMessageBox.question(self, "Licence", asked) != QMessageBox.StandardButton.Yes:
+        if QMessageBox.question(self, "Licence", as_text(asked)) != QMessageBox.StandardButton.Yes:
             raise LicenceError(f"{card.name} is not used: its licence was not accepted")
         accept_licence(card)
 

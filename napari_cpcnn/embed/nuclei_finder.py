@@ -9,14 +9,13 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from napari.qt.threading import FunctionWorker, create_worker
-from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QMenu, QPushButton
 
 from cpcnn_core.errors import CancelledError, CPCNNError
 from napari_cpcnn.child_process import ChildProcess
 from napari_cpcnn.embed.nuclei import find_nuclei
-from napari_cpcnn.notices import Refusal
+from napari_cpcnn.notices import Refusal, tell, tell_error
 from napari_cpcnn.planes import pixels
 
 THRESHOLD, CELLPOSE = "by threshold and shape", "with Cellpose"
@@ -69,7 +68,7 @@ class NucleiFinder(QPushButton):
         try:
             self._layer, index = self._choice()
         except CPCNNError as error:
-            show_error(str(error))
+            tell_error(error)
             return
         plane = np.asarray(pixels(self._layer)[index])
         if method == CELLPOSE:
@@ -93,7 +92,7 @@ class NucleiFinder(QPushButton):
     def _take(self, labels: np.ndarray | Refusal) -> None:
         if isinstance(labels, Refusal):
             if not isinstance(labels.error, CancelledError):
-                show_error(str(labels.error))
+                tell_error(labels.error)
             return
         if self._layer not in self._viewer.layers:
             return
@@ -104,7 +103,7 @@ class NucleiFinder(QPushButton):
             translate=self._layer.translate[-2:],
         )
         self.found.emit(layer.name)
-        show_info(f"{labels.max()} nuclei")
+        tell(f"{labels.max()} nuclei")
 
     def _end(self) -> None:
         self.stop()

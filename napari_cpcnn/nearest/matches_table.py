@@ -10,7 +10,9 @@ from qtpy import QtCore, QtGui, QtWidgets
 from qtpy.QtCore import QModelIndex, Qt
 
 from cpcnn_core.profiles.library import REPLICATES
+from cpcnn_core.spreadsheets import harmless_table
 from napari_cpcnn.gallery import ACCENT
+from napari_cpcnn.plain_text import as_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +87,8 @@ class MatchesTable(QtWidgets.QTableView):
         """Put the selected rows, or all, onto the clipboard, separated by tabs."""
         rows = sorted(index.row() for index in self.selectionModel().selectedRows())
         frame = self.model().frame
-        text = (frame.iloc[rows] if rows else frame).to_csv(sep="\t", index=False)
+        frame = harmless_table(frame.iloc[rows] if rows else frame)
+        text = frame.to_csv(sep="\t", index=False)
         QtWidgets.QApplication.clipboard().setText(text)
 
     def _emit_clicked(self, index: QModelIndex) -> None:
@@ -140,7 +143,8 @@ class _MatchesModel(QtCore.QAbstractTableModel):
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
             if number and np.isnan(value):
                 return "…" if name in (P_VALUE, SUPPORT) else ""
-            return FORMATS_OF.get(name, "{}").format(value) if value is not None else ""
+            text = FORMATS_OF.get(name, "{}").format(value) if value is not None else ""
+            return text if role == Qt.ItemDataRole.DisplayRole else as_text(text)
         if role == Qt.ItemDataRole.TextAlignmentRole and number:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         return None
@@ -151,7 +155,7 @@ class _MatchesModel(QtCore.QAbstractTableModel):
         if orientation != Qt.Orientation.Horizontal or section >= self.frame.shape[1]:
             return None
         name = self.frame.columns[section]
-        heading, tip = HEADINGS.get(name, (short_name(name), name))
+        heading, tip = HEADINGS.get(name, (short_name(name), as_text(name)))
         return {Qt.ItemDataRole.DisplayRole: heading, Qt.ItemDataRole.ToolTipRole: tip}.get(role)
 
 

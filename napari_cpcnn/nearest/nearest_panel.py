@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.qt.threading import create_worker
-from napari.utils.notifications import show_error
 from qtpy import QtCore, QtGui, QtWidgets
 from qtpy.QtCore import QSignalBlocker
 
@@ -27,7 +26,8 @@ from napari_cpcnn.nearest.libraries import (
     rows_like,
 )
 from napari_cpcnn.nearest.matches_table import P_VALUE, MatchesTable, short_name
-from napari_cpcnn.notices import counted
+from napari_cpcnn.notices import counted, tell_error
+from napari_cpcnn.plain_text import PlainLabel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,7 +159,7 @@ class NearestPanel(QtWidgets.QWidget):
     def _build(self) -> None:
         self.setAcceptDrops(True)
         self.open_button = QtWidgets.QPushButton("Open library…", clicked=self._ask_for_file)
-        self.about, self.status = QtWidgets.QLabel(), QtWidgets.QLabel()
+        self.about, self.status = PlainLabel(), PlainLabel()
         self.by, self.scope = QtWidgets.QComboBox(), QtWidgets.QComboBox()
         self.controls = QtWidgets.QLineEdit(placeholderText="Treatment == 'DMSO'")
         self.count = QtWidgets.QSpinBox(minimum=1, maximum=9999, value=20, prefix="Show ")
@@ -233,7 +233,7 @@ class NearestPanel(QtWidgets.QWidget):
             self._opening = False
             # Said once: every other cell that is clicked would bring the same.
             if self.status.text() != str(result):
-                show_error(str(result))
+                tell_error(result)
             self._show_matches(None, str(result))
         elif isinstance(result[0], Path):
             self._opening = False

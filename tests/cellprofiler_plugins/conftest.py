@@ -30,6 +30,8 @@ from cpcnn_core.models.weights import save_model
 from cpcnn_core.profiles.files import write_profiles
 from cpcnn_core.tables import Profiles, feature_names
 
+from ..attacks import ATTACKS
+
 INSIDE = Path(__file__).parents[1] / "inside_cellprofiler"
 CHANNELS = ("DNA", "RNA", "ER", "AGP", "Mito")
 MADE_UP_SITES = 24
@@ -103,6 +105,9 @@ def library_folder(tmp_path_factory):
     write_profiles(Profiles(wells, rows, names, other), folder / "other.parquet")
     masked = {**made, "mask_neighbors": "True"}
     write_profiles(Profiles(wells, rows, names, masked), folder / "masked.parquet")
+    for name, attack in ATTACKS.items():
+        hostile = {**made, "controls": attack.replace("{file}", str(folder / "made"))}
+        write_profiles(Profiles(wells, rows, names, hostile), folder / f"hostile {name}.parquet")
     return folder
 
 

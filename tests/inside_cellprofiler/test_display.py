@@ -158,3 +158,22 @@ def test_a_number_of_threads_that_is_none(threads):
     bench.module.threads.value = threads
     with pytest.raises(ValidationError, match="Expected Automatic or a number of threads from 1"):
         bench.module.validate_module(bench.pipeline)
+
+
+def test_names_are_drawn_as_they_are(bench):
+    figure, data = shown()
+    data.channels = [r"$\frac{$"] * len(CHANNELS)
+    data.what = "$x$"
+    data.likeness_title, data.likeness = "like $z$", np.zeros(len(data.features))
+    figure = PlainFigure()
+    bench.module.display(Displayed(data), figure)
+    figure.figure.canvas.draw()
+    axes = figure.axes[0, 0]
+    assert axes.get_title() == r"Examples of \$x\$"
+    # Matplotlib takes the backslashes away again.
+    assert axes.title._preprocess_math(axes.get_title())[0] == "Examples of $x$"
+
+
+class Displayed:
+    def __init__(self, data):
+        self.display_data = data

@@ -124,29 +124,35 @@ def test_objects_in_three_dimensions():
         bench.run()
 
 
-def test_a_python_that_does_not_exist():
-    bench = whole()
-    bench.module.python.value = "/no/such/python"
+def test_a_python_that_does_not_exist(monkeypatch):
+    monkeypatch.setenv("CPCNN_PYTHON", "/no/such/python")
     with pytest.raises(
         RuntimeError,
-        match=r"There is no Python at /no/such/python, which is named by the module.s setting",
+        match=r"no Python at /no/such/python, which is named by the environment variable CPCNN_PY",
     ):
-        bench.run()
+        whole().run()
 
 
 def test_a_python_without_cpcnn():
     import sys
 
     bench = whole()
-    bench.module.python.value = sys.executable
+    bench.module.python.value = allowed(sys.executable)
     with pytest.raises(RuntimeError, match=r"has no cpcnn. Enter the path of a Python that has it"):
         bench.run()
+
+
+def allowed(path):
+    import _cpcnn.python_finder
+
+    _cpcnn.python_finder.allow_program(path)
+    return path
 
 
 def script(path, text):
     path.write_text("#!/bin/sh\n" + text)
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    return str(path)
+    return allowed(str(path))
 
 
 def test_a_program_that_is_no_python(tmp_path):

@@ -137,6 +137,7 @@ def test_no_python_with_cpcnn(bench, monkeypatch):
 def test_pythons_are_looked_for_in_order(tmp_path, monkeypatch):
     import _cpcnn.python_finder as finder
 
+    monkeypatch.setenv("CPCNN_HOME", str(tmp_path / "home"))
     for name in ("set", "variable", "recorded", "path"):
         folder = tmp_path / name / "bin"
         folder.mkdir(parents=True)
@@ -152,7 +153,9 @@ def test_pythons_are_looked_for_in_order(tmp_path, monkeypatch):
     def found(setting="Automatic", at=record):
         return finder.find_python(setting, str(at))[0].split(os.sep)[-3]
 
+    finder.allow_program(str(tmp_path / "set"))
     assert found(str(tmp_path / "set")) == "set"
+    assert found(str(tmp_path / "recorded")) == "recorded"
     assert found() == "variable"
     monkeypatch.delenv("CPCNN_PYTHON")
     assert found() == "recorded"

@@ -55,6 +55,12 @@ def test_several_processes_share_the_cores(monkeypatch, sibling):
     assert threads().worker_threads("Automatic") is None
 
 
+@pytest.mark.parametrize("text", ["0", "-1", "1025", "9" * 30, "\N{SUPERSCRIPT TWO}", "2.0", ""])
+def test_what_is_no_number_of_threads_is_refused(text):
+    with pytest.raises(RuntimeError, match="a number of threads from 1 to 1024, got"):
+        threads().checked_threads(text)
+
+
 def test_the_number_reaches_the_worker_and_foreign_libraries_do_not(monkeypatch):
     from _cpcnn.surroundings import FOREIGN_VARIABLES, worker_environ
 
@@ -78,7 +84,7 @@ def test_workers_are_closed_when_the_parent_is_gone():
     assert called == [1]
 
 
-def test_pythons_of_windows_are_found(tmp_path):
+def test_pythons_of_windows_are_found(tmp_path, monkeypatch):
     import _cpcnn.python_finder as finder
 
     for folder, inside in (("venv", "Scripts"), ("conda", "")):
@@ -86,7 +92,8 @@ def test_pythons_of_windows_are_found(tmp_path):
         place.mkdir(parents=True)
         (place / "python.exe").write_text("")
         (tmp_path / "Größe und Leerzeichen" / folder / "Scripts").mkdir(exist_ok=True)
-        found, _ = finder.find_python(str(tmp_path / "Größe und Leerzeichen" / folder))
+        monkeypatch.setenv("CPCNN_PYTHON", str(tmp_path / "Größe und Leerzeichen" / folder))
+        found, _ = finder.find_python("Automatic")
         assert found == str(place / "python.exe")
         command = tmp_path / "Größe und Leerzeichen" / folder / "Scripts" / "cpcnn.exe"
         assert finder._python_beside(str(command)) == str(place / "python.exe")

@@ -132,6 +132,16 @@ def test_what_does_not_fit_is_refused_before_the_run(settings, words):
         bench.run()
 
 
+@pytest.mark.parametrize("name", ["pandas", "method", "import", "hang", "deep"])
+def test_a_library_whose_controls_are_an_attack_is_refused_and_nothing_runs(name):
+    bench = comparing("hostile %s.parquet" % name)
+    with pytest.raises(ValidationError, match="cannot understand"):
+        bench.module.validate_module(bench.pipeline)
+    with pytest.raises(RuntimeError, match="cannot understand"):
+        bench.run()
+    assert not os.path.exists(os.path.join(LIBRARY, "made"))
+
+
 def test_a_library_of_masked_cells_takes_masked_cells():
     bench = comparing("masked.parquet", mask_neighbors=True)
     bench.module.validate_module(bench.pipeline)

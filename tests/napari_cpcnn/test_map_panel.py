@@ -207,7 +207,7 @@ def test_a_map_that_fails_says_so(panel, explorer, qtbot, monkeypatch):
 @NEEDS_UMAP
 def test_umap_that_dies_is_told_with_its_last_lines(filled, explorer, qtbot, monkeypatch):
     said = []
-    monkeypatch.setattr(map_panel, "show_error", said.append)
+    monkeypatch.setattr(map_panel, "tell_error", said.append)
     before = explorer.positions
     # No cell has numbers: more than UMAP can bear.
     filled.making.components = np.full((60, 2), np.nan, np.float32)

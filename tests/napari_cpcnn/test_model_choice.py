@@ -1,5 +1,7 @@
 """Models of another kind in the widget: any channels, a licence, another scale."""
 
+import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -8,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from qtpy.QtWidgets import QMessageBox
+from safetensors import safe_open
+from safetensors.numpy import save
 
 from cpcnn_core.errors import LicenceError, ProfileError
 from cpcnn_core.models.licences import needs_yes
@@ -136,3 +140,57 @@ def test_what_is_no_scale_is_refused(field, widget, text):
     widget.embed.um_per_px.setText(text)
     with pytest.raises(ValueError, match=f"positive number such as 0.65, got '{text}'"):
         widget.embed.request()
+
+
+@pytest.fixture
+def calls(monkeypatch, tmp_path):
+    """Note every connection of the child processes, which read this before anything else."""
+    noted = tmp_path / "called.txt"
+    (tmp_path / "watch").mkdir()
+    code = f"""
+        import sys
+        def watch(event, given):
+            local = event == "socket.connect" and isinstance(given[1], (str, bytes))
+            if event in ("socket.connect", "socket.getaddrinfo") and not local:
+                with open({str(noted)!r}, "a") as file:
+                    print(event, given[1:], file=file)
+        sys.addaudithook(watch)
+    """
+    (tmp_path / "watch" / "sitecustomize.py").write_text(textwrap.dedent(code))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "watch"), prepend=os.pathsep)
+    return noted
+
+
+def file_with(folder, card, weights):
+    path = folder / "stranger.safetensors"
+    path.write_bytes(save(weights, {"cpcnn_format": "1", "cpcnn_card": json.dumps(card)}))
+    return str(path)
+
+
+def test_a_strangers_model_cannot_have_the_widget_download(
+    field, widget, qtbot, bag, asked, calls, tmp_path, monkeypatch
+):
+    told = []
+    monkeypatch.setattr("napari_cpcnn.embed.model_choice.tell_error", told.append)
+    with safe_open(bag, "np") as file:
+        card = json.loads(file.metadata()["cpcnn_card"])
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    options = {"pretrained": True, "pretrained_cfg": {"url": "http://127.0.0.1:9/evil.pth"}}
+    evil = {"architecture_options": options, "provenance": {}}
+    before = widget.embed.models.box.count()
+    widget.embed.models.add(file_with(tmp_path, card | evil, weights))
+    assert "has the option pretrained" in told[0]
+    assert widget.embed.models.box.count() == before
+    # A file that is as it should be, but for a name that terminals obey.
+    name = "bag\x1b[2J\u202ex"
+    widget.embed.models.add(file_with(tmp_path, card | {"name": name}, weights))
+    assert widget.embed.models.card().name == "bag\\x1b[2J\\u202ex"
+    assert widget.embed.models.box.currentText().isprintable()
+    cells = embed(widget, qtbot)
+    assert cells.provenance["model"] == "bag\\x1b[2J\\u202ex"
+    assert cells.provenance["weights"] == "not verified"
+    assert not calls.exists()
+    subprocess.run(
+        [sys.executable, "-c", "import socket; socket.getaddrinfo('localhost', 9)"], check=True
+    )
+    assert calls.exists(), "the watch sees what children do"

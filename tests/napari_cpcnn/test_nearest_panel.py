@@ -24,6 +24,8 @@ from napari_cpcnn.nearest.nearest_panel import (
     NearestPanel,
 )
 
+from ..attacks import ATTACKS, is_refusal, refused_in_time
+
 CONTROLS = "Treatment == 'DMSO'"
 NAMES = feature_names(6, compartment="Cells")
 TREATMENT = "Metadata_Treatment"
@@ -377,3 +379,24 @@ def test_a_library_of_another_panel_is_searched(qtbot, panel, explorer, wells, c
     pd.testing.assert_frame_equal(panel.last_matches, found)
     explorer.set_library(None)
     assert panel.status.text() == NO_LIBRARY
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("said_by", ["table", "user"])
+def test_controls_that_are_an_attack_are_refused_and_nothing_runs(
+    qtbot, panel, wells, tmp_path, caplog, name, said_by
+):
+    attack = ATTACKS[name].replace("{file}", str(tmp_path / "made"))
+    if said_by == "table":
+        wells.provenance["controls"] = attack
+    write_profiles(wells, tmp_path / "hostile.parquet")
+    before = len(notification_manager.records)
+    with refused_in_time(tmp_path / "made"):
+        panel.open(tmp_path / "hostile.parquet", attack if said_by == "user" else None)
+        qtbot.waitUntil(lambda: len(notification_manager.records) > before, timeout=20_000)
+    assert is_refusal(notification_manager.records[-1].message)
+    assert panel.opened is None
+    # Who looks at napari's log finds it there too.
+    ours = [record for record in caplog.records if record.name.startswith("napari_cpcnn")]
+    assert [record.levelname for record in ours] == ["ERROR"]
+    assert is_refusal(ours[0].getMessage())

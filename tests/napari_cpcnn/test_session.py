@@ -1,6 +1,8 @@
 """A session is saved into one file and found again in another viewer."""
 
+import io
 import json
+import warnings
 import zipfile
 
 import numpy as np
@@ -13,6 +15,7 @@ from cpcnn_core.profiles.files import read_profiles, write_profiles
 from cpcnn_core.tables.profiles import Profiles
 from napari_cpcnn.widget import CellPaintingWidget
 
+from ..attacks import ATTACKS, is_refusal, refused_in_time
 from .test_widget import CHANNELS, embed
 
 
@@ -122,3 +125,98 @@ def test_what_is_no_session_is_refused_and_nothing_changes(saved, tmp_path):
     saved.save_session(tmp_path / "empty.cpcnn")
     assert "there are no cells to save" in notification_manager.records[-1].message
     assert not (tmp_path / "empty.cpcnn").exists()
+
+
+def changed(path, change, replaced=(), names=()):
+    """Write a session again with something else in it."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    session = json.loads(members["session.json"])
+    change(session)
+    members |= {"session.json": json.dumps(session).encode(), **dict(replaced)}
+    path = path.with_name("changed.cpcnn")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in [*members.items(), *names]:
+            archive.writestr(name, content)
+    return path
+
+
+def npy(array, **how):
+    file = io.BytesIO()
+    np.save(file, array, **how)
+    return file.getvalue()
+
+
+HOSTILE = {
+    "a path out of its folder": {"names": [("../../evil.py", b"")]},
+    "another file": {"names": [("layers/x.py", b"")]},
+    "twice the same member": {"names": [("layers/1.npy", npy(np.ones((2, 2))))]},
+    "a link": {"change": lambda s: s["layers"][0].update(path="relative.tif")},
+    "an address": {"change": lambda s: s["layers"][0].update(path="http://example.org/a.tif")},
+    "a pickle": {
+        "replaced": {"positions.npy": npy(np.array([{}], object), allow_pickle=True)},
+    },
+    "a picked cell that is not there": {"change": lambda s: s.update(picked=99)},
+    "layers that are none": {"change": lambda s: s.update(layers={"a": 1})},
+    "a layer without a name": {"change": lambda s: s["layers"][0].pop("name")},
+    "limits that are no numbers": {
+        "change": lambda s: s["layers"][0].update(contrast_limits=["__import__", 1]),
+    },
+    "other arguments for the library": {
+        "change": lambda s: s["view"]["library"].update(shell="rm"),
+    },
+    "another number of positions": {"replaced": {"positions.npy": npy(np.ones((3, 2)))}},
+    "deep nesting": {"replaced": {"session.json": b"[" * 10**5}},
+}
+
+
+def test_hostile_sessions_are_refused_and_nothing_changes(saved, tmp_path, monkeypatch):
+    def opened(*_, **__):
+        raise AssertionError("a file was opened")
+
+    monkeypatch.setattr(saved.viewer, "open", opened)
+    before = saved.explorer.cells
+    # A bomb: a GiB of zeros in a MiB.
+    bomb = {"names": [("layers/9.npy", npy(np.zeros(0)) + bytes(2**30))]}
+    for name, how in (HOSTILE | {"a bomb": bomb}).items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            path = changed(tmp_path / "mine.cpcnn", **{"change": lambda _: None, **how})
+        notification_manager.records.clear()
+        saved.open_session(path)
+        said = notification_manager.records[-1].message
+        assert "changed.cpcnn is no session of this widget" in said, name
+        assert "\n" not in said
+        assert saved.explorer.cells is before
+
+
+def test_a_changed_byte_anywhere_is_noticed(saved, tmp_path):
+    path = tmp_path / "mine.cpcnn"
+    whole, before = path.read_bytes(), saved.explorer.cells
+    random = np.random.default_rng(0)
+    for place in random.integers(len(whole), size=40):
+        content = bytearray(whole)
+        content[place] ^= 1 << random.integers(8)
+        path.write_bytes(content)
+        notification_manager.records.clear()
+        saved.open_session(path)
+        assert "mine.cpcnn is no session" in notification_manager.records[-1].message
+    assert saved.explorer.cells is before
+
+
+@pytest.mark.parametrize("name", ["pandas", "hang"])
+def test_a_library_whose_controls_are_an_attack_is_not_opened(saved, qtbot, tmp_path, name):
+    attack = ATTACKS[name].replace("{file}", str(tmp_path / "made"))
+    with zipfile.ZipFile(tmp_path / "mine.cpcnn") as archive:
+        members = {member: archive.read(member) for member in archive.namelist()}
+    session = json.loads(members["session.json"])
+    session["view"]["library"]["controls"] = attack
+    members["session.json"] = json.dumps(session).encode()
+    with zipfile.ZipFile(tmp_path / "hostile.cpcnn", "w") as archive:
+        for member, content in members.items():
+            archive.writestr(member, content)
+    before = len(notification_manager.records)
+    with refused_in_time(tmp_path / "made"):
+        saved.open_session(tmp_path / "hostile.cpcnn")
+        qtbot.waitUntil(lambda: len(notification_manager.records) > before, timeout=20_000)
+    assert is_refusal(notification_manager.records[-1].message)

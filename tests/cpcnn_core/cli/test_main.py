@@ -8,12 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import cpcnn_core
 from cpcnn_core.cli.main import _parser, main
 
+FULL = Path("/dev/full")
+POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
 CPCNN = [sys.executable, "-c", "from cpcnn_core.cli.main import run; run()"]
 
 
@@ -143,12 +146,52 @@ def test_a_reader_that_has_seen_enough_is_no_error():
         assert process.stderr.read() == b""
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent to processes in another way there")
-def test_ctrl_c_ends_with_130_and_one_line(mirror):
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no full device")
+def test_an_output_that_is_full_is_one_line():
+    with FULL.open("wb") as full:
+        command = [*CPCNN, "models", "list"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(r"cpcnn: error: there is no room left .+\n", done.stderr)
+
+
+@POSIX
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
+def test_closed_streams_change_nothing(closed, tmp_path):
+    command = [*CPCNN, "models", "timm", "test_resnet", "--untrained", "1", "--channels", "DNA"]
+
+    def close():
+        for number in closed:
+            os.close(number)
+
+    home = {**os.environ, "CPCNN_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [*command, "--name", "mine"],
+        preexec_fn=close,
+        env=home,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert ("mine is ready" in done.stdout) == (1 not in closed)
+    assert done.stderr == ""
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["mine.safetensors"]
+
+
+FETCH = ["models", "fetch", "cell-painting-cnn-v1", "--url"]
+# As a program is started in the foreground, whoever runs the tests.
+DEFAULT = {"SIGINT": "default_int_handler", "SIGTERM": "SIG_DFL", "SIGHUP": "SIG_DFL"}
+
+
+def signalled(mirror, signals, **handlers):
+    """Fetch from a server that says nothing, send signals; return (exit status, out, err)."""
+    lines = [f"signal.signal(signal.{n}, signal.{h})" for n, h in (DEFAULT | handlers).items()]
+    code = "\n".join(["import signal", *lines, "from cpcnn_core.cli.main import run", "run()"])
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/weights.hdf5"
         process = subprocess.Popen(
-            [*CPCNN, "models", "fetch", "cell-painting-cnn-v1", "--url", url],
+            [sys.executable, "-c", code, *FETCH, url],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -156,9 +199,25 @@ def test_ctrl_c_ends_with_130_and_one_line(mirror):
         silent.settimeout(20)
         try:
             with silent.accept()[0]:
-                process.send_signal(signal.SIGINT)
+                for number in signals:
+                    process.send_signal(number)
                 out, err = process.communicate(timeout=20)
         finally:
             process.kill()
             process.communicate()
-    assert (process.returncode, out, err) == (130, "", "cpcnn: stopped\n")
+    return process.returncode, out, err
+
+
+@POSIX
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_ends_it_with_one_line(name, code, mirror):
+    assert signalled(mirror, [getattr(signal, name)]) == (code, "", "cpcnn: stopped\n")
+
+
+@POSIX
+@pytest.mark.parametrize("ignored", ["SIGINT", "SIGHUP"])
+def test_signals_that_are_ignored_stay_so(ignored, mirror):
+    # In the background of a shell without job control, and under nohup.
+    signals = [getattr(signal, ignored), signal.SIGTERM]
+    found = signalled(mirror, signals, **{ignored: "SIG_IGN"})
+    assert found == (143, "", "cpcnn: stopped\n")

@@ -1,18 +1,52 @@
-"""Lines for what is no error: each once, beside the output where programs read that."""
+"""Results on standard output, notices beside it; nobody's text writes lines or escapes."""
 
-from cpcnn_core.cli.notices import say_once
+import argparse
+import io
+import sys
+
+import pytest
+
+from cpcnn_core.cli.messages import messages
+from cpcnn_core.cli.notices import notice, print_out, say_once, show
+
+ORDINARY = argparse.Namespace(verbose=False, quiet=False, debug=False, log=None)
+HOSTILE = "P1\ncpcnn: error: lost\x1b[2J\x9b31m\u202e\udcff\u2028"
+SHOWN = r"P1\ncpcnn: error: lost\x1b[2J\x9b31m\u202e\udcff\u2028"
 
 
-def test_a_line_is_said_once(capsys):
-    say = say_once()
-    for text in ("one", "two", "one"):
-        say(text)
-    say_once()("one")
+def test_a_line_is_said_once_and_beside_the_output(capsys):
+    with messages(ORDINARY):
+        say = say_once()
+        for text in ("one", "two", "one"):
+            say(text)
+        say_once()("one")
     found = capsys.readouterr()
-    assert (found.out, found.err) == ("one\ntwo\none\n", "")
+    assert (found.out, found.err) == ("", "one\ntwo\none\n")
 
 
-def test_beside_the_output(capsys):
-    say_once(beside=True)("one")
+def test_results_are_on_standard_output_alone(capsys):
+    with messages(ORDINARY):
+        show("8 sites", "wrote a.csv")
     found = capsys.readouterr()
-    assert (found.out, found.err) == ("", "one\n")
+    assert (found.out, found.err) == ("8 sites\nwrote a.csv\n", "")
+
+
+@pytest.mark.parametrize("say", [show, notice, say_once()])
+def test_no_text_writes_lines_or_escapes(capsys, say):
+    with messages(ORDINARY):
+        say(HOSTILE)
+    found = capsys.readouterr()
+    assert found.out + found.err == f"{SHOWN}\n"
+
+
+def test_the_lines_of_a_table_stay_lines(capsys):
+    print_out("one\ntwo\x1b[2J")
+    assert capsys.readouterr().out == "one\ntwo\\x1b[2J\n"
+
+
+def test_a_terminal_without_greek_letters_gets_their_numbers(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii"))
+    show("3 µm")
+    sys.stdout.flush()
+    assert written.getvalue().splitlines() == [rb"3 \xb5m"]

@@ -92,8 +92,11 @@ def test_the_treatment_that_does_the_same_is_nearest(profiles, tmp_path, capsys)
     out = tmp_path / "nearest.csv"
     query = ["--query", "Treatment == 'taxol'", "--out", str(out)]
     assert main(["nearest", str(profiles), *query]) == 0
-    said = capsys.readouterr().out
-    assert "8 wells asked about, 4 treatments searched, 1 left out; correction: sphering" in said
+    said = capsys.readouterr()
+    asked = "8 wells asked about, 4 treatments searched, 1 left out; correction: sphering"
+    assert said.err.splitlines() == [asked, f"wrote {out}"]
+    # What is no terminal gets the table itself.
+    assert said.out == out.read_text()
     table = pd.read_csv(out)
     assert table["Metadata_Treatment"].tolist()[0] == "nocodazole"
     assert len(table) == 3
@@ -110,7 +113,7 @@ def test_the_treatment_that_does_the_same_is_nearest(profiles, tmp_path, capsys)
     assert pd.read_csv(out)["Metadata_Treatment"].tolist()[:2] == ["taxol", "nocodazole"]
     capsys.readouterr()
     assert main(["nearest", str(profiles), *query, "--exclude-same", "Metadata_Plate"]) == 0
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     assert "No treatment is left: all share Metadata_Plate with the query.\n" in said
     assert pd.read_csv(out).empty
 
@@ -119,10 +122,10 @@ def test_without_controls_there_are_no_p_values(folder, capsys):
     plain = folder / "no_controls.parquet"
     assert profile(folder, plain) == 0
     assert main(["nearest", str(plain), "--query", "Well == 'A03' and Plate == 'P1'"]) == 0
-    said = capsys.readouterr().out
-    assert "1 wells asked about, 5 treatments searched" in said
-    assert "p_value" not in said
-    assert "Say which wells are controls (--controls) for p-values." in said
+    said = capsys.readouterr()
+    assert "1 wells asked about, 5 treatments searched" in said.err
+    assert "p_value" not in said.out
+    assert "Say which wells are controls (--controls) for p-values." in said.err
 
 
 def test_profiles_of_another_correction_are_not_compared(folder, profiles, capsys):
@@ -177,7 +180,7 @@ def test_features_of_other_names_and_orders_are_compared(folder, profiles, tmp_p
         capsys.readouterr()
         command = ["nearest", str(tmp_path / "others.csv"), *query, "--library", str(plain)]
         assert main(command) == 0
-        said = capsys.readouterr().out
+        said = capsys.readouterr().err
         assert f"{start}CPCNN_000, ... are taken for Cells_CPCNN_000, ..." in said
         found = pd.read_csv(tmp_path / "found.csv")
         pd.testing.assert_frame_equal(found, expected, rtol=1e-6)
@@ -195,14 +198,14 @@ def test_a_corrected_table_of_text_is_compared_with_corrected_ones_only(
     assert profile(folder, text, *SPHERING) == 0
     query = ["--query", "Treatment == 'taxol'", "--library"]
     assert main(["nearest", str(text), *query, str(profiles)]) == 0
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     assert "correction: sphering" in said
     assert "each by controls of its own" not in said
     one = tmp_path / "one.parquet"
     assert profile(folder, one, *SPHERING, "--where", "Plate == 'P1'") == 0
     capsys.readouterr()
     assert main(["nearest", str(one), *query, str(profiles)]) == 0
-    assert "corrected alike, each by controls of its own" in capsys.readouterr().out
+    assert "corrected alike, each by controls of its own" in capsys.readouterr().err
     plain = folder / "uncorrected.parquet"
     assert profile(folder, plain) == 0
     assert main(["nearest", str(text), *query, str(plain)]) == 1
@@ -401,40 +404,39 @@ def test_a_control_may_be_called_as_if_there_were_none(wells, tmp_path, capsys, 
     command = ["profile", tmp_path / "wells.csv", "--platemap", tmp_path / "map.csv", "--out", out]
     controls = ["--controls", f"Treatment == '{text}'"]
     said = run(capsys, *command, *controls, code=1)
-    assert f"Treatment for 16 of 48 ({text})" in said.out
+    assert f"Treatment for 16 of 48 ({text})" in said.err
     assert f"or read the table with --keep-label {text}" in said.err
     said = run(capsys, *command, *controls, "--keep-label", text, "--consensus", "Treatment").out
     assert "48 wells, 16 of them controls" in said
     assert "5 x 6" in said
     # A table that we have written says which are names.
     query = ["nearest", out, "--query", "Treatment == 'taxol'"]
-    assert "4 treatments searched" in run(capsys, *query).out
-    said = run(capsys, *command, "--consensus", "Treatment").out
-    assert "16 of 48 wells have no Metadata_Treatment: left out" in said
-    assert "4 x 6" in said
-    assert "16 of 48 wells have no Metadata_Treatment: left out" in run(capsys, *query).out
+    assert "4 treatments searched" in run(capsys, *query).err
+    said = run(capsys, *command, "--consensus", "Treatment")
+    assert "16 of 48 wells have no Metadata_Treatment: left out" in said.err
+    assert "4 x 6" in said.out
+    assert "16 of 48 wells have no Metadata_Treatment: left out" in run(capsys, *query).err
 
 
-def test_what_is_left_out_is_said_in_the_output(wells, tmp_path, capsys):
+def test_what_is_left_out_is_said_beside_the_output(wells, tmp_path, capsys):
     wells["Cells_Correlation_RWC"] = np.nan
     wells.loc[[5, 30], NAMES[3]] = [np.nan, np.inf]
     wells.to_csv(tmp_path / "wells.csv", index=False)
     out = tmp_path / "p.parquet"
     said = run(capsys, "profile", tmp_path / "wells.csv", "--out", out)
-    assert said.err == ""
     lost = f"2 of 48 wells are left out, for missing or infinite values of {NAMES[3]} (2): "
-    assert said.out.splitlines() == [
+    assert said.err.splitlines() == [
         "1 of 7 features is left out, as no well has it: Cells_Correlation_RWC",
         lost + "P1/A06, P2/B01",
-        f"wrote {out}: 46 wells x 6 features",
     ]
+    assert said.out == f"wrote {out}: 46 wells x 6 features\n"
     table = wells.assign(Metadata_Treatment=wells["Metadata_Well"].map(TREATMENTS))
     table.to_csv(tmp_path / "wells.csv", index=False)
     controls = ["--controls", "Treatment == 'DMSO'"]
     said = run(
         capsys, "nearest", tmp_path / "wells.csv", "--query", "Treatment == 'taxol'", *controls
     )
-    assert "P1/A06, P2/B01" in said.out
+    assert "P1/A06, P2/B01" in said.err
     said = run(capsys, "evaluate", tmp_path / "wells.csv", *controls)
     assert json.loads(said.out)["wells"] == 46
     assert "P1/A06, P2/B01" in said.err
@@ -518,16 +520,15 @@ def test_genes_that_are_numbers_are_asked_for_and_shown_as_they_are_written(
             table.to_csv(path, index=False) if ending == "csv" else table.to_parquet(path)
             for query in ("Entrez == 7160", "Entrez == '7160'"):
                 command = ["nearest", path, "--by", "Entrez", "--query", query, "--exclude-same"]
-                said = run(capsys, *command).out
-                assert "8 wells asked about, 5 treatments searched" in said
-                first = said.splitlines()[4].split()
-                assert first == ["1.000", "7160", "8", "0.5", "10"]
+                said = run(capsys, *command)
+                assert "8 wells asked about, 5 treatments searched" in said.err
+                assert said.out.splitlines()[1] == "1.0,7160,8,0.5,10"
             scores = json.loads(run(capsys, "evaluate", path, "--by", "Entrez", "--truth", moa).out)
             assert scores["treatments"]["queries"] == 5
 
 
 @pytest.mark.parametrize("correction", ["plate-mad", "centred-sphering"])
-def test_features_that_a_correction_leaves_out_are_said_in_the_output(
+def test_features_that_a_correction_leaves_out_are_said_beside_the_output(
     wells, tmp_path, capsys, recwarn, correction
 ):
     table = pd.read_csv(tmp_path / "wells.csv").assign(Cells_CPCNN_002=7.5)
@@ -537,11 +538,10 @@ def test_features_that_a_correction_leaves_out_are_said_in_the_output(
     command = ["profile", tmp_path / "constant.csv", "--platemap", tmp_path / "map.csv"]
     command += ["--controls", "Treatment == 'DMSO'", "--correction", correction]
     found = run(capsys, *command, "--out", tmp_path / "p.parquet")
-    assert (
+    assert found.err == (
         "1 of 6 features is left out, not varying among the controls of every plate: "
         "Cells_CPCNN_002\n"
-    ) in found.out
-    assert found.err == ""
+    )
     assert not recwarn.list
 
 

@@ -80,10 +80,10 @@ def test_a_run_killed_three_times_ends_with_the_same_bytes(tmp_path):
 def test_a_folder_of_other_settings_is_left_alone(screen, own_store, stored, capsys):
     command = [*command_for(screen), "--out", str(own_store)]
     assert main([*command, "--crop-px", "32", "--dtype", "uint16"]) == 1
-    error = capsys.readouterr().err
+    *_, error = capsys.readouterr().err.splitlines()
     assert error == (
         f"cpcnn: error: {own_store} holds crops with crop_px 24, dtype uint8; crop_px 32, dtype "
-        "uint16 was asked for; choose another folder, or the same settings\n"
+        "uint16 was asked for; choose another folder, or the same settings"
     )
     assert main([*command, "--channels", "RNA", "DNA"]) == 1
     error = capsys.readouterr().err
@@ -179,14 +179,14 @@ def test_a_plate_map_that_changed_is_read_anew_and_no_crop_is_cut_again(
     assert set(index["Metadata_Dose"]) == {"3"}
 
 
-def test_wells_of_which_the_plate_map_says_nothing_are_counted_in_the_output(
+def test_wells_of_which_the_plate_map_says_nothing_are_counted_beside_the_output(
     own_screen, tmp_path, capsys
 ):
     table = pd.read_csv(own_screen / "platemap.csv", dtype=str)
     table.loc[0, "Treatment"] = "NA"
     table.to_csv(own_screen / "platemap.csv", index=False)
     assert main([*command_for(own_screen), "--out", str(tmp_path / "o")]) == 0
-    assert "says nothing of some wells: Treatment for 1 of 4 (NA)" in capsys.readouterr().out
+    assert "says nothing of some wells: Treatment for 1 of 4 (NA)" in capsys.readouterr().err
 
 
 def test_a_well_that_the_plate_map_lacks_is_named(own_screen, tmp_path, capsys):
@@ -224,10 +224,10 @@ def test_the_scale_is_recorded_and_no_pixel_changed(screen, stored, tmp_path, ca
 
 def test_without_a_scale_stores_are_as_they_were(stored, store):
     assert store.um_per_px is None
-    names = {"format", "channels", "crop_px", "dtype", "mask", "source", "cpcnn"}
+    names = {"format", "channels", "crop_px", "dtype", "mask", "source", "cpcnn", "checksum"}
     assert set(json.loads((stored / "store.json").read_text())) == names
     own = json.loads((stored / "crops" / "P1" / "A01" / "1.json").read_text())["settings"]
-    assert set(own) == names - {"format", "cpcnn"}
+    assert set(own) == names - {"format", "cpcnn", "checksum"}
 
 
 def test_a_store_of_another_scale_is_left_alone(screen, own_store, stored, tmp_path, capsys):

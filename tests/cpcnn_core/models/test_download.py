@@ -1,12 +1,8 @@
 """Downloads: from a mirror on this machine, and what is said when nothing answers."""
 
 import hashlib
-import http.server
-import json
 import shutil
 import socket
-import ssl
-import subprocess
 import threading
 
 import numpy as np
@@ -21,7 +17,7 @@ from cpcnn_core.models.registry import model_file
 from cpcnn_core.models.shelf import known_cards
 from cpcnn_core.models.weights import read_model
 
-MODEL, FILE = "cell-painting-cnn-v1", "Cell_Painting_CNN_v1.hdf5"
+from .publishers import FILE, MODEL, record_of
 
 
 def file_sha256(path):
@@ -30,6 +26,15 @@ def file_sha256(path):
 
 def fetch(*arguments):
     return main(["models", "fetch", MODEL, *arguments])
+
+
+def fetch_from(address):
+    """From a server of these tests, which has no certificate."""
+    return fetch("--url", address, "--insecure")
+
+
+def download(folder, url, progress=None):
+    return download_weights(MODEL, folder, url, progress, insecure=True)
 
 
 def files_in(folder):
@@ -61,84 +66,23 @@ def broken_mirror():
         thread.join()
 
 
-@pytest.fixture
-def archive(mirror, tmp_path, monkeypatch):
-    """Stand in for doi.org and zenodo.org; gives the answers, to be filled, by address."""
-    if shutil.which("openssl") is None:
-        pytest.skip("there is no openssl to make a certificate with")
-    key, certificate, answers = tmp_path / "key.pem", tmp_path / "certificate.pem", {}
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=archive"
-    command += f" -addext subjectAltName=DNS:doi.org,DNS:zenodo.org -keyout {key.name}"
-    command += f" -out {certificate.name}"
-    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-
-    def connect(handler):
-        handler.send_response(200)
-        handler.end_headers()
-        handler.host = handler.path.removesuffix(":443")
-        handler.connection = context.wrap_socket(handler.connection, server_side=True)
-        handler.rfile = handler.connection.makefile("rb")
-        handler.wfile = handler.connection.makefile("wb")
-        handler.close_connection = False
-
-    def get(handler):
-        status, body = answers.get(handler.host + handler.path, (404, b""))
-        handler.send_response(status)
-        if status == 302:
-            handler.send_header("Location", body)
-            body = b""
-        handler.send_header("Content-Length", str(len(body)))
-        handler.end_headers()
-        handler.wfile.write(body)
-        handler.wfile.flush()
-        handler.connection.close()
-
-    methods = {"do_CONNECT": connect, "do_GET": get, "log_message": lambda *_: None}
-    proxy = type("Proxy", (http.server.BaseHTTPRequestHandler,), methods)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), proxy) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{server.server_port}")
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-        yield answers
-        server.shutdown()
-        thread.join()
-
-
-def record_of(content, **changes):
-    """The answers of Zenodo, whose interface gives a file's name as its key."""
-    address = "zenodo.org/api/records/7114558"
-    listed = {
-        "key": FILE,
-        "size": len(content),
-        "checksum": f"md5:{hashlib.md5(content).hexdigest()}",
-        "links": {"self": f"https://{address}/files/{FILE}/content"},
-    }
-    return {
-        "doi.org/10.5281/zenodo.7114558": (302, "https://zenodo.org/records/7114558"),
-        "zenodo.org/records/7114558": (200, b"<html></html>"),
-        address: (200, json.dumps({"id": 7114558, "files": [listed | changes]}).encode()),
-        f"{address}/files/{FILE}/content": (200, content),
-    }
-
-
 def test_fetch_from_the_archive_makes_the_model_usable_by_its_name(archive, keras_weights, home):
     archive |= record_of(keras_weights.read_bytes())
     assert fetch() == 0
-    assert files_in(home) == [f"models/{MODEL}.safetensors"]
+    assert files_in(home) == [f"models/{MODEL}.safetensors", "verified.json"]
     sha256 = hashlib.sha256(keras_weights.read_bytes()).hexdigest()
     assert load_model(MODEL).card.provenance["imported_sha256"] == sha256
 
 
-def test_a_file_with_another_checksum_than_the_archives_is_refused(archive, tmp_path):
-    archive |= record_of(b"the file that was published", checksum=f"md5:{'0' * 32}")
-    with pytest.raises(DownloadError) as caught:
-        download_weights(MODEL, tmp_path / "weights")
-    assert_helps(str(caught.value))
-    assert "does not match" in str(caught.value)
-    assert files_in(tmp_path / "weights") == []
+def test_a_file_with_another_checksum_than_the_archives_is_refused(
+    archive, keras_weights, home, capsys
+):
+    archive |= record_of(keras_weights.read_bytes(), checksum=f"md5:{'0' * 32}")
+    assert fetch() == 1
+    error = capsys.readouterr().err
+    found = hashlib.md5(keras_weights.read_bytes()).hexdigest()
+    assert f"its md5 is {found}, Zenodo record 7114558 says {'0' * 32}" in error
+    assert files_in(home) == []
 
 
 def test_an_archive_without_the_file_is_an_error_of_ours(archive, tmp_path):
@@ -160,10 +104,12 @@ def test_an_archive_that_is_busy_is_an_error_of_ours(archive, tmp_path, status, 
 def test_fetch_from_a_mirror_makes_the_model_usable_by_its_name(
     mirror, keras_weights, home, parity, capsys
 ):
-    assert fetch("--url", f"{mirror(keras_weights.parent)}/{FILE}") == 0
+    assert fetch_from(f"{mirror(keras_weights.parent)}/{FILE}") == 0
     path = home / "models" / f"{MODEL}.safetensors"
-    assert capsys.readouterr().out == f"{MODEL} is ready: {path}\n"
-    assert files_in(home) == [f"models/{MODEL}.safetensors"]
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"{MODEL} is ready: {path}"
+    assert said[1].startswith("not verified: Zenodo record 7114558 could not be asked: ")
+    assert files_in(home) == [f"models/{MODEL}.safetensors", "verified.json"]
     features = load_model(MODEL, device="cpu").embed(parity["crops"])
     np.testing.assert_allclose(features, parity["block6a"], rtol=0, atol=1e-4)
 
@@ -172,7 +118,7 @@ def test_a_model_that_is_here_is_not_fetched_again(
     mirror, keras_weights, home, capsys, closed_port
 ):
     assert main(["models", "import", str(keras_weights), "--name", MODEL]) == 0
-    assert fetch("--url", f"http://127.0.0.1:{closed_port}/{FILE}") == 0
+    assert fetch_from(f"http://127.0.0.1:{closed_port}/{FILE}") == 0
     assert "is here already" in capsys.readouterr().out
 
 
@@ -180,14 +126,14 @@ def test_fetch_replaces_a_damaged_model(mirror, keras_weights, home):
     path = home / "models" / f"{MODEL}.safetensors"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"half a model")
-    assert fetch("--url", f"{mirror(keras_weights.parent)}/{FILE}") == 0
+    assert fetch_from(f"{mirror(keras_weights.parent)}/{FILE}") == 0
     assert load_model(MODEL).card.name == MODEL
 
 
 def test_a_page_in_place_of_the_file_is_named_and_leaves_no_model(mirror, tmp_path, home, capsys):
     (tmp_path / "www").mkdir()
     (tmp_path / "www" / FILE).write_text("<!DOCTYPE html>\n<html>Please log in</html>\n")
-    assert fetch("--url", f"{mirror(tmp_path / 'www')}/{FILE}") == 1
+    assert fetch_from(f"{mirror(tmp_path / 'www')}/{FILE}") == 1
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1
     assert "is not an HDF5 file (it begins with b'<!DOCTYP')" in error
@@ -195,7 +141,7 @@ def test_a_page_in_place_of_the_file_is_named_and_leaves_no_model(mirror, tmp_pa
 
 
 def test_a_file_that_the_mirror_lacks_is_named(mirror, tmp_path, home, capsys):
-    assert fetch("--url", f"{mirror(tmp_path)}/{FILE}") == 1
+    assert fetch_from(f"{mirror(tmp_path)}/{FILE}") == 1
     error = capsys.readouterr().err
     assert_helps(error)
     assert "404" in error
@@ -203,21 +149,21 @@ def test_a_file_that_the_mirror_lacks_is_named(mirror, tmp_path, home, capsys):
 
 
 def test_fetch_without_a_connection_is_one_line_of_help(closed_port, mirror, home, capsys):
-    assert fetch("--url", f"http://127.0.0.1:{closed_port}/{FILE}") == 1
+    assert fetch_from(f"http://127.0.0.1:{closed_port}/{FILE}") == 1
     assert_helps(capsys.readouterr().err)
     assert files_in(home) == []
 
 
 def test_a_connection_that_ends_early_leaves_nothing(broken_mirror, mirror, tmp_path):
     with pytest.raises(DownloadError) as caught:
-        download_weights(MODEL, tmp_path / "weights", broken_mirror)
+        download(tmp_path / "weights", broken_mirror)
     assert_helps(str(caught.value))
     assert not (tmp_path / "weights" / FILE).exists()
 
 
 def test_a_mirror_that_refuses_the_connection_is_an_error_of_ours(closed_port, mirror, tmp_path):
     with pytest.raises(DownloadError) as caught:
-        download_weights(MODEL, tmp_path, f"http://127.0.0.1:{closed_port}/{FILE}")
+        download(tmp_path, f"http://127.0.0.1:{closed_port}/{FILE}")
     assert_helps(str(caught.value))
     assert isinstance(caught.value, ConnectionError)
 
@@ -232,9 +178,7 @@ def test_what_is_no_address_is_an_error_of_ours(tmp_path, url):
 def test_the_archive_without_a_connection_is_an_error_of_ours(
     mirror, closed_port, tmp_path, monkeypatch
 ):
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port}")
-        monkeypatch.setenv(name.upper(), f"http://127.0.0.1:{closed_port}")
+    monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{closed_port}")
     with pytest.raises(DownloadError) as caught:
         download_weights(MODEL, tmp_path)
     assert_helps(str(caught.value))
@@ -244,19 +188,19 @@ def test_the_archive_without_a_connection_is_an_error_of_ours(
 def test_a_folder_that_cannot_be_made_is_an_error_of_ours(mirror, keras_weights, tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(DownloadError) as caught:
-        download_weights(MODEL, tmp_path / "taken", f"{mirror(keras_weights.parent)}/{FILE}")
+        download(tmp_path / "taken", f"{mirror(keras_weights.parent)}/{FILE}")
     assert_helps(str(caught.value))
 
 
 def test_the_downloaded_file_is_the_mirrors_to_the_bit(mirror, keras_weights, tmp_path):
-    path = download_weights(MODEL, tmp_path, f"{mirror(keras_weights.parent)}/{FILE}")
+    path = download(tmp_path, f"{mirror(keras_weights.parent)}/{FILE}")
     assert path == tmp_path / FILE
     assert path.read_bytes() == keras_weights.read_bytes()
 
 
 def test_a_file_that_is_there_is_not_fetched_again(tmp_path, closed_port):
     (tmp_path / FILE).write_bytes(b"here")
-    path = download_weights(MODEL, tmp_path, f"http://127.0.0.1:{closed_port}/{FILE}")
+    path = download(tmp_path, f"http://127.0.0.1:{closed_port}/{FILE}")
     assert path.read_bytes() == b"here"
 
 
@@ -266,7 +210,7 @@ def test_progress_is_told_to_whoever_asks(mirror, keras_weights, tmp_path):
     with (tmp_path / "bar.txt").open("w") as out:
         bar = tqdm(total=1, file=out, mininterval=0)
         address = f"{mirror(keras_weights.parent)}/{FILE}"
-        download_weights(MODEL, tmp_path / "weights", address, bar)
+        download(tmp_path / "weights", address, bar)
     assert bar.total == keras_weights.stat().st_size
     assert "100%" in (tmp_path / "bar.txt").read_text()
 
@@ -282,7 +226,7 @@ def morphem_file(tmp_path_factory, small_weights):
 
 def test_an_institutes_mirror_serves_models_of_the_hub(mirror, morphem_file, monkeypatch, capsys):
     monkeypatch.setenv("CPCNN_MIRROR", mirror(morphem_file.parent) + "/")
-    assert main(["models", "fetch", "morphem"]) == 0
+    assert main(["models", "fetch", "morphem", "--insecure"]) == 0
     assert capsys.readouterr().out.startswith("morphem is ready: ")
     card, weights = read_model(model_file("morphem"))
     assert card.provenance["imported_sha256"] == file_sha256(morphem_file)
@@ -303,9 +247,8 @@ def test_what_lies_in_the_hubs_cache_needs_no_connection(morphem_file, tmp_path,
 
 def test_a_file_of_the_hub_that_ends_early_is_named(mirror, morphem_file, tmp_path, capsys):
     (tmp_path / "model.safetensors").write_bytes(morphem_file.read_bytes()[:100_000])
-    assert (
-        main(["models", "fetch", "morphem", "--url", f"{mirror(tmp_path)}/model.safetensors"]) == 1
-    )
+    address = f"{mirror(tmp_path)}/model.safetensors"
+    assert main(["models", "fetch", "morphem", "--url", address, "--insecure"]) == 1
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1
     assert "is not a complete safetensors file" in error
@@ -322,3 +265,77 @@ def test_an_unknown_model_leads_to_those_with_a_download(tmp_path):
         ModelNotFoundError, match=f"no download for 'x'; there is one for: {MODEL},"
     ):
         download_weights("x", tmp_path)
+
+
+def redirect_from(archive, target):
+    """A mirror with TLS that sends one on; gives its address."""
+    archive["mirror.institute/weights"] = (302, target)
+    return "https://mirror.institute/weights"
+
+
+@pytest.mark.parametrize("scheme", ["http", "HTTP"])
+def test_a_mirror_without_tls_is_refused_before_anything_is_sent(
+    mirror, keras_weights, tmp_path, home, monkeypatch, capsys, scheme
+):
+    asked = []
+    monkeypatch.setattr("http.server.SimpleHTTPRequestHandler.do_GET", asked.append)
+    address = mirror(keras_weights.parent).replace("http", scheme)
+    for variable in ("CPCNN_MIRROR", None):
+        if variable:
+            monkeypatch.setenv(variable, address)
+        assert fetch(*(() if variable else ("--url", f"{address}/{FILE}"))) == 1
+        error = capsys.readouterr().err
+        assert f"{address}/{FILE} has no TLS" in error
+        assert "--insecure" in error
+    assert asked == []
+    assert files_in(home) == []
+
+
+def test_a_mirror_of_the_hub_without_tls_is_refused(mirror, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", mirror(tmp_path))
+    for command in (["fetch", "morphem"], ["timm", "test_resnet.r160_in1k"]):
+        assert main(["models", *command]) == 1
+        assert "has no TLS" in capsys.readouterr().err
+
+
+def test_a_mirror_of_the_hub_serves_its_models(archive, morphem_file, monkeypatch, capsys):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://mirror.institute")
+    monkeypatch.setattr(
+        "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
+        "https://mirror.institute/{repo_id}/resolve/{revision}/{filename}",
+    )
+    place = "mirror.institute/CaicedoLab/MorphEm/resolve/main/model.safetensors"
+    archive[place] = (200, morphem_file.read_bytes())
+    assert main(["models", "fetch", "morphem"]) == 0
+    assert read_model(model_file("morphem"))[0].name == "morphem"
+
+
+def test_a_mirror_with_tls_that_sends_on_to_one_without_is_refused(
+    archive, mirror, keras_weights, home, capsys, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr("http.server.SimpleHTTPRequestHandler.do_GET", asked.append)
+    plain = f"{mirror(keras_weights.parent)}/{FILE}"
+    address = redirect_from(archive, plain)
+    assert fetch("--url", address) == 1
+    assert f"{plain} has no TLS" in capsys.readouterr().err
+    # Also after several steps, and where an archive sends us there.
+    archive["mirror.institute/first"] = (302, "/weights")
+    assert fetch("--url", "https://mirror.institute/first") == 1
+    assert f"{plain} has no TLS" in capsys.readouterr().err
+    archive |= record_of(keras_weights.read_bytes())
+    archive[f"zenodo.org/api/records/7114558/files/{FILE}/content"] = (302, plain)
+    assert fetch() == 1
+    assert f"{plain} has no TLS" in capsys.readouterr().err
+    assert asked == []
+    assert files_in(home) == []
+
+
+def test_who_trusts_the_network_is_sent_on(archive, mirror, keras_weights):
+    address = redirect_from(archive, f"{mirror(keras_weights.parent)}/{FILE}")
+    assert fetch("--url", address, "--insecure") == 0
+
+
+def test_a_mirror_with_tls_needs_no_word(archive, keras_weights):
+    archive["mirror.institute/weights"] = (200, keras_weights.read_bytes())
+    assert fetch("--url", "https://mirror.institute/weights") == 0

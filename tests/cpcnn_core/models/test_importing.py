@@ -55,7 +55,7 @@ def test_the_card_tells_where_the_model_comes_from(keras_weights, tmp_path):
 
 def test_the_published_name_brings_the_published_card(keras_weights, home):
     assert run(keras_weights, "--name", "cell-painting-cnn-v1") == 0
-    assert files_in(home) == ["models/cell-painting-cnn-v1.safetensors"]
+    assert files_in(home) == ["models/cell-painting-cnn-v1.safetensors", "verified.json"]
     card = load_model("cell-painting-cnn-v1").card
     assert card.source == "https://zenodo.org/records/7114558"
     assert "Moshkov" in card.citation
@@ -65,7 +65,7 @@ def test_the_published_name_brings_the_published_card(keras_weights, home):
 
 def test_without_name_and_out_the_model_is_named_after_the_file(keras_weights, home, capsys):
     assert run(keras_weights) == 0
-    assert files_in(home) == ["models/Cell_Painting_CNN_v1.safetensors"]
+    assert files_in(home) == ["models/Cell_Painting_CNN_v1.safetensors", "verified.json"]
     said = capsys.readouterr().out.splitlines()
     assert said[-1] == "use it as: Cell_Painting_CNN_v1"
     assert load_model("Cell_Painting_CNN_v1").card.name == "Cell_Painting_CNN_v1"
@@ -187,7 +187,7 @@ def test_a_trunk_is_a_complete_model(tmp_path, seeded_weights, write_keras, pari
 def test_importing_again_replaces_the_model(keras_weights, of_three, home):
     assert run(keras_weights, "--name", "mine") == 0
     assert run(of_three, "--name", "mine", "--channels", "A,B,C") == 0
-    assert files_in(home) == ["models/mine.safetensors"]
+    assert files_in(home) == ["models/mine.safetensors", "verified.json"]
     assert load_model("mine").card.channels == ("A", "B", "C")
 
 

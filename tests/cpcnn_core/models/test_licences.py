@@ -69,7 +69,15 @@ def test_other_licences_need_no_yes(card, commercial, capsys):
 
 def test_a_damaged_record_of_answers_is_named(card):
     licence_file().write_text('{"noble": 3}')
-    with pytest.raises(LicenceError, match=r"is damaged .* remove it and accept"):
+    with pytest.raises(LicenceError, match=r"licences.json is damaged .* accept the licences"):
+        check_licence(card)
+    accept_licence(card)
+    check_licence(card)
+    aside = licence_file().with_name("licences.json.damaged")
+    assert aside.read_text() == '{"noble": 3}'
+    content = licence_file().read_bytes().replace(b"accepted", b"acceptde")
+    licence_file().write_bytes(content)
+    with pytest.raises(LicenceError, match="its checksum is another"):
         check_licence(card)
 
 

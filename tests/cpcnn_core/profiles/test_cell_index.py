@@ -87,10 +87,10 @@ def test_what_does_not_fit_is_one_line(tables, tmp_path):
         build_cell_index([tables[0], tmp_path / "other.parquet"], tmp_path)
     whole = (tmp_path / INDEX_FILE).read_bytes()
     (tmp_path / INDEX_FILE).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ProfileError, match="cannot be read as an index of cells"):
+    with pytest.raises(ProfileError, match=r"cells.faiss is not what was written with cells.parq"):
         CellIndex.load(tmp_path)
     (tmp_path / INDEX_FILE).write_bytes(whole)
     build_cell_index(tables[1:], tmp_path / "smaller")
     (tmp_path / CELLS_FILE).write_bytes((tmp_path / "smaller" / CELLS_FILE).read_bytes())
-    with pytest.raises(ProfileError, match="holds 6000 cells but 4000 rows"):
+    with pytest.raises(ProfileError, match=r"cells.faiss is not what was written with cells.parq"):
         CellIndex.load(tmp_path)

@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -124,6 +126,12 @@ def test_a_worker_with_another_model_refuses(screen, tmp_path, capsys):
     job = job_for(screen, tmp_path / "out")
     other = open_job(job).settings.provenance() | {"model_sha256": "another", "cpcnn": "9"}
     with connect("local:1") as client:
+        # Not in the folder that Dask would share with all users.
+        (scratch,) = client.run(lambda dask_worker: dask_worker.local_directory).values()
+        temporary = Path(tempfile.gettempdir())
+        owned = next(place for place in Path(scratch).parents if place.parent == temporary)
+        assert owned.name != "dask-scratch-space"
+        assert owned.stat().st_mode & 0o777 == 0o700
         (report,) = embed_on_cluster(client, job, other, [(0, "P1/A01/1")])
         assert report.state == "failed"
         assert "this worker differs in cpcnn, model_sha256 from the program" in report.reason

@@ -109,7 +109,7 @@ def test_it_is_said_once_and_in_the_log(command, tmp_path, capsys):
     assert main([*command, "--um-per-px", "1.3", "--out", str(tmp_path)]) == 0
     said = capsys.readouterr()
     assert (said.out + said.err).count(NOTICE) == 1
-    assert said.out.startswith(NOTICE + "\n")
+    assert said.err.startswith(NOTICE + "\n")
     start = start_of(tmp_path)
     assert start["notices"] == [NOTICE, AS_STORED]
     assert (start["um_per_px"], start["zoom"]) == ("1.3", "2.0")
@@ -144,7 +144,7 @@ def test_without_a_scale_files_are_as_they_were(screen, embedded, tmp_path, caps
     assert start_of(embedded)["notices"] == [AS_STORED]
     # A model that nobody knows the scale of takes images of any, and the user hears of it.
     assert main([*command_for(screen), "--um-per-px", "1.3", "--out", str(tmp_path)]) == 0
-    said = capsys.readouterr().out.splitlines()
+    said = capsys.readouterr().err.splitlines()
     assert said[0] == (
         "nobody recorded at which scale untrained-efficientnet-b0 was trained: images are not "
         "resampled"
@@ -157,7 +157,7 @@ def test_without_a_scale_files_are_as_they_were(screen, embedded, tmp_path, caps
 
 def test_a_model_with_a_scale_asks_for_that_of_the_images(command, tmp_path, capsys):
     assert main([*command, "--out", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.splitlines()[0] == (
+    assert capsys.readouterr().err.splitlines()[0] == (
         "seeded was trained at 0.65 µm per pixel, and nobody says what 8 of 8 sites have: they "
         "are not resampled; say it with --um-per-px"
     )
@@ -176,7 +176,7 @@ def test_every_site_may_have_its_own_scale(own_screen, seeded, resampled, tmp_pa
     command = ["embed", *given, "--model", str(seeded), "--device", "cpu", "--engine", "torch"]
     out = tmp_path / "out"
     assert main([*command, "--out", str(out)]) == 0
-    said = capsys.readouterr().out.splitlines()
+    said = capsys.readouterr().err.splitlines()
     assert said[0] == NOTICE
     assert "nobody says what 1 of 8 sites have" in said[1]
     assert start_of(out)["notices"] == [*said[:2], AS_STORED]

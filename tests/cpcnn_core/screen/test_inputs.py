@@ -592,9 +592,9 @@ def test_a_disk_that_is_not_there_costs_no_features(own_screen, out, capsys):
     found, said = run(own_screen, out, code=1, capsys=capsys)
     assert found == ["already done"] * 2 + ["failed"] * 6
     assert (
-        f"  P2/A02/1: failed there is no image file {own_screen / '3_DNA.png'}; what an earlier "
-        "run made of it is kept" in said.splitlines()
-    )
+        f"  6 sites like P2/A02/1: failed there is no image file {own_screen / '3_DNA.png'}; what "
+        f"an earlier run made of it is kept (all are in {out / 'embed.jsonl'})"
+    ) in said.splitlines()
     assert (cells_in(out), tables(out)) == (cells, plates)
     for path in images:
         (away / path.name).rename(path)
@@ -713,13 +713,14 @@ def test_a_check_says_what_would_be_done_and_touches_nothing(own_screen, out, tm
     capsys.readouterr()
     command = [*command_for(own_screen), "--out", str(out)]
     assert main([*command, "--check", "--tables", "anndata"]) == 0
-    said = capsys.readouterr().out.splitlines()
+    found = capsys.readouterr()
+    said = found.out.splitlines()
+    assert found.err.splitlines() == [AS_STORED]
     why = "the pixels of DNA changed"
     states_now = f"3 already done, 2 to do (no file yet), 1 to do anew ({why})"
     gone, plates = own_screen / "6_ER.png", out / "plates"
     kept = f"there is no image file {gone}; what an earlier run made of it is kept"
     assert said == [
-        AS_STORED,
         f"8 sites: {states_now}, 1 cannot be read, 1 no objects",
         f"  P1/A03/2: {kept}",
         f"would write P1.h5ad, P2.h5ad in {plates}",
@@ -738,7 +739,6 @@ def test_a_check_of_a_shard_and_of_a_folder_that_is_not_there(own_screen, tmp_pa
     command = [*command_for(own_screen), "--out", str(tmp_path / "none" / "out"), "--check"]
     assert main([*command, "--shard", "2/3"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        AS_STORED,
         "3 sites: 3 to do (no file yet)",
         "With --shard, no tables of plates are written or removed.",
     ]

@@ -217,21 +217,21 @@ def test_embed_says_that_compressed_images_are_of_other_originals(project, tmp_p
     command = ["embed", "--deepprofiler", str(project), "--model", "untrained-efficientnet-b0"]
     command += ["--device", "cpu", "--out", str(tmp_path / "out")]
     assert main(command) == 0
-    assert "originals" not in capsys.readouterr().out
+    assert "originals" not in capsys.readouterr().err
     path = next(path for path in originals(project) if "s1_DNA" in path.name)
     tifffile.imwrite(path, tifffile.imread(path)[::-1].copy(), compression="zlib")
     assert main(command) == 0
     assert (
         "the originals of P1 DNA have another size or time than those that the compressed images "
         f"were made from; cpcnn prepare {project} makes anew what changed"
-        in capsys.readouterr().out
+        in capsys.readouterr().err
     )
     prepare(project, capsys)
     assert main(command) == 0
-    said = capsys.readouterr().out
-    assert "originals" not in said
-    assert "because the pixels of DNA changed" in said
+    said = capsys.readouterr()
+    assert "originals" not in said.err
+    assert "because the pixels of DNA changed" in said.out
     # Compressed images whose originals are gone are embedded as they are.
     shutil.rmtree(project / "inputs" / "images")
     assert main(command) == 0
-    assert "originals" not in capsys.readouterr().out
+    assert "originals" not in capsys.readouterr().err

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cpcnn_core.errors import TrainingError
+from cpcnn_core.errors import DamageError, TrainingError
 from cpcnn_core.training.checkpoint import (
     Checkpoint,
     checkpoint_file,
@@ -74,6 +74,13 @@ def test_a_damaged_one_is_named_and_says_what_to_do(tmp_path, damage):
     assert str(path) in str(error.value)
     assert "goes on from the one before" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_changed_fact_is_damage(tmp_path):
+    path = save_checkpoint(tmp_path, Checkpoint(1, 0, TENSORS, {"rows": [{"loss": 0.51}]}))
+    path.write_bytes(path.read_bytes().replace(b"0.51", b"0.53"))
+    with pytest.raises(DamageError, match="its sha256 is another"):
+        read_checkpoint(path)
 
 
 def test_a_file_of_something_else_is_refused(tmp_path):

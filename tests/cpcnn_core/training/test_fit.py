@@ -24,6 +24,7 @@ from cpcnn_core.training.config_file import read_config, write_config
 from cpcnn_core.training.fit import train_model
 from cpcnn_core.training.network import TrainableNetwork
 from cpcnn_core.training.reports import EpochReport, StartReport, StepReport
+from cpcnn_core.training.result import model_path
 
 from .conftest import config_of
 
@@ -164,6 +165,41 @@ def test_cancelled_it_goes_on_to_the_last_bit(undisturbed, make_config):
     assert (kept(config).epoch, kept(config).step) == (2, 2)
     train_model(config)
     assert_same_bits(config, undisturbed[0])
+
+
+def spoil(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_goes_on(undisturbed, make_config):
+    config = make_config(training={"epochs": 3}, evaluation={"every": 1})
+    with pytest.raises(CancelledError):
+        train_model(config, cancel=stop_after(STEPS + 3))
+    last = last_checkpoint(f"{config.run.out}/checkpoints")
+    assert last.name == "checkpoint_0001_000003.safetensors"
+    spoil(last)
+    reports = []
+    train_model(config, reports.append)
+    assert str(reports[0]) == f"{last} was damaged: it is kept as {last.name}.damaged"
+    assert str(reports[1]).endswith("going on after epoch 1")
+    assert last.with_name(f"{last.name}.damaged").is_file()
+    assert read_model(model_path(config))[0].sha256 == read_model(undisturbed[1])[0].sha256
+
+
+def test_damaged_labels_take_their_checkpoint_with_them(make_config, tmp_path):
+    changes = {"refinement": {"enabled": True}, "training": {"epochs": 2}}
+    config = make_config(**changes, run={"out": str(tmp_path / "out")})
+    train_model(config)
+    before = kept(config)
+    spoil(tmp_path / "out" / "checkpoints" / "soft_labels_0002.npz")
+    reports = []
+    train_model(config, reports.append)
+    assert "checkpoint_0002.safetensors was damaged" in str(reports[0])
+    assert "soft_labels_0002.npz was damaged" in str(reports[0])
+    for name, value in before.tensors.items():
+        assert torch.equal(kept(config).tensors[name], value)
 
 
 def test_refined_labels_go_on_too(make_config, tmp_path):

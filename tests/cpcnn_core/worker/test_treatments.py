@@ -18,6 +18,8 @@ from cpcnn_core.tables import Profiles, feature_names
 from cpcnn_core.worker.pipe import read_message, write_message
 from cpcnn_core.worker.treatments import compare, open_library
 
+from ...attacks import ATTACKS, is_refusal, refused_in_time
+
 DIM = 12
 NAMES = feature_names(DIM, compartment="Cells")
 CARD = ModelCard("mine", "", ("DNA",), DIM, sha256="abc")
@@ -378,3 +380,20 @@ def test_the_dock_widgets_worker_knows_no_libraries():
     process.stdin.close()
     process.wait()
     process.stdout.close()
+
+
+@pytest.mark.parametrize("kind", ["library", "compare"])
+def test_a_library_whose_controls_are_an_attack_is_refused_and_the_worker_goes_on(
+    ask, wells, cells, tmp_path, kind
+):
+    made = tmp_path / "made"
+    for name, attack in ATTACKS.items():
+        path = tmp_path / f"{name}.parquet"
+        wells.provenance["controls"] = attack.replace("{file}", str(made))
+        write_profiles(wells, path)
+        header = {"type": kind, "library": str(path), "by": "Treatment", "count": 1}
+        with refused_in_time(made):
+            answer, _ = ask(header | {"model": "untrained-efficientnet-b0"}, {"features": cells})
+        assert (answer["type"], answer["kind"]) == ("error", "ProfileError")
+        assert is_refusal(answer["message"])
+    assert ask({"type": "models"})[0]["type"] == "models"

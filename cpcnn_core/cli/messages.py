@@ -1,0 +1,215 @@
+"""Where messages go: notices, warnings and errors to stderr, and all of them to ``--log FILE``.
+
+Standard output has nothing but results; see `cpcnn_core.cli.notices`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import platform
+import shlex
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cpcnn_core
+from cpcnn_core.cli.log_file import LogFile
+from cpcnn_core.errors import CPCNNWarning
+from cpcnn_core.logs import TOLD, is_told
+from cpcnn_core.printable import printable
+
+LOGGER = logging.getLogger(__name__)
+OURS, WARNINGS = "cpcnn_core", "py.warnings"
+_PREFIXES = {
+    logging.WARNING: "cpcnn: warning: ",
+    logging.ERROR: "cpcnn: error: ",
+    logging.CRITICAL: "cpcnn: ",
+}
+
+
+def add_message_options(parser: argparse.ArgumentParser, *, again: bool = True) -> None:
+    """Add how much is said, and where.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+    again : bool
+        Whether the options may have been given before, to ``cpcnn`` itself: what was said
+        there stands, unless it is said anew.
+
+    Examples
+    --------
+    >>> parser = argparse.ArgumentParser()
+    >>> add_message_options(parser, again=False)
+    >>> parser.parse_args(["-q"]).quiet, parser.parse_args([]).log
+    (True, None)
+    """
+    default = {"default": argparse.SUPPRESS} if again else {}
+    group = parser.add_argument_group("messages")
+    for short, name, text in (
+        ("-v", "--verbose", "also say what becomes of every site, and what is gone through"),
+        ("-q", "--quiet", "say warnings and errors alone; no notices, no progress"),
+    ):
+        group.add_argument(short, name, action="store_true", help=text, **default)
+    group.add_argument("--log", metavar="FILE", help="also write all messages to FILE", **default)
+    group.add_argument(
+        "--debug", action="store_true", help="show the traceback of an error", **default
+    )
+
+
+def message_words(options: argparse.Namespace) -> list[str]:
+    """Say again to another ``cpcnn`` what was said of messages.
+
+    Examples
+    --------
+    >>> message_words(argparse.Namespace(verbose=True, quiet=False, debug=False, log=None))
+    ['--verbose']
+    """
+    words = [f"--{name}" for name in ("verbose", "quiet", "debug") if getattr(options, name)]
+    return [*words, "--log", str(Path(options.log).absolute())] if options.log else words
+
+
+@contextlib.contextmanager
+def messages(options: argparse.Namespace) -> Iterator[None]:
+    """Send what is logged, and Python's warnings, to the terminal, as the options say.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+
+    Examples
+    --------
+    >>> options = argparse.Namespace(verbose=False, quiet=False, debug=False, log=None)
+    >>> with messages(options):
+    ...     LOGGER.info("a notice")  # on stderr
+    """
+    root, ours = logging.getLogger(), logging.getLogger(OURS)
+    if _terminal() is not None:
+        # A command that another one runs.
+        yield
+        return
+    level, show = ours.level, warnings.showwarning
+    ours.setLevel(logging.DEBUG if options.verbose or options.log else logging.INFO)
+    root.addHandler(TerminalHandler(options))
+    warnings.showwarning = _log_warning
+    try:
+        yield
+    finally:
+        warnings.showwarning = show
+        ours.setLevel(level)
+        for handler in root.handlers[:]:
+            if isinstance(handler, TerminalHandler | LogFile):
+                root.removeHandler(handler)
+                handler.close()
+
+
+def open_log(options: argparse.Namespace, arguments: Sequence[str]) -> None:
+    """Send all messages to the file of ``--log`` too, until `messages` ends.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+    arguments : sequence of str
+        The command line, which is the first that is written.
+
+    Raises
+    ------
+    LogFileError
+        The file is something else, or cannot be written.
+
+    Examples
+    --------
+    >>> open_log(argparse.Namespace(log=None), ["models", "list"])
+    """
+    root = logging.getLogger()
+    if options.log and not any(isinstance(one, LogFile) for one in root.handlers):
+        root.addHandler(LogFile(options.log))
+    python, line = platform.python_version(), shlex.join(["cpcnn", *arguments])
+    started = f"cpcnn {cpcnn_core.__version__}, Python {python}, in {Path.cwd()}: {line}"
+    LOGGER.debug("%s", started, extra=TOLD)
+
+
+def shows_notices() -> bool:
+    """Tell whether notices and progress are asked for.
+
+    Examples
+    --------
+    >>> shows_notices()
+    True
+    """
+    terminal = _terminal()
+    return terminal is None or terminal.level <= logging.INFO
+
+
+class TerminalHandler(logging.Handler):
+    """Write records as lines of a terminal, around progress bars.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        With `verbose`, `quiet` and `debug`.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        quiet, verbose = options.quiet, options.verbose
+        level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
+        super().__init__(level)
+        self._debug = options.debug
+        self.addFilter(lambda record: verbose or _is_for_terminal(record))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record; where nobody listens any more, the work goes on."""
+        of = "" if _is_ours(record) else f"{record.name}: "
+        text = f"{of}{record.getMessage()}"
+        text = f"{_PREFIXES.get(record.levelno, '')}{printable(text)}\n"
+        if self._debug and record.exc_info and record.exc_info[1] is not None:
+            told = "".join(traceback.format_exception(record.exc_info[1]))
+            text = "".join(f"{printable(line)}\n" for line in told.splitlines()) + text
+        with contextlib.suppress(OSError, ValueError):
+            bar = sys.modules.get("tqdm")
+            if bar is not None and sys.stderr.isatty():
+                bar.tqdm.write(text, file=sys.stderr, end="")
+            else:
+                sys.stderr.write(text)
+            sys.stderr.flush()
+
+
+def _terminal() -> TerminalHandler | None:
+    handlers = logging.getLogger().handlers
+    return next((one for one in handlers if isinstance(one, TerminalHandler)), None)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    return record.name == WARNINGS or record.name.partition(".")[0] == OURS
+
+
+def _is_for_terminal(record: logging.LogRecord) -> bool:
+    """Tell whether a record is shown also to those who did not ask for all."""
+    if _is_ours(record):
+        return not is_told(record)
+    # Of other libraries what Python itself would show: nothing that has a handler of its own.
+    logger = logging.getLogger(record.name)
+    while logger.parent is not None:
+        if logger.handlers:
+            return False
+        logger = logger.parent
+    return record.levelno >= logging.WARNING
+
+
+def _log_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: object = None,  # noqa: ARG001  (as Python calls it)
+    line: str | None = None,  # noqa: ARG001
+) -> None:
+    if issubclass(category, CPCNNWarning):
+        LOGGER.warning("%s", message)
+        return
+    where = f"{Path(filename).name}, line {lineno}"
+    logging.getLogger(WARNINGS).warning("%s: %s (%s)", category.__name__, message, where)

@@ -1,0 +1,98 @@
+"""How the program is asked to end, and what it can count on: its signals and its streams."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+CTRL_C = 130
+# Ctrl-C is Python's own.
+_NAMES = ("SIGTERM", "SIGHUP")
+_STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the program to end; whoever tidies up after Ctrl-C does so after this.
+
+    Parameters
+    ----------
+    number : int
+        The signal's.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def stop_on_signals() -> None:
+    """Have SIGTERM and SIGHUP end the program as Ctrl-C does, unless they are ignored.
+
+    ``nohup`` has SIGHUP ignored, and shells without job control have SIGINT ignored in the
+    background: so it stays.
+
+    Examples
+    --------
+    >>> stop_on_signals()  # doctest: +SKIP
+    """
+    mine = os.getpid()
+
+    def stop(number: int, _: FrameType | None) -> None:
+        if os.getpid() != mine:
+            # A process that was forked off ends as if nobody had asked for anything else.
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+            return
+        for one in numbers:
+            # Once is enough, and tidying up shall not be disturbed. Ctrl-C still may.
+            signal.signal(one, signal.SIG_IGN)
+        raise Stopped(number)
+
+    found = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+    numbers = [one for one in found if signal.getsignal(one) == signal.SIG_DFL]
+    for one in numbers:
+        signal.signal(one, stop)
+
+
+def exit_status(stop: KeyboardInterrupt) -> int:
+    """Return the exit status by which shells know what ended a program.
+
+    Examples
+    --------
+    >>> exit_status(KeyboardInterrupt()), exit_status(Stopped(15))
+    (130, 143)
+    """
+    return 128 + stop.number if isinstance(stop, Stopped) else CTRL_C
+
+
+def open_streams() -> None:
+    """Replace standard streams that were closed when the program was started by nothing.
+
+    Otherwise the next file that is opened would get their place, and what is printed.
+
+    Examples
+    --------
+    >>> open_streams()
+    """
+    for number, (name, mode) in enumerate(_STREAMS):
+        if getattr(sys, name) is None:
+            place = os.open(os.devnull, os.O_RDWR)
+            # What other programs are started with.
+            os.set_inheritable(place, place == number)
+            setattr(sys, name, os.fdopen(place, mode, encoding="utf-8"))
+
+
+def flush_or_let_go() -> None:
+    """Bring out what was printed; where nobody takes it, have it go nowhere.
+
+    Examples
+    --------
+    >>> flush_or_let_go()
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # Python flushes once more at exit, and shall find somebody listening.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
