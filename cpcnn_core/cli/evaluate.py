@@ -10,7 +10,7 @@ from cpcnn_core.cli.parsers import add_command
 from cpcnn_core.cli.question_options import add_question
 
 if TYPE_CHECKING:
-    from cpcnn_core.tables.profiles import Profiles
+    from cpcnn_core.profiles.corrected_wells import CorrectedWells
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
@@ -53,7 +53,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from cpcnn_core.atomic import write_atomically
     from cpcnn_core.disk import require_room
     from cpcnn_core.profiles.evaluation import evaluate_profiles
-    from cpcnn_core.profiles.library_files import read_marked
+    from cpcnn_core.profiles.library_files import read_marked, with_uncorrected
     from cpcnn_core.profiles.losses import complete
     from cpcnn_core.profiles.truth import read_truth
     from cpcnn_core.profiles.wells import choose_rows
@@ -64,10 +64,11 @@ def _evaluate(options: argparse.Namespace) -> None:
         require_room(options.out)
     say, keep = say_once(), options.keep_label
 
-    def read(path: str) -> Profiles:
-        return complete(read_marked(path, keep_labels=keep, tell=say), say)
+    def read(path: str) -> CorrectedWells:
+        return with_uncorrected(path, complete(read_marked(path, keep_labels=keep, tell=say), say))
 
-    wells = read(options.profiles)
+    corrected = read(options.profiles)
+    wells = corrected.wells
     by = metadata_column(options.by)
     unnamed = ~wells.named(by)
     if unnamed.any():
@@ -77,7 +78,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         truth = read_truth(options.truth, by, options.label, keep_labels=keep, tell=say)
     expression = options.controls or wells.provenance.get("controls")
     evaluation = evaluate_profiles(
-        wells,
+        corrected,
         by,
         controls=choose_rows(wells, expression) if expression else None,
         asked=choose_rows(wells, options.ask) if options.ask else None,

@@ -101,9 +101,7 @@ def _nearest(options: argparse.Namespace) -> None:
     expression = options.controls or wells.provenance.get("controls")
     controls = choose_rows(wells, expression) if expression else None
     corrected = with_uncorrected(options.library or options.profiles, wells)
-    library = build_library(
-        wells, metadata_column(options.by), controls, corrected=corrected
-    )
+    library = build_library(corrected, metadata_column(options.by), controls)
     unnamed = ~wells.named(library.by)
     if unnamed.any():
         notice(f"{unnamed.sum()} of {len(unnamed)} wells have no {library.by}: left out")

@@ -16,7 +16,7 @@ SIGNIFICANT = 0.05
 
 
 def phenotypic_activity(
-    wells: Profiles, controls: np.ndarray, by: str, significance: Significance
+    wells: Profiles, controls: np.ndarray, by: str, significance: Significance | None
 ) -> pd.DataFrame:
     """Measure, with p-values, how much the wells of a treatment are alike.
 
@@ -27,8 +27,8 @@ def phenotypic_activity(
     controls : ndarray of shape (n,), bool
     by : str
         The column that names the treatment; wells with an empty name are left out.
-    significance : Significance
-        Of the same wells before correction.
+    significance : Significance or None
+        Of the same wells before correction; None where there can be none.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def phenotypic_activity(
         (how many had a replicate to look for); ``mean_average_precision``, how high they rank
         their replicates among control wells, those on other plates where there are some, and
         ``chance_average_precision``, that of a random order: effect sizes; ``mean_cosine``,
-        ``p_value`` and ``q_value`` as of `Significance.activity`.
+        ``p_value`` and ``q_value`` as of `Significance.activity`, NaN without it.
 
     Raises
     ------
@@ -51,7 +51,11 @@ def phenotypic_activity(
     controls = np.asarray(controls, bool)
     if not controls.any():
         raise ProfileError("activity is measured against control wells; say which wells they are")
-    table = _precision(wells, controls, by).join(significance.activity(), how="left")
+    table = _precision(wells, controls, by)
+    if significance is None:
+        table[["mean_cosine", "p_value", "q_value"]] = np.nan
+    else:
+        table = table.join(significance.activity(), how="left")
     table = table.sort_values(["p_value", "mean_cosine"], ascending=[True, False], kind="stable")
     return table.rename_axis(by).reset_index()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.correction import Correction
@@ -37,6 +39,41 @@ class CorrectedWells:
     uncorrected: Profiles | None
     correction: Correction | None
 
+    def select(self, rows: np.ndarray) -> CorrectedWells:
+        """Return some of the wells.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n,), bool, or (m,), int
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> wells = Profiles(np.eye(2), pd.DataFrame({"Metadata_Well": ["A1", "A2"]}), ["x", "y"])
+        >>> as_they_are(wells).select([1]).uncorrected.features.tolist()
+        [[0.0, 1.0]]
+        """
+        return self._change(lambda table: table.select(rows))
+
+    def with_metadata(self, metadata: pd.DataFrame) -> CorrectedWells:
+        """Return the same wells with other metadata.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> wells = Profiles(np.eye(2), pd.DataFrame({"Metadata_Well": ["A1", "A2"]}), ["x", "y"])
+        >>> other = pd.DataFrame({"Metadata_Well": ["A01", "A02"]})
+        >>> as_they_are(wells).with_metadata(other).wells.metadata["Metadata_Well"].tolist()
+        ['A01', 'A02']
+        """
+        return self._change(lambda table: replace(table, metadata=metadata))
+
+    def _change(self, change: Callable[[Profiles], Profiles]) -> CorrectedWells:
+        wells, before = change(self.wells), self.uncorrected
+        if before is not None:
+            before = wells if before is self.wells else change(before)
+        return replace(self, wells=wells, uncorrected=before)
+
     def significance(self, controls: np.ndarray, by: str) -> Significance:
         """Fit the correction again without some of the controls, to compare with these.
 
@@ -56,8 +93,10 @@ class CorrectedWells:
         return Significance(cross_fit(self.uncorrected, controls, by, correction))
 
 
-def as_they_are(wells: Profiles) -> CorrectedWells:
+def as_they_are(wells: Profiles | CorrectedWells) -> CorrectedWells:
     """Return wells of which nothing is known beside them: uncorrected ones are their own.
+
+    Of which something is known, they stay what they are.
 
     Examples
     --------
@@ -67,4 +106,6 @@ def as_they_are(wells: Profiles) -> CorrectedWells:
     >>> as_they_are(wells).uncorrected is None
     True
     """
+    if isinstance(wells, CorrectedWells):
+        return wells
     return CorrectedWells(wells, None if wells.provenance.get("correction") else wells, None)

@@ -36,14 +36,19 @@ class Fold:
         Rows of the controls that were held out.
     unit : ndarray of shape (h,), int
         Which of them are drawn together, numbered from 0: those of one position, or each alone.
-    features : ndarray of shape (h, d), float64
+    wells : Profiles
         These controls, corrected.
     """
 
     correction: Correction
     held: np.ndarray
     unit: np.ndarray
-    features: np.ndarray
+    wells: Profiles
+
+    @property
+    def features(self) -> np.ndarray:
+        """Those of `wells`, (h, d) float64."""
+        return self.wells.features
 
 
 @dataclass(frozen=True)
@@ -214,9 +219,9 @@ def _fold(
     # What is learned from all wells, such as principal components, is learned from the held-out
     # controls like from every treatment.
     fitted = refit_correction(correction, wells, controls & ~out)
-    features = fitted.transform(wells.select(held)).features
+    corrected = fitted.transform(wells.select(held))
     names = turn[held] if unit == POSITION else np.arange(len(held))
-    return Fold(fitted, held, np.unique(names, return_inverse=True)[1], features)
+    return Fold(fitted, held, np.unique(names, return_inverse=True)[1], corrected)
 
 
 def _plates(wells: Profiles) -> np.ndarray:

@@ -182,23 +182,22 @@ class TreatmentLibrary:
 
 
 def build_library(
-    wells: Profiles,
+    wells: Profiles | CorrectedWells,
     by: str = TREATMENT,
     controls: np.ndarray | None = None,
-    corrected: CorrectedWells | None = None,
 ) -> TreatmentLibrary:
     """Make a library of the treatments of a screen.
 
     Parameters
     ----------
-    wells : Profiles
-        Of ``cpcnn profile``, or other profiles of wells; corrected, if they shall be.
+    wells : Profiles or CorrectedWells
+        Of ``cpcnn profile``, or other profiles of wells; corrected, if they shall be. Corrected
+        ones have p-values where it is known what they were before, see
+        `cpcnn_core.profiles.library_files.with_uncorrected`.
     by : str
         The column that names the treatment; wells with an empty name are left out.
     controls : ndarray of shape (n,), bool, optional
         Control wells, which are no treatment to be found.
-    corrected : CorrectedWells, optional
-        The wells, and what they were before correction, for p-values. Default: `as_they_are`.
 
     Returns
     -------
@@ -216,6 +215,8 @@ def build_library(
     >>> build_library(wells, controls=np.array([True, False])).treatments.metadata.values.tolist()
     [['b', 1]]
     """
+    corrected = as_they_are(wells)
+    wells = corrected.wells
     named = wells.named(by)
     controls = np.zeros(len(named), bool) if controls is None else np.asarray(controls, bool)
     treated = named & ~controls
@@ -230,7 +231,6 @@ def build_library(
     metadata.insert(1, REPLICATES, [counts[name] for name in treatments.texts(by).tolist()])
     treatments = replace(treatments, metadata=metadata)
     directions = unit_length(treatments.features).astype(np.float32)
-    corrected = as_they_are(wells) if corrected is None else corrected
     return TreatmentLibrary(wells, treatments, by, controls, directions, corrected)
 
 

@@ -158,8 +158,8 @@ def read_library(path: str | Path, by: str) -> tuple[TreatmentLibrary, Correctio
     wells, correction = read_wells(path)
     expression = wells.provenance.get("controls")
     controls = choose_rows(wells, str(expression)) if expression else None
-    corrected = with_uncorrected(path, wells)
-    return build_library(wells, metadata_column(by), controls, corrected), correction
+    library = build_library(with_uncorrected(path, wells), metadata_column(by), controls)
+    return library, correction
 
 
 def read_wells(

@@ -246,7 +246,7 @@ def test_the_uncorrected_wells_travel_with_the_correction(tmp_path, suffix):
     library, _ = read_library(path, "Treatment")
     if suffix == ".csv":
         # A table of text does not say which wells are controls.
-        library = build_library(library.wells, BY, controls, library.corrected)
+        library = build_library(library.corrected, BY, controls)
     np.testing.assert_allclose(library.corrected.uncorrected.features, wells.features, rtol=1e-6)
     rows = np.flatnonzero(wells.texts(BY) == "T1")
     found = library.nearest(
