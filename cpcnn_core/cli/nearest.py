@@ -51,20 +51,6 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument("--out", help="also write the table, CSV")
 
 
-def _null(library: TreatmentLibrary) -> str | None:
-    """Say what p-values compare with; None, and why, where there are none."""
-    from cpcnn_core.errors import ProfileError
-
-    if not library.controls.any():
-        notice("Say which wells are controls (--controls) for p-values.")
-        return None
-    try:
-        return f"{library.significance.fitted.describe()}; q-values: of all treatments searched"
-    except ProfileError as error:
-        notice(f"No p-values: {error}")
-        return None
-
-
 def _nearest(options: argparse.Namespace) -> None:
     from pathlib import Path
 
@@ -111,13 +97,13 @@ def _nearest(options: argparse.Namespace) -> None:
     columns = [metadata_column(name) for name in columns]
     rows.require(columns)
     exclude = library.same_as(columns, rows.metadata)
-    null = _null(library)
-    own = null is not None and not options.library
+    significance = _has_significance(library)
+    own = significance and not options.library
     found = library.nearest(
         rows.features,
         options.count,
         exclude=exclude,
-        significance=null is not None,
+        significance=significance,
         uncorrected=corrected.uncorrected.select(chosen) if own else None,
         rows=np.flatnonzero(chosen) if own else None,
     )
@@ -131,12 +117,26 @@ def _nearest(options: argparse.Namespace) -> None:
     _print(found)
     if not len(found):
         notice(f"No treatment is left: all share {' and '.join(columns)} with the query.")
-    if null is not None and len(found):
-        finest = min(map(library.significance.finest, texts_of(found[library.by])))
-        notice(f"{null}; no p-value here can be below {finest:.2g}")
+    if significance and len(found):
+        notice(library.significance.describe(texts_of(found[library.by])))
+        notice("q-values: corrected for all treatments searched, those not shown too")
     if options.out:
         write_atomically(options.out, lambda place: write_csv(found, place))
         notice(f"wrote {options.out}")
+
+
+def _has_significance(library: TreatmentLibrary) -> bool:
+    """Tell whether there can be p-values; say why not."""
+    from cpcnn_core.errors import ProfileError
+
+    if not library.controls.any():
+        notice("Say which wells are controls (--controls) for p-values.")
+        return False
+    try:
+        return bool(library.significance)
+    except ProfileError as error:
+        notice(f"No p-values: {error}")
+        return False
 
 
 def _print(found: pd.DataFrame) -> None:

@@ -195,6 +195,18 @@ class Significance:
         layout = self._layouts[list(self.treatments).index(name)]
         return 1 / (1 + self._ways(layout)) if layout else math.nan
 
+    def describe(self, names: Collection[str]) -> str:
+        """Say what the p-values of some treatments compare with, and how small they can be.
+
+        Examples
+        --------
+        >>> tests.describe(["taxol"])  # doctest: +SKIP
+        'p-values compare with 64 control wells, ...; none of these can be below 0.001'
+        """
+        finest = min(map(self.finest, names), default=math.nan)
+        least = "" if math.isnan(finest) else f"; none of these can be below {finest:.2g}"
+        return f"{self.fitted.describe()}{least}"
+
     @cached_property
     def _most(self) -> Counter[str]:
         """How many controls of a plate are held out in every fold."""
