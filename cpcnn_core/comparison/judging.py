@@ -65,7 +65,12 @@ def judge(posed: Posed, question: Question) -> list[Judged]:
     tried = table.dropna(subset="lambda").sort_values("lambda", ascending=False)
     best = float(tried["lambda"].iloc[tried["replicate_map"].argmax()])
     sphering = fit_correction(
-        posed.wells, posed.controls, "sphering", regularization=best, relative=True
+        posed.wells,
+        posed.controls,
+        "sphering",
+        regularization=best,
+        relative=True,
+        tell=question.tell,
     )
     return [judge_as_they_are(posed, question), _judge(posed, question, sphering)]
 

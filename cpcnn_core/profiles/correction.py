@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +32,8 @@ STEPS_OF = {
     "plate-mad": (PlateScaling,),
     "pca-mad": (PrincipalComponents, PlateScaling),
 }
+# Below it, sphering with a small lambda makes wells look alike by chance.
+CONTROLS_PER_FEATURE = 1 / 2.5
 METHODS = tuple(STEPS_OF)
 
 
@@ -214,7 +217,7 @@ def fit_correction(
         Of ``pca-mad``, at most.
     tell : callable
         Takes a sentence: which features are left out, as they do not vary among the controls
-        of a plate.
+        of a plate; that there are fewer controls than a sphering with a small lambda needs.
 
     Returns
     -------
@@ -256,6 +259,7 @@ def fit_correction(
             steps.append(_fit_plates(fit_plate_centering, profiles, controls, tell))
             features = steps[0].transform(features, _plates(profiles))
         step = fit_sphering(features[controls], regularization, relative=relative)
+        _warn_of_few(int(controls.sum()), step, tell)
         settings = {"lambda": step.regularization}
         if relative:
             settings["lambda_relative"] = regularization
@@ -308,6 +312,16 @@ def refit_correction(
 def _plates(profiles: Profiles) -> list[str]:
     profiles.require([PLATE])
     return profiles.metadata[PLATE].astype(str).tolist()
+
+
+def _warn_of_few(controls: int, step: Sphering, tell: Tell) -> None:
+    wanted = math.ceil(len(step.eigenvalues) * CONTROLS_PER_FEATURE)
+    if controls < wanted and step.regularization < step.eigenvalues.mean():
+        tell(
+            f"sphering learns from {controls} control wells, and {len(step.eigenvalues)} features "
+            f"need {wanted} (one for 2.5 features): with fewer, wells look alike by chance; take "
+            "more controls, or a larger lambda, such as --lambda 1 --relative"
+        )
 
 
 def _fit_plates(
