@@ -105,7 +105,9 @@ def _footer(file) -> tuple[bytes, bytes]:  # noqa: ANN001  (a file that is open)
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _END_BYTES))
     length = int.from_bytes(file.read(4), "little") + _END_BYTES
-    if length + _SEAL_BYTES > size:
+    if length > size:
         return b"", b""
-    file.seek(size - length - _SEAL_BYTES)
-    return file.read(_SEAL_BYTES), file.read()
+    # A table without rows has nothing but the four first bytes before its footer.
+    start = max(0, size - length - _SEAL_BYTES)
+    file.seek(start)
+    return file.read(size - length - start), file.read()

@@ -96,6 +96,8 @@ def test_what_a_living_process_writes_stays(tmp_path, kill_while_writing):
         (platform.node(), os.getppid(), 3600, True),
         (platform.node(), os.getppid(), SECONDS_KEPT + 60, False),
     ],
+    # Numbers of processes are others in every process that collects tests.
+    ids=["elsewhere", "elsewhere, old", "gone", "our number", "running", "running, old"],
 )
 def test_who_may_still_be_writing(tmp_path, host, pid, age, stays):
     left = tmp_path / f".{host}-{pid}.part.a.txt"

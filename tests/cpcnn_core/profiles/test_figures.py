@@ -69,9 +69,8 @@ def test_the_legend_of_a_map():
 
 def test_the_models_of_a_comparison():
     class Judged:
-        scores = {  # noqa: RUF012
-            "replicates": {"interval": None, "mean_average_precision": 0.5}
-        }
+        found = {"mean_average_precision": 0.5, "interval": None, "chance_average_precision": 0.1}
+        scores = {"replicates": found}  # noqa: RUF012
 
     class Result:
         name, judged = NAMES[1], (Judged, Judged)
