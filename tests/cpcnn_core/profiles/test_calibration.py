@@ -46,7 +46,7 @@ def screen(seed, plates=2, controls=16, treatments=16, dim=120, well=False):
     return Profiles(features, metadata, [f"Cells_{n}" for n in range(dim)])
 
 
-def tests_of(wells, how):
+def significance_of(wells, how):
     controls = (wells.metadata[BY] == CONTROL).to_numpy()
     correction = fit_correction(wells, controls, **how, tell=lambda _: None)
     return Significance(cross_fit(wells, controls, BY, correction))
@@ -61,7 +61,7 @@ def test_nearest_and_activity_without_an_effect(method):
     nearest, activity = [], []
     for seed in range(5):
         wells = screen(seed)
-        tests = tests_of(wells, METHODS[method])
+        tests = significance_of(wells, METHODS[method])
         for name in list(tests.treatments)[:8]:
             query = wells.select((wells.metadata[BY] == name).to_numpy())
             nearest += tests.nearest(query, exclude=[name])["p_value"].dropna().tolist()
@@ -80,7 +80,7 @@ def test_activity_with_few_and_many_controls(controls, plates):
     found = []
     for seed in range(4):
         wells = screen(seed, plates, controls, treatments=30, dim=50)
-        found += tests_of(wells, METHODS["none"]).activity()["p_value"].tolist()
+        found += significance_of(wells, METHODS["none"]).activity()["p_value"].tolist()
     assert len(found) == 120
     # Of 120 that are right, fewer than one in a thousand times more than 15.
     assert share(found) <= 15 / 120, share(found)
@@ -100,7 +100,7 @@ def moved_by_position(wells, strength, seed):
 
 def test_positions_are_drawn_where_treatments_stand_at_fixed_ones():
     wells = moved_by_position(screen(0, plates=4, well=True), 1, 0)
-    tests = tests_of(wells, METHODS["none"])
+    tests = significance_of(wells, METHODS["none"])
     assert "16 control positions, each with its wells on all plates" in tests.fitted.describe()
     assert share(tests.activity()["p_value"]) <= 4 / 16
     assert run_placebo(tests).verdict == CALIBRATED
@@ -108,7 +108,7 @@ def test_positions_are_drawn_where_treatments_stand_at_fixed_ones():
 
 def test_position_effects_are_named_where_there_are_too_few_control_positions():
     wells = moved_by_position(screen(0, plates=4, controls=11, well=True), 1, 0)
-    tests = tests_of(wells, METHODS["none"])
+    tests = significance_of(wells, METHODS["none"])
     assert "drawn plate by plate" in tests.fitted.describe()
     # What a position does passes for what the treatment does.
     assert share(tests.activity()["p_value"]) > 0.9
@@ -129,7 +129,7 @@ def test_untreated_wells_of_real_plates(method):
             names[mine] = [f"T{n}" for n in range(24)]
         metadata = untreated.metadata[["Metadata_Plate"]].assign(**{BY: names})
         wells = Profiles(untreated.features, metadata, untreated.feature_names)
-        tests = tests_of(wells, METHODS[method])
+        tests = significance_of(wells, METHODS[method])
         for name in list(tests.treatments)[:6]:
             query = wells.select((metadata[BY] == name).to_numpy())
             nearest += tests.nearest(query, exclude=[name])["p_value"].dropna().tolist()
