@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from types import MappingProxyType
 
 import matplotlib as mpl
 import numpy as np
@@ -68,9 +69,10 @@ def test_the_legend_of_a_map():
 
 
 def test_the_models_of_a_comparison():
+    found = {"mean_average_precision": 0.5, "interval": None, "chance_average_precision": 0.1}
+
     class Judged:
-        found = {"mean_average_precision": 0.5, "interval": None, "chance_average_precision": 0.1}
-        scores = {"replicates": found}  # noqa: RUF012
+        scores = MappingProxyType({"replicates": found})
 
     class Result:
         name, judged = NAMES[1], (Judged, Judged)
