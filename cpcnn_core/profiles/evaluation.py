@@ -69,6 +69,7 @@ def evaluate_profiles(
     by: str,
     *,
     controls: np.ndarray | None = None,
+    positive: np.ndarray | None = None,
     asked: np.ndarray | None = None,
     truth: Mapping[str, str] | None = None,
     beside: Mapping[str, Profiles | CorrectedWells] | None = None,
@@ -86,6 +87,9 @@ def evaluate_profiles(
         The column that names the treatment; wells with an empty name are left out.
     controls : ndarray of shape (n,), bool, optional
         Control wells; without them there is neither activity nor confounders.
+    positive : ndarray of shape (n,), bool, optional
+        Wells of positive controls, which are found on every screen: they are searched like all
+        others, but do not ask, and what they find is told apart.
     asked : ndarray of shape (n,), bool, optional
         Whose retrieval is measured, see `measure_retrieval`. Default: that of all.
     truth : mapping of str to str, optional
@@ -117,6 +121,9 @@ def evaluate_profiles(
     wells = corrected.wells
     none = np.zeros(len(wells.metadata), bool)
     controls = none if controls is None else np.asarray(controls, bool)
+    positive = none if positive is None else np.asarray(positive, bool) & ~controls
+    if positive.any():
+        asked = ~positive if asked is None else np.asarray(asked, bool) & ~positive
     treatments = _treatments(wells, controls, by, asked)
     labels = None if truth is None else _labels(truth, treatments.texts(by).tolist())
     scores: dict[str, object] = {
@@ -125,6 +132,9 @@ def evaluate_profiles(
         "controls": int(controls.sum()),
         **_measures(corrected, controls, by, asked, truth),
     }
+    if positive.any():
+        found = measure_retrieval(wells, controls, by, asked=positive)
+        scores["positive_controls"] = found["replicates"]
     if sweep:
         scores["sweep"] = _sweep(wells, controls, by, asked, relative=relative)
     if paper and labels is not None:

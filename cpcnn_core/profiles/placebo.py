@@ -42,20 +42,24 @@ class Placebo:
     positions : ndarray of shape (k,), float64
         Activity of whole positions where wells are drawn, although treatments stand at fixed
         positions: there are too few control positions to draw from.
+    apart : int
+        Into how many placebos the controls can be parted at once. Those that were asked share
+        controls, so that intervals count no more than these.
     """
 
     activity: np.ndarray = field(default_factory=lambda: np.zeros(0))
     nearest: np.ndarray = field(default_factory=lambda: np.zeros(0))
     positions: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    apart: int = ENOUGH
 
     @property
     def verdict(self) -> str:
         """Say in words whether p-values are what they say."""
         if not len(self.activity):
             return UNKNOWN
-        if len(self.positions) and _too_many(self.positions):
+        if len(self.positions) and self._are_too_many(self.positions):
             return POSITION_EFFECTS
-        if _too_many(self.activity) or _too_many(self.nearest):
+        if self._are_too_many(self.activity) or self._are_too_many(self.nearest):
             return TOO_SMALL
         return CALIBRATED
 
@@ -73,13 +77,23 @@ class Placebo:
             name: {
                 "share": float((values <= LEVEL).mean()),
                 "count": len(values),
-                "interval": list(_interval(values)),
+                "interval": list(self._interval(values)),
                 "p_values": np.sort(values).tolist(),
             }
             for name, values in parts.items()
             if len(values)
         }
         return {**told, "level": LEVEL, "verdict": self.verdict}
+
+    def _interval(self, p_values: np.ndarray) -> tuple[float, float]:
+        """Return the 95 % interval (Wilson) of the share at or below `LEVEL`."""
+        count = max(1, min(len(self.activity), self.apart))
+        hits = round(float((p_values <= LEVEL).mean()) * count)
+        found = scipy.stats.binomtest(hits, count).proportion_ci(method="wilson")
+        return float(found.low), float(found.high)
+
+    def _are_too_many(self, p_values: np.ndarray) -> bool:
+        return bool(len(p_values)) and self._interval(p_values)[0] > LEVEL
 
 
 def run_placebo(tests: Significance, *, seed: int = 0) -> Placebo:
@@ -110,7 +124,7 @@ def run_placebo(tests: Significance, *, seed: int = 0) -> Placebo:
     positions = np.zeros(0)
     if fitted.unit != POSITION:
         positions, _ = _ask(fitted, _choose_positions, random)
-    return Placebo(activity, nearest, positions)
+    return Placebo(activity, nearest, positions, _apart(fitted))
 
 
 def _ask(
@@ -131,12 +145,13 @@ def _ask(
         except ProfileError:
             # Too few controls are left.
             break
-        tests, own = Significance(again), sorted(set(named) - {""})
-        activity += tests.activity()["p_value"][own].dropna().tolist()
-        others = [name for name in tests.treatments if name not in own]
+        own = set(named) - {""}
+        tests = Significance(again, frozenset(own))
+        activity += tests.activity()["p_value"].dropna().tolist()
+        others = sorted(set(names[fitted.wells.named(by) & ~fitted.controls]))
         for query in random.permutation(others)[:QUERIES]:
-            asked = wells.select(names == query)
-            nearest += tests.nearest(asked, exclude=others)["p_value"].dropna().tolist()
+            found = tests.nearest(wells.select(names == query))
+            nearest += found["p_value"].dropna().tolist()
     return np.array(activity), np.array(nearest)
 
 
@@ -151,17 +166,30 @@ def _choose_positions(fitted: CrossFit, random: np.random.Generator) -> np.ndarr
     return np.array([f"placebo {place}" if place in chosen else "" for place in told])
 
 
-def _choose_wells(fitted: CrossFit, random: np.random.Generator) -> np.ndarray | None:
-    """Name a quarter of the controls, as most treatments with replicates lie, (n,) str."""
-    plates = fitted.plates
+def _apart(fitted: CrossFit) -> int:
+    """Count the placebos that the controls can be parted into at once."""
+    if fitted.unit == POSITION:
+        return len(set(control_positions(fitted.wells, fitted.controls, fitted.by).values()))
+    counts = Counter(fitted.plates[fitted.controls].tolist())
+    layout = _usual_layout(fitted)
+    return 0 if layout is None else min(counts[plate] // count for plate, count in layout)
+
+
+def _usual_layout(fitted: CrossFit) -> tuple[tuple[str, int], ...] | None:
+    """Return how most treatments with replicates lie on the plates."""
     layouts = Counter(
-        tuple(sorted(Counter(plates[rows].tolist()).items()))
+        tuple(sorted(Counter(fitted.plates[rows].tolist()).items()))
         for rows in Significance(fitted).treatments.values()
         if len(rows) > 1
     )
-    if not layouts:
+    return max(layouts, key=lambda one: (layouts[one], one)) if layouts else None
+
+
+def _choose_wells(fitted: CrossFit, random: np.random.Generator) -> np.ndarray | None:
+    """Name a quarter of the controls, as most treatments with replicates lie, (n,) str."""
+    plates, layout = fitted.plates, _usual_layout(fitted)
+    if layout is None:
         return None
-    layout = max(layouts, key=lambda one: (layouts[one], one))
     there = {plate: np.flatnonzero(fitted.controls & (plates == plate)) for plate, _ in layout}
     number = min(len(there[plate]) // (PART * count) for plate, count in layout)
     if not number:
@@ -172,14 +200,3 @@ def _choose_wells(fitted: CrossFit, random: np.random.Generator) -> np.ndarray |
         for turn, mine in enumerate(chosen):
             named[mine] = f"placebo {turn}"
     return named.astype(str)
-
-
-def _interval(p_values: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % interval (Wilson) of the share at or below `LEVEL`."""
-    hits = int((p_values <= LEVEL).sum())
-    found = scipy.stats.binomtest(hits, len(p_values)).proportion_ci(method="wilson")
-    return float(found.low), float(found.high)
-
-
-def _too_many(p_values: np.ndarray) -> bool:
-    return bool(len(p_values)) and _interval(p_values)[0] > LEVEL

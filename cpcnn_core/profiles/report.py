@@ -242,6 +242,12 @@ def _retrieval_rows(scores: dict[str, object]) -> list[tuple[str, object]]:
         ("replicates: treatments that ask", f"{found['treatments']} of {found['of_treatments']}"),
         ("replicates: of these on several plates", found["on_other_plates"]),
     ]
+    if "positive_controls" in scores:
+        found = scores["positive_controls"]
+        rows += [
+            ("positive controls: mean average precision", found["mean_average_precision"]),
+            *_chance_rows("positive controls", found),
+        ]
     if "activity" in scores:
         rows.append(("treatments that do something (q at most .05)", _active(scores)))
     if "treatments" in scores:

@@ -146,6 +146,26 @@ def test_only_those_who_ask_are_measured_and_all_are_searched(wells, controls, t
     assert everybody["confounders"] == scores["confounders"]
 
 
+def test_positive_controls_are_searched_and_told_apart(wells, controls, truth):
+    names = sorted(set(wells.texts(BY)[~controls]))[:3]
+    positive = np.isin(wells.texts(BY), names)
+    found = evaluate_profiles(wells, BY, controls=controls, truth=truth, positive=positive).scores
+    treated = wells.select(~controls)
+    precision = find_replicates(treated, BY).precision
+    mine = positive[~controls]
+    expected = np.nanmean(precision[mine])
+    assert found["positive_controls"]["mean_average_precision"] == pytest.approx(expected)
+    assert found["positive_controls"]["treatments"] == 3
+    expected = np.nanmean(precision[~mine])
+    assert found["replicates"]["mean_average_precision"] == pytest.approx(expected)
+    everybody = evaluate_profiles(wells, BY, controls=controls, truth=truth).scores
+    assert "positive_controls" not in everybody
+    assert found["replicates"]["treatments"] == everybody["replicates"]["treatments"] - 3
+    # Controls that an expression also takes for positive stay controls.
+    both = evaluate_profiles(wells, BY, controls=controls, positive=positive | controls).scores
+    assert both["positive_controls"] == found["positive_controls"]
+
+
 def test_somebody_has_to_ask(wells, controls):
     with pytest.raises(ProfileError, match="none of the wells that ask is a treated one"):
         evaluate_profiles(wells, BY, controls=controls, asked=controls)
