@@ -139,7 +139,8 @@ def cross_fit(
     Returns
     -------
     CrossFit
-        Four folds, or as many as leave two controls of every plate in each.
+        Four folds, or as many as leave two controls of every plate in each, four on a single one,
+        but two at least.
 
     Raises
     ------
@@ -178,7 +179,9 @@ def cross_fit(
         for name in sorted(set(plates) - set(bare)):
             mine = np.flatnonzero(controls & (plates == name))
             turn[random.permutation(mine)] = np.arange(len(mine))
-        count = min(FOLDS, min(enough) // HELD_OUT)
+        # On one plate, wells are compared with each other two by two.
+        wanted = HELD_OUT if len(enough) > 1 else 2 * HELD_OUT
+        count = max(2, min(FOLDS, min(enough) // wanted))
     folds = [_fold(wells, controls, correction, turn, one, count, unit) for one in range(count)]
     used = np.where(np.isin(plates, bare), "", plates) if bare else plates
     return CrossFit(wells, controls, by, unit, used, bare, folds)

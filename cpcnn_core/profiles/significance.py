@@ -1,10 +1,12 @@
 """Whether wells are more alike than control wells drawn in the same way: p-values.
 
 Everything is compared within one fold of `cpcnn_core.profiles.cross_fitting.CrossFit`: controls
-that its correction was not fitted on, beside treatments, which it never is fitted on. Drawn are as
-many controls as the treatment has wells, plate by plate. Few controls, drawn again and again, would
-say more than they know; then the treatment's own wells are drawn among them, as in a permutation
-test, which is right however few there are, and rather too careful.
+that its correction was not fitted on, beside treatments, which it never is fitted on.
+
+Draws of few wells share most of them, and vary less than other wells would: their variance is
+(m - 1) / (m + 1) of that of another treatment around their mean, where m draws can be made that
+share none. So what is found of draws is spread around its mean by the root of the inverse, as a
+prediction interval is.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -30,11 +32,6 @@ from cpcnn_core.tables.profiles import Profiles
 DRAWS = 1000
 SUPPORT_PERCENTILE = 95
 SHARE = "Metadata_Share"
-
-# Held-out controls for every well that is drawn, on each plate, below which there are few.
-FEW = 4
-# Equal draws may differ by so much: wells are kept as 32-bit numbers.
-ROUNDING = 1e-6
 
 # How many wells on which plate, sorted.
 Layout = tuple[tuple[str, int], ...]
@@ -56,10 +53,10 @@ class Significance:
 
     @cached_property
     def treatments(self) -> dict[str, np.ndarray]:
-        """The wells of every treatment that are compared, (m,) int, by name, plate by plate.
+        """The wells of every treatment that are compared, (m,) int, by name.
 
-        Of one with more on a plate than controls are held out there, as many, drawn at random:
-        where nearly all are its own, nothing is exchanged.
+        Of one with as many on a plate as controls are held out there, or more, only half that
+        many, drawn at random: all held-out controls can be drawn in one way, half of them in most.
         """
         fitted = self.fitted
         names = fitted.wells.texts(fitted.by)
@@ -72,11 +69,14 @@ class Significance:
         for name in dict.fromkeys(names[treated].tolist()):
             mine = np.flatnonzero(usable & (names == name))
             random = np.random.default_rng(zlib.crc32(name.encode()))
-            kept = []
-            for plate in np.unique(fitted.plates[mine]):
+            kept, plates = [], np.unique(fitted.plates[mine])
+            # Of a treatment on one plate there is nothing to be alike with one well.
+            least = 2 if len(plates) == 1 else 1
+            for plate in plates:
                 there = mine[fitted.plates[mine] == plate]
-                if len(there) > most[plate]:
-                    there = np.sort(random.permutation(there)[: most[plate]])
+                if len(there) >= most[plate]:
+                    few = max(most[plate] // 2, least)
+                    there = np.sort(random.permutation(there)[:few])
                 kept.extend(there.tolist())
             found[name] = np.array(kept, int)
         return found
@@ -119,20 +119,23 @@ class Significance:
         own = np.array([], int) if rows is None else np.asarray(rows, int)
         reached, drawn = np.zeros(len(names)), np.zeros(len(names))
         query = _reduced(query)
-        places = np.cumsum(self._comparable) - 1
         for number, fold in enumerate(self.fitted.folds):
             direction = _direction(fold, query)
-            similarity = self._means[number] @ direction
-            own_dots = np.split(self._corrected[number] @ direction, self._groups[0][1:])
-            dots, free = fold.features @ direction, ~np.isin(fold.held, own)
+            means = self._means[number]
+            similarity = np.full(len(names), np.nan)
+            similarity[self._comparable] = means @ direction
+            dots = fold.features @ direction
+            free = ~np.isin(fold.held, own)
+            chance: dict[Layout, np.ndarray] = {}
             for place in np.flatnonzero(asked):
-                mine = places[place]
-                picked = self._draws(number, self._layouts[place])
-                sums = picked @ np.concatenate([dots, own_dots[mine]])
-                null = sums / self._lengths(number, place, mine)
-                if len(own):
-                    null = null[picked[:, : len(free)] @ ~free == 0]
-                reached[place] += (null >= similarity[mine] - ROUNDING).sum()
+                layout = self._layouts[place]
+                if layout not in chance:
+                    picked, lengths = self._draws(number, layout)
+                    mine = (picked @ ~free) == 0 if len(own) else slice(None)
+                    cosines = (picked @ dots)[mine] / lengths[mine]
+                    chance[layout] = self._spread(layout, cosines)
+                null = chance[layout]
+                reached[place] += (null >= similarity[place]).sum()
                 drawn[place] += len(null)
         return self._as_table(names, asked, reached, drawn)
 
@@ -155,7 +158,7 @@ class Significance:
         for number, fold in enumerate(self.fitted.folds):
             direction = _direction(fold, query)
             limit = np.percentile(unit_length(fold.features) @ direction, SUPPORT_PERCENTILE)
-            more = unit_length(self._corrected[number]) @ direction > limit
+            more = unit_length(self._corrected(number)) @ direction > limit
             parts += np.add.reduceat(more, starts, dtype=float) / sizes
         found = pd.Series(np.nan, index=list(self.treatments))
         found[self._comparable] = parts / len(self.fitted.folds)
@@ -176,39 +179,34 @@ class Significance:
         names = list(self.treatments)
         asked = np.array([len(self.treatments[name]) > 1 for name in names])
         reached, drawn = np.zeros(len(names)), np.zeros(len(names))
-        cosines_found = np.full((len(self.fitted.folds), len(names)), np.nan)
+        cosines = np.full((len(self.fitted.folds), len(names)), np.nan)
         places = np.cumsum(self._comparable) - 1
         for number, fold in enumerate(self.fitted.folds):
-            held, held_on = unit_length(fold.features), self.fitted.plates[fold.held]
-            wells = np.split(unit_length(self._corrected[number]), self._groups[0][1:])
-            among_held: dict[Layout, np.ndarray] = {}
+            among_held = _cosines(fold.features)
+            wells = np.split(self._corrected(number), self._groups[0][1:])
+            chance: dict[Layout, np.ndarray] = {}
             for place in np.flatnonzero(asked):
-                layout, own = self._layouts[place], wells[places[place]]
-                own_on = self.fitted.plates[self.treatments[names[place]]]
-                picked = self._draws(number, layout)
-                controls, mine = picked[:, : len(held)], picked[:, len(held) :]
-                if layout not in among_held:
-                    cosines = _of_pairs(held @ held.T, held_on, held_on, layout)
-                    among_held[layout] = np.einsum("dh,dh->d", controls @ cosines, controls)
-                between = _of_pairs(held @ own.T, held_on, own_on, layout)
-                among_own = _of_pairs(own @ own.T, own_on, own_on, layout)
-                sums = among_held[layout] + 2 * np.einsum("dm,dm->d", controls @ between, mine)
-                sums += np.einsum("dm,dm->d", mine @ among_own, mine)
-                pairs = _count_pairs(layout)
-                cosines_of = among_own.sum() / pairs
-                cosines_found[number, place] = cosines_of
-                reached[place] += (sums / pairs >= cosines_of - ROUNDING).sum()
-                drawn[place] += len(sums)
+                mine, layout = self.treatments[names[place]], self._layouts[place]
+                plates, all_of_it = self.fitted.plates[mine], np.ones((1, len(mine)))
+                among_mine = _cosines(wells[places[place]])
+                cosines[number, place] = _mean_of_pairs(all_of_it, among_mine, plates, layout)[0]
+                if layout not in chance:
+                    picked, _ = self._draws(number, layout)
+                    held = self.fitted.plates[fold.held]
+                    means = _mean_of_pairs(picked, among_held, held, layout)
+                    chance[layout] = self._spread(layout, means)
+                reached[place] += (chance[layout] >= cosines[number, place]).sum()
+                drawn[place] += len(chance[layout])
         table = self._as_table(names, asked, reached, drawn)
         mean = np.full(len(names), np.nan)
-        mean[asked] = cosines_found[:, asked].mean(axis=0)
+        mean[asked] = cosines[:, asked].mean(axis=0)
         table.insert(0, "mean_cosine", mean)
         return table
 
     def finest(self, name: str) -> float:
         """Return the smallest p-value that a treatment can have."""
         layout = self._layouts[list(self.treatments).index(name)]
-        return self._finest(layout) if layout else math.nan
+        return 1 / (1 + self._ways(layout)) if layout else math.nan
 
     def describe(self, names: Collection[str]) -> str:
         """Say what the p-values of some treatments compare with, and how small they can be.
@@ -246,8 +244,8 @@ class Significance:
         """The directions of the means of treatments' wells, fold by fold: (comparable, d)."""
         starts, _ = self._groups
         return [
-            unit_length(np.add.reduceat(wells, starts, axis=0, dtype=float))
-            for wells in self._corrected
+            unit_length(np.add.reduceat(self._corrected(number), starts, axis=0))
+            for number in range(len(self.fitted.folds))
         ]
 
     @cached_property
@@ -256,72 +254,63 @@ class Significance:
         sizes = np.array([len(rows) for rows in self.treatments.values() if len(rows)], int)
         return np.cumsum(sizes) - sizes, sizes
 
-    @cached_property
-    def _corrected(self) -> list[np.ndarray]:
-        """The wells of all comparable treatments, one treatment after the other: (n, d) float32."""
+    def _corrected(self, number: int) -> np.ndarray:
+        """Correct the wells of all comparable treatments, one treatment after the other."""
         rows = np.concatenate([rows for rows in self.treatments.values() if len(rows)])
         wells = self.fitted.wells.select(rows)
-        return [
-            fold.correction.transform(wells).features.astype(np.float32)
-            for fold in self.fitted.folds
-        ]
+        return self.fitted.folds[number].correction.transform(wells).features
 
     @cached_property
-    def _drawn(self) -> dict[tuple[int, Layout], np.ndarray]:
+    def _drawn(self) -> dict[tuple[int, Layout], tuple[np.ndarray, np.ndarray]]:
         return {}
 
-    def _draws(self, number: int, layout: Layout) -> np.ndarray:
-        """Draw as a treatment's wells lie, (draws, h + m): 1 where a well is drawn.
+    def _draws(self, number: int, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+        """Draw held-out controls as a treatment's wells lie.
 
-        First come the held-out controls of the fold, then the treatment's own wells.
+        Returns
+        -------
+        picked : ndarray of shape (draws, h), float64
+            1 for the controls of a draw.
+        lengths : ndarray of shape (draws,)
+            Of the sum of their features.
         """
         if (number, layout) not in self._drawn:
             fold = self.fitted.folds[number]
             seed = zlib.crc32(repr((number, layout)).encode())
             draw = _draw_positions if self.fitted.unit == POSITION else _draw_wells
-            plates = self.fitted.plates[fold.held]
-            self._drawn[number, layout] = draw(fold, plates, layout, self._per_fold, seed)
+            picked = draw(fold, self.fitted.plates[fold.held], layout, self._per_fold, seed)
+            squares = np.einsum("dh,dh->d", picked @ (fold.features @ fold.features.T), picked)
+            self._drawn[number, layout] = picked, np.sqrt(np.maximum(squares, 0))
         return self._drawn[number, layout]
 
-    @cached_property
-    def _measured(self) -> dict[tuple[int, int], np.ndarray]:
-        return {}
-
-    def _lengths(self, number: int, place: int, mine: int) -> np.ndarray:
-        """Return the length of the sum of what each draw picks for a treatment, (draws,)."""
-        if (number, place) not in self._measured:
-            picked, fold = self._draws(number, self._layouts[place]), self.fitted.folds[number]
-            start, size = (values[mine] for values in self._groups)
-            own = self._corrected[number][start : start + size].astype(float)
-            controls, mine_too = picked[:, : len(fold.held)], picked[:, len(fold.held) :]
-            squares = np.einsum("dh,dh->d", controls @ self._products[number], controls)
-            between, among = fold.features @ own.T, own @ own.T
-            squares += 2 * np.einsum("dm,dm->d", controls @ between, mine_too)
-            squares += np.einsum("dm,dm->d", mine_too @ among, mine_too)
-            self._measured[number, place] = np.sqrt(np.maximum(squares, np.finfo(float).tiny))
-        return self._measured[number, place]
-
-    @cached_property
-    def _products(self) -> list[np.ndarray]:
-        return [fold.features @ fold.features.T for fold in self.fitted.folds]
+    def _spread(self, layout: Layout, drawn: np.ndarray) -> np.ndarray:
+        """Spread what was found of draws as widely as that of wells that share none."""
+        if self.fitted.unit == POSITION or not len(drawn):
+            # Every position is drawn once.
+            return drawn
+        apart = 0
+        for fold in self.fitted.folds:
+            held = Counter(self.fitted.plates[fold.held].tolist())
+            apart += min(held[plate] // count for plate, count in layout)
+        if apart == self._ways(layout):
+            return drawn
+        return drawn.mean() + (drawn - drawn.mean()) * math.sqrt((apart + 1) / (apart - 1))
 
     @property
     def _per_fold(self) -> int:
         return -(-DRAWS // len(self.fitted.folds))
 
-    def _finest(self, layout: Layout) -> float:
-        """Return the smallest p-value of a layout: how rarely its own wells are drawn by chance."""
-        folds = self.fitted.folds
-        if self.fitted.unit == POSITION:
-            most = max(count for _, count in layout)
-            return 1 / (1 + sum(len(np.unique(fold.unit)) // most for fold in folds))
+    def _ways(self, layout: Layout) -> int:
+        """Count the different draws of all folds."""
         ways = 0
-        for fold in folds:
-            held = Counter(self.fitted.plates[fold.held].tolist())
-            few = _are_few(held, layout)
-            # The treatment itself is what is compared.
-            ways += math.prod(math.comb(held[p] + few * n, n) for p, n in layout) - few
-        return 1 / (1 + ways)
+        for fold in self.fitted.folds:
+            if self.fitted.unit == POSITION:
+                units = len(np.unique(fold.unit))
+                ways += math.comb(units, max(count for _, count in layout))
+            else:
+                held = Counter(self.fitted.plates[fold.held].tolist())
+                ways += math.prod(math.comb(held[plate], count) for plate, count in layout)
+        return ways
 
     def _as_table(
         self, names: list[str], asked: np.ndarray, reached: np.ndarray, drawn: np.ndarray
@@ -331,7 +320,8 @@ class Significance:
         p_values[asked] = (1 + reached[asked]) / (1 + drawn[asked])
         for place in np.flatnonzero(asked):
             # Draws that are few are no more certain for being repeated.
-            p_values[place] = max(p_values[place], self._finest(self._layouts[place]))
+            finest = 1 / (1 + self._ways(self._layouts[place]))
+            p_values[place] = max(p_values[place], finest)
         q_values = np.full(len(names), np.nan)
         if asked.any():
             q_values[asked] = scipy.stats.false_discovery_control(p_values[asked])
@@ -379,50 +369,36 @@ def _direction(fold: Fold, query: Profiles | np.ndarray) -> np.ndarray:
     return unit_length(rows.metadata[SHARE].to_numpy()[None] @ rows.features)[0]
 
 
-def _of_pairs(
-    cosines: np.ndarray, rows_on: np.ndarray, columns_on: np.ndarray, layout: Layout
+def _cosines(features: np.ndarray) -> np.ndarray:
+    unit = unit_length(features)
+    return unit @ unit.T
+
+
+def _mean_of_pairs(
+    picked: np.ndarray, cosines: np.ndarray, plates: np.ndarray, layout: Layout
 ) -> np.ndarray:
-    """Keep the cosines of pairs on different plates; on a single one, of all but a well's own."""
-    if len(layout) > 1:
-        return np.where(rows_on[:, None] != columns_on, cosines, 0)
-    own = len(rows_on) == len(columns_on) and rows_on is columns_on
-    return cosines - np.diag(np.diag(cosines)) if own else cosines
-
-
-def _count_pairs(layout: Layout) -> int:
-    counts = [count for _, count in layout]
-    total = sum(counts)
-    return total**2 - (sum(count**2 for count in counts) if len(counts) > 1 else total)
-
-
-def _are_few(held: Mapping[str, int], layout: Layout) -> bool:
-    return any(held[plate] < FEW * count for plate, count in layout)
+    """Return the mean cosine of the pairs among what each draw (draws, h) picks, (draws,)."""
+    pairs = plates[:, None] != plates if len(layout) > 1 else ~np.eye(len(plates), dtype=bool)
+    sums = np.einsum("dh,dh->d", picked @ np.where(pairs, cosines, 0), picked)
+    return sums / np.einsum("dh,dh->d", picked @ pairs, picked)
 
 
 def _draw_wells(
     fold: Fold, plates: np.ndarray, layout: Layout, draws: int, seed: int
 ) -> np.ndarray:
     random = np.random.default_rng(seed)
-    own, few = len(fold.held), _are_few(Counter(plates.tolist()), layout)
-    picked = np.zeros((draws, own + sum(count for _, count in layout)))
+    picked = np.zeros((draws, len(fold.held)))
     for plate, count in layout:
         there = np.flatnonzero(plates == plate)
-        if few:
-            there = np.concatenate([there, np.arange(own, own + count)])
         chosen = np.argsort(random.random((draws, len(there))), axis=1)[:, :count]
         np.put_along_axis(picked, there[chosen], 1, axis=1)
-        own += count
-    # The treatment itself is what is compared.
-    return picked[picked[:, : len(fold.held)].any(axis=1)]
+    return picked
 
 
 def _draw_positions(
     fold: Fold, plates: np.ndarray, layout: Layout, draws: int, seed: int
 ) -> np.ndarray:
-    """Draw as many positions as a treatment has wells on a plate; of one, each position once.
-
-    Of held-out controls alone: they do not repeat, so that nothing is to be exchanged.
-    """
+    """Draw as many positions as a treatment has wells on a plate; of one, each position once."""
     units = len(np.unique(fold.unit))
     most = max(count for _, count in layout)
     if most == 1:
@@ -430,7 +406,7 @@ def _draw_positions(
     else:
         random = np.random.default_rng(seed)
         chosen = np.argsort(random.random((draws, units)), axis=1)[:, :most]
-    picked = np.zeros((len(chosen), len(fold.held) + sum(count for _, count in layout)))
+    picked = np.zeros((len(chosen), len(fold.held)))
     for plate, count in layout:
         on_plate = np.full(units, -1)
         there = plates == plate
