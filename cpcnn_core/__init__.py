@@ -24,6 +24,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "models.registry": ["list_models"],
         "profiles.aggregate": ["aggregate"],
         "profiles.evaluation": ["evaluate_profiles"],
+        "profiles.corrected_wells": ["CorrectedWells"],
         "profiles.correction": ["Correction", "fit_correction"],
         "profiles.library": ["TreatmentLibrary", "build_library"],
         "profiles.sphering": ["Sphering", "fit_sphering"],

@@ -10,6 +10,9 @@ from cpcnn_core.cli.parsers import add_command
 from cpcnn_core.cli.question_options import add_question
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from cpcnn_core.profiles.corrected_wells import CorrectedWells
     from cpcnn_core.tables.profiles import Profiles
 
 
@@ -26,6 +29,11 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     add_question(parser)
     parser.add_argument(
         "--controls", metavar="EXPR", help="control wells (default: those of cpcnn profile)"
+    )
+    parser.add_argument(
+        "--positive-controls",
+        metavar="EXPR",
+        help="wells of strong treatments that every plate has: what they find is told apart",
     )
     parser.add_argument(
         "--paper", action="store_true", help="also the paper's measures, as it computed them"
@@ -53,10 +61,9 @@ def _evaluate(options: argparse.Namespace) -> None:
     from cpcnn_core.atomic import write_atomically
     from cpcnn_core.disk import require_room
     from cpcnn_core.profiles.evaluation import evaluate_profiles
-    from cpcnn_core.profiles.library_files import read_marked
+    from cpcnn_core.profiles.library_files import read_marked, with_uncorrected
     from cpcnn_core.profiles.losses import complete
     from cpcnn_core.profiles.truth import read_truth
-    from cpcnn_core.profiles.wells import choose_rows
     from cpcnn_core.tables.columns import metadata_column
 
     if options.out:
@@ -64,10 +71,11 @@ def _evaluate(options: argparse.Namespace) -> None:
         require_room(options.out)
     say, keep = say_once(), options.keep_label
 
-    def read(path: str) -> Profiles:
-        return complete(read_marked(path, keep_labels=keep, tell=say), say)
+    def read(path: str) -> CorrectedWells:
+        return with_uncorrected(path, complete(read_marked(path, keep_labels=keep, tell=say), say))
 
-    wells = read(options.profiles)
+    corrected = read(options.profiles)
+    wells = corrected.wells
     by = metadata_column(options.by)
     unnamed = ~wells.named(by)
     if unnamed.any():
@@ -77,10 +85,11 @@ def _evaluate(options: argparse.Namespace) -> None:
         truth = read_truth(options.truth, by, options.label, keep_labels=keep, tell=say)
     expression = options.controls or wells.provenance.get("controls")
     evaluation = evaluate_profiles(
-        wells,
+        corrected,
         by,
-        controls=choose_rows(wells, expression) if expression else None,
-        asked=choose_rows(wells, options.ask) if options.ask else None,
+        controls=_chosen(wells, expression),
+        positive=_chosen(wells, options.positive_controls),
+        asked=_chosen(wells, options.ask),
         truth=truth,
         beside={name: read(path) for name, path in _named(options.beside)},
         sweep=options.sweep,
@@ -99,6 +108,12 @@ def _evaluate(options: argparse.Namespace) -> None:
         path = path.with_name("report.html")
         write_report(path, evaluation, options.profiles)
         notice(f"wrote {path}")
+
+
+def _chosen(wells: Profiles, expression: str | None) -> np.ndarray | None:
+    from cpcnn_core.profiles.wells import choose_rows
+
+    return choose_rows(wells, expression) if expression else None
 
 
 def _named(tables: list[str]) -> list[tuple[str, str]]:

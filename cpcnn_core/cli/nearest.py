@@ -14,6 +14,7 @@ from cpcnn_core.printable import printable
 if TYPE_CHECKING:
     import pandas as pd
 
+    from cpcnn_core.profiles.library import TreatmentLibrary
     from cpcnn_core.tables.profiles import Profiles
 
 
@@ -53,10 +54,12 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
 def _nearest(options: argparse.Namespace) -> None:
     from pathlib import Path
 
+    import numpy as np
+
     from cpcnn_core.atomic import write_atomically
     from cpcnn_core.disk import require_room
     from cpcnn_core.profiles.library import build_library
-    from cpcnn_core.profiles.library_files import read_marked
+    from cpcnn_core.profiles.library_files import read_marked, with_uncorrected
     from cpcnn_core.profiles.losses import complete
     from cpcnn_core.profiles.wells import choose_rows
     from cpcnn_core.spreadsheets import write_csv
@@ -83,22 +86,30 @@ def _nearest(options: argparse.Namespace) -> None:
         notice("the two tables were corrected alike, each by controls of its own")
     expression = options.controls or wells.provenance.get("controls")
     controls = choose_rows(wells, expression) if expression else None
-    library = build_library(wells, metadata_column(options.by), controls)
+    corrected = with_uncorrected(options.library or options.profiles, wells)
+    library = build_library(corrected, metadata_column(options.by), controls)
     unnamed = ~wells.named(library.by)
     if unnamed.any():
         notice(f"{unnamed.sum()} of {len(unnamed)} wells have no {library.by}: left out")
-    rows = asked.select(choose_rows(asked, options.query))
+    chosen = choose_rows(asked, options.query)
+    rows = asked.select(chosen)
     columns = [library.by] if options.exclude_same is None else options.exclude_same
     columns = [metadata_column(name) for name in columns]
     rows.require(columns)
     exclude = library.same_as(columns, rows.metadata)
+    significance = _has_significance(library)
+    own = significance and not options.library
     found = library.nearest(
-        rows.features, options.count, exclude=exclude, significance=controls is not None
+        rows.features,
+        options.count,
+        exclude=exclude,
+        significance=significance,
+        uncorrected=corrected.uncorrected.select(chosen) if own else None,
+        rows=np.flatnonzero(chosen) if own else None,
     )
-    correction = asked.provenance.get("correction", "none")
     notice(
         f"{len(rows.metadata)} wells asked about, {len(library.directions)} treatments searched, "
-        f"{exclude.sum()} left out; correction: {correction}"
+        f"{exclude.sum()} left out; correction: {asked.provenance.get('correction', 'none')}"
     )
     # Genes that are numbers, say, as they are written.
     facts = [name for name in found.columns if name.startswith("Metadata_")]
@@ -106,11 +117,26 @@ def _nearest(options: argparse.Namespace) -> None:
     _print(found)
     if not len(found):
         notice(f"No treatment is left: all share {' and '.join(columns)} with the query.")
-    if controls is None:
-        notice("Say which wells are controls (--controls) for p-values.")
+    if significance and len(found):
+        notice(library.significance.describe(texts_of(found[library.by])))
+        notice("q-values: corrected for all treatments searched, those not shown too")
     if options.out:
         write_atomically(options.out, lambda place: write_csv(found, place))
         notice(f"wrote {options.out}")
+
+
+def _has_significance(library: TreatmentLibrary) -> bool:
+    """Tell whether there can be p-values; say why not."""
+    from cpcnn_core.errors import ProfileError
+
+    if not library.controls.any():
+        notice("Say which wells are controls (--controls) for p-values.")
+        return False
+    try:
+        return bool(library.significance)
+    except ProfileError as error:
+        notice(f"No p-values: {error}")
+        return False
 
 
 def _print(found: pd.DataFrame) -> None:

@@ -126,7 +126,7 @@ def _profile(options: argparse.Namespace) -> None:
     old = [] if options.consensus or not consensus.is_file() else [consensus]
     for file in old:
         file.unlink()
-    written = write_corrected(correction.transform(wells), correction, out)
+    written = write_corrected(correction.transform(wells), correction, out, wells)
     wells = written.wells
     show(f"wrote {out}: {len(wells.metadata)} wells x {len(wells.feature_names)} features")
     if written.correction:

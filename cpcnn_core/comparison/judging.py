@@ -8,9 +8,9 @@ from cpcnn_core.comparison.question import Posed, Question
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.aggregate import CELL_COUNT
 from cpcnn_core.profiles.baselines import count_profiles
-from cpcnn_core.profiles.confounders import confounder_retrieval, confounders
+from cpcnn_core.profiles.corrected_wells import CorrectedWells
 from cpcnn_core.profiles.correction import Correction, fit_correction
-from cpcnn_core.profiles.evaluation import measure_retrieval
+from cpcnn_core.profiles.evaluation import measure_against_controls, measure_retrieval
 from cpcnn_core.profiles.scores import sweep_lambda
 from cpcnn_core.tables.columns import PLATE, WELL, metadata_column
 from cpcnn_core.tables.profiles import Profiles
@@ -27,7 +27,7 @@ class Judged:
     wells : Profiles
         Corrected by it.
     scores : dict
-        ``replicates``, ``treatments`` (with a truth) and ``confounders``; JSON's types only.
+        Those of `measure_retrieval` and `measure_against_controls`; JSON's types only.
     """
 
     correction: Correction
@@ -65,7 +65,12 @@ def judge(posed: Posed, question: Question) -> list[Judged]:
     tried = table.dropna(subset="lambda").sort_values("lambda", ascending=False)
     best = float(tried["lambda"].iloc[tried["replicate_map"].argmax()])
     sphering = fit_correction(
-        posed.wells, posed.controls, "sphering", regularization=best, relative=True
+        posed.wells,
+        posed.controls,
+        "sphering",
+        regularization=best,
+        relative=True,
+        tell=question.tell,
     )
     return [judge_as_they_are(posed, question), _judge(posed, question, sphering)]
 
@@ -128,10 +133,9 @@ def _counts(wells: Profiles) -> dict[str, int]:
 
 def _judge(posed: Posed, question: Question, correction: Correction) -> Judged:
     wells, by = correction.transform(posed.wells), question.by
+    before = posed.wells if correction.steps else wells
     scores = measure_retrieval(wells, posed.controls, by, asked=posed.asked, truth=question.truth)
-    told = confounders(wells, posed.controls, by)
-    neutral = wells.select(posed.controls)
-    for column in question.confounders:
-        name = column.removeprefix("Metadata_").lower()
-        told[f"controls_by_{name}"] = confounder_retrieval(neutral, metadata_column(column))
-    return Judged(correction, wells, scores | {"confounders": told})
+    columns = list(map(metadata_column, question.confounders))
+    corrected = CorrectedWells(wells, before, correction)
+    scores |= measure_against_controls(corrected, posed.controls, by, columns)
+    return Judged(correction, wells, scores)

@@ -46,9 +46,11 @@ def write_comparison(path: str | Path, comparison: Comparison) -> None:
             "cells/s: cells by the seconds from the program's start to its end, which load what "
             "it needs and read the images. CPU s: seconds of all processors together. MiB: memory "
             "at the peak. Retrieval: mean average precision, with the 95 % interval, resampling "
-            "treatments. sphered: with the lambda, a part of the controls' mean eigenvalue, that "
-            "lets those who ask find their replicates best; chosen so for every model, and a "
-            "little too good for all of them."
+            "treatments. active: treatments whose wells are more alike than control wells (q at "
+            "most .05). placebo: the share of p-values at most .05 of control wells that are "
+            "called treatments, which should be .05, and what that means. sphered: with the "
+            "lambda, a part of the controls' mean eigenvalue, that lets those who ask find their "
+            "replicates best; chosen so for every model, and a little too good for all of them."
         ),
         *_figures(comparison),
         *_confounders(comparison.results),
@@ -147,7 +149,8 @@ def _confounders(results: list[Result]) -> list[str]:
             "Controls that find those of their plate or place, and plates that are read from "
             "controls, more often than by chance: the profiles tell where a well was. The gap "
             "between treatments read with wells and with plates held out was read from the plate. "
-            f"These are of all wells, whoever asks. {MISSING}: cannot be asked, e.g. on one plate."
+            "These are of all wells, whoever asks; sphered controls are such as the correction was "
+            f"not fitted on. {MISSING}: cannot be asked, e.g. on one plate."
         ),
     ]
 

@@ -38,6 +38,7 @@ def shown_rows(comparison: Comparison) -> tuple[list[str], list[tuple[str, ...]]
     >>> head, rows = shown_rows(comparison)  # doctest: +SKIP
     """
     head = ["model", "correction", "features", "cells/s", "CPU s", "MiB"]
+    found_of = {"active": active_text, "placebo": placebo_text}
     labels = comparison.question.truth is not None
     measures = {"replicates": "replicates, mAP"} | ({"treatments": "labels, mAP"} if labels else {})
     judged = [one.scores for result in comparison.results for one in result.judged]
@@ -49,13 +50,43 @@ def shown_rows(comparison: Comparison) -> tuple[list[str], list[tuple[str, ...]]
     for result in comparison.results:
         cost = _cost_texts(result)
         if not result.judged:
-            rows.append((result.name, "not judged", MISSING, *cost, *[MISSING] * (len(head) - 6)))
+            nothing = [MISSING] * (len(measures) + len(found_of))
+            rows.append((result.name, "not judged", MISSING, *cost, *nothing))
         for judged in result.judged:
             scores = judged.scores
             found = [with_interval(scores[name]) for name in measures]
+            found += [told(scores) for told in found_of.values()]
             count = str(len(judged.wells.feature_names))
             rows.append((result.name, correction_text(judged), count, *cost, *found))
-    return head, rows
+    return [*head, *found_of], rows
+
+
+def active_text(scores: dict[str, dict]) -> str:
+    """Tell how many treatments do something, of how many.
+
+    Examples
+    --------
+    >>> active_text({"activity": {"active": 3, "tested": 12}})
+    '3 of 12'
+    """
+    found = scores["activity"]
+    return MISSING if found["active"] is None else f"{found['active']} of {found['tested']}"
+
+
+def placebo_text(scores: dict[str, dict]) -> str:
+    """Tell what became of control wells that were called treatments.
+
+    Examples
+    --------
+    >>> found = {"activity": {"share": 0.0412, "count": 97}, "verdict": "calibrated"}
+    >>> placebo_text({"placebo": found})
+    '.041 of 97: calibrated'
+    """
+    found = scores.get("placebo")
+    if found is None or "activity" not in found:
+        return MISSING if found is None else found["verdict"]
+    share = f"{found['activity']['share']:.3f}".removeprefix("0")
+    return f"{share} of {found['activity']['count']}: {found['verdict']}"
 
 
 def with_interval(found: dict[str, object]) -> str:
@@ -138,6 +169,14 @@ def _measured(judged: Judged) -> dict[str, object]:
             **_retrieval("labels", found),
             "labels_folds": found["fold_enrichment"],
         }
+    row |= {
+        "treatments_tested": scores["activity"]["tested"],
+        "treatments_active": scores["activity"]["active"],
+    }
+    placebo = scores.get("placebo", {})
+    for name in ("activity", "nearest", "positions"):
+        row[f"placebo_{name}"] = placebo.get(name, {}).get("share")
+    row["placebo"] = placebo.get("verdict")
     for name, value, chance in confounder_values(scores):
         row |= {name: value, f"{name}_chance": chance}
     return row

@@ -6,6 +6,8 @@ question. Everything here has a chance level beside it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.linear_model import RidgeClassifier
@@ -67,20 +69,23 @@ def confounder_retrieval(profiles: Profiles, column: str) -> dict[str, float] | 
 
 
 def linear_probe(
-    profiles: Profiles, column: str, *, apart: str | None = None
+    profiles: Profiles, column: str, *, apart: str | None = None, least: int = FOLDS
 ) -> dict[str, float] | None:
     """Return how well a linear classifier reads a column from profiles it has not seen.
 
-    Standardised features, ridge regression to the classes, five folds.
+    Standardised features, ridge regression to the classes; five folds, or as many as there are
+    of the rarest class.
 
     Parameters
     ----------
     profiles : Profiles
     column : str
-        What is to be read. Empty values, and those there less than five times, are left out.
+        What is to be read. Empty values, and those there less than `least` times, are left out.
     apart : str, optional
         Profiles with the same value of this column, e.g. ``Metadata_Plate``, are never in
         both the fitted and the tested part.
+    least : int
+        Two at least.
 
     Returns
     -------
@@ -105,9 +110,10 @@ def linear_probe(
     """
     names = profiles.texts(column)
     _, place, count = np.unique(names, return_inverse=True, return_counts=True)
-    used = (count >= FOLDS)[place] & (names != "")
+    used = (count >= least)[place] & (names != "")
     if apart is None:
-        folds, groups = StratifiedKFold(FOLDS, shuffle=True, random_state=0), None
+        splits = min(FOLDS, count[count >= least].min(initial=FOLDS))
+        folds, groups = StratifiedKFold(splits, shuffle=True, random_state=0), None
     else:
         values = profiles.texts(apart)
         # Of a class with one value nothing is left to learn from when that is held out.
@@ -136,8 +142,18 @@ def _on_several(names: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.isin(names, several[count > 1])
 
 
-def confounders(wells: Profiles, controls: np.ndarray, by: str) -> dict[str, object]:
+def confounders(
+    wells: Profiles,
+    controls: np.ndarray,
+    by: str,
+    *,
+    held_out: Sequence[Profiles] | None = None,
+    columns: Sequence[str] = (),
+) -> dict[str, object]:
     """Measure what the profiles tell of plates and places, and of treatments across plates.
+
+    A correction makes the very controls alike that it is fitted on, whatever else it leaves.
+    What is told of controls is therefore measured on such as it was not fitted on.
 
     Parameters
     ----------
@@ -145,11 +161,19 @@ def confounders(wells: Profiles, controls: np.ndarray, by: str) -> dict[str, obj
     controls : ndarray of shape (n,), bool
     by : str
         The column that names the treatment.
+    held_out : sequence of Profiles, optional
+        Controls, each table corrected by a fit without them, see
+        `cpcnn_core.profiles.cross_fitting`; the means over the tables are told. None of them:
+        controls cannot be asked. Default: the controls among the wells, right where nothing was
+        fitted on them.
+    columns : sequence of str
+        Other columns that controls may share, such as ``Metadata_Batch``.
 
     Returns
     -------
     dict
-        ``controls_by_plate``, ``controls_by_well``: `confounder_retrieval`;
+        ``controls_by_plate``, ``controls_by_well``, ``controls_by_`` and the name of every other
+        column: `confounder_retrieval`;
         ``plate_from_controls``: `linear_probe`; ``treatment_leave_wells_out`` and
         ``treatment_leave_plates_out``: `linear_probe` of the treatments, whose difference is
         what is read from the plate. None where it cannot be measured.
@@ -166,14 +190,29 @@ def confounders(wells: Profiles, controls: np.ndarray, by: str) -> dict[str, obj
     controls = np.asarray(controls, bool)
     if not controls.any():
         raise ProfileError("confounders are read from control wells; say which wells they are")
-    neutral, treated = wells.select(controls), wells.select(~controls)
+    treated, tables = wells.select(~controls), held_out
+    # Of few controls, held out together, each still takes its turn.
+    least = FOLDS if tables is None else 2
+    tables = [wells.select(controls)] if tables is None else tables
+    shared = dict.fromkeys((PLATE, WELL, *columns))
     return {
-        "controls_by_plate": confounder_retrieval(neutral, PLATE),
-        "controls_by_well": confounder_retrieval(neutral, WELL),
-        "plate_from_controls": linear_probe(neutral, PLATE),
+        **{
+            f"controls_by_{column.removeprefix('Metadata_').lower()}": _mean(
+                confounder_retrieval(table, column) for table in tables
+            )
+            for column in shared
+        },
+        "plate_from_controls": _mean(linear_probe(table, PLATE, least=least) for table in tables),
         "treatment_leave_wells_out": linear_probe(treated, by),
         "treatment_leave_plates_out": linear_probe(treated, by, apart=PLATE),
     }
+
+
+def _mean(measured: Iterable[dict[str, float] | None]) -> dict[str, float] | None:
+    known = [found for found in measured if found is not None]
+    if not known:
+        return None
+    return {name: float(np.mean([found[name] for found in known])) for name in known[0]}
 
 
 def _probe() -> ClassifierMixin:

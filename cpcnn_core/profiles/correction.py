@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +32,8 @@ STEPS_OF = {
     "plate-mad": (PlateScaling,),
     "pca-mad": (PrincipalComponents, PlateScaling),
 }
+# Below it, sphering with a small lambda makes wells look alike by chance.
+CONTROLS_PER_FEATURE = 1 / 2.5
 METHODS = tuple(STEPS_OF)
 
 
@@ -115,7 +118,12 @@ class Correction:
             provenance=profiles.provenance | made_by,
         )
 
-    def save(self, path: str | Path, wells: Profiles | None = None) -> str:
+    def save(
+        self,
+        path: str | Path,
+        wells: Profiles | None = None,
+        uncorrected: np.ndarray | None = None,
+    ) -> str:
         """Write the correction to a file (NumPy's npz, without pickles).
 
         Parameters
@@ -124,6 +132,8 @@ class Correction:
         wells : Profiles, optional
             What it has corrected, where it is to lie beside a table of that; see
             `cpcnn_core.profiles.library_files.write_corrected`, which writes both.
+        uncorrected : ndarray of shape (wells, d), optional
+            The same wells before.
 
         Returns
         -------
@@ -132,7 +142,7 @@ class Correction:
         """
         from cpcnn_core.profiles.correction_files import write_correction
 
-        return write_correction(self, path, wells)
+        return write_correction(self, path, wells, uncorrected)
 
     @classmethod
     def load(cls, path: str | Path) -> Correction:
@@ -207,7 +217,7 @@ def fit_correction(
         Of ``pca-mad``, at most.
     tell : callable
         Takes a sentence: which features are left out, as they do not vary among the controls
-        of a plate.
+        of a plate; that there are fewer controls than a sphering with a small lambda needs.
 
     Returns
     -------
@@ -249,6 +259,7 @@ def fit_correction(
             steps.append(_fit_plates(fit_plate_centering, profiles, controls, tell))
             features = steps[0].transform(features, _plates(profiles))
         step = fit_sphering(features[controls], regularization, relative=relative)
+        _warn_of_few(int(controls.sum()), step, tell)
         settings = {"lambda": step.regularization}
         if relative:
             settings["lambda_relative"] = regularization
@@ -263,9 +274,54 @@ def fit_correction(
     return Correction(method, names, [pca, scaling], {"components": len(pca.components)})
 
 
+def refit_correction(
+    correction: Correction, profiles: Profiles, controls: np.ndarray
+) -> Correction:
+    """Fit a correction of the same method and settings to other wells.
+
+    Parameters, errors and result are those of `fit_correction`; a lambda that is a part of the
+    mean eigenvalue is a part of that of these controls.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"Metadata_Plate": ["P1"] * 9})
+    >>> wells = Profiles(np.random.default_rng(0).normal(size=(9, 2)), rows, ["a", "b"])
+    >>> one = fit_correction(wells, np.arange(9) < 6, "sphering", regularization=0.1)
+    >>> refit_correction(one, wells, np.arange(9) > 2).settings
+    {'lambda': 0.1}
+    """
+    settings = correction.settings
+    relative = "lambda_relative" in settings
+    told = {
+        "regularization": settings.get("lambda_relative" if relative else "lambda"),
+        "components": settings.get("components"),
+    }
+    known = {name: value for name, value in told.items() if value is not None}
+    return fit_correction(
+        profiles,
+        controls,
+        correction.method,
+        relative=relative,
+        # What is left out was said when the correction was fitted first.
+        tell=lambda _: None,
+        **known,
+    )
+
+
 def _plates(profiles: Profiles) -> list[str]:
     profiles.require([PLATE])
     return profiles.metadata[PLATE].astype(str).tolist()
+
+
+def _warn_of_few(controls: int, step: Sphering, tell: Tell) -> None:
+    wanted = math.ceil(len(step.eigenvalues) * CONTROLS_PER_FEATURE)
+    if controls < wanted and step.regularization < step.eigenvalues.mean():
+        tell(
+            f"sphering learns from {controls} control wells, and {len(step.eigenvalues)} features "
+            f"need {wanted} (one for 2.5 features): with fewer, wells look alike by chance; take "
+            "more controls, or a larger lambda, such as --lambda 1 --relative"
+        )
 
 
 def _fit_plates(

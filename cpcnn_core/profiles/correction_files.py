@@ -5,6 +5,7 @@ Layout::
     about.npy               uint8: JSON with cpcnn_correction (the format), method,
                             feature_names, steps, settings, table
     0.mean.npy, ...         what each step holds, by the step's number
+    uncorrected.npy         float32: the wells that were written with it, before
 
 ``table`` is the digest of the wells that were written with it, where there are any; so a table
 of text, which has no place for a hash, cannot be taken for the one that it replaced.
@@ -29,6 +30,7 @@ from cpcnn_core.profiles.correction import METHODS, STEPS_OF, Correction
 from cpcnn_core.tables.profiles import Profiles
 
 FORMAT_VERSION = 1
+UNCORRECTED = "uncorrected"
 # Settings that sentences and comparisons count with.
 NUMBERS = ("lambda", "lambda_relative", "components")
 
@@ -44,14 +46,22 @@ class CorrectionFile:
         Of the file.
     table : str
         `wells_digest` of the wells that it was written with; empty where it was saved alone.
+    uncorrected : ndarray of shape (wells, d), float32, or None
+        These wells before they were corrected, in the table's order.
     """
 
     correction: Correction
     sha256: str
     table: str
+    uncorrected: np.ndarray | None = None
 
 
-def write_correction(correction: Correction, path: str | Path, wells: Profiles | None) -> str:
+def write_correction(
+    correction: Correction,
+    path: str | Path,
+    wells: Profiles | None,
+    uncorrected: np.ndarray | None = None,
+) -> str:
     """Write a correction whole or not at all, and return the file's SHA-256.
 
     Parameters
@@ -61,6 +71,9 @@ def write_correction(correction: Correction, path: str | Path, wells: Profiles |
         Gets the suffix ``.npz`` where it has none.
     wells : Profiles, optional
         The corrected wells that lie beside it.
+    uncorrected : ndarray of shape (wells, d), optional
+        The same wells before, with the features that the correction was fitted on. p-values
+        fit it again.
 
     Examples
     --------
@@ -81,6 +94,9 @@ def write_correction(correction: Correction, path: str | Path, wells: Profiles |
         "settings": correction.settings,
         "table": "" if wells is None else wells_digest(wells),
     }
+    if uncorrected is not None:
+        arrays[UNCORRECTED] = np.asarray(uncorrected, np.float32)
+        about[UNCORRECTED] = True
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
     write_atomically(path, lambda place: write_arrays(place, arrays))
     return file_sha256(path)
@@ -108,6 +124,7 @@ def read_correction(path: str | Path) -> CorrectionFile:
         with open_archive(path) as archive:
             about = _about(archive, path)
             correction = _correction(archive, about)
+            uncorrected = _uncorrected(archive, about)
     except Exception as error:
         # Whatever the bytes are, the reader is told which file they are in.
         if isinstance(error, ProfileError) and str(path) in str(error):
@@ -116,7 +133,7 @@ def read_correction(path: str | Path) -> CorrectionFile:
             f"{path} is not a correction that cpcnn wrote, or it is damaged "
             f"({type(error).__name__}: {error}); make it again with: cpcnn profile"
         ) from error
-    return CorrectionFile(correction, sha256, about["table"])
+    return CorrectionFile(correction, sha256, about["table"], uncorrected)
 
 
 def wells_digest(wells: Profiles) -> str:
@@ -192,6 +209,15 @@ def _correction(archive: zipfile.ZipFile, about: Mapping[str, object]) -> Correc
         # A number was saved as an array without dimensions.
         steps.append(kind(**{name: v if v.ndim else v.item() for name, v in values.items()}))
     return Correction(method, names, steps, settings)
+
+
+def _uncorrected(archive: zipfile.ZipFile, about: Mapping[str, object]) -> np.ndarray | None:
+    if not about.get(UNCORRECTED, False):
+        return None
+    features, width = read_array(archive, UNCORRECTED), len(about["feature_names"])
+    right = features.dtype == np.float32 and features.ndim == 2 and features.shape[1] == width
+    _require(right and bool(np.isfinite(features).all()), f"its {UNCORRECTED} wells are unusable")
+    return features
 
 
 def _is_number(value: object) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.activity import SIGNIFICANT, phenotypic_activity
@@ -13,7 +14,9 @@ from cpcnn_core.profiles.aggregate import CELL_COUNT, aggregate
 from cpcnn_core.profiles.baselines import count_profiles
 from cpcnn_core.profiles.checks import refuse_wells_twice
 from cpcnn_core.profiles.confounders import confounders
+from cpcnn_core.profiles.corrected_wells import CorrectedWells, as_they_are
 from cpcnn_core.profiles.intervals import bootstrap_interval
+from cpcnn_core.profiles.placebo import run_placebo
 from cpcnn_core.profiles.replicates import find_replicates
 from cpcnn_core.profiles.retrieval import average_precision
 from cpcnn_core.profiles.scores import (
@@ -21,10 +24,11 @@ from cpcnn_core.profiles.scores import (
     evaluate_treatments,
     sweep_lambda,
 )
+from cpcnn_core.profiles.significance import Significance
 from cpcnn_core.profiles.similarity import cosine_similarity, same_label
 from cpcnn_core.profiles.truth import label_of
 from cpcnn_core.readers.keys import KEYS, normal_key
-from cpcnn_core.tables.columns import PLATE, WELL
+from cpcnn_core.tables.columns import BATCH, PLATE, WELL
 from cpcnn_core.tables.profiles import Profiles
 
 CELL_COUNT_ALONE = "cell count alone"
@@ -38,7 +42,7 @@ class Evaluation:
     ----------
     scores : dict
         JSON's types only; docs/profiles.md lists them.
-    wells : Profiles
+    corrected : CorrectedWells
     controls : ndarray of shape (wells,), bool
     treatments : Profiles
         Means of the treated wells that ask.
@@ -48,21 +52,27 @@ class Evaluation:
     """
 
     scores: dict[str, object]
-    wells: Profiles
+    corrected: CorrectedWells
     controls: np.ndarray
     treatments: Profiles
     by: str
     labels: list[str] | None
 
+    @property
+    def wells(self) -> Profiles:
+        """The wells that were evaluated."""
+        return self.corrected.wells
+
 
 def evaluate_profiles(
-    wells: Profiles,
+    wells: Profiles | CorrectedWells,
     by: str,
     *,
     controls: np.ndarray | None = None,
+    positive: np.ndarray | None = None,
     asked: np.ndarray | None = None,
     truth: Mapping[str, str] | None = None,
-    beside: Mapping[str, Profiles] | None = None,
+    beside: Mapping[str, Profiles | CorrectedWells] | None = None,
     sweep: bool = False,
     relative: bool = False,
     paper: bool = False,
@@ -71,16 +81,20 @@ def evaluate_profiles(
 
     Parameters
     ----------
-    wells : Profiles
+    wells : Profiles or CorrectedWells
+        p-values of corrected wells, and confounders, need the wells before correction too.
     by : str
         The column that names the treatment; wells with an empty name are left out.
     controls : ndarray of shape (n,), bool, optional
         Control wells; without them there is neither activity nor confounders.
+    positive : ndarray of shape (n,), bool, optional
+        Wells of positive controls, which are found on every screen: they are searched like all
+        others, but do not ask, and what they find is told apart.
     asked : ndarray of shape (n,), bool, optional
         Whose retrieval is measured, see `measure_retrieval`. Default: that of all.
     truth : mapping of str to str, optional
         Labels of treatments, several parted by ``|``.
-    beside : mapping of str to Profiles, optional
+    beside : mapping of str to Profiles or CorrectedWells, optional
         Other profiles of the same wells, e.g. before correction or of an untrained network,
         measured in the same way. The number of cells alone is measured too, where it is
         known.
@@ -103,16 +117,24 @@ def evaluate_profiles(
     --------
     >>> evaluation = evaluate_profiles(wells, "Metadata_Treatment")  # doctest: +SKIP
     """
+    corrected = as_they_are(wells)
+    wells = corrected.wells
     none = np.zeros(len(wells.metadata), bool)
     controls = none if controls is None else np.asarray(controls, bool)
+    positive = none if positive is None else np.asarray(positive, bool) & ~controls
+    if positive.any():
+        asked = ~positive if asked is None else np.asarray(asked, bool) & ~positive
     treatments = _treatments(wells, controls, by, asked)
     labels = None if truth is None else _labels(truth, treatments.texts(by).tolist())
     scores: dict[str, object] = {
         "made_by": wells.provenance,
         "wells": len(wells.metadata),
         "controls": int(controls.sum()),
-        **_measures(wells, controls, by, asked, truth),
+        **_measures(corrected, controls, by, asked, truth),
     }
+    if positive.any():
+        found = measure_retrieval(wells, controls, by, asked=positive)
+        scores["positive_controls"] = found["replicates"]
     if sweep:
         scores["sweep"] = _sweep(wells, controls, by, asked, relative=relative)
     if paper and labels is not None:
@@ -122,12 +144,12 @@ def evaluate_profiles(
         )
     others = {name: _same_wells(table, wells, name) for name, table in (beside or {}).items()}
     if _has_counts(wells):
-        others[CELL_COUNT_ALONE] = count_profiles(wells)
+        others[CELL_COUNT_ALONE] = as_they_are(count_profiles(wells))
     if others:
         scores["beside"] = {
             name: _summary(table, controls, by, asked, truth) for name, table in others.items()
         }
-    return Evaluation(scores, wells, controls, treatments, by, labels)
+    return Evaluation(scores, corrected, controls, treatments, by, labels)
 
 
 def measure_retrieval(
@@ -234,43 +256,116 @@ def _interval(values: np.ndarray, groups: np.ndarray) -> list[float] | None:
 
 
 def _measures(
-    wells: Profiles,
+    corrected: CorrectedWells,
     controls: np.ndarray,
     by: str,
     asked: np.ndarray | None,
     truth: Mapping[str, str] | None,
 ) -> dict[str, object]:
     """Measure what is measured of every table."""
+    wells = corrected.wells
     scores = measure_retrieval(wells, controls, by, asked=asked, truth=truth)
     if controls.any():
-        activity = phenotypic_activity(wells, controls, by)
-        scores["activity"] = {
-            "treatments": len(activity),
-            "active": int((activity["corrected_p_value"] < SIGNIFICANT).sum()),
-            "mean_average_precision": float(activity["mean_average_precision"].mean()),
-            "by_treatment": activity.rename(columns={by: "treatment"}).to_dict("records"),
-        }
-        scores["confounders"] = confounders(wells, controls, by)
+        scores |= measure_against_controls(corrected, controls, by)
     return scores
+
+
+def measure_against_controls(
+    corrected: CorrectedWells, controls: np.ndarray, by: str, columns: Sequence[str] = ()
+) -> dict[str, object]:
+    """Measure which treatments do anything, what misleads, and what the p-values are worth.
+
+    Parameters
+    ----------
+    corrected : CorrectedWells
+    controls : ndarray of shape (n,), bool
+    by : str
+        The column that names the treatment.
+    columns : sequence of str
+        As of `cpcnn_core.profiles.confounders.confounders`; beside the batch, where it is known.
+
+    Returns
+    -------
+    dict
+        ``activity``, see `phenotypic_activity`, with the number that is ``active`` (q-value at
+        most .05) or why that cannot be told (``refused``); ``placebo``, see
+        `cpcnn_core.profiles.placebo.Placebo.summary`, where there are p-values; and
+        ``confounders``. JSON's types only.
+
+    Raises
+    ------
+    ProfileError
+        No controls, no such column, no replicates, NaN.
+
+    Examples
+    --------
+    >>> measure_against_controls(corrected, controls, by)["placebo"]  # doctest: +SKIP
+    {'activity': {'share': 0.04, ...}, 'verdict': 'calibrated'}
+    """
+    tests, refused = None, None
+    try:
+        tests = corrected.significance(controls, by)
+    except ProfileError as error:
+        refused = str(error)
+    table = phenotypic_activity(corrected.wells, controls, by, tests)
+    told = int((table["q_value"] <= SIGNIFICANT).sum())
+    activity = {
+        "treatments": len(table),
+        "tested": int(table["p_value"].notna().sum()),
+        "active": None if tests is None else told,
+        "compared_with": None if tests is None else tests.fitted.describe(),
+        "refused": refused,
+        "mean_average_precision": float(table["mean_average_precision"].mean()),
+        "chance_average_precision": float(table["chance_average_precision"].mean()),
+        "by_treatment": _records(table.rename(columns={by: "treatment"})),
+    }
+    placebo = {} if tests is None else {"placebo": run_placebo(tests).summary()}
+    if BATCH in corrected.wells.metadata.columns:
+        columns = (BATCH, *columns)
+    found = confounders(
+        corrected.wells,
+        controls,
+        by,
+        held_out=_held_out(corrected, tests),
+        columns=columns,
+    )
+    return {"activity": activity, **placebo, "confounders": found}
+
+
+def _held_out(corrected: CorrectedWells, tests: Significance | None) -> list[Profiles] | None:
+    """Return controls that the correction was not fitted on; None where all are such."""
+    if corrected.uncorrected is corrected.wells:
+        return None
+    return [] if tests is None else [fold.wells for fold in tests.fitted.folds]
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, object]]:
+    """Return the rows of a table, with None for what is not known."""
+    rows = table.to_dict("records")
+    # NaN alone is not itself.
+    return [{k: v if v == v else None for k, v in row.items()} for row in rows]
 
 
 def _has_counts(wells: Profiles) -> bool:
     if CELL_COUNT not in wells.metadata.columns:
         return False
     counts = wells.metadata[CELL_COUNT]
-    return counts.dtype.kind in "iuf" and bool(counts.notna().all()) and counts.nunique() > 1
+    return counts.dtype.kind in "iuf" and bool(counts.notna().all()) and counts.min() < counts.max()
 
 
 def _summary(
-    wells: Profiles,
+    corrected: CorrectedWells,
     controls: np.ndarray,
     by: str,
     asked: np.ndarray | None,
     truth: Mapping[str, str] | None,
 ) -> dict[str, object]:
-    measured = _measures(wells, controls, by, asked, truth)
+    measured = _measures(corrected, controls, by, asked, truth)
     measured.get("activity", {}).pop("by_treatment", None)
-    return {"made_by": wells.provenance, **measured}
+    for found in measured.get("placebo", {}).values():
+        if isinstance(found, dict):
+            del found["p_values"]
+    return {"made_by": corrected.wells.provenance, **measured}
 
 
 def _labels(truth: Mapping[str, str], names: list[str]) -> list[str]:
@@ -301,8 +396,10 @@ def _sweep(
     ]
 
 
-def _same_wells(table: Profiles, wells: Profiles, name: str) -> Profiles:
+def _same_wells(other: Profiles | CorrectedWells, wells: Profiles, name: str) -> CorrectedWells:
     """Bring other profiles of the same wells into the same order, with the same metadata."""
+    other = as_they_are(other)
+    table = other.wells
     keys = [PLATE, WELL]
     wells.require(keys)
     table.require(keys)
@@ -317,7 +414,7 @@ def _same_wells(table: Profiles, wells: Profiles, name: str) -> Profiles:
             f"{name} lacks {len(missing)} of {len(mine)} wells: {', '.join(missing[:5])}; it has "
             f"{'/'.join(theirs[0])}"
         )
-    return replace(table, features=table.features[found], metadata=wells.metadata)
+    return other.select(np.array(found)).with_metadata(wells.metadata)
 
 
 def _keys(profiles: Profiles, names: list[str]) -> list[tuple[str, ...]]:

@@ -6,7 +6,7 @@ import base64
 import html
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from matplotlib import rc_context
@@ -110,6 +110,29 @@ def draw_sweep(sweep: list[dict[str, float | None]]) -> Draw:
         axes.semilogx(*zip(*tried, strict=True), color=COLORS[0], marker="o")
         axes.axhline(without, color=COLORS[5], linestyle="--", label="no sphering")
         axes.set(xlabel=name.replace("_", ", "), ylabel="mean average precision")
+        axes.legend(frameon=False)
+
+    return draw
+
+
+def draw_p_values(p_values: Mapping[str, Sequence[float]]) -> Draw:
+    """Draw p-values of what has no effect against those that are expected, both as logarithms.
+
+    Examples
+    --------
+    >>> draw_p_values({"activity": [0.2, 0.5, 0.9]})(axes)  # doctest: +SKIP
+    """
+
+    def draw(axes: Axes) -> None:
+        ends = []
+        for color, (name, values) in zip(COLORS, p_values.items(), strict=False):
+            expected = (np.arange(len(values)) + 0.5) / len(values)
+            places = -np.log10(expected), -np.log10(np.sort(values))
+            axes.plot(*places, "o", markersize=3, color=color, label=name)
+            ends += [places[0].max(), places[1].max()]
+        end = max(ends)
+        axes.plot([0, end], [0, end], color=GREY, linestyle="--", label="as they should lie")
+        axes.set(xlabel="expected, -log10 p", ylabel="found, -log10 p")
         axes.legend(frameon=False)
 
     return draw

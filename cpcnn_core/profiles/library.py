@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,8 @@ import pandas as pd
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.profiles.checks import check_same_features
+from cpcnn_core.profiles.corrected_wells import CorrectedWells, as_they_are
+from cpcnn_core.profiles.significance import Significance
 from cpcnn_core.profiles.similarity import unit_length
 from cpcnn_core.tables.profiles import Profiles
 from cpcnn_core.tables.values import texts_of
@@ -21,8 +23,6 @@ TREATMENT = "Metadata_Treatment"
 REPLICATES = "Metadata_Replicates"
 # Where the table has a column of that name, it is found again under this one.
 OWN_REPLICATES = "Metadata_Replicates_in_table"
-PERMUTATIONS = 999
-SUPPORT_PERCENTILE = 95
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class TreatmentLibrary:
     controls : ndarray of shape (wells,), bool
     directions : ndarray of shape (treatments, d), float32
         The treatments' profiles, each of length 1.
+    corrected : CorrectedWells
+        The wells, and what they were before correction.
 
     Examples
     --------
@@ -57,6 +59,18 @@ class TreatmentLibrary:
     by: str
     controls: np.ndarray
     directions: np.ndarray
+    corrected: CorrectedWells
+
+    @cached_property
+    def significance(self) -> Significance:
+        """What p-values are computed with: the correction, fitted again without some controls.
+
+        Raises
+        ------
+        ProfileError
+            No controls, or too few; or the wells before the correction are not known.
+        """
+        return self.corrected.significance(self.controls, self.by)
 
     def nearest(
         self,
@@ -65,6 +79,8 @@ class TreatmentLibrary:
         *,
         exclude: np.ndarray | None = None,
         significance: bool = False,
+        uncorrected: Profiles | None = None,
+        rows: np.ndarray | None = None,
     ) -> pd.DataFrame:
         """Return the treatments that look most like the query.
 
@@ -78,17 +94,24 @@ class TreatmentLibrary:
         exclude : ndarray of shape (treatments,), bool, optional
             Those that shall not be found, see `same_as`.
         significance : bool
-            Add ``p_value`` and ``support``.
+            Add ``p_value``, ``q_value`` and ``support``.
+        uncorrected : Profiles, optional
+            The query before correction, for p-values. Where it is not given, and the library is
+            corrected, the query is compared as it is, as one with a correction of its own.
+        rows : ndarray of shape (m,), int, optional
+            Which wells of the library the query is, if it is some of them; controls among them
+            are not compared with.
 
         Returns
         -------
         pandas.DataFrame
             The nearest first: ``similarity`` (cosine) and the treatment's metadata, with
             ``Metadata_Replicates``, its number of wells (a column that the table calls so
-            becomes ``Metadata_Replicates_in_table``). ``p_value``: how often as many
-            control wells, drawn at random, look as much like the query, (1 + times) /
-            (1 + 999). ``support``: the part of its wells that is more like the query than
-            95 % of the control wells.
+            becomes ``Metadata_Replicates_in_table``). ``p_value``: how often control wells,
+            drawn as the treatment's wells lie on the plates, look as much like the query, see
+            `cpcnn_core.profiles.significance`. ``q_value``: corrected for the number of
+            treatments that are searched, those not shown too. ``support``: the part of its wells
+            that is more like the query than 95 % of the control wells.
 
         Raises
         ------
@@ -108,11 +131,11 @@ class TreatmentLibrary:
         # Those found are compared once more, with all digits.
         exact = unit_length(self.treatments.features[candidates]) @ direction if count else []
         order = np.argsort(-np.asarray(exact), kind="stable")
-        rows = candidates[order]
-        found = self.treatments.metadata.iloc[rows].reset_index(drop=True)
+        found = self.treatments.metadata.iloc[candidates[order]].reset_index(drop=True)
         found.insert(0, "similarity", np.asarray(exact, float)[order])
         if significance:
-            self._add_significance(found, direction, rows)
+            asked = self._asked(query) if uncorrected is None else uncorrected
+            self._add_significance(found, asked, candidates[order], exclude, rows)
         return found
 
     def same_as(self, columns: Sequence[str], metadata: pd.DataFrame) -> np.ndarray:
@@ -136,44 +159,41 @@ class TreatmentLibrary:
             same |= np.isin(names, of_wells[shared])
         return same
 
+    def _asked(self, query: np.ndarray) -> Profiles | np.ndarray:
+        """Return a query that is not known before correction."""
+        if self.corrected.correction is not None:
+            return query
+        return Profiles(query, pd.DataFrame(index=range(len(query))), self.wells.feature_names)
+
     def _add_significance(
-        self, found: pd.DataFrame, direction: np.ndarray, rows: np.ndarray
+        self,
+        found: pd.DataFrame,
+        asked: Profiles | np.ndarray,
+        places: np.ndarray,
+        exclude: np.ndarray | None,
+        rows: np.ndarray | None,
     ) -> None:
-        if not self.controls.any():
-            raise ProfileError("p-values compare with control wells; say which wells they are")
-        controls = self.wells.features[self.controls]
-        random = np.random.default_rng(0)
-        limit = np.percentile(unit_length(controls) @ direction, SUPPORT_PERCENTILE)
-        names, of_treatments = self.wells.texts(self.by), self.treatments.texts(self.by)
-        chance: dict[int, np.ndarray] = {}
-        p_values, support = [], []
-        for row, similarity in zip(rows, found["similarity"], strict=True):
-            mine = names == of_treatments[row]
-            wells = int(mine.sum())
-            if wells not in chance:
-                drawn = random.integers(0, len(controls), (PERMUTATIONS, wells))
-                means = np.stack([controls[some].mean(axis=0) for some in drawn])
-                chance[wells] = unit_length(means) @ direction
-            as_much = (1 + (chance[wells] >= similarity).sum()) / (1 + PERMUTATIONS)
-            # Few controls can be drawn in few ways, which are no more certain for being repeated.
-            ways = math.comb(len(controls) + wells - 1, wells)
-            p_values.append(max(as_much, 1 / (1 + ways)))
-            support.append(
-                float(np.mean(unit_length(self.wells.features[mine]) @ direction > limit))
-            )
-        found.insert(1, "p_value", p_values)
-        found.insert(2, "support", support)
+        tests = self.significance
+        names = self.treatments.texts(self.by)
+        told = tests.nearest(asked, None if exclude is None else names[exclude], rows)
+        told["support"] = tests.support(asked)
+        for number, column in enumerate(told.columns):
+            found.insert(1 + number, column, told[column].reindex(names[places]).to_numpy())
 
 
 def build_library(
-    wells: Profiles, by: str = TREATMENT, controls: np.ndarray | None = None
+    wells: Profiles | CorrectedWells,
+    by: str = TREATMENT,
+    controls: np.ndarray | None = None,
 ) -> TreatmentLibrary:
     """Make a library of the treatments of a screen.
 
     Parameters
     ----------
-    wells : Profiles
-        Of ``cpcnn profile``, or other profiles of wells; corrected, if they shall be.
+    wells : Profiles or CorrectedWells
+        Of ``cpcnn profile``, or other profiles of wells; corrected, if they shall be. Corrected
+        ones have p-values where it is known what they were before, see
+        `cpcnn_core.profiles.library_files.with_uncorrected`.
     by : str
         The column that names the treatment; wells with an empty name are left out.
     controls : ndarray of shape (n,), bool, optional
@@ -195,6 +215,8 @@ def build_library(
     >>> build_library(wells, controls=np.array([True, False])).treatments.metadata.values.tolist()
     [['b', 1]]
     """
+    corrected = as_they_are(wells)
+    wells = corrected.wells
     named = wells.named(by)
     controls = np.zeros(len(named), bool) if controls is None else np.asarray(controls, bool)
     treated = named & ~controls
@@ -209,7 +231,7 @@ def build_library(
     metadata.insert(1, REPLICATES, [counts[name] for name in treatments.texts(by).tolist()])
     treatments = replace(treatments, metadata=metadata)
     directions = unit_length(treatments.features).astype(np.float32)
-    return TreatmentLibrary(wells, treatments, by, controls, directions)
+    return TreatmentLibrary(wells, treatments, by, controls, directions, corrected)
 
 
 def _whole(names: pd.Series) -> pd.Series:

@@ -11,7 +11,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from cpcnn_core.errors import ProfileError
+from cpcnn_core.profiles.corrected_wells import CorrectedWells, as_they_are
 from cpcnn_core.profiles.correction import Correction, correction_file
 from cpcnn_core.profiles.correction_files import (
     CorrectionFile,
@@ -22,7 +25,7 @@ from cpcnn_core.profiles.expressions import choose_rows
 from cpcnn_core.profiles.files import FORMATS, read_profiles, write_profiles
 from cpcnn_core.profiles.library import TreatmentLibrary, build_library
 from cpcnn_core.profiles.notices import Tell, warn
-from cpcnn_core.tables.belonging import CORRECTION_SHA256
+from cpcnn_core.tables.belonging import CORRECTION, CORRECTION_SHA256, Origin, aligned
 from cpcnn_core.tables.columns import metadata_column
 from cpcnn_core.tables.profiles import Profiles
 
@@ -49,7 +52,12 @@ class Written:
     removed: list[Path]
 
 
-def write_corrected(wells: Profiles, correction: Correction, path: str | Path) -> Written:
+def write_corrected(
+    wells: Profiles,
+    correction: Correction,
+    path: str | Path,
+    uncorrected: Profiles | None = None,
+) -> Written:
     """Write wells, and beside them the correction that they were made with.
 
     Whenever the process is killed, no table lies beside a correction that would be taken for its
@@ -63,6 +71,9 @@ def write_corrected(wells: Profiles, correction: Correction, path: str | Path) -
         Without steps there is no file of it.
     path : str or Path
         See `write_profiles`.
+    uncorrected : Profiles, optional
+        The same wells before. p-values fit the correction to them again, see
+        `cpcnn_core.profiles.cross_fitting`; they are kept with it.
 
     Raises
     ------
@@ -89,7 +100,10 @@ def write_corrected(wells: Profiles, correction: Correction, path: str | Path) -
     fresh = not path.exists()
     # First what tells that it belongs to the new wells, one without steps too: the table that
     # is there until then is not taken for corrected by it, nor for uncorrected.
-    sha256 = correction.save(beside, wells)
+    before = None
+    if uncorrected is not None and correction.steps:
+        before = aligned(uncorrected, Origin(correction.feature_names))[0].features
+    sha256 = correction.save(beside, wells, before)
     if correction.steps:
         wells = replace(wells, provenance=wells.provenance | {CORRECTION_SHA256: sha256})
     try:
@@ -144,7 +158,8 @@ def read_library(path: str | Path, by: str) -> tuple[TreatmentLibrary, Correctio
     wells, correction = read_wells(path)
     expression = wells.provenance.get("controls")
     controls = choose_rows(wells, str(expression)) if expression else None
-    return build_library(wells, metadata_column(by), controls), correction
+    library = build_library(with_uncorrected(path, wells), metadata_column(by), controls)
+    return library, correction
 
 
 def read_wells(
@@ -236,6 +251,52 @@ def correction_beside(path: str | Path, wells: Profiles) -> Correction | None:
     """
     found = _find_beside(Path(path), wells)
     return None if found is None else found.correction
+
+
+def with_uncorrected(path: str | Path, wells: Profiles) -> CorrectedWells:
+    """Return the wells of a table beside what they were before their correction.
+
+    Parameters
+    ----------
+    path : str or Path
+        Of the table.
+    wells : Profiles
+        What was read from it, all rows.
+
+    Returns
+    -------
+    CorrectedWells
+        Without the uncorrected ones where no file beside the table holds them, or those that it
+        holds do not become these wells.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> wells = Profiles(np.eye(2), pd.DataFrame({"Metadata_Well": ["A1", "A2"]}), ["x", "y"])
+    >>> with_uncorrected("wells.parquet", wells).uncorrected is wells
+    True
+    """
+    try:
+        found = _find_beside(Path(path), wells)
+    except ProfileError:
+        # Who needs the correction is told elsewhere; here it is not known.
+        found = None
+    unknown = CorrectedWells(wells, None, None)
+    if found is None:
+        return as_they_are(wells)
+    before, correction = found.uncorrected, found.correction
+    if before is None or len(before) != len(wells.metadata):
+        return unknown
+    made = {*CORRECTION, CORRECTION_SHA256, *correction.settings}
+    told = {name: value for name, value in wells.provenance.items() if name not in made}
+    names = correction.feature_names
+    uncorrected = Profiles(before.astype(np.float64), wells.metadata, names, told)
+    after = correction.transform(uncorrected)
+    # Tables hold 32-bit numbers; what was reordered or edited is far from them.
+    ours, theirs = after.features, aligned(wells, Origin(after.feature_names))[0].features
+    same = np.allclose(ours, theirs, 1e-3, 1e-4 * np.abs(ours).max(initial=0))
+    return CorrectedWells(wells, uncorrected, correction) if same else unknown
 
 
 def _marked(wells: Profiles, found: CorrectionFile | None) -> Profiles:

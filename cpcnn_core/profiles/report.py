@@ -12,6 +12,7 @@ from cpcnn_core.profiles.correction import describe_correction
 from cpcnn_core.profiles.evaluation import Evaluation
 from cpcnn_core.profiles.figures import (
     draw_map,
+    draw_p_values,
     draw_plate,
     draw_precision_recall,
     draw_sweep,
@@ -23,11 +24,27 @@ from cpcnn_core.tables.columns import PLATE, WELL
 from cpcnn_core.tables.profiles import Profiles
 
 MOST_PLATES, MOST_ROWS = 8, 200
+_PLACEBOS = {
+    "activity": "activity",
+    "nearest": "likeness to real treatments",
+    "positions": "activity of whole positions",
+}
+
+
+def _active(scores: dict[str, object]) -> str | None:
+    found = scores.get("activity")
+    if found is None:
+        return None
+    active = found["active"]
+    return "cannot be told" if active is None else f"{active} of {found['tested']}"
+
+
 # What of every table's scores is shown beside the others' (column: how it is read).
 _COMPARED: dict[str, Callable[[dict], object]] = {
     "correction": lambda scores: describe_correction(scores["made_by"]),
     "replicates, mAP": lambda scores: scores["replicates"]["mean_average_precision"],
-    "active": lambda scores: scores.get("activity", {}).get("active"),
+    "active": _active,
+    "placebo": lambda scores: scores.get("placebo", {}).get("verdict"),
     "labels, mAP": lambda scores: scores.get("treatments", {}).get("mean_average_precision"),
     "labels, folds": lambda scores: scores.get("treatments", {}).get("fold_enrichment"),
     "plate read": lambda scores: _accuracy(scores, "plate_from_controls"),
@@ -58,7 +75,8 @@ def write_report(path: str | Path, evaluation: Evaluation, name: str) -> None:
         *_map(evaluation),
         *_confounders(evaluation.scores),
         *_activity(evaluation.scores),
-        *_plates(evaluation.wells, evaluation.controls),
+        *_placebo(evaluation.scores),
+        *_plates(evaluation),
         *_nearest(evaluation),
     ]
     write_page(path, "Evaluation of profiles", parts)
@@ -154,21 +172,51 @@ def _confounders(scores: dict[str, object]) -> list[str]:
 def _activity(scores: dict[str, object]) -> list[str]:
     if "activity" not in scores:
         return []
-    table = scores["activity"]["by_treatment"]
-    head = ("treatment", "wells", "average precision", "p", "p, corrected")
-    rows = [tuple(row.values()) for row in table[:MOST_ROWS]]
+    found = scores["activity"]
+    table = found["by_treatment"]
+    head = ("treatment", "wells", "average precision", "chance", "mean cosine", "p", "q")
+    rows = [
+        tuple("" if value is None else value for value in row.values()) for row in table[:MOST_ROWS]
+    ]
+    told = found["refused"] or f"{found['compared_with']}."
     parts = [
         "<h2>Active treatments</h2>",
         table_as_html(rows, head),
         note_as_html(
-            "How well a treatment's replicates are found among the control wells, beside rankings "
-            "drawn at random (copairs); corrected for the number of treatments "
-            "(Benjamini-Hochberg)."
+            "p: how often control wells that lie on the plates as the treatment's wells do are as "
+            "much alike as these (mean cosine of pairs). q: corrected for the number of treatments "
+            "(Benjamini-Hochberg). Average precision, how high replicates rank among control "
+            f"wells, shows the size of the effect. {told[:1].upper()}{told[1:]}"
         ),
     ]
     if len(table) > MOST_ROWS:
         parts.append(note_as_html(f"{len(table) - MOST_ROWS} more are in evaluation.json."))
     return parts
+
+
+def _placebo(scores: dict[str, object]) -> list[str]:
+    if "placebo" not in scores:
+        return []
+    found = scores["placebo"]
+    drawn = {_PLACEBOS[name]: found[name]["p_values"] for name in _PLACEBOS if name in found}
+    rows = []
+    for name, title in _PLACEBOS.items():
+        if name in found:
+            low, high = found[name]["interval"]
+            share = f"{found[name]['share']:.3f} ({low:.3f} to {high:.3f})"
+            rows.append((title, found[name]["count"], share))
+    verdict = found["verdict"]
+    figure = figure_as_html("p-values of placebos", draw_p_values(drawn), (5, 4)) if drawn else ""
+    return [
+        "<h2>Placebo</h2>",
+        table_as_html([("verdict", verdict)]),
+        table_as_html(rows, ("control wells called treatments", "p-values", "at or below .05")),
+        figure,
+        note_as_html(
+            "The same procedure for control wells that are called treatments, which the correction "
+            "is then not fitted on: about .05 of their p-values should be .05 or less."
+        ),
+    ]
 
 
 def _nearest(evaluation: Evaluation) -> list[str]:
@@ -194,10 +242,14 @@ def _retrieval_rows(scores: dict[str, object]) -> list[tuple[str, object]]:
         ("replicates: treatments that ask", f"{found['treatments']} of {found['of_treatments']}"),
         ("replicates: of these on several plates", found["on_other_plates"]),
     ]
+    if "positive_controls" in scores:
+        found = scores["positive_controls"]
+        rows += [
+            ("positive controls: mean average precision", found["mean_average_precision"]),
+            *_chance_rows("positive controls", found),
+        ]
     if "activity" in scores:
-        active = scores["activity"]
-        share = f"{active['active']} of {active['treatments']}"
-        rows.append(("treatments whose replicates stand out from controls", share))
+        rows.append(("treatments that do something (q at most .05)", _active(scores)))
     if "treatments" in scores:
         found = scores["treatments"]
         rows += [
@@ -233,12 +285,15 @@ def _confounder_rows(found: dict[str, object]) -> list[tuple[object, ...]]:
     names = {
         "controls_by_plate": "controls find those of their plate (average precision)",
         "controls_by_well": "controls find those of their position (average precision)",
+        "controls_by_batch": "controls find those of their batch (average precision)",
         "plate_from_controls": "plate read from controls (balanced accuracy)",
         "treatment_leave_wells_out": "treatment read, wells held out (balanced accuracy)",
         "treatment_leave_plates_out": "treatment read, plates held out (balanced accuracy)",
     }
     rows = []
     for key, name in names.items():
+        if key not in found:
+            continue
         values = found[key] or {}
         measured = [value for what, value in values.items() if what != "chance"]
         rows.append(
@@ -257,13 +312,16 @@ def _nearest_rows(treatments: Profiles, by: str, labels: list[str]) -> list[tupl
     return [(names[i], labels[i], names[nearest[i]], labels[nearest[i]], best[i]) for i in order]
 
 
-def _plates(wells: Profiles, controls: np.ndarray) -> list[str]:
+def _plates(evaluation: Evaluation) -> list[str]:
+    wells, before = evaluation.wells, evaluation.corrected.uncorrected
     if not {PLATE, WELL} <= set(wells.metadata.columns):
         return []
-    center = wells.features[controls].mean(axis=0) if controls.any() else 0
-    distance = np.linalg.norm(wells.features - center, axis=1)
-    # A few treatments lie far out; the logarithm leaves something to see of the others.
-    limits = np.maximum(np.percentile(distance, [2, 98]), 1e-12) * [1, 1 + 1e-9]
+    shown = {"": _distances(wells, evaluation.controls)}
+    if before is not None and before is not wells:
+        shown = {
+            ", before correction": _distances(before, evaluation.controls),
+            ", corrected": shown[""],
+        }
     names = wells.metadata[PLATE].astype(str).to_numpy()
     places = [re.fullmatch(r"([A-Z]+)0*(\d+)", str(well)) for well in wells.metadata[WELL]]
     if not all(places):
@@ -275,20 +333,29 @@ def _plates(wells: Profiles, controls: np.ndarray) -> list[str]:
     parts = [
         "<h2>Plates</h2>",
         note_as_html(
-            "How far each well lies from the mean of the controls. Rows, columns or edges that "
-            "stand out are effects of the place."
+            "How far each well lies from the mean of the controls of all plates. Rows, columns or "
+            "edges that stand out are effects of the place."
         ),
     ]
     for plate in plates[:MOST_PLATES]:
         mine = names == plate
-        grid = np.full((rows.max() + 1, columns.max() + 1), np.nan)
-        grid[rows[mine], columns[mine]] = distance[mine]
-        parts.append(
-            figure_as_html(f"Plate {plate}", draw_plate(grid, plate, limits), (4.6, 2.9), 46)
-        )
+        for when, (distance, limits) in shown.items():
+            grid = np.full((rows.max() + 1, columns.max() + 1), np.nan)
+            grid[rows[mine], columns[mine]] = distance[mine]
+            draw = draw_plate(grid, f"{plate}{when}", limits)
+            parts.append(figure_as_html(f"Plate {plate}{when}", draw, (4.6, 2.9), 46))
     if len(plates) > MOST_PLATES:
         parts.append(note_as_html(f"{len(plates) - MOST_PLATES} more plates are not shown."))
     return parts
+
+
+def _distances(wells: Profiles, controls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far wells lie from the controls' mean, and the limits of what is shown of it."""
+    center = wells.features[controls].mean(axis=0) if controls.any() else 0
+    distance = np.linalg.norm(wells.features - center, axis=1)
+    # A few treatments lie far out; the logarithm leaves something to see of the others.
+    limits = np.maximum(np.percentile(distance, [2, 98]), 1e-12) * [1, 1 + 1e-9]
+    return distance, limits
 
 
 def _row_number(letters: str) -> int:

@@ -80,7 +80,8 @@ def sweep_lambda(
 
     scores = [(np.nan, score(treated.features))]
     # Lambda comes after the eigenvectors, which are the slow part and the same for all.
-    fitted = fit_correction(wells, controls, "sphering", regularization=1.0).steps[0]
+    how = {"regularization": 1.0, "tell": lambda _: None}
+    fitted = fit_correction(wells, controls, "sphering", **how).steps[0]
     unit = float(fitted.eigenvalues.mean()) if relative else 1.0
     for value in lambdas:
         sphering = replace(fitted, regularization=value * unit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.linalg
@@ -70,7 +71,7 @@ class Sphering:
         """Number of features that come out."""
         return len(self.mean)
 
-    @property
+    @cached_property
     def matrix(self) -> np.ndarray:
         """W of shape (d, d): V diag(1 / sqrt(s + lambda)) V'."""
         scaled = self.eigenvectors / np.sqrt(self.eigenvalues + self.regularization)

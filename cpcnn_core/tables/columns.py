@@ -4,6 +4,7 @@ from __future__ import annotations
 
 METADATA_PREFIX = "Metadata_"
 PLATE, WELL, SITE = "Metadata_Plate", "Metadata_Well", "Metadata_Site"
+BATCH = "Metadata_Batch"
 
 
 def feature_names(dim: int, prefix: str = "CPCNN", compartment: str = "") -> list[str]:

@@ -193,6 +193,8 @@ def _sphered(
             "sphering",
             regularization=config.regularization,
             relative=config.relative,
+            # The row says how many there are.
+            tell=lambda _: None,
         )
         return correction.transform(wells), f"sphering on {controls.sum()} control wells"
     except ProfileError as error:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.correction import Correction, describe_correction
 from cpcnn_core.profiles.library import TreatmentLibrary, build_library
-from cpcnn_core.profiles.library_files import read_wells
+from cpcnn_core.profiles.library_files import read_wells, with_uncorrected
 from cpcnn_core.profiles.wells import choose_rows
 from cpcnn_core.tables.belonging import (
     CORRECTION,
@@ -25,6 +25,7 @@ from cpcnn_core.tables.belonging import (
 )
 from cpcnn_core.tables.columns import PLATE, SITE, WELL
 from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.tables.values import texts_of
 from napari_cpcnn.notices import counted
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ def open_library(
     if controls is None:
         controls = str(wells.provenance.get("controls") or "")
     chosen = choose_rows(wells, controls) if controls.strip() else None
-    opened = as_open(build_library(wells, by, chosen), correction, path.name)
+    library = build_library(with_uncorrected(path, wells), by, chosen)
+    opened = as_open(library, correction, path.name)
     return replace(opened, controls=controls)
 
 
@@ -151,7 +153,25 @@ def treatment_columns(wells: Profiles) -> list[str]:
     return [column for _, column in sorted(found, key=lambda pair: pair[0])]
 
 
-def query_of(cells: Profiles, rows: np.ndarray, opened: OpenLibrary) -> tuple[np.ndarray, str]:
+class Query(NamedTuple):
+    """Cells that are ready to be compared with a library; made by `query_of`.
+
+    Attributes
+    ----------
+    features : ndarray of shape (m, d), float64
+        Corrected as the library is; cells with NaN are left out.
+    uncorrected : Profiles or None
+        The same cells before; None where they are not known.
+    note : str
+        What a reader has to know about them, or nothing.
+    """
+
+    features: np.ndarray
+    uncorrected: Profiles | None
+    note: str
+
+
+def query_of(cells: Profiles, rows: np.ndarray, opened: OpenLibrary) -> Query:
     """Return the features of some cells, ready to be compared with a library.
 
     Parameters
@@ -163,10 +183,7 @@ def query_of(cells: Profiles, rows: np.ndarray, opened: OpenLibrary) -> tuple[np
 
     Returns
     -------
-    features : ndarray of shape (m, d), float64
-        Corrected as the library is; cells with NaN are left out.
-    note : str
-        What a reader has to know about them, or nothing.
+    Query
 
     Raises
     ------
@@ -201,27 +218,59 @@ def query_of(cells: Profiles, rows: np.ndarray, opened: OpenLibrary) -> tuple[np
         places = np.arange(len(chosen.metadata))
         parts = [places[n : n + ROWS_AT_A_TIME] for n in places[::ROWS_AT_A_TIME]]
         features = [correction.transform(chosen.select(part)).features for part in parts]
-    return np.concatenate(features, dtype=np.float64), "; ".join(filter(None, notes))
+    before = None if correction is None else chosen
+    corrected = np.concatenate(features, dtype=np.float64)
+    return Query(corrected, before, "; ".join(filter(None, notes)))
+
+
+class Matches(NamedTuple):
+    """What `find_matches` found.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        As of `TreatmentLibrary.nearest`.
+    note : str
+    pending : bool
+        Whether p-values are still to come.
+    """
+
+    table: pd.DataFrame
+    note: str
+    pending: bool = False
 
 
 def find_matches(
     opened: OpenLibrary, cells: Profiles, rows: np.ndarray, count: int, *, leave_out: bool = False
-) -> Iterator[tuple[pd.DataFrame, str]]:
+) -> Iterator[Matches]:
     """Find the nearest treatments, at once; then again with p-values, if there are controls.
 
     Parameters are those of `query_of` and `TreatmentLibrary.nearest`; `leave_out` leaves
-    out the treatments of the cells themselves. What comes is a table and a note.
+    out the treatments of the cells themselves.
     """
     library = opened.library
-    features, note = query_of(cells, rows, opened)
+    features, uncorrected, note = query_of(cells, rows, opened)
     exclude = None
     if leave_out:
         asked = cells.select(rows)
         asked.require([library.by])
         exclude = library.same_as([library.by], asked.metadata)
-    yield library.nearest(features, count, exclude=exclude), note
-    if library.controls.any():
-        yield library.nearest(features, count, exclude=exclude, significance=True), note
+    found = library.nearest(features, count, exclude=exclude)
+    notes = [note] if note else []
+    if not library.controls.any():
+        yield Matches(found, "; ".join([*notes, "say which wells are controls for p-values"]))
+        return
+    yield Matches(found, "; ".join([*notes, "p-values follow …"]), pending=True)
+    try:
+        tests = library.significance
+    except ProfileError as error:
+        yield Matches(found, "; ".join([*notes, f"no p-values: {error}"]))
+        return
+    found = library.nearest(
+        features, count, exclude=exclude, significance=True, uncorrected=uncorrected
+    )
+    notes.append(tests.describe(texts_of(found[library.by])))
+    yield Matches(found, "; ".join(notes))
 
 
 def rows_like(cells: Profiles, row: int, columns: Sequence[str]) -> np.ndarray:

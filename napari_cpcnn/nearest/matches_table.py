@@ -17,14 +17,16 @@ from napari_cpcnn.plain_text import as_text
 if TYPE_CHECKING:
     import pandas as pd
 
-SIMILARITY, P_VALUE, SUPPORT = "similarity", "p_value", "support"
+SIMILARITY, P_VALUE, Q_VALUE, SUPPORT = "similarity", "p_value", "q_value", "support"
+SIGNIFICANCE = (P_VALUE, Q_VALUE, SUPPORT)
 HEADINGS = {
     SIMILARITY: ("Similarity", "Cosine of the angle between the profiles; 1 is the most"),
-    P_VALUE: ("p", "How often as many control wells, drawn at random, look as much alike"),
+    P_VALUE: ("p", "How often control wells, which the correction was not fitted on, are as like"),
+    Q_VALUE: ("q", "p, corrected for the number of treatments that are searched"),
     SUPPORT: ("Support", "Part of its wells that is more like the cells than 95 % of controls"),
     REPLICATES: ("Wells", "Replicates: wells of this treatment in the library"),
 }
-FORMATS_OF = {SIMILARITY: "{:.3f}", P_VALUE: "{:.3f}", SUPPORT: "{:.0%}"}
+FORMATS_OF = {SIMILARITY: "{:.3f}", P_VALUE: "{:.3f}", Q_VALUE: "{:.3f}", SUPPORT: "{:.0%}"}
 ANNOTATION = re.compile("moa|mechanism|target|pathway|class", re.IGNORECASE)
 VALUE = Qt.ItemDataRole.UserRole
 MOST_WIDE = 130  # pixels of a treatment's name, so that its p-value is seen beside it
@@ -96,17 +98,19 @@ class MatchesTable(QtWidgets.QTableView):
 
 
 class _MatchesModel(QtCore.QAbstractTableModel):
-    """A table of matches: treatment, similarity, p, support, replicates, what else is known."""
+    """A table of matches: treatment, similarity, p, q, support, replicates, what else is known."""
 
     def __init__(self, parent: QtCore.QObject) -> None:
         import pandas as pd
 
         super().__init__(parent)
         self.frame = pd.DataFrame()
+        self._pending = False
         self._order = (1, Qt.SortOrder.DescendingOrder)
 
     def set_matches(self, found: pd.DataFrame, by: str, *, pending: bool) -> None:
-        significance = [P_VALUE, SUPPORT] if pending or P_VALUE in found.columns else []
+        self._pending = pending
+        significance = SIGNIFICANCE if pending or P_VALUE in found.columns else ()
         first = [by, SIMILARITY, *significance, REPLICATES]
         rest = [
             name for name in found.columns if name not in first and not found[name].isna().all()
@@ -142,7 +146,7 @@ class _MatchesModel(QtCore.QAbstractTableModel):
             return float(value) if number else str(value)
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
             if number and np.isnan(value):
-                return "…" if name in (P_VALUE, SUPPORT) else ""
+                return "…" if self._pending and name in SIGNIFICANCE else ""
             text = FORMATS_OF.get(name, "{}").format(value) if value is not None else ""
             return text if role == Qt.ItemDataRole.DisplayRole else as_text(text)
         if role == Qt.ItemDataRole.TextAlignmentRole and number:

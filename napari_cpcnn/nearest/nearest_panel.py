@@ -247,7 +247,7 @@ class NearestPanel(QtWidgets.QWidget):
         self._opening = False
         self._show_matches(None, f"{type(error).__name__}: {error}")
 
-    def _show_matches(self, found: pd.DataFrame | None, text: str) -> None:
+    def _show_matches(self, found: pd.DataFrame | None, text: str, pending: bool = False) -> None:
         asked = self._rows if found is not None else np.zeros(0, int)
         self.table.setVisible(found is not None)
         self.asked_crops.setVisible(found is not None)
@@ -256,19 +256,13 @@ class NearestPanel(QtWidgets.QWidget):
             self.status.setText(text)
             return
         library = self.opened.library
-        pending = library.controls.any() and P_VALUE not in found.columns
         if P_VALUE not in found.columns:
             self.asked_crops.show_rows(asked, "Asked about")
         self.last_matches = found
         self.table.show_matches(found, library.by, pending=pending)
         treatments = counted(len(library.directions), "treatment")
-        parts = [f"{counted(len(asked), 'cell')} compared with {treatments}"]
-        parts += [text] if text else []
-        if pending:
-            parts.append("p-values follow …")
-        elif P_VALUE not in found.columns:
-            parts.append("say which wells are controls for p-values")
-        self.status.setText("; ".join(parts))
+        asked_about = f"{counted(len(asked), 'cell')} compared with {treatments}"
+        self.status.setText(f"{asked_about}; {text}" if text else asked_about)
 
     def _mark_chosen(self) -> None:
         self.table.mark(self.chosen)

@@ -51,7 +51,14 @@ def test_every_public_name_is_there():
         *("crop_cells", "touches_border", "Field", "ModelCard", "Profiles", "feature_names"),
         *("Embedder", "embed_cells", "embed_field", "load_model", "list_models"),
         *("simulate_field", "train_model"),
-        *("aggregate", "Correction", "fit_correction", "Sphering", "fit_sphering"),
+        *(
+            "aggregate",
+            "CorrectedWells",
+            "Correction",
+            "fit_correction",
+            "Sphering",
+            "fit_sphering",
+        ),
         *("TreatmentLibrary", "build_library", "evaluate_profiles"),
     }
     for name in cpcnn_core.__all__:

@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 
 from cpcnn_core.errors import ProfileError
+from cpcnn_core.profiles.corrected_wells import CorrectedWells
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.files import write_profiles
 from cpcnn_core.profiles.library import build_library
-from cpcnn_core.profiles.library_files import read_marked
+from cpcnn_core.profiles.library_files import read_marked, write_corrected
 from cpcnn_core.profiles.similarity import cosine_similarity
 from cpcnn_core.profiles.wells import choose_rows
 from cpcnn_core.tables.columns import feature_names
@@ -60,13 +61,16 @@ def cells():
 def save(tmp_path, wells):
     """Write wells as ``cpcnn profile`` does; returns the path and the correction."""
 
-    def write(method, name="screen.parquet", **settings):
+    def write(method, name="screen.parquet", *, earlier=False, **settings):
         chosen = choose_rows(wells, CONTROLS)
         correction = fit_correction(wells, chosen, method, **settings)
-        write_profiles(correction.transform(wells), tmp_path / name)
-        if correction.steps:
-            # As earlier versions called it.
-            correction.save(tmp_path / f"{name.split('.')[0]}.correction.npz")
+        corrected = correction.transform(wells)
+        if not earlier:
+            write_corrected(corrected, correction, tmp_path / name, wells)
+            return tmp_path / name, correction
+        write_profiles(corrected, tmp_path / name)
+        # As earlier versions called it, which kept nothing of the wells before.
+        correction.save(tmp_path / f"{name.split('.')[0]}.correction.npz")
         return tmp_path / name, correction
 
     return write
@@ -101,10 +105,16 @@ def test_matches_are_those_of_the_core(save, wells, cells, method):
     fast, whole = find_matches(open_library(path), cells, rows, 4)
     corrected = correction.transform(wells)
     written = replace(corrected, features=corrected.features.astype(np.float32))
-    library = build_library(written, controls=choose_rows(wells, CONTROLS))
+    paired = CorrectedWells(written, wells, correction)
+    library = build_library(paired, controls=choose_rows(wells, CONTROLS))
     query = correction.transform(cells.select(rows)).features
-    expected = library.nearest(query, 4, significance=True)
-    pd.testing.assert_frame_equal(whole[0], expected)
+    asked = cells.select(rows)
+    expected = library.nearest(query, 4, significance=True, uncorrected=asked)
+    pd.testing.assert_frame_equal(whole.table, expected)
+    assert fast.pending
+    assert not whole.pending
+    assert whole.note == library.significance.describe(expected["Metadata_Treatment"])
+    assert "24 control wells, drawn plate by plate, held out in 4 folds; none of" in whole.note
     assert fast[0]["Metadata_Treatment"].tolist() == expected["Metadata_Treatment"].tolist()
     # Once more by a plain loop over the wells of each treatment.
     similarity = {}
@@ -117,10 +127,22 @@ def test_matches_are_those_of_the_core(save, wells, cells, method):
     np.testing.assert_allclose(whole[0]["similarity"], [similarity[name] for name in ranked])
 
 
+def test_why_there_are_no_p_values_is_said(save, cells):
+    path, _ = save("sphering", earlier=True)
+    fast, whole = find_matches(open_library(path), cells, np.array([3]), 4)
+    assert "p_value" not in whole.table.columns
+    assert whole.note.startswith("no p-values: p-values need the wells as they were before")
+    assert not whole.pending
+    pd.testing.assert_frame_equal(fast.table, whole.table)
+    opened = open_library(path, "Well == 'A01'")
+    *_, whole = find_matches(opened, cells, np.array([3]), 4)
+    assert "no p-values: " in whole.note
+
+
 def test_their_own_treatments_can_be_left_out(save, cells):
     path, _ = save("none")
     rows = np.array([0, 2])
-    *_, (found, _) = find_matches(open_library(path), cells, rows, 10, leave_out=True)
+    *_, (found, *_) = find_matches(open_library(path), cells, rows, 10, leave_out=True)
     assert set(found["Metadata_Treatment"]) == set("bcde")
 
 
@@ -128,10 +150,10 @@ def test_compartments_are_ignored_and_told(save, cells):
     path, _ = save("sphering")
     opened = open_library(path)
     nuclei = replace(cells, feature_names=feature_names(6, compartment="Nuclei"))
-    features, note = query_of(nuclei, np.array([1, 2]), opened)
+    features, _, note = query_of(nuclei, np.array([1, 2]), opened)
     assert "Nuclei_CPCNN_000" in note
     assert "Cells_CPCNN_000" in note
-    expected, nothing = query_of(cells, np.array([1, 2]), opened)
+    expected, _, nothing = query_of(cells, np.array([1, 2]), opened)
     np.testing.assert_array_equal(features, expected)
     assert nothing == ""
 
@@ -140,7 +162,7 @@ def test_cells_with_nan_are_left_out_and_told(save, cells):
     path, _ = save("sphering")
     opened = open_library(path)
     cells.features[1, 3] = np.nan
-    features, note = query_of(cells, np.array([1, 2, 3]), opened)
+    features, _, note = query_of(cells, np.array([1, 2, 3]), opened)
     np.testing.assert_array_equal(features, query_of(cells, np.array([2, 3]), opened)[0])
     assert note == "1 of 3 cells are left out: NaN features"
     with pytest.raises(ProfileError, match="NaN"):
@@ -151,14 +173,14 @@ def test_cells_with_nan_are_left_out_and_told(save, cells):
 def test_many_cells_are_corrected_in_parts(save, cells, count):
     path, correction = save("plate-mad")
     rows = np.random.default_rng(0).integers(0, 40, count)
-    features, _ = query_of(cells, rows, open_library(path))
+    features, *_ = query_of(cells, rows, open_library(path))
     np.testing.assert_allclose(features, correction.transform(cells.select(rows)).features)
 
 
 def test_wells_that_are_corrected_already_are_not_corrected_again(save):
     path, _ = save("sphering")
     opened = open_library(path)
-    features, _ = query_of(opened.library.wells, np.array([5]), opened)
+    features, *_ = query_of(opened.library.wells, np.array([5]), opened)
     np.testing.assert_array_equal(features, opened.library.wells.features[[5]])
     other = replace(opened.library.wells, provenance={"correction": "plate-mad"})
     with pytest.raises(ProfileError, match="correction is plate-mad and sphering"):
@@ -166,14 +188,14 @@ def test_wells_that_are_corrected_already_are_not_corrected_again(save):
 
 
 def test_a_corrected_table_without_its_correction_is_refused(save):
-    path, _ = save("sphering")
+    path, _ = save("sphering", earlier=True)
     path.with_name("screen.correction.npz").unlink()
     with pytest.raises(ProfileError, match=r"corrected \(sphering\).*screen.correction.npz"):
         open_library(path)
 
 
 def test_the_correction_of_another_table_is_refused(save):
-    path, _ = save("sphering", regularization=0.1)
+    path, _ = save("sphering", earlier=True, regularization=0.1)
     _, other = save("sphering", name="other.parquet", regularization=0.5)
     other.save(path.with_name("screen.correction.npz"))
     with pytest.raises(ProfileError, match=r"not belong to screen.parquet: lambda is 0.5"):
@@ -221,7 +243,7 @@ def test_features_are_taken_by_their_names(save, cells, method):
     mixed = replace(
         cells, features=cells.features[:, order], feature_names=[NAMES[n] for n in order]
     )
-    features, note = query_of(mixed, rows, opened)
+    features, _, note = query_of(mixed, rows, opened)
     np.testing.assert_array_equal(features, query_of(cells, rows, opened)[0])
     assert note == ""
 
@@ -255,7 +277,7 @@ def test_a_corrected_table_of_text_is_not_corrected_twice(save, wells):
     path, correction = save("sphering", name="screen.csv")
     opened = open_library(path, CONTROLS)
     cells = read_marked(path)
-    features, _ = query_of(cells, np.arange(5), opened)
+    features, *_ = query_of(cells, np.arange(5), opened)
     expected = correction.transform(wells).features[:5]
     np.testing.assert_allclose(features, expected, rtol=0, atol=1e-5)
 

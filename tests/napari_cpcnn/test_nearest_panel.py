@@ -8,9 +8,11 @@ from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication
 
+from cpcnn_core.profiles.corrected_wells import CorrectedWells
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.files import write_profiles
 from cpcnn_core.profiles.library import build_library
+from cpcnn_core.profiles.library_files import write_corrected
 from cpcnn_core.profiles.wells import choose_rows
 from cpcnn_core.tables.columns import feature_names
 from cpcnn_core.tables.profiles import Profiles
@@ -54,8 +56,7 @@ def correction(wells):
 @pytest.fixture
 def path(tmp_path, wells, correction):
     path = tmp_path / "screen.parquet"
-    write_profiles(correction.transform(wells), path)
-    correction.save(tmp_path / "screen.correction.npz")
+    write_corrected(correction.transform(wells), correction, path, wells)
     return path
 
 
@@ -66,9 +67,11 @@ def expected(wells, correction):
     def nearest(cells, rows, count=20, **options):
         corrected = correction.transform(wells)
         corrected = replace(corrected, features=corrected.features.astype(np.float32))
-        library = build_library(corrected, controls=choose_rows(wells, CONTROLS))
-        features = correction.transform(cells.select(rows)).features
-        return library.nearest(features, count, significance=True, **options)
+        paired = CorrectedWells(corrected, wells, correction)
+        library = build_library(paired, controls=choose_rows(wells, CONTROLS))
+        asked = cells.select(rows)
+        options |= {"significance": True, "uncorrected": asked}
+        return library.nearest(correction.transform(asked).features, count, **options)
 
     return nearest
 
@@ -173,10 +176,12 @@ def test_matches_are_those_of_the_core(qtbot, opened, explorer, cells, expected)
     assert texts(opened, 0) == frame[TREATMENT].tolist()
     assert texts(opened, 1) == [f"{value:.3f}" for value in frame["similarity"]]
     assert texts(opened, 2) == [f"{value:.3f}" for value in frame["p_value"]]
-    assert texts(opened, 4) == ["6"] * 5
+    assert texts(opened, 3) == [f"{value:.3f}" for value in frame["q_value"]]
+    assert texts(opened, 5) == ["6"] * 5
+    assert "24 control wells, drawn plate by plate, held out in 4 folds" in opened.status.text()
     model = opened.table.model()
     headings = [model.headerData(n, Qt.Orientation.Horizontal) for n in range(model.columnCount())]
-    assert headings == ["Treatment", "Similarity", "p", "Support", "Wells", "moa"]
+    assert headings == ["Treatment", "Similarity", "p", "q", "Support", "Wells", "moa"]
 
 
 def test_a_picked_cell_is_asked_about_and_quick_changes_are_one_question(
@@ -344,7 +349,7 @@ def test_a_missing_correction_is_told_and_the_library_before_stays(qtbot, opened
     other.write_bytes(path.read_bytes())
     before, library = len(notification_manager.records), opened.explorer.library
     opened.open(other)
-    assert "other.correction.npz is not beside it" in last_error(qtbot, before)
+    assert "other.parquet.correction.npz is not beside it" in last_error(qtbot, before)
     assert opened.explorer.library is library
     assert opened.about.text().startswith("screen.parquet")
 

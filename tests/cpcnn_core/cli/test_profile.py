@@ -94,14 +94,22 @@ def test_the_treatment_that_does_the_same_is_nearest(profiles, tmp_path, capsys)
     assert main(["nearest", str(profiles), *query]) == 0
     said = capsys.readouterr()
     asked = "8 wells asked about, 4 treatments searched, 1 left out; correction: sphering"
-    assert said.err.splitlines() == [asked, f"wrote {out}"]
+    null = "p-values compare with 16 control wells, drawn plate by plate, held out in 4 folds"
+    assert said.err.splitlines() == [
+        asked,
+        f"{null}; none of these can be below 0.059",
+        "q-values: corrected for all treatments searched, those not shown too",
+        f"wrote {out}",
+    ]
     # What is no terminal gets the table itself.
     assert said.out == out.read_text()
     table = pd.read_csv(out)
     assert table["Metadata_Treatment"].tolist()[0] == "nocodazole"
     assert len(table) == 3
     assert table["similarity"][0] > 0.99
-    assert table["p_value"][0] == 0.001
+    # In each of four folds two controls of either plate, one of each is drawn: in four ways.
+    assert table["p_value"][0] == pytest.approx(1 / 17)
+    assert (table["q_value"] >= table["p_value"]).all()
     assert table["support"][0] == 1
     assert table["Metadata_Replicates"].tolist() == [8, 8, 8]
     assert main(["nearest", str(profiles), *query, "--exclude-same"]) == 0
@@ -248,7 +256,8 @@ def test_an_evaluation_is_printed_and_written(folder, profiles, tmp_path, capsys
     assert report["made_by"]["correction"] == "sphering"
     assert (report["wells"], report["controls"]) == (48, 16)
     page = (out / "report.html").read_text()
-    assert page.count("<img") == 4  # precision and recall, map, two plates
+    # Precision and recall, map, placebo, two plates before and after.
+    assert page.count("<img") == 7
     assert f"{report['replicates']['mean_average_precision']:.3f}" in page
     # taxol and nocodazole are found before each other's replicates now and then.
     assert 0.6 < report["replicates"]["mean_average_precision"] <= 1

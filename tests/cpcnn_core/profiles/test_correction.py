@@ -110,10 +110,30 @@ def test_constant_features_are_left_out_and_said(wells, controls):
 
 def test_one_plate_is_enough(wells, controls):
     one = (wells.metadata["Metadata_Plate"] == wells.metadata["Metadata_Plate"][0]).to_numpy()
-    plate = wells.select(one)
+    plate, said = wells.select(one), []
     for method in METHODS:
-        correction = fit_correction(plate, controls[one], method)
+        correction = fit_correction(plate, controls[one], method, tell=said.append)
         assert len(correction.transform(plate).features) == one.sum()
+    assert len(said) == 2
+
+
+def test_few_controls_for_sphering_are_said_where_lambda_is_small(wells, controls):
+    few = np.flatnonzero(controls)
+    said = []
+    for count, how in (
+        (19, {"regularization": 0.1}),
+        (20, {"regularization": 0.1}),
+        (19, {"regularization": 1.0}),
+    ):
+        mine = np.isin(np.arange(len(controls)), few[:count])
+        fit_correction(wells, mine, "sphering", relative=True, tell=said.append, **how)
+    # 48 features by 2.5 are 19.2.
+    [sentence] = said
+    assert sentence == (
+        "sphering learns from 19 control wells, and 48 features need 20 (one for 2.5 features): "
+        "with fewer, wells look alike by chance; take more controls, or a larger lambda, such as "
+        "--lambda 1 --relative"
+    )
 
 
 def test_what_cannot_be_fitted_is_one_line(wells, controls):

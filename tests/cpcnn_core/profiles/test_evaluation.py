@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from cpcnn_core.errors import ProfileError
+from cpcnn_core.profiles.activity import phenotypic_activity
 from cpcnn_core.profiles.aggregate import aggregate
-from cpcnn_core.profiles.confounders import confounders
+from cpcnn_core.profiles.confounders import confounder_retrieval, confounders
+from cpcnn_core.profiles.corrected_wells import CorrectedWells
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.evaluation import CELL_COUNT_ALONE, evaluate_profiles
 from cpcnn_core.profiles.intervals import bootstrap_interval
+from cpcnn_core.profiles.placebo import run_placebo
 from cpcnn_core.profiles.replicates import find_replicates
 from cpcnn_core.profiles.scores import evaluate_treatments
 
@@ -28,10 +31,12 @@ def truth(inputs):
 
 
 def test_other_profiles_of_the_same_wells_get_their_own_numbers(wells, controls, truth):
-    corrected = fit_correction(wells, controls, "sphering", regularization=0.1).transform(wells)
+    correction = fit_correction(wells, controls, "sphering", regularization=0.1)
+    corrected = correction.transform(wells)
     order = np.random.default_rng(0).permutation(len(controls))
+    paired = CorrectedWells(corrected, wells, correction)
     found = evaluate_profiles(
-        wells, BY, controls=controls, truth=truth, beside={"sphered": corrected.select(order)}
+        wells, BY, controls=controls, truth=truth, beside={"sphered": paired.select(order)}
     )
     beside = found.scores["beside"]["sphered"]
     assert list(found.scores["beside"]) == ["sphered"]
@@ -45,8 +50,37 @@ def test_other_profiles_of_the_same_wells_get_their_own_numbers(wells, controls,
         expected = evaluate_treatments(treatments.features, labels)
         for name, value in expected.items():
             assert scores["treatments"][name] == pytest.approx(value, rel=1e-9)
-        expected = confounders(table, controls, BY)["controls_by_plate"]
-        assert scores["confounders"]["controls_by_plate"] == pytest.approx(expected, rel=1e-9)
+    expected = confounders(wells, controls, BY)["controls_by_plate"]
+    assert found.scores["confounders"]["controls_by_plate"] == pytest.approx(expected, rel=1e-9)
+    # Of corrected ones, controls that the correction was not fitted on.
+    tests = paired.significance(controls, BY)
+    parts = [confounder_retrieval(fold.wells, "Metadata_Plate") for fold in tests.fitted.folds]
+    assert len(parts) == 4
+    for name, value in beside["confounders"]["controls_by_plate"].items():
+        assert value == pytest.approx(np.mean([part[name] for part in parts]), rel=1e-9)
+    # Activity is the tests' own, and every table has its placebo.
+    expected = phenotypic_activity(corrected, controls, BY, tests)
+    assert beside["activity"]["active"] == (expected["q_value"] <= 0.05).sum()
+    assert beside["activity"]["compared_with"] == tests.fitted.describe()
+    assert beside["placebo"] == without_values(run_placebo(tests).summary())
+
+
+def without_values(placebo):
+    """What is kept of tables beside: no lists."""
+    kept = {}
+    for name, found in placebo.items():
+        lists = isinstance(found, dict)
+        kept[name] = {k: v for k, v in found.items() if k != "p_values"} if lists else found
+    return kept
+
+
+def test_the_batch_is_a_confounder_where_it_is_known(wells, controls):
+    assert "controls_by_batch" not in evaluate_profiles(wells, BY, controls=controls).scores
+    plates = wells.metadata["Metadata_Plate"]
+    wells.metadata["Metadata_Batch"] = np.where(plates.isin(sorted(set(plates))[:2]), "a", "b")
+    found = evaluate_profiles(wells, BY, controls=controls).scores["confounders"]
+    expected = confounder_retrieval(wells.select(controls), "Metadata_Batch")
+    assert found["controls_by_batch"] == expected
 
 
 def test_the_number_of_cells_alone_is_measured_where_it_is_known(wells, controls, truth):
@@ -110,6 +144,26 @@ def test_only_those_who_ask_are_measured_and_all_are_searched(wells, controls, t
     everybody = evaluate_profiles(wells, BY, controls=controls, truth=truth).scores
     assert everybody["replicates"] != scores["replicates"]
     assert everybody["confounders"] == scores["confounders"]
+
+
+def test_positive_controls_are_searched_and_told_apart(wells, controls, truth):
+    names = sorted(set(wells.texts(BY)[~controls]))[:3]
+    positive = np.isin(wells.texts(BY), names)
+    found = evaluate_profiles(wells, BY, controls=controls, truth=truth, positive=positive).scores
+    treated = wells.select(~controls)
+    precision = find_replicates(treated, BY).precision
+    mine = positive[~controls]
+    expected = np.nanmean(precision[mine])
+    assert found["positive_controls"]["mean_average_precision"] == pytest.approx(expected)
+    assert found["positive_controls"]["treatments"] == 3
+    expected = np.nanmean(precision[~mine])
+    assert found["replicates"]["mean_average_precision"] == pytest.approx(expected)
+    everybody = evaluate_profiles(wells, BY, controls=controls, truth=truth).scores
+    assert "positive_controls" not in everybody
+    assert found["replicates"]["treatments"] == everybody["replicates"]["treatments"] - 3
+    # Controls that an expression also takes for positive stay controls.
+    both = evaluate_profiles(wells, BY, controls=controls, positive=positive | controls).scores
+    assert both["positive_controls"] == found["positive_controls"]
 
 
 def test_somebody_has_to_ask(wells, controls):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.profiles.library import PERMUTATIONS, build_library
+from cpcnn_core.profiles.library import build_library
 from cpcnn_core.tables.profiles import Profiles
 
 
@@ -66,32 +66,6 @@ def test_what_is_excluded_is_not_found(library, wells):
     assert set(library.treatments.metadata["Metadata_Treatment"][plate]) == on_it
     everything = np.ones(len(own), bool)
     assert len(library.nearest(wells.features[:1], exclude=everything)) == 0
-
-
-def test_chance_is_that_of_control_wells(library, wells, arrays, controls):
-    query = arrays["profiles"][3:4]
-    found = library.nearest(query, 4, significance=True)
-    direction = query[0] / np.linalg.norm(query)
-
-    def cosine(vector):
-        return vector @ direction / np.linalg.norm(vector)
-
-    pool = arrays["whitened_0.01"][controls]
-    limit = np.percentile([cosine(well) for well in pool], 95)
-    random = np.random.default_rng(99)
-    for row in found.itertuples():
-        drawn = [
-            cosine(pool[random.integers(0, len(pool), row.Metadata_Replicates)].mean(axis=0))
-            for _ in range(20_000)
-        ]
-        expected = np.mean(np.array(drawn) >= row.similarity)
-        deviation = np.sqrt(max(expected * (1 - expected), 1e-3) / PERMUTATIONS)
-        assert abs(row.p_value - expected) < 5 * deviation + 1 / PERMUTATIONS
-        mine = arrays["whitened_0.01"][
-            wells.metadata["Metadata_Treatment"] == row.Metadata_Treatment
-        ]
-        assert row.support == np.mean([cosine(well) > limit for well in mine])
-    assert found["p_value"][0] == 1 / (1 + PERMUTATIONS)
 
 
 def test_wells_without_a_treatment_are_left_out():

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from cpcnn_core.profiles.corrected_wells import CorrectedWells, as_they_are
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.evaluation import CELL_COUNT_ALONE, Evaluation, evaluate_profiles
 from cpcnn_core.profiles.report import write_report
@@ -43,13 +44,14 @@ def test_everything_is_inside(wells, inputs, tmp_path):
     controls = (wells.metadata[BY] == "DMSO@0").to_numpy()
     wells.metadata["Metadata_CellCount"] = np.arange(len(wells.metadata)) % 97 + 3
     truth = dict(zip(inputs["annot_treatment"], inputs["annot_moa"].tolist(), strict=True))
-    corrected = fit_correction(wells, controls, "sphering", regularization=0.5).transform(wells)
+    correction = fit_correction(wells, controls, "sphering", regularization=0.5)
+    corrected = CorrectedWells(correction.transform(wells), wells, correction)
     evaluation = evaluate_profiles(
         wells, BY, controls=controls, truth=truth, sweep=True, paper=True, beside={"W": corrected}
     )
     page = page_of(evaluation, tmp_path)
-    # Curve, sweep, map, and four plates.
-    assert len(page.sources) == 7
+    # Curve, sweep, map, placebo, and four plates.
+    assert len(page.sources) == 8
     for source in page.sources:
         data = re.fullmatch(r"data:image/png;base64,(.+)", source).group(1)
         pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("L"))
@@ -65,11 +67,32 @@ def test_everything_is_inside(wells, inputs, tmp_path):
         scores["beside"]["W"]["confounders"]["plate_from_controls"]["balanced_accuracy"],
         scores["beside"][CELL_COUNT_ALONE]["treatments"]["mean_average_precision"],
         scores["activity"]["by_treatment"][0]["mean_average_precision"],
+        scores["activity"]["by_treatment"][0]["mean_cosine"],
+        scores["placebo"]["activity"]["share"],
         scores["paper"]["folds_of_enrichment"],
     ):
         assert f"{number:.3f}" in shown
+    assert scores["placebo"]["verdict"] in shown
     # As JSON the same numbers come back.
     assert json.loads(json.dumps(scores)) == scores
+    # Of corrected wells every plate is shown before, too.
+    after = evaluate_profiles(corrected, BY, controls=controls)
+    page = page_of(after, tmp_path)
+    assert len(page.sources) == 10
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert text.count(", before correction'") == text.count(", corrected'") == 4
+
+
+def test_why_there_are_no_p_values_is_said(wells, tmp_path):
+    controls = (wells.metadata[BY] == "DMSO@0").to_numpy()
+    corrected = fit_correction(wells, controls, "sphering", regularization=0.5).transform(wells)
+    evaluation = evaluate_profiles(corrected, BY, controls=controls)
+    shown = " ".join(page_of(evaluation, tmp_path).shown)
+    assert "P-values need the wells as they were before the correction" in shown
+    assert "cannot be told" in shown
+    assert "placebo" not in evaluation.scores
+    assert evaluation.scores["confounders"]["plate_from_controls"] is None
+    assert json.loads(json.dumps(evaluation.scores)) == evaluation.scores
 
 
 def found_nothing(wells):
@@ -82,7 +105,8 @@ def found_nothing(wells):
         | dict.fromkeys(("on_other_plates", "interval", "above_chance"))
         | {"mean_average_precision": 0.5, "chance_average_precision": 0.25},
     }
-    return Evaluation(scores, wells, np.zeros(len(wells.metadata), bool), wells, BY, None)
+    none = np.zeros(len(wells.metadata), bool)
+    return Evaluation(scores, as_they_are(wells), none, wells, BY, None)
 
 
 def test_names_are_shown_as_they_are_and_strange_wells_are_said(tmp_path):

@@ -1,0 +1,271 @@
+"""A correction fitted several times, each time without some controls, to compare with those.
+
+A correction draws the very controls together that it is fitted on. Beside these everything else
+looks unlike nothing: p-values against them are too small. Controls that were held out are treated
+like every other well.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from cpcnn_core.errors import ProfileError
+from cpcnn_core.profiles.correction import Correction, refit_correction
+from cpcnn_core.readers.keys import normal_well
+from cpcnn_core.tables.columns import PLATE, WELL
+from cpcnn_core.tables.profiles import Profiles
+
+FOLDS = 4
+HELD_OUT = 2
+FIXED_SHARE, FIXED_POSITIONS = 0.9, 12
+POSITION, SINGLE = "position", "well"
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fit of the correction, and what it was not fitted on.
+
+    Attributes
+    ----------
+    correction : Correction
+        Fitted on the other controls.
+    held : ndarray of shape (h,), int
+        Rows of the controls that were held out.
+    unit : ndarray of shape (h,), int
+        Which of them are drawn together, numbered from 0: those of one position, or each alone.
+    wells : Profiles
+        These controls, corrected.
+    """
+
+    correction: Correction
+    held: np.ndarray
+    unit: np.ndarray
+    wells: Profiles
+
+    @property
+    def features(self) -> np.ndarray:
+        """Those of `wells`, (h, d) float64."""
+        return self.wells.features
+
+
+@dataclass(frozen=True)
+class CrossFit:
+    """A correction cross-fitted to the wells of a screen; made by `cross_fit`.
+
+    Attributes
+    ----------
+    wells : Profiles
+        Of all wells, uncorrected.
+    controls : ndarray of shape (n,), bool
+    by : str
+        The column that names the treatment.
+    unit : str
+        What is drawn: ``position``, a control position with its wells on all plates, or
+        ``well``.
+    plates : ndarray of shape (n,), str
+        The plate of every well; empty where it has too few controls, see `bare`.
+    bare : list of str
+        Plates without enough controls. Their wells are not compared.
+    folds : list of Fold
+    """
+
+    wells: Profiles
+    controls: np.ndarray
+    by: str
+    unit: str
+    plates: np.ndarray
+    bare: list[str]
+    folds: list[Fold]
+
+    @property
+    def count(self) -> int:
+        """How many control wells are compared with."""
+        return sum(len(fold.held) for fold in self.folds)
+
+    def describe(self) -> str:
+        """Say in a sentence what p-values compare with.
+
+        Examples
+        --------
+        >>> crossfit.describe()  # doctest: +SKIP
+        'p-values compare with 64 control wells, drawn plate by plate, held out in 4 folds'
+        """
+        units = sum(len(np.unique(fold.unit)) for fold in self.folds)
+        drawn = (
+            f"{units} control positions, each with its wells on all plates ({self.count} wells)"
+            if self.unit == POSITION
+            else f"{self.count} control wells, drawn plate by plate"
+        )
+        without = (
+            f"; plates with too few controls, whose wells are not compared: {', '.join(self.bare)}"
+            if self.bare
+            else ""
+        )
+        return f"p-values compare with {drawn}, held out in {len(self.folds)} folds{without}"
+
+
+def cross_fit(
+    wells: Profiles,
+    controls: np.ndarray,
+    by: str,
+    correction: Correction,
+    *,
+    unit: str | None = None,
+    seed: int = 0,
+) -> CrossFit:
+    """Fit a correction again without some of the controls, until each was left out once.
+
+    Where at least 90 % of the treatments that are on several plates stand at one position on all
+    of them, what all wells of a position share would pass for the treatment. Controls are then
+    held out, and drawn, position by position, if at least 12 positions are controls on every
+    plate with treatments; else well by well, plate by plate.
+
+    Parameters
+    ----------
+    wells : Profiles
+        Uncorrected, of all plates.
+    controls : ndarray of shape (n,), bool
+    by : str
+        The column that names the treatment.
+    correction : Correction
+        What is fitted again, with its method and settings.
+    unit : str, optional
+        ``position`` or ``well``, whatever the wells are like.
+    seed : int
+
+    Returns
+    -------
+    CrossFit
+        Four folds, or as many as leave two controls of every plate in each, four on a single one,
+        but two at least.
+
+    Raises
+    ------
+    ProfileError
+        Corrected wells, or fewer than four controls on every plate.
+
+    Examples
+    --------
+    >>> cross_fit(wells, controls, "Metadata_Treatment", correction)  # doctest: +SKIP
+    """
+    controls = np.asarray(controls, bool)
+    if wells.provenance.get("correction"):
+        raise ProfileError("expected uncorrected wells to fit a correction on, these are corrected")
+    plates, positions = _plates(wells), _positions(wells)
+    everywhere = sorted(set(control_positions(wells, controls, by).values()))
+    if unit is None:
+        unit = POSITION if len(everywhere) >= FIXED_POSITIONS else SINGLE
+    random = np.random.default_rng(seed)
+    if unit == POSITION:
+        bare = []
+        order = random.permutation(len(everywhere))
+        places = {everywhere[place]: turn for turn, place in enumerate(order)}
+        turns = [places.get(name, -1) if mine else -1 for name, mine in _zip(positions, controls)]
+        turn, count = np.array(turns), FOLDS
+    else:
+        counts = Counter(plates[controls].tolist())
+        bare = sorted(name for name in set(plates) if counts[name] < 2 * HELD_OUT)
+        enough = [counts[name] for name in set(plates) - set(bare)]
+        if not enough:
+            most = max(counts.values(), default=0)
+            raise ProfileError(
+                f"p-values need {2 * HELD_OUT} control wells on a plate, {HELD_OUT} to fit on and "
+                f"{HELD_OUT} to compare with; there are at most {most}"
+            )
+        turn = np.full(len(plates), -1)
+        for name in sorted(set(plates) - set(bare)):
+            mine = np.flatnonzero(controls & (plates == name))
+            turn[random.permutation(mine)] = np.arange(len(mine))
+        # On one plate, wells are compared with each other two by two.
+        wanted = HELD_OUT if len(enough) > 1 else 2 * HELD_OUT
+        count = max(2, min(FOLDS, min(enough) // wanted))
+    folds = [_fold(wells, controls, correction, turn, one, count, unit) for one in range(count)]
+    used = np.where(np.isin(plates, bare), "", plates) if bare else plates
+    return CrossFit(wells, controls, by, unit, used, bare, folds)
+
+
+def control_positions(wells: Profiles, controls: np.ndarray, by: str) -> dict[int, str]:
+    """Return the position of every control well that is a control on all plates, by row.
+
+    Empty where treatments do not stand at fixed positions, see `cross_fit`.
+
+    Examples
+    --------
+    >>> control_positions(wells, controls, "Metadata_Treatment")  # doctest: +SKIP
+    {0: 'A1', 16: 'A2'}
+    """
+    plates, positions = _plates(wells), _positions(wells)
+    treated = wells.named(by) & ~controls
+    if positions is None or not _fixed_layout(
+        wells.texts(by)[treated], plates[treated], positions[treated]
+    ):
+        return {}
+    everywhere = set(_on_all_plates(positions, plates, controls, treated))
+    rows = np.flatnonzero(controls & np.isin(positions, sorted(everywhere)))
+    return {int(row): str(positions[row]) for row in rows}
+
+
+def _fold(
+    wells: Profiles,
+    controls: np.ndarray,
+    correction: Correction,
+    turn: np.ndarray,
+    fold: int,
+    folds: int,
+    unit: str,
+) -> Fold:
+    out = (turn >= 0) & (turn % folds == fold)
+    held = np.flatnonzero(out)
+    # What is learned from all wells, such as principal components, is learned from the held-out
+    # controls like from every treatment.
+    fitted = refit_correction(correction, wells, controls & ~out)
+    corrected = fitted.transform(wells.select(held))
+    names = turn[held] if unit == POSITION else np.arange(len(held))
+    return Fold(fitted, held, np.unique(names, return_inverse=True)[1], corrected)
+
+
+def _plates(wells: Profiles) -> np.ndarray:
+    if PLATE not in wells.metadata.columns:
+        return np.full(len(wells.metadata), "one")
+    plates = wells.texts(PLATE)
+    without = np.flatnonzero(plates == "")
+    if len(without):
+        raise ProfileError(
+            f"{len(without)} of {len(plates)} wells have no plate, the first in row "
+            f"{without[0] + 1}; fill {PLATE} in, or leave these wells out"
+        )
+    return plates
+
+
+def _positions(wells: Profiles) -> np.ndarray | None:
+    if WELL not in wells.metadata.columns:
+        return None
+    return np.array([normal_well(text) for text in wells.texts(WELL).tolist()])
+
+
+def _fixed_layout(names: np.ndarray, plates: np.ndarray, positions: np.ndarray) -> bool:
+    """Tell whether treatments of several plates stand at one position on all of them."""
+    on, at = {}, {}
+    for name, plate, position in _zip(names, plates, positions):
+        on.setdefault(name, set()).add(plate)
+        at.setdefault(name, set()).add(position)
+    several = [name for name, plates_of in on.items() if len(plates_of) > 1]
+    return bool(several) and np.mean([len(at[name]) == 1 for name in several]) >= FIXED_SHARE
+
+
+def _on_all_plates(
+    positions: np.ndarray, plates: np.ndarray, controls: np.ndarray, treated: np.ndarray
+) -> list[str]:
+    """List the positions that are controls on every plate that has treatments."""
+    wanted = set(plates[treated])
+    on: dict[str, set[str]] = {}
+    for position, plate in _zip(positions[controls], plates[controls]):
+        on.setdefault(position, set()).add(plate)
+    return sorted(position for position, found in on.items() if wanted <= found)
+
+
+def _zip(*columns: np.ndarray) -> zip:
+    return zip(*(column.tolist() for column in columns), strict=True)

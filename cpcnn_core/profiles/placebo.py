@@ -1,0 +1,202 @@
+"""What the whole procedure says of controls that are called treatments: it should be nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import scipy.stats
+
+from cpcnn_core.errors import ProfileError
+from cpcnn_core.profiles.cross_fitting import (
+    POSITION,
+    CrossFit,
+    control_positions,
+    cross_fit,
+)
+from cpcnn_core.profiles.significance import Significance
+
+Choose = Callable[[CrossFit, np.random.Generator], np.ndarray | None]
+# A quarter of the controls are called treatments.
+PART = 4
+LEVEL = 0.05
+ENOUGH, MOST_ROUNDS = 100, 10
+QUERIES = 8
+CALIBRATED = "calibrated"
+TOO_SMALL = "p-values are too small here: controls called treatments pass for active"
+POSITION_EFFECTS = "position effects: activity cannot be told from position here"
+UNKNOWN = "too few controls to tell"
+
+
+@dataclass(frozen=True)
+class Placebo:
+    """p-values of controls that were called treatments.
+
+    Attributes
+    ----------
+    activity, nearest : ndarray of shape (k,), float64
+        Of controls of the unit that p-values draw: wells that lie on plates as treatments do, or
+        positions. ``nearest``: how like they are to real treatments.
+    positions : ndarray of shape (k,), float64
+        Activity of whole positions where wells are drawn, although treatments stand at fixed
+        positions: there are too few control positions to draw from.
+    apart : int
+        Into how many placebos the controls can be parted at once. Those that were asked share
+        controls, so that intervals count no more than these.
+    """
+
+    activity: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    nearest: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    positions: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    apart: int = ENOUGH
+
+    @property
+    def verdict(self) -> str:
+        """Say in words whether p-values are what they say."""
+        if not len(self.activity):
+            return UNKNOWN
+        if len(self.positions) and self._are_too_many(self.positions):
+            return POSITION_EFFECTS
+        if self._are_too_many(self.activity) or self._are_too_many(self.nearest):
+            return TOO_SMALL
+        return CALIBRATED
+
+    def summary(self) -> dict[str, object]:
+        """Return shares of p-values at or below .05, and the verdict, in JSON's types.
+
+        Examples
+        --------
+        >>> found = Placebo(np.array([0.02, 0.4, 0.7, 0.9])).summary()
+        >>> found["verdict"], found["activity"]["share"]
+        ('calibrated', 0.25)
+        """
+        parts = {"activity": self.activity, "nearest": self.nearest, "positions": self.positions}
+        told = {
+            name: {
+                "share": float((values <= LEVEL).mean()),
+                "count": len(values),
+                "interval": list(self._interval(values)),
+                "p_values": np.sort(values).tolist(),
+            }
+            for name, values in parts.items()
+            if len(values)
+        }
+        return {**told, "level": LEVEL, "verdict": self.verdict}
+
+    def _interval(self, p_values: np.ndarray) -> tuple[float, float]:
+        """Return the 95 % interval (Wilson) of the share at or below `LEVEL`."""
+        count = max(1, min(len(self.activity), self.apart))
+        hits = round(float((p_values <= LEVEL).mean()) * count)
+        found = scipy.stats.binomtest(hits, count).proportion_ci(method="wilson")
+        return float(found.low), float(found.high)
+
+    def _are_too_many(self, p_values: np.ndarray) -> bool:
+        return bool(len(p_values)) and self._interval(p_values)[0] > LEVEL
+
+
+def run_placebo(tests: Significance, *, seed: int = 0) -> Placebo:
+    """Call a quarter of the controls treatments, and ask what is asked of treatments.
+
+    The correction is fitted without them; everything else is as for real treatments. Again with
+    others, until there are a hundred p-values.
+
+    Parameters
+    ----------
+    tests : Significance
+        Of the wells and the correction.
+    seed : int
+
+    Returns
+    -------
+    Placebo
+        Empty where the controls are too few.
+
+    Examples
+    --------
+    >>> run_placebo(library.significance).verdict  # doctest: +SKIP
+    'calibrated'
+    """
+    fitted, random = tests.fitted, np.random.default_rng(seed)
+    choose = _choose_positions if fitted.unit == POSITION else _choose_wells
+    activity, nearest = _ask(fitted, choose, random)
+    positions = np.zeros(0)
+    if fitted.unit != POSITION:
+        positions, _ = _ask(fitted, _choose_positions, random)
+    return Placebo(activity, nearest, positions, _apart(fitted))
+
+
+def _ask(
+    fitted: CrossFit, choose: Choose, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return p-values of the activity of placebos, and of their likeness to real treatments."""
+    activity, nearest = [], []
+    for _ in range(MOST_ROUNDS):
+        named = choose(fitted, random)
+        if named is None or len(activity) >= ENOUGH:
+            break
+        controls = fitted.controls & (named == "")
+        names = np.where(named != "", named, fitted.wells.texts(fitted.by))
+        metadata = fitted.wells.metadata.assign(**{fitted.by: names})
+        wells, by = replace(fitted.wells, metadata=metadata), fitted.by
+        try:
+            again = cross_fit(wells, controls, by, fitted.folds[0].correction, unit=fitted.unit)
+        except ProfileError:
+            # Too few controls are left.
+            break
+        own = set(named) - {""}
+        tests = Significance(again, frozenset(own))
+        activity += tests.activity()["p_value"].dropna().tolist()
+        others = sorted(set(names[fitted.wells.named(by) & ~fitted.controls]))
+        for query in random.permutation(others)[:QUERIES]:
+            found = tests.nearest(wells.select(names == query))
+            nearest += found["p_value"].dropna().tolist()
+    return np.array(activity), np.array(nearest)
+
+
+def _choose_positions(fitted: CrossFit, random: np.random.Generator) -> np.ndarray | None:
+    """Name a quarter of the control positions that all plates have, (n,) str; empty: none."""
+    places = control_positions(fitted.wells, fitted.controls, fitted.by)
+    names = sorted(set(places.values()))
+    chosen = set(random.permutation(names)[: len(names) // PART].tolist())
+    if not chosen:
+        return None
+    told = [places.get(row, "") for row in range(len(fitted.controls))]
+    return np.array([f"placebo {place}" if place in chosen else "" for place in told])
+
+
+def _apart(fitted: CrossFit) -> int:
+    """Count the placebos that the controls can be parted into at once."""
+    if fitted.unit == POSITION:
+        return len(set(control_positions(fitted.wells, fitted.controls, fitted.by).values()))
+    counts = Counter(fitted.plates[fitted.controls].tolist())
+    layout = _usual_layout(fitted)
+    return 0 if layout is None else min(counts[plate] // count for plate, count in layout)
+
+
+def _usual_layout(fitted: CrossFit) -> tuple[tuple[str, int], ...] | None:
+    """Return how most treatments with replicates lie on the plates."""
+    layouts = Counter(
+        tuple(sorted(Counter(fitted.plates[rows].tolist()).items()))
+        for rows in Significance(fitted).treatments.values()
+        if len(rows) > 1
+    )
+    return max(layouts, key=lambda one: (layouts[one], one)) if layouts else None
+
+
+def _choose_wells(fitted: CrossFit, random: np.random.Generator) -> np.ndarray | None:
+    """Name a quarter of the controls, as most treatments with replicates lie, (n,) str."""
+    plates, layout = fitted.plates, _usual_layout(fitted)
+    if layout is None:
+        return None
+    there = {plate: np.flatnonzero(fitted.controls & (plates == plate)) for plate, _ in layout}
+    number = min(len(there[plate]) // (PART * count) for plate, count in layout)
+    if not number:
+        return None
+    named = np.full(len(plates), "", object)
+    for plate, count in layout:
+        chosen = random.permutation(there[plate])[: number * count].reshape(number, count)
+        for turn, mine in enumerate(chosen):
+            named[mine] = f"placebo {turn}"
+    return named.astype(str)
