@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def save_model(path: str | Path, card: ModelCard, weights: Mapping[str, np.ndarr
     # safetensors writes the bytes as they lie in memory, whatever the strides say.
     tensors = {name: np.ascontiguousarray(value) for name, value in weights.items()}
     data = save(tensors, {"cpcnn_format": FORMAT_VERSION, "cpcnn_card": card.to_json()})
+    data = _with_sorted_entries(data)
     write_atomically(path, lambda temporary: temporary.write_bytes(data))
     return card
 
@@ -122,6 +124,20 @@ def weights_sha256(weights: Mapping[str, np.ndarray]) -> str:
         digest.update(f"{name}{tuple(weights[name].shape)}".encode())
         digest.update(np.ascontiguousarray(weights[name], "<f4").data)
     return digest.hexdigest()
+
+
+def _with_sorted_entries(data: bytes) -> bytes:
+    """Order the entries of a header, which safetensors writes in any order.
+
+    The same model is the same bytes, also when a training writes it again.
+    """
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    # The tensors begin at a multiple of 8, as the format has it.
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + length :]
 
 
 def _open(path: Path):  # noqa: ANN202  (safetensors' own handle type is not public)
