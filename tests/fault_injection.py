@@ -1,7 +1,7 @@
 """Every verb of ``cpcnn`` disturbed at some moment, run again, and compared with one that was not.
 
-The runs are forked off a server, ``tests/disturbed_runs.py``. Used by ``test_interruptions.py`` and,
-at greater length, by ``benchmarks/interruptions.py``.
+The runs are forked off a server, ``tests/disturbed_runs.py``. ``tests/test_interruptions.py`` does
+this in short, ``benchmarks/interruptions.py`` at length.
 """
 
 import csv
@@ -33,8 +33,19 @@ NOT_COMPARED = {
     "compare": f"of compare.csv {', '.join(COST_COLUMNS)}",
     "train": f"tensorboard; of log.csv, and of its rows in checkpoints, {', '.join(SPEED_COLUMNS)}",
 }
-SCREEN = ("--plates", "2", "--wells", "8", "--treatments", "3", "--size", "64", "--cells", "3")
-SMALL_SCREEN = ("--plates", "1", "--wells", "4", "--treatments", "2", "--size", "48", "--cells", "1")
+SCREEN = ("--plates", "2", "--wells", "4", "--treatments", "3", "--size", "64", "--cells", "3")
+SMALL_SCREEN = (
+    "--plates",
+    "1",
+    "--wells",
+    "4",
+    "--treatments",
+    "2",
+    "--size",
+    "48",
+    "--cells",
+    "1",
+)
 TRAINING = """
 [data]
 [[data.studies]]
@@ -60,7 +71,6 @@ def verbs(inputs):
     cells = ["--load-data", str(screen / "load_data.csv"), "--labels", str(screen / "labels")]
     plates = ["--platemap", str(screen / "platemap.csv")]
     model = ["--model", "tiny", "--device", "cpu"]
-    profiles = str(inputs / "profiles.parquet")
     return {
         "simulate": ["simulate", *SMALL_SCREEN, "--out", "out"],
         "embed": ["embed", *cells, *model, "--tables", "parquet", "anndata", "--out", "out"],
@@ -69,8 +79,7 @@ def verbs(inputs):
             *("profile", str(inputs / "embedded"), *plates, "--controls", CONTROLS),
             *("--correction", "sphering", "--consensus", "Treatment", "--out", "out/p.parquet"),
         ],
-        "nearest": ["nearest", profiles, "--query", "Treatment == 'T001'", "--out", "out/n.csv"],
-        "evaluate": ["evaluate", profiles, "--out", "out"],
+        "evaluate": ["evaluate", str(inputs / "profiles.parquet"), "--out", "out"],
         "train": ["train", "train.toml"],
         "prepare": ["prepare", "project"],
         "session": [SESSION, "out/mine.cpcnn"],
@@ -92,31 +101,30 @@ class Laboratory:
         self._own = [self.work, folder / "home", folder / "tmp"]
         for place in (self.inputs, *self._own):
             place.mkdir(parents=True)
-        environ = {"CPCNN_HOME": self._own[1], "TMPDIR": self._own[2], "OMP_NUM_THREADS": "1"}
-        self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.disturbed_runs"],
-            env={**os.environ, **environ, "QT_QPA_PLATFORM": "offscreen"},
-            cwd=Path(__file__).parents[1],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._start_server()
         self.verbs = verbs(self.inputs)
         for words in (
             f"models timm test_resnet --untrained 1 --channels {CHANNELS} --crop-px 32 --name tiny",
             f"simulate {' '.join(SCREEN)} --out screen",
         ):
             self._must(words.split())
-        for name, out in (("embed", "embedded"), ("crops", "crops"), ("profile", "profiles.parquet")):
+        for name, out in (
+            ("embed", "embedded"),
+            ("crops", "crops"),
+            ("profile", "profiles.parquet"),
+        ):
             self._must([*self.verbs[name][:-1], out])
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self._server.stdin.close()
-        self._server.wait()
-        self._server.stdout.close()
+        self._end_server()
+
+    def restart(self):
+        """Start all runs from here on as other Pythons, whose sets have another order."""
+        self._end_server()
+        self._start_server()
 
     def undisturbed(self, name):
         """Return the contents of what a verb writes, its seconds, and how often it writes."""
@@ -162,6 +170,22 @@ class Laboratory:
         problems += [f"{path.name} is left" for path in left]
         return status, problems
 
+    def _start_server(self):
+        environ = {"CPCNN_HOME": self._own[1], "TMPDIR": self._own[2], "OMP_NUM_THREADS": "1"}
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "tests.disturbed_runs"],
+            env={**os.environ, **environ, "QT_QPA_PLATFORM": "offscreen"},
+            cwd=Path(__file__).parents[1],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def _end_server(self):
+        self._server.stdin.close()
+        self._server.wait()
+        self._server.stdout.close()
+
     def _begin(self, name):
         """Make the folder of a verb anew."""
         shutil.rmtree(self.work)
@@ -204,7 +228,8 @@ CLOSED = {"closed": True}
 def moments(name, seconds, count):
     """Return faults: the signals in turn, at random moments of a run."""
     dice = random.Random(name)
-    signals = [list(STATUSES)[number % len(STATUSES)] for number in range(count)]
+    first = dice.randrange(len(STATUSES))
+    signals = [list(STATUSES)[(first + number) % len(STATUSES)] for number in range(count)]
     return [{"signal": one, "after": round(dice.uniform(0, seconds), 3)} for one in signals]
 
 
