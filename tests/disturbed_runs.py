@@ -149,6 +149,9 @@ def disturb(fault, process):
                 counts[call] += 1
                 is_full = is_full or (found == place and way == "ENOSPC")
                 if found == place or is_full:
+                    if call == "open":
+                        # Disks have room for a name longer than for what is written.
+                        function(*arguments, **options).close()
                     fail()
             return function(*arguments, **options)
 
