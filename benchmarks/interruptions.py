@@ -27,7 +27,7 @@ MOMENTS = 20
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--record", action="store_true", help="write interruptions.json")
-    parser.add_argument("--verbs", nargs="+", metavar="VERB", help="these alone")
+    parser.add_argument("--verbs", nargs="+", metavar="VERB", help="these; others stay on record")
     parser.add_argument(
         "--most", type=int, metavar="N", help="N writes of each kind of call, not every one"
     )
@@ -39,6 +39,9 @@ def main():
         verbs = {
             name: disturb(laboratory, name, *undisturbed[name], options.most) for name in names
         }
+    path = Path(__file__).with_suffix(".json")
+    if options.verbs and path.exists():
+        verbs = json.loads(path.read_text())["verbs"] | verbs
     result = {
         "random moments of each verb": MOMENTS,
         "writes": f"{options.most} of each kind at most" if options.most else "every one",
@@ -50,7 +53,7 @@ def main():
     text = json.dumps(result, indent=2)
     print(text)
     if options.record:
-        Path(__file__).with_suffix(".json").write_text(text + "\n")
+        path.write_text(text + "\n")
 
 
 def disturb(laboratory, name, expected, seconds, counts, most):
