@@ -19,6 +19,8 @@ from .disturbed_runs import CALLS, SESSION
 
 # Signals that there are not on Windows are looked up where they are sent.
 STATUSES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129, "SIGKILL": -9}
+# A signal that comes sooner before the end of a run must end it.
+LATE_SECONDS = 1
 # A fault of the disk, a disk that is full from then on, and the end of the program at that place.
 WAYS = ("EIO", "ENOSPC", "SIGKILL")
 CONTROLS = "Treatment == 'DMSO'"
@@ -156,8 +158,10 @@ class Laboratory:
         problems : list of str
         """
         self._begin(name)
-        status, said, _ = self._run(self.verbs[name], self.work, fault)
+        status, said, seconds = self._run(self.verbs[name], self.work, fault)
         problems = []
+        if status == 0 and seconds > fault.get("after", seconds) + LATE_SECONDS:
+            problems.append(f"it went on as if it had not been signalled: {said}")
         if status not in (0, _status_of(fault)):
             problems.append(f"exit status {status}: {said}")
         found = contents(self.work)
