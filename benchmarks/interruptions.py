@@ -32,28 +32,31 @@ def main():
         "--most", type=int, metavar="N", help="N writes of each kind of call, not every one"
     )
     options = parser.parse_args()
+    path = Path(__file__).with_suffix(".json")
+    verbs = json.loads(path.read_text())["verbs"] if options.verbs and path.exists() else {}
     with tempfile.TemporaryDirectory() as folder, Laboratory(Path(folder)) as laboratory:
         names = options.verbs or laboratory.verbs
         undisturbed = {name: laboratory.undisturbed(name) for name in names}
         laboratory.restart()
-        verbs = {
-            name: disturb(laboratory, name, *undisturbed[name], options.most) for name in names
-        }
-    path = Path(__file__).with_suffix(".json")
-    if options.verbs and path.exists():
-        verbs = json.loads(path.read_text())["verbs"] | verbs
+        for name in names:
+            verbs[name] = disturb(laboratory, name, *undisturbed[name], options.most)
+            text = report(verbs)
+            if options.record:
+                path.write_text(text + "\n")
+    print(text)
+
+
+def report(verbs):
     result = {
+        "disturbed": "at random moments by signals; at writes, all of them or as many drawn at "
+        "random; by a reader that has gone",
         "random moments of each verb": MOMENTS,
-        "writes": f"{options.most} of each kind at most" if options.most else "every one",
         "verbs": verbs,
         "problems in all": sum(len(verb["problems"]) for verb in verbs.values()),
         "not compared": NOT_COMPARED,
         **machine(),
     }
-    text = json.dumps(result, indent=2)
-    print(text)
-    if options.record:
-        path.write_text(text + "\n")
+    return json.dumps(result, indent=2)
 
 
 def disturb(laboratory, name, expected, seconds, counts, most):

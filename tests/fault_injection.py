@@ -15,6 +15,8 @@ import sys
 import time
 from pathlib import Path
 
+from cpcnn_core.atomic import is_temporary
+
 from .disturbed_runs import CALLS, SESSION
 
 # Signals that there are not on Windows are looked up where they are sent.
@@ -266,6 +268,9 @@ def contents(folder):
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if not path.is_file() or path.name in OF_TIME or "/tensorboard/" in name:
+            continue
+        if is_temporary(path):
+            # What a killed run's children write may go as this looks at it.
             continue
         if path.name == "compare.csv":
             found[name] = _without(path, COST_COLUMNS)
