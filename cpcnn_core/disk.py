@@ -108,9 +108,12 @@ def is_full(error: BaseException, path: str | Path | None = None) -> bool:
     (True, False)
     """
     found: BaseException | None = error
-    while found is not None:
+    # An error that a library raises once more comes from what was made of it: a circle.
+    seen = []
+    while found is not None and found not in seen:
         if isinstance(found, DiskFullError) or _says_so(found):
             return True
+        seen.append(found)
         found = found.__cause__ or found.__context__
     # NumPy and others raise an OSError that has no number.
     hidden = isinstance(error, (OSError, RuntimeError)) and getattr(error, "errno", None) is None

@@ -11,6 +11,7 @@ import torch
 
 from cpcnn_core.errors import CPCNNError
 from cpcnn_core.training.balancing import cells_per_class, draw_epoch, steps_per_epoch
+from cpcnn_core.training.forking import let_signals_through, signals_held
 
 if TYPE_CHECKING:
     from cpcnn_core.crop_store.store import CropStore
@@ -106,9 +107,12 @@ class CropReader:
             prefetch_factor=AHEAD if self._workers else None,
             # The loader draws a seed, which nobody uses; not from the caller's generator.
             generator=torch.Generator(),
+            worker_init_fn=let_signals_through,
         )
         started = time.perf_counter()
-        for crops in loader:
+        with signals_held():
+            reading = iter(loader)
+        for crops in reading:
             if isinstance(crops, CPCNNError):
                 raise crops
             self.waited += time.perf_counter() - started

@@ -37,6 +37,14 @@ def error_of(path, read=read_model):
     return type(caught.value), message
 
 
+def test_a_model_that_is_written_again_is_the_same_bytes(tmp_path, weights):
+    written = set()
+    for _ in range(20):
+        save_model(tmp_path / "tiny.safetensors", CARD, weights)
+        written.add((tmp_path / "tiny.safetensors").read_bytes())
+    assert len(written) == 1
+
+
 def test_weights_and_card_are_read_as_they_were_written(tmp_path, weights):
     path = tmp_path / "tiny.safetensors"
     written = save_model(path, CARD, weights)

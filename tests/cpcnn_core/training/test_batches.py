@@ -1,5 +1,8 @@
 """Which cells make a batch, and how their crops arrive."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +56,37 @@ def test_a_damaged_crop_is_named_in_one_line(make_store, workers):
         list(CropReader(open_crops(folder), workers).read([np.arange(36)]))
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+class BlockedSignals:
+    """In place of crops: how many signals the process that reads them holds."""
+
+    def read(self, _):
+        return np.array([len(signal.pthread_sigmask(signal.SIG_BLOCK, []))])
+
+
+FORKED = []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked off")
+def test_ctrl_c_while_processes_are_forked_off_is_not_lost():
+    # Python lets no exception out of what is called here.
+    os.register_at_fork(after_in_parent=lambda: [number() for number in FORKED])
+    # Whoever runs the tests may have it ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    FORKED.append(lambda: os.kill(os.getpid(), signal.SIGINT))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(CropReader(BlockedSignals(), workers=1).read([np.arange(1)]))
+    finally:
+        FORKED.clear()
+        signal.signal(signal.SIGINT, before)
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked off")
+def test_processes_that_read_can_be_ended():
+    assert list(CropReader(BlockedSignals(), workers=1).read([np.arange(1)])) == [torch.tensor([0])]
 
 
 def test_reading_leaves_the_callers_random_numbers_alone(store):
