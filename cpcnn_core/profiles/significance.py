@@ -5,7 +5,7 @@ that its correction was not fitted on, beside treatments, which it never is fitt
 
 Draws of few wells share most of them, and vary less than other wells would: their variance is
 (m - 1) / (m + 1) of that of another treatment around their mean, where m draws can be made that
-share none. So what is found of draws is spread around its mean by the root of the inverse, as a
+share none. So what is found of few is spread around its mean by the root of the inverse, as a
 prediction interval is.
 """
 
@@ -30,6 +30,8 @@ from cpcnn_core.tables.columns import PLATE
 from cpcnn_core.tables.profiles import Profiles
 
 DRAWS = 1000
+# Draws that share no well, of which there are few; of more nothing is spread.
+FEW_APART = 16
 SUPPORT_PERCENTILE = 95
 SHARE = "Metadata_Share"
 
@@ -292,7 +294,7 @@ class Significance:
         for fold in self.fitted.folds:
             held = Counter(self.fitted.plates[fold.held].tolist())
             apart += min(held[plate] // count for plate, count in layout)
-        if apart == self._ways(layout):
+        if apart >= FEW_APART or apart == self._ways(layout):
             return drawn
         return drawn.mean() + (drawn - drawn.mean()) * math.sqrt((apart + 1) / (apart - 1))
 
