@@ -19,7 +19,7 @@ from cpcnn_core.tables.columns import PLATE, WELL
 from cpcnn_core.tables.profiles import Profiles
 
 FOLDS = 4
-HELD_OUT = 2
+HELD_OUT, WANTED = 2, 4
 FIXED_SHARE, FIXED_POSITIONS = 0.9, 12
 POSITION, SINGLE = "position", "well"
 
@@ -139,8 +139,7 @@ def cross_fit(
     Returns
     -------
     CrossFit
-        Four folds, or as many as leave two controls of every plate in each, four on a single one,
-        but two at least.
+        Four folds, or as many as leave four controls of every plate in each, but two at least.
 
     Raises
     ------
@@ -179,9 +178,8 @@ def cross_fit(
         for name in sorted(set(plates) - set(bare)):
             mine = np.flatnonzero(controls & (plates == name))
             turn[random.permutation(mine)] = np.arange(len(mine))
-        # On one plate, wells are compared with each other two by two.
-        wanted = HELD_OUT if len(enough) > 1 else 2 * HELD_OUT
-        count = max(2, min(FOLDS, min(enough) // wanted))
+        # Rather fewer folds than two or three controls of a plate, which can be drawn in few ways.
+        count = max(2, min(FOLDS, min(enough) // WANTED))
     folds = [_fold(wells, controls, correction, turn, one, count, unit) for one in range(count)]
     used = np.where(np.isin(plates, bare), "", plates) if bare else plates
     return CrossFit(wells, controls, by, unit, used, bare, folds)

@@ -114,7 +114,7 @@ def test_matches_are_those_of_the_core(save, wells, cells, method):
     assert fast.pending
     assert not whole.pending
     assert whole.note == library.significance.describe(expected["Metadata_Treatment"])
-    assert "24 control wells, drawn plate by plate, held out in 4 folds; none of" in whole.note
+    assert "24 control wells, drawn plate by plate, held out in 3 folds; none of" in whole.note
     assert fast[0]["Metadata_Treatment"].tolist() == expected["Metadata_Treatment"].tolist()
     # Once more by a plain loop over the wells of each treatment.
     similarity = {}

@@ -178,7 +178,7 @@ def test_matches_are_those_of_the_core(qtbot, opened, explorer, cells, expected)
     assert texts(opened, 2) == [f"{value:.3f}" for value in frame["p_value"]]
     assert texts(opened, 3) == [f"{value:.3f}" for value in frame["q_value"]]
     assert texts(opened, 5) == ["6"] * 5
-    assert "24 control wells, drawn plate by plate, held out in 4 folds" in opened.status.text()
+    assert "24 control wells, drawn plate by plate, held out in 3 folds" in opened.status.text()
     model = opened.table.model()
     headings = [model.headerData(n, Qt.Orientation.Horizontal) for n in range(model.columnCount())]
     assert headings == ["Treatment", "Similarity", "p", "q", "Support", "Wells", "moa"]

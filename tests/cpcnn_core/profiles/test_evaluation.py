@@ -55,7 +55,7 @@ def test_other_profiles_of_the_same_wells_get_their_own_numbers(wells, controls,
     # Of corrected ones, controls that the correction was not fitted on.
     tests = paired.significance(controls, BY)
     parts = [confounder_retrieval(fold.wells, "Metadata_Plate") for fold in tests.fitted.folds]
-    assert len(parts) == 4
+    assert len(parts) == 2
     for name, value in beside["confounders"]["controls_by_plate"].items():
         assert value == pytest.approx(np.mean([part[name] for part in parts]), rel=1e-9)
     # Activity is the tests' own, and every table has its placebo.

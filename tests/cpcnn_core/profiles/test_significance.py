@@ -62,13 +62,13 @@ def spread(values, apart):
 def test_likeness_equals_a_loop_over_all_draws(method):
     wells = screen()
     found = significance(wells, method)
-    assert (found.fitted.unit, len(found.fitted.folds)) == (SINGLE, 4)
+    assert (found.fitted.unit, len(found.fitted.folds)) == (SINGLE, 2)
     held = [fold.held.tolist() for fold in found.fitted.folds]
     controls = (wells.metadata[BY] == "DMSO").to_numpy()
-    # Every control is held out once, two of each plate in every fold.
+    # Every control is held out once, four of each plate in every fold.
     assert sorted(n for one in held for n in one) == np.flatnonzero(controls).tolist()
     plates, names = wells.texts(PLATE), wells.texts(BY)
-    assert all(sum(plates[n] == "P0" for n in one) == 2 for one in held)
+    assert all(sum(plates[n] == "P0" for n in one) == 4 for one in held)
     query = names == "T1"
     table = found.nearest(wells.select(query), exclude=["T1"])
     for name in ("T0", "T2", "T3", "T4", "T5"):
@@ -83,15 +83,15 @@ def test_likeness_equals_a_loop_over_all_draws(method):
             mine = cosine(features[names == name].mean(axis=0), asked)
             draws = null_of(wells, out, [("P0", 1), ("P1", 1)])
             null = [cosine(features[draw].mean(axis=0), asked) for draw in draws]
-            # In every fold two that share no well: eight in all.
+            # In every fold four that share no well: eight in all.
             shares.append((spread(null, 8) >= mine).mean())
             total += len(null)
-        assert total == 16
+        assert total == 32
         share = np.mean(shares)
         error = np.sqrt(share * (1 - share) / DRAWS)
-        expected = max((1 + share * DRAWS) / (1 + DRAWS), 1 / 17)
+        expected = max((1 + share * DRAWS) / (1 + DRAWS), 1 / 33)
         assert table["p_value"][name] == pytest.approx(expected, abs=4 * error + 0.02)
-        assert found.finest(name) == 1 / 17
+        assert found.finest(name) == 1 / 33
     assert np.isnan(table["p_value"]["T1"])
     asked = table["p_value"].dropna()
     assert table["q_value"].dropna().tolist() == false_discovery_control(asked).tolist()
@@ -119,8 +119,8 @@ def test_activity_equals_a_loop_over_all_draws(plates):
     for name in ("T0", "T2", "T3"):
         mine = np.flatnonzero(names == name)
         layout = [("P0", 2)] if plates == 1 else [(f"P{n}", 1) for n in range(plates)]
-        # Of nine controls four and five are held out on a single plate: two and two pairs that
-        # share none; on three plates, in four folds, two or three.
+        # Of nine controls five and four are held out: two pairs each that share none on a single
+        # plate, five and four draws on three.
         apart = 4 if plates == 1 else 9
         shares, total = [], 0
         cosines = []
@@ -205,20 +205,23 @@ def test_too_few_controls_are_said():
     with pytest.raises(ProfileError, match=r"p-values need 4 control wells on a plate.*at most 3"):
         significance(screen(controls=3))
     assert len(significance(screen(controls=5)).fitted.folds) == 2
-    assert len(significance(screen(controls=7)).fitted.folds) == 3
+    assert len(significance(screen(controls=11)).fitted.folds) == 2
+    assert len(significance(screen(controls=12)).fitted.folds) == 3
+    assert len(significance(screen(controls=16)).fitted.folds) == 4
+    assert len(significance(screen(controls=40)).fitted.folds) == 4
 
 
 def test_more_wells_than_controls_are_compared_with_as_many():
     wells = screen(plates=2, controls=8, treatments=6)
-    wells.metadata.loc[wells.metadata[BY].isin(["T3", "T4", "T5"]), BY] = "T3"
+    wells.metadata.loc[wells.metadata[BY].isin(["T2", "T3", "T4", "T5"]), BY] = "T3"
     found = significance(wells)
-    # Two controls of each plate are held out.
-    assert len(found.treatments["T3"]) == 2
+    # Four controls of each of two plates are held out, and drawn in one way: half of them in six.
+    assert len(found.treatments["T3"]) == 4
     assert np.isfinite(found.activity()["p_value"]["T3"])
 
 
 def test_cells_of_the_screens_controls_are_not_compared_with_themselves():
-    wells = screen(controls=12, seed=5)
+    wells = screen(controls=20, seed=5)
     rows = np.flatnonzero(wells.texts(BY) == "DMSO")[:2]
     found = significance(wells)
     query = wells.select(rows)
