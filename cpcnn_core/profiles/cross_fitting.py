@@ -20,7 +20,8 @@ from cpcnn_core.tables.profiles import Profiles
 
 FOLDS = 4
 HELD_OUT = 2
-FIXED_SHARE, FIXED_POSITIONS = 0.9, 12
+# Of fewer than 20 positions, each drawn once, no p-value could be .05.
+FIXED_SHARE, FIXED_POSITIONS = 0.9, 20
 POSITION, SINGLE = "position", "well"
 
 
@@ -120,7 +121,7 @@ def cross_fit(
 
     Where at least 90 % of the treatments that are on several plates stand at one position on all
     of them, what all wells of a position share would pass for the treatment. Controls are then
-    held out, and drawn, position by position, if at least 12 positions are controls on every
+    held out, and drawn, position by position, if at least 20 positions are controls on every
     plate with treatments; else well by well, plate by plate.
 
     Parameters
