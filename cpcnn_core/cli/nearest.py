@@ -117,7 +117,12 @@ def _nearest(options: argparse.Namespace) -> None:
     _print(found)
     if not len(found):
         notice(f"No treatment is left: all share {' and '.join(columns)} with the query.")
-    if significance and len(found):
+    if significance and len(found) and found["p_value"].isna().all():
+        notice(
+            "No p-values: of the controls none are left to compare with, as the wells asked about "
+            "are some of them, or the plates have too few"
+        )
+    elif significance and len(found):
         notice(library.significance.describe(texts_of(found[library.by])))
         notice("q-values: corrected for all treatments searched, those not shown too")
     if options.out:

@@ -288,7 +288,8 @@ def measure_against_controls(
     -------
     dict
         ``activity``, see `phenotypic_activity`, with the number that is ``active`` (q-value at
-        most .05) or why that cannot be told (``refused``); ``placebo``, see
+        most .05; None where no p-value can be as small) or why there are no p-values
+        (``refused``); ``placebo``, see
         `cpcnn_core.profiles.placebo.Placebo.summary`, where there are p-values; and
         ``confounders``. JSON's types only.
 
@@ -308,12 +309,15 @@ def measure_against_controls(
     except ProfileError as error:
         refused = str(error)
     table = phenotypic_activity(corrected.wells, controls, by, tests)
+    tested = table.loc[table["p_value"].notna(), by].tolist()
+    finest = 1 if tests is None else min(map(tests.finest, tested), default=1)
     told = int((table["q_value"] <= SIGNIFICANT).sum())
     activity = {
         "treatments": len(table),
-        "tested": int(table["p_value"].notna().sum()),
-        "active": None if tests is None else told,
-        "compared_with": None if tests is None else tests.fitted.describe(),
+        "tested": len(tested),
+        # Where no p-value can be small, none is active whatever it does.
+        "active": told if finest <= SIGNIFICANT else None,
+        "compared_with": None if tests is None else tests.describe(tested),
         "refused": refused,
         "mean_average_precision": float(table["mean_average_precision"].mean()),
         "chance_average_precision": float(table["chance_average_precision"].mean()),
@@ -333,10 +337,14 @@ def measure_against_controls(
 
 
 def _held_out(corrected: CorrectedWells, tests: Significance | None) -> list[Profiles] | None:
-    """Return controls that the correction was not fitted on; None where all are such."""
-    if corrected.uncorrected is corrected.wells:
-        return None
-    return [] if tests is None else [fold.wells for fold in tests.fitted.folds]
+    """Return controls that the correction was not fitted on; None where all are asked at once.
+
+    Uncorrected ones are asked in the same parts: of fewer wells less is read, and what is read
+    less often after a correction must not be so for this reason.
+    """
+    if tests is not None:
+        return [fold.wells for fold in tests.fitted.folds]
+    return None if corrected.uncorrected is corrected.wells else []
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, object]]:

@@ -45,17 +45,21 @@ class Placebo:
     apart : int
         Into how many placebos the controls can be parted at once. Those that were asked share
         controls, so that intervals count no more than these.
+    finest : float
+        The smallest p-value that a placebo can have.
     """
 
     activity: np.ndarray = field(default_factory=lambda: np.zeros(0))
     nearest: np.ndarray = field(default_factory=lambda: np.zeros(0))
     positions: np.ndarray = field(default_factory=lambda: np.zeros(0))
     apart: int = ENOUGH
+    finest: float = 0.0
 
     @property
     def verdict(self) -> str:
         """Say in words whether p-values are what they say."""
-        if not len(self.activity):
+        if not len(self.activity) or self.finest > LEVEL:
+            # None could be at or below the level, whatever the wells are like.
             return UNKNOWN
         if len(self.positions) and self._are_too_many(self.positions):
             return POSITION_EFFECTS
@@ -120,18 +124,18 @@ def run_placebo(tests: Significance, *, seed: int = 0) -> Placebo:
     """
     fitted, random = tests.fitted, np.random.default_rng(seed)
     choose = _choose_positions if fitted.unit == POSITION else _choose_wells
-    activity, nearest = _ask(fitted, choose, random)
+    activity, nearest, finest = _ask(fitted, choose, random)
     positions = np.zeros(0)
     if fitted.unit != POSITION:
-        positions, _ = _ask(fitted, _choose_positions, random)
-    return Placebo(activity, nearest, positions, _apart(fitted))
+        positions, *_ = _ask(fitted, _choose_positions, random)
+    return Placebo(activity, nearest, positions, _apart(fitted), finest)
 
 
 def _ask(
     fitted: CrossFit, choose: Choose, random: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return p-values of the activity of placebos, and of their likeness to real treatments."""
-    activity, nearest = [], []
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return p-values of placebos, of activity and of likeness, and the smallest possible."""
+    activity, nearest, finest = [], [], 1.0
     for _ in range(MOST_ROUNDS):
         named = choose(fitted, random)
         if named is None or len(activity) >= ENOUGH:
@@ -148,11 +152,12 @@ def _ask(
         own = set(named) - {""}
         tests = Significance(again, frozenset(own))
         activity += tests.activity()["p_value"].dropna().tolist()
+        finest = min([finest, *map(tests.finest, tests.treatments)])
         others = sorted(set(names[fitted.wells.named(by) & ~fitted.controls]))
         for query in random.permutation(others)[:QUERIES]:
             found = tests.nearest(wells.select(names == query))
             nearest += found["p_value"].dropna().tolist()
-    return np.array(activity), np.array(nearest)
+    return np.array(activity), np.array(nearest), finest
 
 
 def _choose_positions(fitted: CrossFit, random: np.random.Generator) -> np.ndarray | None:

@@ -163,8 +163,9 @@ def _confounders(scores: dict[str, object]) -> list[str]:
         "<h2>Confounders</h2>",
         table_as_html(_confounder_rows(scores["confounders"]), head=("", "measured", "chance")),
         note_as_html(
-            "Far above chance in the first three rows: the profiles tell plates or places "
-            "apart. The gap between the last two was read from the plate."
+            "Far above chance in the rows of controls: the profiles tell plates, places or batches "
+            "apart. The gap between the last two was read from the plate. Controls are asked in "
+            "the parts that p-values are made of, where there are such."
         ),
     ]
 

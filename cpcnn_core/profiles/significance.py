@@ -218,9 +218,12 @@ class Significance:
         >>> tests.describe(["taxol"])  # doctest: +SKIP
         'p-values compare with 64 control wells, ...; none of these can be below 0.001'
         """
-        finest = min(map(self.finest, names), default=math.nan)
-        least = "" if math.isnan(finest) else f"; none of these can be below {finest:.2g}"
-        return f"{self.fitted.describe()}{least}"
+        finest = sorted(one for one in map(self.finest, names) if not math.isnan(one))
+        if not finest:
+            return self.fitted.describe()
+        least, most = finest[0], finest[len(finest) // 2]
+        others = "" if most == least else f", and most not below {most:.2g}"
+        return f"{self.fitted.describe()}; none of these can be below {least:.2g}{others}"
 
     @cached_property
     def _most(self) -> Counter[str]:

@@ -564,3 +564,11 @@ def test_the_plate_map_among_the_plates_is_none_of_them(wells, tmp_path, capsys)
     found = run(capsys, *command, code=1)
     assert "platemap.csv has no features" in found.err
     assert "choose the plates by a pattern" in found.err
+
+
+def test_controls_that_ask_are_not_compared_with_and_that_is_said(profiles, capsys):
+    query = ["--query", "Treatment == 'DMSO'"]
+    assert main(["nearest", str(profiles), *query]) == 0
+    said = capsys.readouterr()
+    assert "No p-values: of the controls none are left to compare with" in said.err
+    assert "p-values compare with" not in said.err

@@ -11,7 +11,7 @@ import pytest
 
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.cross_fitting import cross_fit
-from cpcnn_core.profiles.placebo import CALIBRATED, POSITION_EFFECTS, run_placebo
+from cpcnn_core.profiles.placebo import CALIBRATED, POSITION_EFFECTS, UNKNOWN, run_placebo
 from cpcnn_core.profiles.significance import Significance
 from cpcnn_core.profiles.wells import choose_rows, well_profiles
 from cpcnn_core.tables.profiles import Profiles
@@ -99,11 +99,27 @@ def moved_by_position(wells, strength, seed):
 
 
 def test_positions_are_drawn_where_treatments_stand_at_fixed_ones():
-    wells = moved_by_position(screen(0, plates=4, well=True), 1, 0)
+    wells = moved_by_position(screen(0, plates=4, controls=28, well=True), 1, 0)
     tests = significance_of(wells, METHODS["none"])
-    assert "16 control positions, each with its wells on all plates" in tests.fitted.describe()
+    assert "28 control positions, each with its wells on all plates" in tests.fitted.describe()
     assert share(tests.activity()["p_value"]) <= 4 / 16
     assert run_placebo(tests).verdict == CALIBRATED
+
+
+def test_a_placebo_that_cannot_fail_is_not_called_calibrated():
+    # Five of 20 positions are called treatments: 1 / 16 is all that p can be beside the others.
+    wells = moved_by_position(screen(0, plates=4, controls=20, well=True), 1, 0)
+    found = run_placebo(significance_of(wells, METHODS["none"]))
+    assert len(found.activity) >= 50
+    assert (found.finest, found.verdict) == (1 / 16, UNKNOWN)
+
+
+@pytest.mark.parametrize(("strength", "verdict"), [(0, CALIBRATED), (1, POSITION_EFFECTS)])
+def test_few_control_positions_are_not_drawn_but_tell_position_effects(strength, verdict):
+    wells = moved_by_position(screen(0, plates=4, controls=11, well=True), strength, 0)
+    tests = significance_of(wells, METHODS["none"])
+    assert tests.finest("T0") < 0.05
+    assert run_placebo(tests).verdict == verdict
 
 
 def test_position_effects_are_named_where_there_are_too_few_control_positions():

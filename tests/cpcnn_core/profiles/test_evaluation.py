@@ -3,19 +3,25 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.activity import phenotypic_activity
 from cpcnn_core.profiles.aggregate import aggregate
-from cpcnn_core.profiles.confounders import confounder_retrieval, confounders
-from cpcnn_core.profiles.corrected_wells import CorrectedWells
+from cpcnn_core.profiles.confounders import confounder_retrieval
+from cpcnn_core.profiles.corrected_wells import CorrectedWells, as_they_are
 from cpcnn_core.profiles.correction import fit_correction
-from cpcnn_core.profiles.evaluation import CELL_COUNT_ALONE, evaluate_profiles
+from cpcnn_core.profiles.evaluation import (
+    CELL_COUNT_ALONE,
+    evaluate_profiles,
+    measure_against_controls,
+)
 from cpcnn_core.profiles.intervals import bootstrap_interval
 from cpcnn_core.profiles.placebo import run_placebo
 from cpcnn_core.profiles.replicates import find_replicates
 from cpcnn_core.profiles.scores import evaluate_treatments
+from cpcnn_core.tables.profiles import Profiles
 
 BY = "Metadata_Treatment"
 
@@ -50,18 +56,19 @@ def test_other_profiles_of_the_same_wells_get_their_own_numbers(wells, controls,
         expected = evaluate_treatments(treatments.features, labels)
         for name, value in expected.items():
             assert scores["treatments"][name] == pytest.approx(value, rel=1e-9)
-    expected = confounders(wells, controls, BY)["controls_by_plate"]
-    assert found.scores["confounders"]["controls_by_plate"] == pytest.approx(expected, rel=1e-9)
-    # Of corrected ones, controls that the correction was not fitted on.
+    # Controls that the correction was not fitted on; of uncorrected wells in the same parts.
     tests = paired.significance(controls, BY)
-    parts = [confounder_retrieval(fold.wells, "Metadata_Plate") for fold in tests.fitted.folds]
-    assert len(parts) == 2
-    for name, value in beside["confounders"]["controls_by_plate"].items():
-        assert value == pytest.approx(np.mean([part[name] for part in parts]), rel=1e-9)
+    for scores, table in ((found.scores, wells), (beside, None)):
+        folds = tests.fitted.folds
+        tables = [fold.wells if table is None else table.select(fold.held) for fold in folds]
+        parts = [confounder_retrieval(part, "Metadata_Plate") for part in tables]
+        assert len(parts) == 2
+        for name, value in scores["confounders"]["controls_by_plate"].items():
+            assert value == pytest.approx(np.mean([part[name] for part in parts]), rel=1e-9)
     # Activity is the tests' own, and every table has its placebo.
     expected = phenotypic_activity(corrected, controls, BY, tests)
     assert beside["activity"]["active"] == (expected["q_value"] <= 0.05).sum()
-    assert beside["activity"]["compared_with"] == tests.fitted.describe()
+    assert beside["activity"]["compared_with"] == tests.describe(expected[BY])
     assert beside["placebo"] == without_values(run_placebo(tests).summary())
 
 
@@ -79,8 +86,10 @@ def test_the_batch_is_a_confounder_where_it_is_known(wells, controls):
     plates = wells.metadata["Metadata_Plate"]
     wells.metadata["Metadata_Batch"] = np.where(plates.isin(sorted(set(plates))[:2]), "a", "b")
     found = evaluate_profiles(wells, BY, controls=controls).scores["confounders"]
-    expected = confounder_retrieval(wells.select(controls), "Metadata_Batch")
-    assert found["controls_by_batch"] == expected
+    folds = as_they_are(wells).significance(controls, BY).fitted.folds
+    parts = [confounder_retrieval(fold.wells, "Metadata_Batch") for fold in folds]
+    for name, value in found["controls_by_batch"].items():
+        assert value == pytest.approx(np.mean([part[name] for part in parts]), rel=1e-9)
 
 
 def test_the_number_of_cells_alone_is_measured_where_it_is_known(wells, controls, truth):
@@ -202,3 +211,17 @@ def test_the_same_wells_are_found_however_they_are_spelt(wells, controls):
     found = evaluate_profiles(mine, BY, controls=controls, beside={"X": other.select(order)})
     beside = found.scores["beside"]["X"]
     assert beside["replicates"] == found.scores["replicates"]
+
+
+@pytest.mark.parametrize(("controls", "told"), [(4, False), (24, True)])
+def test_where_no_p_value_can_be_small_it_is_not_said_that_nothing_is_active(controls, told):
+    names = np.array(["DMSO"] * controls + ["taxol"] * 2 + ["ATP"] * 2)
+    features = np.random.default_rng(0).normal(size=(len(names), 6))
+    features[names == "taxol"] += 20
+    places = [f"A{n + 1}" for n in range(len(names))]
+    rows = pd.DataFrame({BY: names, "Metadata_Plate": "P1", "Metadata_Well": places})
+    wells = Profiles(features, rows, [f"Cells_{n}" for n in range(6)])
+    found = measure_against_controls(as_they_are(wells), names == "DMSO", BY)
+    assert found["activity"]["active"] == (1 if told else None)
+    assert found["activity"]["tested"] == 2
+    assert "none of these can be below" in found["activity"]["compared_with"]

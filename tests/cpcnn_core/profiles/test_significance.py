@@ -1,5 +1,6 @@
 """p-values equal those of a loop over all draws, and are not small where nothing differs."""
 
+from dataclasses import replace
 from itertools import combinations, product
 
 import numpy as np
@@ -145,10 +146,10 @@ def test_activity_equals_a_loop_over_all_draws(plates):
 
 
 def test_at_fixed_positions_positions_are_compared():
-    wells = screen(plates=3, controls=14, fixed=True)
+    wells = screen(plates=3, controls=20, fixed=True)
     found = significance(wells)
     assert found.fitted.unit == POSITION
-    assert "14 control positions, each with its wells on all plates (42 wells)" in (
+    assert "20 control positions, each with its wells on all plates (60 wells)" in (
         found.fitted.describe()
     )
     positions = wells.texts(WELL)
@@ -156,11 +157,11 @@ def test_at_fixed_positions_positions_are_compared():
         at = [set(positions[fold.held[fold.unit == unit]]) for unit in np.unique(fold.unit)]
         assert all(len(places) == 1 for places in at)
         assert all((fold.unit == unit).sum() == 3 for unit in np.unique(fold.unit))
-    # Every position once: 14, and no finer.
+    # Every position once: 20, and no finer.
     query = wells.select(wells.texts(BY) == "T1")
     table = found.nearest(query, exclude=["T1"])
-    np.testing.assert_allclose(table["p_value"].dropna() * 15 % 1, 0, atol=1e-9)
-    assert found.activity()["p_value"]["T0"] == pytest.approx(1 / 15)
+    np.testing.assert_allclose(table["p_value"].dropna() * 21 % 1, 0, atol=1e-9)
+    assert found.activity()["p_value"]["T0"] == pytest.approx(1 / 21)
     moved = wells.texts(WELL).copy()
     moved[(wells.texts(PLATE) == "P0")] = np.roll(moved[wells.texts(PLATE) == "P0"], 1)
     moved = Profiles(wells.features, wells.metadata.assign(**{WELL: moved}), wells.feature_names)
@@ -300,3 +301,16 @@ def test_what_does_nothing_is_mostly_above_a_twentieth():
             found += tests.nearest(query, exclude=[name])["p_value"].dropna().tolist()
     # 540 p-values; without cross-fitting .35 of such were below .05.
     assert 0.02 < np.mean(np.array(found) <= 0.05) < 0.085
+
+
+def test_the_smallest_p_values_are_said_of_all_treatments_not_of_the_best_placed_alone():
+    wells = screen(plates=3, controls=24, treatments=20, fixed=True)
+    # One that stands twice on every plate can have smaller ones than all the others.
+    names = wells.metadata[BY].replace("T7", "T6")
+    found = significance(replace(wells, metadata=wells.metadata.assign(**{BY: names})))
+    assert found.fitted.unit == POSITION
+    twice, once = found.finest("T6"), found.finest("T0")
+    assert twice < once == 1 / 25
+    told = found.describe(["T6", "T0", "T1"])
+    assert told.endswith(f"none of these can be below {twice:.2g}, and most not below 0.04")
+    assert found.describe(["T0", "T1"]).endswith("none of these can be below 0.04")
