@@ -1,6 +1,9 @@
 """Small files and short texts that want endless time or memory are refused."""
 
+import bz2
+import gzip
 import json
+import lzma
 import sqlite3
 import time
 import tracemalloc
@@ -21,6 +24,7 @@ from cpcnn_core.profiles.expressions import choose_rows
 from cpcnn_core.profiles.files import read_profiles
 from cpcnn_core.readers import database_table
 from cpcnn_core.readers.images import read_plane
+from cpcnn_core.readers.tables import read_text_table
 from cpcnn_core.spreadsheets import harmless
 from cpcnn_core.tables.profiles import Profiles
 from cpcnn_core.training.config_file import read_config
@@ -115,6 +119,17 @@ def test_nothing_is_made_beside_a_database_that_is_read(tmp_path):
     db.close()
     assert database_table.DatabaseTable(path, "v").texts().to_numpy().tolist() == [["1"]]
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("opener", [gzip.open, bz2.open, lzma.open])
+def test_compressed_text_cannot_grow_without_end(tmp_path, monkeypatch, encoding, opener):
+    monkeypatch.setattr("cpcnn_core.claims.ALWAYS_TRUSTED_BYTES", 2**20)
+    path = tmp_path / "a.csv.packed"
+    with opener(path, "wb") as file:
+        file.write(("Well,Dose\n" + "A01,1\n" * 300_000).encode(encoding))
+    with pytest.raises(TableError, match="more than 250 times"):
+        read_text_table(path)
 
 
 @pytest.mark.parametrize(("t", "count"), [(10**9, 1), (2, 10**9)])
