@@ -36,15 +36,16 @@ LAST_LETTER = 0x10FFFF
 
 @contextmanager
 def open_archive(
-    path: str | Path, *, compressed: bool = False, whole: bool = True
+    path: str | Path, *, compressed: str = "", whole: bool = True
 ) -> Iterator[zipfile.ZipFile]:
     """Open an archive whose members are each there once, readable, and not too many.
 
     Parameters
     ----------
     path : str or Path
-    compressed : bool
-        Whether members may be deflated.
+    compressed : str
+        What the names of members end in that may be deflated, such as ``.npy``. What is read
+        as JSON, or as a file with claims of its own, takes more memory than its bytes.
     whole : bool
         Whether to compare the checksum of the whole file, which has to be read for it.
 
@@ -68,7 +69,7 @@ def open_archive(
     with path.open("rb") as file:
         _check_end(file, path.stat().st_size, whole=whole)
         with zipfile.ZipFile(file) as archive:
-            _check_members(archive, path, _METHODS if compressed else _METHODS[:1])
+            _check_members(archive, path, compressed)
             yield archive
 
 
@@ -134,12 +135,12 @@ def _check_end(file: io.BufferedReader, size: int, *, whole: bool) -> None:
         raise ValueError("its CRC-32 is another than that of what was written")
 
 
-def _check_members(archive: zipfile.ZipFile, path: Path, methods: tuple[int, ...]) -> None:
+def _check_members(archive: zipfile.ZipFile, path: Path, compressed: str) -> None:
     members = archive.infolist()
     names = [member.filename for member in members]
     if len(set(names)) < len(names):
         raise ValueError(f"it has twice the member {max(names, key=names.count)!r}")
-    if any(one.flag_bits & _ENCRYPTED or one.compress_type not in methods for one in members):
+    if any(one.flag_bits & _ENCRYPTED or not _is_ours(one, compressed) for one in members):
         raise ValueError("its parts are compressed or encrypted otherwise than we write them")
     # Members that share their bytes would together claim more than each.
     claimed = sum(member.file_size for member in members)
@@ -148,6 +149,11 @@ def _check_members(archive: zipfile.ZipFile, path: Path, methods: tuple[int, ...
         raise ValueError("its members overlap")
     if not is_believable(claimed, stored):
         raise ValueError(refuse_claim(path, "its content", claimed, stored))
+
+
+def _is_ours(member: zipfile.ZipInfo, compressed: str) -> bool:
+    deflated = bool(compressed) and member.filename.endswith(compressed)
+    return member.compress_type in (_METHODS if deflated else _METHODS[:1])
 
 
 def read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:

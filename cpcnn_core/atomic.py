@@ -69,6 +69,7 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     temporary = path.with_name(_temporary_name(path.name))
     try:
         with told_if_full(path):
+            _make_new(temporary)
             write(temporary)
             _bring_to_disk(temporary)
             temporary.replace(path)
@@ -158,6 +159,12 @@ def _short(name: str) -> str:
     # The suffix stays last: some writers choose the format by it, or add their own.
     suffix = Path(name).suffix
     return hashlib.sha256(os.fsencode(name)).hexdigest()[:16] + (suffix if len(suffix) < 16 else "")
+
+
+def _make_new(temporary: Path) -> None:
+    """Make an empty file of ours: a link of that name would lead what is written elsewhere."""
+    temporary.unlink(missing_ok=True)
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
 
 
 def _bring_to_disk(path: Path) -> None:

@@ -29,7 +29,7 @@ _SIGN = "[=+\\-@＝＋－＠]"  # noqa: RUF001
 # A cell begins with the text, and where a spreadsheet parts it by other separators than ours.
 _FORMULA = re.compile(rf"(?:^(?=[\s']*{_SIGN})|(?<=[;\t\r\n])(?=[ ']*{_SIGN}))('*)")
 _NUMBER = re.compile(
-    r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?|nan(\(ind\))?|1\.#[a-z]+)",
+    r"[+-]?((\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|inf(inity)?|nan(\(ind\))?|1\.#[a-z]+)",
     re.ASCII | re.IGNORECASE,
 )
 _REMEMBERED = 1 << 16

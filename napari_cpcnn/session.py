@@ -129,7 +129,7 @@ def open_session(
 
 
 def _read(path: str | Path) -> tuple[dict, Profiles, dict[str, np.ndarray]]:
-    with open_archive(path, compressed=True) as archive, temporary_folder() as folder:
+    with open_archive(path, compressed=".npy") as archive, temporary_folder() as folder:
         session = json.loads(archive.read(ABOUT))
         if session["format"] != FORMAT:
             raise ProfileError(

@@ -16,8 +16,9 @@ from cpcnn_core.printable import printable
 _STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z ")
 # What addresses may hold that is nobody else's business.
 _USER = re.compile(r"(:/{1,2})[^/\s@]+@")
+# Each sign is looked at a few times only, however often such a word stands in a text.
 _SECRET = re.compile(
-    r"(?i)([?&][^=&\s]*(?:token|key|secret|passw|signature|credential)[^=&\s]*=)[^&\s'\"]+"
+    r"(?i)([?&](?=[^?=&\s]*(?:token|key|secret|passw|signature|credential))[^?=&\s]*=)[^&\s'\"]+"
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable
 
@@ -60,8 +61,9 @@ def compare_values(column: pd.Series, sign: str, value: Value) -> np.ndarray:
     if isinstance(value, list | tuple | set):
         if sign not in _EQUALITY:
             raise ProfileError(f"{column.name} {sign} cannot be asked of several values {value!r}")
-        found = [compare_values(column, "==", one) for one in value]
-        equal = np.logical_or.reduce([np.zeros(len(column), bool), *found])
+        # One after the other: several thousand at once would fill the memory.
+        found = (compare_values(column, "==", one) for one in value)
+        equal = functools.reduce(np.logical_or, found, np.zeros(len(column), bool))
         return equal if sign == "==" else ~equal
     kind = column.dtype.kind
     value = "" if value is None else value

@@ -15,6 +15,7 @@ silently false.
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Callable
 
@@ -40,7 +41,8 @@ _SIGNS = {
     ast.NotIn: "!=",
 }
 _TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
-_QUOTED = re.compile(r"('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")")
+# Up to the end where the closing mark is missing: each sign is looked at once.
+_QUOTED = re.compile(r"('(?:[^'\\]|\\.)*'?|\"(?:[^\"\\]|\\.)*\"?)", re.DOTALL)
 _NAME = re.compile(r"`([^`]+)`")
 _PLAIN = "_column_in_backticks_"
 
@@ -160,15 +162,15 @@ class _Question:
         if depth > DEEPEST:
             raise self._refusal(f"it is nested more than {DEEPEST} times")
         if isinstance(node, ast.BoolOp):
-            parts = [self._truth(part, depth + 1) for part in node.values]  # noqa: PD011
             join = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
-            return join.reduce(parts)
+            parts = (self._truth(part, depth + 1) for part in node.values)  # noqa: PD011
+            return functools.reduce(join, parts)
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             return ~self._truth(node.operand, depth + 1)
         if isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
             pairs = zip(sides[:-1], node.ops, sides[1:], strict=True)
-            return np.logical_and.reduce([self._compared(*pair) for pair in pairs])
+            return functools.reduce(np.logical_and, (self._compared(*pair) for pair in pairs))
         if isinstance(node, ast.Call):
             return self._tested(node)
         if isinstance(node, ast.Name):

@@ -276,7 +276,7 @@ def is_feature(name: str, prefixes: Sequence[str] = FEATURE_PREFIXES) -> bool:
 def _provenance(metadata: dict[bytes, bytes], path: Path) -> dict[str, object]:
     try:
         provenance = json.loads(metadata.get(b"cpcnn", b"{}"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TableError(f"{path} does not say in JSON what made it: {error}") from error
     if not isinstance(provenance, dict):
         raise TableError(f"{path} says it was made by {provenance!r}; expected names and values")

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cpcnn_core.claims import is_believable, refuse_claim
 from cpcnn_core.errors import TableError
 from cpcnn_core.readers.numbers import numbers_of
+from cpcnn_core.reading_process import BYTES_PER_SECOND, SECONDS
 from cpcnn_core.tables.values import text_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MAGIC = b"SQLite format 3\x00"
+# Steps of SQLite's machine between two looks at the clock; the shortest limit of a value.
+_STEPS, _LEAST_LENGTH = 100_000, 2**20
+# What a number takes in a row of Python's.
+_VALUE_BYTES = 40
+# Where the header says that writers keep what is new in a file beside it, and how.
+_WAL_PLACE, _WAL = 19, b"\x02"
 
 
 class DatabaseTable:
@@ -69,10 +78,21 @@ class DatabaseTable:
                 return pd.DataFrame(index=pd.RangeIndex(count.fetchone()[0]))
         wanted = ", ".join(map(_quoted, names))
         with opened(self._database) as db:
-            rows = db.execute(f"select {wanted} from {_quoted(self._name)}").fetchall()  # noqa: S608
+            rows = self._rows(db.execute(f"select {wanted} from {_quoted(self._name)}"))  # noqa: S608
         columns = zip(*rows, strict=True) if rows else ([] for _ in names)
         values = {name: convert(own, name) for name, own in zip(names, columns, strict=True)}
         return pd.DataFrame(values, columns=names, index=pd.RangeIndex(len(rows)))
+
+    def _rows(self, found: sqlite3.Cursor) -> list[tuple]:
+        """Return all rows; a view, or a damaged table, may have far more than the file holds."""
+        rows, claimed, stored = [], 0, self._database.stat().st_size
+        for row in found:
+            texts = sum(len(value) for value in row if isinstance(value, (str, bytes)))
+            claimed += _VALUE_BYTES * len(row) + texts
+            if not is_believable(claimed, stored):
+                raise TableError(refuse_claim(self.path, "what was read", claimed, stored))
+            rows.append(row)
+        return rows
 
     def _text(self, value: object, name: str) -> str:
         if isinstance(value, bytes):
@@ -117,16 +137,34 @@ def opened(database: Path) -> Iterator[sqlite3.Connection]:
     >>> with opened(Path("run.db")) as db:  # doctest: +SKIP
     ...     db.execute("select 1")
     """
+    limit = SECONDS
     try:
-        uri = f"{database.absolute().as_uri()}?mode=ro"
+        size = database.stat().st_size
+        limit += size // BYTES_PER_SECOND
+        uri = f"{database.absolute().as_uri()}?mode=ro{_without_companions(database)}"
         with contextlib.closing(sqlite3.connect(uri, uri=True)) as db:
+            # Views are the stranger's own questions: they may ask without an end.
+            end = time.monotonic() + limit
+            db.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
+            db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max(size, _LEAST_LENGTH))
+            db.execute("pragma trusted_schema = off")
             yield db
-    except (sqlite3.Error, OverflowError, UnicodeDecodeError, MemoryError) as error:
+    except (OSError, sqlite3.Error, OverflowError, UnicodeDecodeError, MemoryError) as error:
         # SQLite shows what it stumbled over, several lines perhaps.
         text = " ".join(str(error).split())
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+            text = f"it had not answered after {limit} s"
         raise TableError(
             f"{database} cannot be read as an SQLite database of CellProfiler: {text}"
         ) from error
+
+
+def _without_companions(database: Path) -> str:
+    """Keep SQLite from making files beside a database of several writers that has none now."""
+    with database.open("rb") as file:
+        several = file.read(_WAL_PLACE + 1)[_WAL_PLACE:] == _WAL
+    beside = f"{database.resolve()}-wal"
+    return "&immutable=1" if several and not Path(beside).exists() else ""
 
 
 def _quoted(name: str) -> str:

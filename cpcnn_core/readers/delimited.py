@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
+from cpcnn_core.claims import is_believable, refuse_claim
 from cpcnn_core.errors import TableError
 from cpcnn_core.readers.numbers import MISSING, numbers_of
 from cpcnn_core.spreadsheets import as_named
@@ -233,7 +234,7 @@ class DelimitedTable:
             start = file.read(8)
         for magic, opener in _OPENERS.items():
             if start.startswith(magic):
-                return opener(self.path, "rb")
+                return _Unpacked(opener(self.path, "rb"), self.path)
         return self.path.open("rb")
 
     def _decoded(self, stream: IO[bytes]) -> IO[bytes]:
@@ -264,6 +265,38 @@ class DelimitedTable:
             raise self._unreadable(error) from error
         except _DAMAGE as error:
             raise self._unreadable(error) from error
+
+
+class _Unpacked(io.RawIOBase):
+    """A compressed file that ends with an error where more comes out than can be in it."""
+
+    def __init__(self, stream: IO[bytes], path: Path) -> None:
+        super().__init__()
+        self._stream, self._path = stream, path
+        self._stored = path.stat().st_size
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, place: int, whence: int = io.SEEK_SET) -> int:
+        return self._stream.seek(place, whence)
+
+    def read(self, size: int = -1) -> bytes:
+        parts, left = [], size
+        while left and (part := self._stream.read(BLOCK_BYTES if left < 0 else left)):
+            parts.append(part)
+            left -= len(part) if left > 0 else 0
+            claimed = self._stream.tell()
+            if not is_believable(claimed, self._stored):
+                raise OSError(refuse_claim(self._path, "its text", claimed, self._stored))
+        return b"".join(parts)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
 
 
 class _QuoteCounter(io.RawIOBase):

@@ -13,6 +13,7 @@ import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+from xml.etree import ElementTree as ET
 
 import numpy as np
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     import tifffile
 
 MOST_PLANES = 10**6
+# Of all that tifffile makes a list of from what a file's XML says.
+_MOST_LISTED = 10**7
 _PHOTOMETRIC, _WHITE_IS_ZERO, _PALETTE = 262, 0, 3
 _UIC2 = 33629
 _OME_IMAGE = re.compile(r"<(?:\w+:)?Image[\s>]")
@@ -111,16 +114,44 @@ def _planes_by_series(file: tifffile.TiffFile) -> list[list[_Plane]]:
         if described:
             return described
     alone = len(main) == 1
-    return [[_Plane(page, k) for page in main for k in range(_planes_of(file, page, alone))]]
+    counts = [_planes_of(file, page, alone) for page in main]
+    if sum(counts) > max(MOST_PLANES, len(main)):
+        raise ValueError(f"its pages claim {sum(counts)} planes")
+    return [
+        [_Plane(page, k) for page, count in zip(main, counts, strict=True) for k in range(count)]
+    ]
 
 
 def _described_by_ome(file: tifffile.TiffFile, pages: int) -> list[list[_Plane]]:
     """Return the planes of every image; none where the XML does not describe this very file."""
+    _check_ome(file)
     series = [list(each) for each in file.series if each.kind == "ome"]
     left_out = len(series) != len(_OME_IMAGE.findall(file.ome_metadata))
     if left_out or sum(map(len, series)) < pages:
         return []
     return [[_Plane(page) for page in each] for each in series]
+
+
+def _check_ome(file: tifffile.TiffFile) -> None:
+    """Refuse XML that claims far more planes than are there; tifffile makes lists of them."""
+    try:
+        root = ET.fromstring(file.ome_metadata)  # noqa: S314  (expat knows such attacks)
+    except ET.ParseError:
+        return  # tifffile does not read it either
+    smallest, claimed = min(max(page.size, 1) for page in file.pages), 0
+    for one in root.iter():
+        sides = [_whole(one.get(f"Size{axis}", "1")) for axis in "XYZCT"]
+        claimed += math.prod(sides) // smallest
+        claimed += sum(_whole(one.get(name, "0")) for name in ("NumPlanes", "PlaneCount", "IFD"))
+        if "Start" in one.attrib:
+            start, end, step = (float(one.get(n, "1")) for n in ("Start", "End", "Step"))
+            claimed += abs((end - start) / step)
+    if not claimed <= _MOST_LISTED:
+        raise ValueError("its OME-XML claims more planes than any microscope takes")
+
+
+def _whole(text: str) -> int:
+    return abs(int(text))
 
 
 def _planes_of(file: tifffile.TiffFile, page: tifffile.TiffPage, alone: bool) -> int:

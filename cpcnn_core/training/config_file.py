@@ -49,7 +49,7 @@ def read_config(path: str | Path) -> TrainingConfig:
         raise TrainingError(
             f"there is no file {path}; cpcnn train --write-config {path} writes one"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
         raise TrainingError(f"{path} cannot be read as TOML: {error}") from error
     try:
         return config_from(table)

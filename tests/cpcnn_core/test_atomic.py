@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from cpcnn_core import atomic
 from cpcnn_core.atomic import (
     SECONDS_KEPT,
     is_temporary,
@@ -168,3 +169,14 @@ def test_nobody_takes_a_leftover_for_a_model_or_a_plate(tmp_path, monkeypatch):
         with contextlib.suppress(ProfileError):
             found = find_tables([asked])
         assert [path.name for path in found] == ([] if ".*" in asked.name else ["P1.parquet"])
+
+
+def test_a_link_that_lies_under_the_temporary_name_is_not_written_through(tmp_path):
+    own, place = tmp_path / "own.txt", tmp_path / "shared" / "table.csv"
+    own.write_text("mine")
+    place.parent.mkdir()
+    # Made by somebody else after this process began, so that it is not swept away.
+    (place.parent / atomic._temporary_name(place.name)).symlink_to(own)
+    write_atomically(place, lambda temporary: temporary.write_text("table"))
+    assert (own.read_text(), place.read_text()) == ("mine", "table")
+    assert not place.is_symlink()

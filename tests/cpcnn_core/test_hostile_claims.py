@@ -1,0 +1,171 @@
+"""Small files and short texts that want endless time or memory are refused."""
+
+import bz2
+import gzip
+import json
+import lzma
+import sqlite3
+import time
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import tifffile
+from pyarrow import parquet
+
+from cpcnn_core.archives import open_archive
+from cpcnn_core.cli.log_file import without_secrets
+from cpcnn_core.errors import ImageError, ProfileError, TableError, TrainingError
+from cpcnn_core.profiles.expressions import choose_rows
+from cpcnn_core.profiles.files import read_profiles
+from cpcnn_core.readers import database_table
+from cpcnn_core.readers.images import read_plane
+from cpcnn_core.readers.tables import read_text_table
+from cpcnn_core.spreadsheets import harmless
+from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.training.config_file import read_config
+
+DEEP = 100_000
+OME = (
+    '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
+    '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" SizeX="4" '
+    'SizeY="4" SizeC="1" SizeZ="1" SizeT="{t}"><TiffData IFD="0" PlaneCount="{count}"/></Pixels>'
+    "</Image></OME>"
+)
+
+
+def rows_of(count):
+    metadata = pd.DataFrame({"Metadata_Well": ["A01"] * count, "Metadata_b": [True] * count})
+    return Profiles(np.ones((count, 1)), metadata, ["a"])
+
+
+@pytest.mark.parametrize(
+    ("read", "text"),
+    [
+        (harmless, "1" * 50_000 + "x"),
+        (without_secrets, "?token" * 3_000),
+        (without_secrets, "?" + "token" * 10_000),
+    ],
+)
+def test_long_texts_take_no_longer_than_they_are(read, text):
+    start = time.monotonic()
+    assert read(text) == text
+    assert time.monotonic() - start < 5
+
+
+def test_quotation_marks_that_none_closes_are_looked_at_once():
+    start = time.monotonic()
+    with pytest.raises(ProfileError, match="cannot understand"):
+        choose_rows(rows_of(1), "\\'" * 10_000)
+    assert time.monotonic() - start < 3
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["b and " * 400 + "b", f"Well in [{'1,' * 400}'A01']", "b == True" + " == True == b" * 200],
+)
+def test_parts_of_an_expression_are_not_kept_in_memory(question):
+    profiles = rows_of(100_000)
+    tracemalloc.start()
+    try:
+        choose_rows(profiles, question.replace("1,", "'B01',"))
+    except ProfileError:
+        pass
+    finally:
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert most < 20e6
+
+
+@pytest.mark.parametrize(
+    ("view", "words"),
+    [
+        (
+            "with recursive t(n) as (select 1 union all select n + 1 from t) select n as x from t",
+            "not answered|more than 250 times",
+        ),
+        ("select a.x from a, a b, a c, a d where a.x + b.x + c.x + d.x < 0", "not answered"),
+        ("select hex(zeroblob(400000000)) as x", "too big"),
+        ("select 'abc' as x from a, a b, a c", "more than 250 times"),
+    ],
+)
+def test_views_of_a_database_cannot_ask_without_end(tmp_path, monkeypatch, view, words):
+    monkeypatch.setattr(database_table, "SECONDS", 3)
+    path = tmp_path / "run.db"
+    db = sqlite3.connect(path)
+    db.execute("create table a (x)")
+    db.executemany("insert into a values (?)", [(number,) for number in range(1000)])
+    db.execute(f"create view v as {view}")
+    db.commit()
+    db.close()
+    if "250" in words:
+        monkeypatch.setattr(database_table, "SECONDS", 100)
+        monkeypatch.setattr("cpcnn_core.claims.ALWAYS_TRUSTED_BYTES", 2**22)
+    with pytest.raises(TableError, match=words):
+        database_table.DatabaseTable(path, "v").texts()
+
+
+def test_nothing_is_made_beside_a_database_that_is_read(tmp_path):
+    path = tmp_path / "run.db"
+    db = sqlite3.connect(path)
+    db.execute("pragma journal_mode = wal")
+    db.execute("create table v (x)")
+    db.execute("insert into v values (1)")
+    db.commit()
+    db.close()
+    assert database_table.DatabaseTable(path, "v").texts().to_numpy().tolist() == [["1"]]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("opener", [gzip.open, bz2.open, lzma.open])
+def test_compressed_text_cannot_grow_without_end(tmp_path, monkeypatch, encoding, opener):
+    monkeypatch.setattr("cpcnn_core.claims.ALWAYS_TRUSTED_BYTES", 2**20)
+    path = tmp_path / "a.csv.packed"
+    with opener(path, "wb") as file:
+        file.write(("Well,Dose\n" + "A01,1\n" * 300_000).encode(encoding))
+    with pytest.raises(TableError, match="more than 250 times"):
+        read_text_table(path)
+
+
+@pytest.mark.parametrize(("t", "count"), [(10**9, 1), (2, 10**9)])
+def test_ome_xml_cannot_claim_any_number_of_planes(tmp_path, t, count):
+    path = tmp_path / "a.ome.tif"
+    with tifffile.TiffWriter(path) as file:
+        for text in (OME.format(t=t, count=count), None):
+            file.write(np.ones((4, 4), np.uint16), description=text, metadata=None)
+    with pytest.raises(ImageError, match="claims more planes"):
+        read_plane(path, page=0)
+
+
+def test_pages_cannot_claim_a_million_planes_each(tmp_path):
+    path = tmp_path / "a.tif"
+    text = json.dumps({"shape": [999_999, 4, 4], "truncated": True})
+    with tifffile.TiffWriter(path) as file:
+        for _ in range(20):
+            file.write(np.ones((4, 4), np.uint16), description=text, metadata=None)
+    with pytest.raises(ImageError, match="pages claim"):
+        read_plane(path, page=0)
+
+
+def test_only_the_arrays_of_an_archive_may_be_deflated(tmp_path):
+    path = tmp_path / "a.cpcnn"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("session.json", "[" + "[]," * 1000 + "[]]")
+    with pytest.raises(ValueError, match="compressed"), open_archive(path, compressed=".npy"):
+        pass
+
+
+def test_json_and_toml_that_are_nested_deeply_are_refused(tmp_path):
+    table = pa.table({"Metadata_Well": ["A1"], "CPCNN_000": [0.0]})
+    path = tmp_path / "a.parquet"
+    parquet.write_table(table.replace_schema_metadata({"cpcnn": "[" * DEEP}), path)
+    with pytest.raises(TableError, match="JSON"):
+        read_profiles(path)
+    Path(tmp_path, "train.toml").write_text("a = " + "[" * DEEP)
+    with pytest.raises(TrainingError, match="TOML"):
+        read_config(tmp_path / "train.toml")
