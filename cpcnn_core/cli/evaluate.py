@@ -66,9 +66,6 @@ def _evaluate(options: argparse.Namespace) -> None:
     from cpcnn_core.profiles.truth import read_truth
     from cpcnn_core.tables.columns import metadata_column
 
-    if options.out:
-        # Now, not after the work.
-        require_room(options.out)
     say, keep = say_once(), options.keep_label
 
     def read(path: str) -> CorrectedWells:
@@ -84,14 +81,20 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.truth:
         truth = read_truth(options.truth, by, options.label, keep_labels=keep, tell=say)
     expression = options.controls or wells.provenance.get("controls")
+    texts = (expression, options.positive_controls, options.ask)
+    controls, positive, asked = (_chosen(wells, text) for text in texts)
+    beside = {name: read(path) for name, path in _named(options.beside)}
+    if options.out:
+        # Now, not after the work.
+        require_room(options.out)
     evaluation = evaluate_profiles(
         corrected,
         by,
-        controls=_chosen(wells, expression),
-        positive=_chosen(wells, options.positive_controls),
-        asked=_chosen(wells, options.ask),
+        controls=controls,
+        positive=positive,
+        asked=asked,
         truth=truth,
-        beside={name: read(path) for name, path in _named(options.beside)},
+        beside=beside,
         sweep=options.sweep,
         relative=options.relative,
         paper=options.paper,

@@ -97,6 +97,10 @@ def _nearest(options: argparse.Namespace) -> None:
     columns = [metadata_column(name) for name in columns]
     rows.require(columns)
     exclude = library.same_as(columns, rows.metadata)
+    notice(
+        f"{len(rows.metadata)} wells asked about, {len(library.directions)} treatments searched, "
+        f"{exclude.sum()} left out; correction: {asked.provenance.get('correction', 'none')}"
+    )
     significance = _has_significance(library)
     own = significance and not options.library
     found = library.nearest(
@@ -106,10 +110,6 @@ def _nearest(options: argparse.Namespace) -> None:
         significance=significance,
         uncorrected=corrected.uncorrected.select(chosen) if own else None,
         rows=np.flatnonzero(chosen) if own else None,
-    )
-    notice(
-        f"{len(rows.metadata)} wells asked about, {len(library.directions)} treatments searched, "
-        f"{exclude.sum()} left out; correction: {asked.provenance.get('correction', 'none')}"
     )
     # Genes that are numbers, say, as they are written.
     facts = [name for name in found.columns if name.startswith("Metadata_")]

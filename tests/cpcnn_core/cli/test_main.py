@@ -44,9 +44,13 @@ def test_the_commands_are_those_of_the_contract():
         ("compare",),
         ("prepare",),
         ("models",),
-        *(("models", name) for name in ("list", "show", "accept", "fetch", "timm", "import")),
+        *(
+            ("models", name)
+            for name in ("list", "show", "accept", "fetch", "timm", "import", "verify")
+        ),
         ("cellprofiler",),
         *(("cellprofiler", name) for name in ("install", "doctor", "create")),
+        *(("cellprofiler", name) for name in ("allow", "allowed", "forbid")),
         ("worker",),
     }
 
@@ -179,7 +183,7 @@ def test_closed_streams_change_nothing(closed, tmp_path):
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["mine.safetensors"]
 
 
-FETCH = ["models", "fetch", "cell-painting-cnn-v1", "--url"]
+FETCH = ["models", "fetch", "cell-painting-cnn-v1", "--insecure", "--url"]
 # As a program is started in the foreground, whoever runs the tests.
 DEFAULT = {"SIGINT": "default_int_handler", "SIGTERM": "SIG_DFL", "SIGHUP": "SIG_DFL"}
 

@@ -1,7 +1,9 @@
 """Results on standard output, notices beside it; nobody's text writes lines or escapes."""
 
 import argparse
+import contextlib
 import io
+import logging
 import sys
 
 import pytest
@@ -31,9 +33,21 @@ def test_results_are_on_standard_output_alone(capsys):
     assert (found.out, found.err) == ("8 sites\nwrote a.csv\n", "")
 
 
+@contextlib.contextmanager
+def kept_from_pytest():
+    root = logging.getLogger()
+    theirs = [one for one in root.handlers if type(one).__module__ == "_pytest.logging"]
+    for handler in theirs:
+        root.removeHandler(handler)
+    yield
+    for handler in theirs:
+        root.addHandler(handler)
+
+
 @pytest.mark.parametrize("say", [show, notice, say_once()])
 def test_no_text_writes_lines_or_escapes(capsys, say):
-    with messages(ORDINARY):
+    # pytest keeps what is logged, and hands it on in an encoding that has no half characters.
+    with messages(ORDINARY), kept_from_pytest():
         say(HOSTILE)
     found = capsys.readouterr()
     assert found.out + found.err == f"{SHOWN}\n"
