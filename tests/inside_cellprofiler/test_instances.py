@@ -49,7 +49,8 @@ def test_cells_nuclei_and_a_second_model_share_one_worker():
     names = [column[:2] for column in columns]
     assert len(names) == len(set(names))
     ours = [(w, n) for w, n in names if n.startswith(("CPCNN", "Second"))]
-    assert len(ours) == 3 * 672 + 3
+    # Beside the features, of each once the model and whose its weights are.
+    assert len(ours) == 3 * 672 + 3 * 2
     first, other = (
         bench.measurements.get_current_measurement("Cells", name)
         for name in ("CPCNN_000", "Second_000")

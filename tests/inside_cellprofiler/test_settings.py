@@ -28,7 +28,8 @@ def test_the_module_loads_in_cellprofiler_without_torch(all_modules):
 def test_columns_are_the_672_features_and_the_model(bench):
     columns = bench.module.get_measurement_columns(bench.pipeline)
     assert [c for c in columns if c[0] == "Cells"] == [("Cells", n, "float") for n in NAMES]
-    assert [c[:2] for c in columns if c[0] != "Cells"] == [(EXPERIMENT, "CPCNN_Model_Cells")]
+    once = ["CPCNN_Model_Cells", "CPCNN_Weights_Cells"]
+    assert [c[:2] for c in columns if c[0] != "Cells"] == [(EXPERIMENT, name) for name in once]
 
 
 def test_categories_and_measurements_spell_the_columns(bench):

@@ -67,7 +67,8 @@ def test_the_measurements_are_the_images_and_objects_are_not_asked_for():
     bench.module.unit.value = TILES
     columns = bench.module.get_measurement_columns(bench.pipeline)
     assert [c[:2] for c in columns[:2]] == [(IMAGE, "CPCNN_000"), (IMAGE, "CPCNN_001")]
-    assert columns[-1][:2] == ("Experiment", "CPCNN_Model_Image")
+    once = ["CPCNN_Model_Image", "CPCNN_Weights_Image"]
+    assert [c[:2] for c in columns[-2:]] == [("Experiment", name) for name in once]
     shown = [setting.text for setting in bench.module.visible_settings()]
     assert "Select the objects to measure" not in shown
     assert "Mask neighbouring cells?" not in shown
