@@ -8,7 +8,7 @@ from qtpy.QtCore import QPointF, Qt
 from qtpy.QtGui import QTextDocument
 from qtpy.QtWidgets import QApplication, QLabel, QMessageBox, QToolTip
 
-from cpcnn_core.errors import LicenceError
+from cpcnn_core.errors import LicenceError, WeightsError
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.profiles.files import write_profiles
 from cpcnn_core.tables.columns import feature_names
@@ -168,7 +168,10 @@ def test_the_question_about_a_licence(qtbot, monkeypatch, tmp_path):
     monkeypatch.setattr(QMessageBox, "question", lambda *args: asked.append(args[2]))
     choice = ModelChoice()
     qtbot.addWidget(choice)
-    card = ModelCard("nc", "An example.", ("DNA",), 3, commercial=False, licence=IMAGE)
+    about = {"name": "nc", "summary": "An example.", "channels": ("DNA",), "embed_dim": 3}
+    with pytest.raises(WeightsError, match="without < and >"):
+        ModelCard(**about, commercial=False, licence=IMAGE)
+    licence = "for R&lt;D"
     with pytest.raises(LicenceError):
-        choice.ask_licence(card)
-    assert IMAGE in shown(asked[0])
+        choice.ask_licence(ModelCard(**about, commercial=False, licence=licence))
+    assert licence in shown(asked[0])
