@@ -90,10 +90,10 @@ class Placebo:
         return {**told, "level": LEVEL, "verdict": self.verdict}
 
     def _interval(self, p_values: np.ndarray) -> tuple[float, float]:
-        """Return the 95 % interval (Wilson) of the share at or below `LEVEL`."""
+        """Return the 95 % interval (Clopper and Pearson) of the share at or below `LEVEL`."""
         count = max(1, min(len(self.activity), self.apart))
         hits = round(float((p_values <= LEVEL).mean()) * count)
-        found = scipy.stats.binomtest(hits, count).proportion_ci(method="wilson")
+        found = scipy.stats.binomtest(hits, count).proportion_ci(method="exact")
         return float(found.low), float(found.high)
 
     def _are_too_many(self, p_values: np.ndarray) -> bool:
@@ -127,12 +127,12 @@ def run_placebo(tests: Significance, *, seed: int = 0) -> Placebo:
     activity, nearest, finest = _ask(fitted, choose, random)
     positions = np.zeros(0)
     if fitted.unit != POSITION:
-        positions, *_ = _ask(fitted, _choose_positions, random)
+        positions, *_ = _ask(fitted, _choose_positions, random, queries=0)
     return Placebo(activity, nearest, positions, _apart(fitted), finest)
 
 
 def _ask(
-    fitted: CrossFit, choose: Choose, random: np.random.Generator
+    fitted: CrossFit, choose: Choose, random: np.random.Generator, queries: int = QUERIES
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Return p-values of placebos, of activity and of likeness, and the smallest possible."""
     activity, nearest, finest = [], [], 1.0
@@ -154,7 +154,7 @@ def _ask(
         activity += tests.activity()["p_value"].dropna().tolist()
         finest = min([finest, *map(tests.finest, tests.treatments)])
         others = sorted(set(names[fitted.wells.named(by) & ~fitted.controls]))
-        for query in random.permutation(others)[:QUERIES]:
+        for query in random.permutation(others)[:queries]:
             found = tests.nearest(wells.select(names == query))
             nearest += found["p_value"].dropna().tolist()
     return np.array(activity), np.array(nearest), finest

@@ -11,7 +11,9 @@ prediction interval is.
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 import zlib
 from collections import Counter
 from collections.abc import Collection
@@ -226,13 +228,15 @@ class Significance:
         return f"{self.fitted.describe()}; none of these can be below {least:.2g}{others}"
 
     @cached_property
+    def _held(self) -> list[Counter[str]]:
+        """How many controls of a plate are held out, fold by fold."""
+        plates = self.fitted.plates
+        return [Counter(plates[fold.held].tolist()) for fold in self.fitted.folds]
+
+    @cached_property
     def _most(self) -> Counter[str]:
         """How many controls of a plate are held out in every fold."""
-        most: Counter[str] = Counter()
-        for number, fold in enumerate(self.fitted.folds):
-            held = Counter(self.fitted.plates[fold.held].tolist())
-            most = held if number == 0 else most & held
-        return most
+        return functools.reduce(operator.and_, self._held)
 
     @cached_property
     def _layouts(self) -> list[Layout]:
@@ -293,10 +297,7 @@ class Significance:
         if self.fitted.unit == POSITION or not len(drawn):
             # Every position is drawn once.
             return drawn
-        apart = 0
-        for fold in self.fitted.folds:
-            held = Counter(self.fitted.plates[fold.held].tolist())
-            apart += min(held[plate] // count for plate, count in layout)
+        apart = sum(min(held[plate] // count for plate, count in layout) for held in self._held)
         if apart >= FEW_APART or apart == self._ways(layout):
             return drawn
         return drawn.mean() + (drawn - drawn.mean()) * math.sqrt((apart + 1) / (apart - 1))
