@@ -13,6 +13,10 @@ _NAMES = ("SIGTERM", "SIGHUP")
 _STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 
+# After so long, what was raised and is not being answered has been lost.
+_LOST_AFTER_S = 0.5
+
+
 class Stopped(KeyboardInterrupt):
     """A signal asked the program to end; whoever tidies up after Ctrl-C does so after this.
 
@@ -48,6 +52,10 @@ def stop_on_signals() -> None:
         for one in numbers:
             # Once is enough, and tidying up shall not be disturbed. Ctrl-C still may.
             signal.signal(one, signal.SIG_IGN)
+        if hasattr(signal, "setitimer"):
+            # Python lets no exception out of destructors, and of functions called before a fork.
+            signal.signal(signal.SIGALRM, lambda *_: _is_answered() or _raise(number))
+            signal.setitimer(signal.ITIMER_REAL, _LOST_AFTER_S, _LOST_AFTER_S)
         raise Stopped(number)
 
     found = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
@@ -56,15 +64,35 @@ def stop_on_signals() -> None:
         signal.signal(one, stop)
 
 
+def _raise(number: int) -> None:
+    raise Stopped(number)
+
+
+def _is_answered() -> bool:
+    """Tell whether somebody tidies up after `Stopped`, in this thread."""
+    found = sys.exc_info()[1]
+    seen = []
+    while found is not None and found not in seen:
+        if isinstance(found, Stopped):
+            return True
+        seen.append(found)
+        found = found.__cause__ or found.__context__
+    return False
+
+
 def exit_status(stop: KeyboardInterrupt) -> int:
-    """Return the exit status by which shells know what ended a program.
+    """Return the exit status by which shells know what ended a program, which is ending now.
 
     Examples
     --------
     >>> exit_status(KeyboardInterrupt()), exit_status(Stopped(15))
     (130, 143)
     """
-    return 128 + stop.number if isinstance(stop, Stopped) else CTRL_C
+    if not isinstance(stop, Stopped):
+        return CTRL_C
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return 128 + stop.number
 
 
 def open_streams() -> None:

@@ -225,3 +225,43 @@ def test_signals_that_are_ignored_stay_so(ignored, mirror):
     signals = [getattr(signal, ignored), signal.SIGTERM]
     found = signalled(mirror, signals, **{ignored: "SIG_IGN"})
     assert found == (143, "", "cpcnn: stopped\n")
+
+
+LOSING = """
+import os, signal, sys, time
+from cpcnn_core.cli import signals
+signals.stop_on_signals()
+
+class Losing:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)
+
+try:
+    Losing()
+    try:
+        while True:
+            time.sleep(0.01)
+    finally:
+        # Longer than what is raised again waits for.
+        until = time.monotonic() + 1.5
+        while time.monotonic() < until:
+            try:
+                raise ValueError
+            except ValueError:
+                time.sleep(0.01)
+        print("tidied up")
+except KeyboardInterrupt as stop:
+    status = signals.exit_status(stop)
+time.sleep(1)
+sys.exit(status)
+"""
+
+
+@POSIX
+def test_a_signal_that_a_destructor_loses_ends_it_all_the_same():
+    # Python only says that it ignored it.
+    command = [sys.executable, "-W", "ignore", "-c", LOSING]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (143, "tidied up\n"), done.stderr
+    assert done.stderr.startswith("Exception ignored in")

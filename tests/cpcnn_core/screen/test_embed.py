@@ -373,13 +373,31 @@ def test_a_name_that_is_no_utf8_is_read_all_the_same(own_screen, tmp_path):
     assert states(tmp_path / "out") == ["embedded"] * 8
 
 
-@pytest.mark.skipif(os.name == "nt", reason="limits of file size are set in another way there")
-def test_a_full_disk_is_named_and_leaves_nothing_half_written(screen, tmp_path):
-    code = (
-        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))\n"
-        "from cpcnn_core.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    )
+# Files of at most 4000 bytes.
+SMALL_FILES = (
+    "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+    "resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))\n"
+    "from cpcnn_core import disk; from cpcnn_core.cli.main import main\n"
+)
+LIMITED = pytest.mark.skipif(
+    os.name == "nt", reason="limits of file size are set in another way there"
+)
+
+
+@LIMITED
+def test_a_full_disk_is_named_before_any_work(screen, tmp_path):
+    code = SMALL_FILES + "sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, *command_for(screen), "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"cpcnn: error: cannot write to {tmp_path / 'out'}: File too large" in done.stderr
+    assert not list((tmp_path / "out").iterdir())
+
+
+@LIMITED
+def test_a_disk_that_fills_is_named_and_leaves_nothing_half_written(screen, tmp_path):
+    # There was room when the run began.
+    code = SMALL_FILES + "disk._TRIED_BYTES = 100; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, *command_for(screen), "--out", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1

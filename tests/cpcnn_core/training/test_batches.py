@@ -1,7 +1,10 @@
 """Which cells make a batch, and how their crops arrive."""
 
+import concurrent.futures
 import os
 import signal
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -58,35 +61,58 @@ def test_a_damaged_crop_is_named_in_one_line(make_store, workers):
     assert "\n" not in str(error.value)
 
 
-class BlockedSignals:
-    """In place of crops: how many signals the process that reads them holds."""
+class Handlers:
+    """In place of crops: whether the process that reads them answers Ctrl-C as others do."""
 
     def read(self, _):
-        return np.array([len(signal.pthread_sigmask(signal.SIG_BLOCK, []))])
+        return np.array([signal.getsignal(signal.SIGINT) is signal.default_int_handler])
 
 
+# Called after each fork; Python lets no exception out of what is called there.
 FORKED = []
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked off")
-def test_ctrl_c_while_processes_are_forked_off_is_not_lost():
-    # Python lets no exception out of what is called here.
+if hasattr(os, "fork"):
     os.register_at_fork(after_in_parent=lambda: [number() for number in FORKED])
+
+
+@pytest.fixture
+def ctrl_c():
     # Whoever runs the tests may have it ignored.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    FORKED.append(lambda: os.kill(os.getpid(), signal.SIGINT))
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            list(CropReader(BlockedSignals(), workers=1).read([np.arange(1)]))
-    finally:
-        FORKED.clear()
-        signal.signal(signal.SIGINT, before)
-    assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked off")
-def test_processes_that_read_can_be_ended():
-    assert list(CropReader(BlockedSignals(), workers=1).read([np.arange(1)])) == [torch.tensor([0])]
+@pytest.mark.parametrize("other_threads", [0, 3])
+def test_ctrl_c_while_processes_are_forked_off_is_not_lost(other_threads, ctrl_c):
+    # The system gives a signal to any thread that takes it, and that thread time to tell.
+    FORKED.extend([lambda: os.kill(os.getpid(), signal.SIGINT), lambda: time.sleep(0.2)])
+    ended = threading.Event()
+    others = [threading.Thread(target=ended.wait) for _ in range(other_threads)]
+    for other in others:
+        other.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(CropReader(Handlers(), workers=1).read([np.arange(1)]))
+    finally:
+        FORKED.clear()
+        ended.set()
+        for other in others:
+            other.join()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked off")
+def test_processes_that_read_can_be_ended(ctrl_c):
+    assert list(CropReader(Handlers(), workers=1).read([np.arange(1)])) == [torch.tensor([True])]
+
+
+def test_crops_can_be_read_in_another_thread(store):
+    expected = list(CropReader(open_crops(store)).read([np.arange(4)]))
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        reader = CropReader(open_crops(store), workers=1)
+        found = thread.submit(lambda: list(reader.read([np.arange(4)]))).result()
+    assert torch.equal(found[0], expected[0])
 
 
 def test_reading_leaves_the_callers_random_numbers_alone(store):
