@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from cpcnn_core.comparison.question import Posed, Question
 from cpcnn_core.errors import ProfileError
@@ -10,8 +12,9 @@ from cpcnn_core.profiles.aggregate import CELL_COUNT
 from cpcnn_core.profiles.baselines import count_profiles
 from cpcnn_core.profiles.corrected_wells import CorrectedWells
 from cpcnn_core.profiles.correction import Correction, fit_correction
+from cpcnn_core.profiles.correction_sweep import sweep_corrections
 from cpcnn_core.profiles.evaluation import measure_against_controls, measure_retrieval
-from cpcnn_core.profiles.scores import sweep_lambda
+from cpcnn_core.profiles.scores import retrieval_scores
 from cpcnn_core.tables.columns import PLATE, WELL, metadata_column
 from cpcnn_core.tables.profiles import Profiles
 
@@ -39,9 +42,10 @@ def judge(posed: Posed, question: Question) -> list[Judged]:
     """Measure profiles as they are, and sphered with the lambda that suits them best.
 
     Lambda is a part of the mean eigenvalue of the controls' covariance, chosen for every
-    model in the same way: the one of `cpcnn_core.profiles.scores.LAMBDAS` with which the wells
-    that ask find their replicates best, the largest of equals: it changes least. No label is
-    needed for that choice.
+    model in the same way: the one of `cpcnn_core.profiles.correction_sweep.LAMBDAS` with which
+    the wells that ask find their replicates best, the largest of equals: it changes least. No
+    label is needed for that choice. How well replicates are found is told of treatments that it
+    was not chosen on, see `CorrectionSweep.nested`; where a single one asks, of that one.
 
     Parameters
     ----------
@@ -61,18 +65,24 @@ def judge(posed: Posed, question: Question) -> list[Judged]:
     --------
     >>> judge(question.pose(wells), question)  # doctest: +SKIP
     """
-    table = sweep_lambda(posed.wells, posed.controls, question.by, asked=posed.asked, relative=True)
-    tried = table.dropna(subset="lambda").sort_values("lambda", ascending=False)
-    best = float(tried["lambda"].iloc[tried["replicate_map"].argmax()])
+    sweep = sweep_corrections(
+        posed.wells, posed.controls, question.by, asked=posed.asked, relative=True
+    )
+    # Without sphering has a row of its own.
+    sweep = replace(sweep, tried=sweep.tried[1:])
     sphering = fit_correction(
         posed.wells,
         posed.controls,
         "sphering",
-        regularization=best,
+        regularization=sweep.best().strength,
         relative=True,
         tell=question.tell,
     )
-    return [judge_as_they_are(posed, question), _judge(posed, question, sphering)]
+    sphered = _judge(posed, question, sphering)
+    if len(np.unique(sweep.names)) > 1:
+        precision, _ = sweep.nested()
+        sphered.scores["replicates"] |= retrieval_scores(precision, sweep.names, sweep.chance)
+    return [judge_as_they_are(posed, question), sphered]
 
 
 def judge_as_they_are(posed: Posed, question: Question) -> Judged:

@@ -153,7 +153,7 @@ def cross_fit(
     controls = np.asarray(controls, bool)
     if wells.provenance.get("correction"):
         raise ProfileError("expected uncorrected wells to fit a correction on, these are corrected")
-    plates, positions = _plates(wells), _positions(wells)
+    plates, positions = plates_of(wells), _positions(wells)
     everywhere = sorted(set(control_positions(wells, controls, by).values()))
     if unit is None:
         unit = POSITION if len(everywhere) >= FIXED_POSITIONS else SINGLE
@@ -195,7 +195,7 @@ def control_positions(wells: Profiles, controls: np.ndarray, by: str) -> dict[in
     >>> control_positions(wells, controls, "Metadata_Treatment")  # doctest: +SKIP
     {0: 'A1', 16: 'A2'}
     """
-    plates, positions = _plates(wells), _positions(wells)
+    plates, positions = plates_of(wells), _positions(wells)
     treated = wells.named(by) & ~controls
     if positions is None or not _fixed_layout(
         wells.texts(by)[treated], plates[treated], positions[treated]
@@ -204,6 +204,33 @@ def control_positions(wells: Profiles, controls: np.ndarray, by: str) -> dict[in
     everywhere = set(_on_all_plates(positions, plates, controls, treated))
     rows = np.flatnonzero(controls & np.isin(positions, sorted(everywhere)))
     return {int(row): str(positions[row]) for row in rows}
+
+
+def plates_of(wells: Profiles) -> np.ndarray:
+    """Return the plate of every well, (n,) str; one for all where there is no such column.
+
+    Raises
+    ------
+    ProfileError
+        A well has no plate.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"Metadata_Plate": ["P1", "P2"]})
+    >>> plates_of(Profiles(np.eye(2), rows, ["x", "y"])).tolist()
+    ['P1', 'P2']
+    """
+    if PLATE not in wells.metadata.columns:
+        return np.full(len(wells.metadata), "one")
+    plates = wells.texts(PLATE)
+    without = np.flatnonzero(plates == "")
+    if len(without):
+        raise ProfileError(
+            f"{len(without)} of {len(plates)} wells have no plate, the first in row "
+            f"{without[0] + 1}; fill {PLATE} in, or leave these wells out"
+        )
+    return plates
 
 
 def _fold(
@@ -223,19 +250,6 @@ def _fold(
     corrected = fitted.transform(wells.select(held))
     names = turn[held] if unit == POSITION else np.arange(len(held))
     return Fold(fitted, held, np.unique(names, return_inverse=True)[1], corrected)
-
-
-def _plates(wells: Profiles) -> np.ndarray:
-    if PLATE not in wells.metadata.columns:
-        return np.full(len(wells.metadata), "one")
-    plates = wells.texts(PLATE)
-    without = np.flatnonzero(plates == "")
-    if len(without):
-        raise ProfileError(
-            f"{len(without)} of {len(plates)} wells have no plate, the first in row "
-            f"{without[0] + 1}; fill {PLATE} in, or leave these wells out"
-        )
-    return plates
 
 
 def _positions(wells: Profiles) -> np.ndarray | None:

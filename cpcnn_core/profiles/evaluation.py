@@ -15,14 +15,14 @@ from cpcnn_core.profiles.baselines import count_profiles
 from cpcnn_core.profiles.checks import refuse_wells_twice
 from cpcnn_core.profiles.confounders import confounders
 from cpcnn_core.profiles.corrected_wells import CorrectedWells, as_they_are
-from cpcnn_core.profiles.intervals import bootstrap_interval
+from cpcnn_core.profiles.correction_sweep import CorrectionSweep, sweep_corrections
 from cpcnn_core.profiles.placebo import run_placebo
 from cpcnn_core.profiles.replicates import find_replicates
 from cpcnn_core.profiles.retrieval import average_precision
 from cpcnn_core.profiles.scores import (
     evaluate_as_in_the_paper,
     evaluate_treatments,
-    sweep_lambda,
+    retrieval_scores,
 )
 from cpcnn_core.profiles.significance import Significance
 from cpcnn_core.profiles.similarity import cosine_similarity, same_label
@@ -99,7 +99,9 @@ def evaluate_profiles(
         measured in the same way. The number of cells alone is measured too, where it is
         known.
     sweep, relative : bool
-        Try sphering with several lambdas, see `cpcnn_core.profiles.scores.sweep_lambda`.
+        Try sphering with several lambdas, on wells centred plate by plate and on such as they
+        are: what each does, and which is chosen, see
+        `cpcnn_core.profiles.correction_sweep.CorrectionSweep`.
     paper : bool
         With `truth`, also the paper's own measures.
 
@@ -136,7 +138,8 @@ def evaluate_profiles(
         found = measure_retrieval(wells, controls, by, asked=positive)
         scores["positive_controls"] = found["replicates"]
     if sweep:
-        scores["sweep"] = _sweep(wells, controls, by, asked, relative=relative)
+        tried = _sweep(wells, controls, by, asked, truth, relative=relative)
+        scores |= {"sweep": tried.rows(), "choice": tried.choice()}
     if paper and labels is not None:
         known = np.array([label != "" for label in labels])
         scores["paper"] = evaluate_as_in_the_paper(
@@ -205,12 +208,8 @@ def measure_retrieval(
         labels = _labels(truth, names.tolist())
         precision = average_precision(cosine_similarity(treatments.features), same_label(labels))
         measured = evaluate_treatments(treatments.features, labels)
-        interval = _interval(precision, names)
-        scores["treatments"] = {
-            **measured,
-            "interval": interval,
-            "above_chance": _above(interval, measured["chance_average_precision"]),
-        }
+        chance = measured["chance_average_precision"]
+        scores["treatments"] = measured | retrieval_scores(precision, names, chance)
     return scores
 
 
@@ -220,7 +219,6 @@ def _replicates(treated: Profiles, by: str, among: np.ndarray | None) -> dict[st
     if not asked.any():
         raise ProfileError(f"none of the wells that ask has replicates in the column {by}")
     of = np.ones(len(asked), bool) if among is None else among
-    interval = _interval(found.precision[asked], found.names[asked])
     chance = float(found.chance[asked].mean())
     return {
         "wells": int(asked.sum()),
@@ -228,15 +226,8 @@ def _replicates(treated: Profiles, by: str, among: np.ndarray | None) -> dict[st
         "treatments": len(np.unique(found.names[asked])),
         "of_treatments": len(np.unique(found.names[of])),
         "on_other_plates": len(np.unique(found.names[asked & found.on_other_plates])),
-        "mean_average_precision": float(found.precision[asked].mean()),
-        "chance_average_precision": chance,
-        "interval": interval,
-        "above_chance": _above(interval, chance),
+        **retrieval_scores(found.precision[asked], found.names[asked], chance),
     }
-
-
-def _above(interval: list[float] | None, chance: float) -> bool | None:
-    return None if interval is None else interval[0] > chance
 
 
 def _treatments(
@@ -248,11 +239,6 @@ def _treatments(
     if not rows.any():
         raise ProfileError("none of the wells that ask is a treated one with a name")
     return aggregate(wells.select(rows), [by], "mean")
-
-
-def _interval(values: np.ndarray, groups: np.ndarray) -> list[float] | None:
-    found = bootstrap_interval(values, groups)
-    return None if found["low"] is None else [found["low"], found["high"]]
 
 
 def _measures(
@@ -387,8 +373,14 @@ def _labels(truth: Mapping[str, str], names: list[str]) -> list[str]:
 
 
 def _sweep(
-    wells: Profiles, controls: np.ndarray, by: str, asked: np.ndarray | None, *, relative: bool
-) -> list[dict[str, float | None]]:
+    wells: Profiles,
+    controls: np.ndarray,
+    by: str,
+    asked: np.ndarray | None,
+    truth: Mapping[str, str] | None,
+    *,
+    relative: bool,
+) -> CorrectionSweep:
     if not controls.any():
         raise ProfileError("sphering learns from control wells; name them with --controls")
     if wells.provenance.get("correction"):
@@ -396,12 +388,13 @@ def _sweep(
             f"the profiles are corrected already ({wells.provenance['correction']}); make "
             "profiles without --correction for the sweep"
         )
-    table = sweep_lambda(wells, controls, by, asked=asked, relative=relative)
-    name = "lambda_relative" if relative else "lambda"
-    return [
-        {name: None if np.isnan(value) else value, "replicate_map": score}
-        for value, score in table.itertuples(index=False, name=None)
-    ]
+    methods = ["sphering"]
+    if PLATE in wells.metadata.columns:
+        plates = wells.texts(PLATE)
+        if set(plates) == set(plates[controls]):
+            methods.append("centred-sphering")
+    how = {"asked": asked, "truth": truth, "relative": relative}
+    return sweep_corrections(wells, controls, by, methods, **how)
 
 
 def _same_wells(other: Profiles | CorrectedWells, wells: Profiles, name: str) -> CorrectedWells:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import html
 import io
+import itertools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
@@ -95,22 +97,63 @@ def draw_precision_recall(treatments: Profiles, labels: list[str]) -> Draw:
     return draw
 
 
-def draw_sweep(sweep: list[dict[str, float | None]]) -> Draw:
+def draw_sweep(sweep: Sequence[Mapping[str, object]]) -> Draw:
     """Draw how well replicates are found with every lambda, beside no sphering.
+
+    Parameters
+    ----------
+    sweep : sequence of mapping
+        As of `cpcnn_core.profiles.correction_sweep.CorrectionSweep.rows`.
 
     Examples
     --------
-    >>> draw_sweep([{"lambda": 0.1, "replicate_map": 0.5}])(axes)  # doctest: +SKIP
+    >>> row = {"correction": "sphering", "lambda": 0.1, "replicate_map": 0.5}
+    >>> draw_sweep([row])(axes)  # doctest: +SKIP
     """
-    name = next(key for key in sweep[0] if key != "replicate_map")
-    tried = [(row[name], row["replicate_map"]) for row in sweep if row[name] is not None]
+    name = next(key for key in sweep[0] if key.startswith("lambda"))
+    methods = dict.fromkeys(row["correction"] for row in sweep if row[name] is not None)
     without = next(row["replicate_map"] for row in sweep if row[name] is None)
 
     def draw(axes: Axes) -> None:
-        axes.semilogx(*zip(*tried, strict=True), color=COLORS[0], marker="o")
+        for color, method in zip(COLORS, methods, strict=False):
+            mine = [
+                (row[name], row["replicate_map"]) for row in sweep if row["correction"] == method
+            ]
+            axes.semilogx(*zip(*mine, strict=True), color=color, marker="o", label=method)
         axes.axhline(without, color=COLORS[5], linestyle="--", label="no sphering")
         axes.set(xlabel=name.replace("_", ", "), ylabel="mean average precision")
         axes.legend(frameon=False)
+
+    return draw
+
+
+def draw_power(table: pd.DataFrame, title: str) -> Draw:
+    """Draw the power of designs against their number of plates, for one effect.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As of `cpcnn_core.profiles.power.simulate_power`.
+    title : str
+
+    Examples
+    --------
+    >>> draw_power(table, "effect 0.5")(axes)  # doctest: +SKIP
+    """
+    known = table.dropna(subset="power")
+
+    def draw(axes: Axes) -> None:
+        kinds = known.groupby(["replicates", "controls"])
+        for color, ((wells, controls), rows) in zip(itertools.cycle(COLORS), kinds):
+            error = [rows["power"] - rows["low"], rows["high"] - rows["power"]]
+            label = f"{wells} wells, {controls} controls a plate"
+            how = {"color": color, "marker": "o", "capsize": 2, "label": label}
+            axes.errorbar(rows["plates"], rows["power"], error, **how)
+        axes.axhline(0.8, color=GREY, linestyle="--")
+        axes.set(xlabel="plates", ylabel="power", ylim=(-0.03, 1.03))
+        axes.set_xticks(sorted(set(known["plates"])))
+        axes.set_title(title, fontsize=10)
+        axes.legend(frameon=False, fontsize=7)
 
     return draw
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles import paper
-from cpcnn_core.profiles.correction import fit_correction
-from cpcnn_core.profiles.replicates import find_replicates
+from cpcnn_core.profiles.intervals import bootstrap_interval
 from cpcnn_core.profiles.retrieval import (
     average_precision,
     chance_average_precision,
@@ -21,72 +18,41 @@ from cpcnn_core.profiles.retrieval import (
     recall_at,
 )
 from cpcnn_core.profiles.similarity import cosine_similarity, same_label
-from cpcnn_core.tables.profiles import Profiles
 
-LAMBDAS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 TOP = 0.01
 POSITIONS = (1, 5, 10, 20, 50)
 
 
-def sweep_lambda(
-    wells: Profiles,
-    controls: np.ndarray,
-    by: str,
-    lambdas: Sequence[float] = LAMBDAS,
-    *,
-    asked: np.ndarray | None = None,
-    relative: bool = False,
-) -> pd.DataFrame:
-    """Try sphering with several lambdas on replicates, which needs no annotation.
+def retrieval_scores(precision: np.ndarray, names: np.ndarray, chance: float) -> dict[str, object]:
+    """Return the mean of average precisions with its interval, beside chance.
 
     Parameters
     ----------
-    wells : Profiles
-        Uncorrected.
-    controls : ndarray of shape (n,), bool
-    by : str
-        The column that names the treatment; wells with an empty name are left out.
-    lambdas : sequence of float
-    asked : ndarray of shape (n,), bool, optional
-        Only these wells count; they look for their replicates among all.
-    relative : bool
-        See `cpcnn_core.profiles.sphering.fit_sphering`.
+    precision : ndarray of shape (n,)
+    names : ndarray of shape (n,), str
+        What is drawn anew for the interval: treatments.
+    chance : float
+        The mean that a random order is expected to have.
 
     Returns
     -------
-    pandas.DataFrame
-        ``lambda`` (NaN: no sphering) and ``replicate_map``.
-
-    Raises
-    ------
-    ProfileError
-        No controls, no replicates of wells that ask, NaN.
+    dict
+        ``mean_average_precision``; ``interval``, None where one treatment is all there is;
+        ``chance_average_precision``; ``above_chance``, whether the whole interval lies above it.
 
     Examples
     --------
-    >>> sweep_lambda(wells, controls, "Metadata_Treatment")  # doctest: +SKIP
+    >>> retrieval_scores(np.array([0.5, 0.7]), np.array(["a", "b"]), 0.4)["above_chance"]
+    True
     """
-    controls = np.asarray(controls, bool)
-    rows = ~controls & wells.named(by)
-    treated = wells.select(rows)
-    counted = np.ones(rows.sum(), bool) if asked is None else np.asarray(asked, bool)[rows]
-
-    def score(features: np.ndarray) -> float:
-        found = find_replicates(replace(treated, features=features), by)
-        asked = found.asked(counted)
-        if not asked.any():
-            raise ProfileError(f"none of the wells that ask has replicates in the column {by}")
-        return float(found.precision[asked].mean())
-
-    scores = [(np.nan, score(treated.features))]
-    # Lambda comes after the eigenvectors, which are the slow part and the same for all.
-    how = {"regularization": 1.0, "tell": lambda _: None}
-    fitted = fit_correction(wells, controls, "sphering", **how).steps[0]
-    unit = float(fitted.eigenvalues.mean()) if relative else 1.0
-    for value in lambdas:
-        sphering = replace(fitted, regularization=value * unit)
-        scores.append((float(value), score(sphering.transform(treated.features))))
-    return pd.DataFrame(scores, columns=["lambda", "replicate_map"])
+    found = bootstrap_interval(precision, names)
+    interval = None if found["low"] is None else [found["low"], found["high"]]
+    return {
+        "mean_average_precision": float(np.nanmean(precision)),
+        "chance_average_precision": chance,
+        "interval": interval,
+        "above_chance": None if interval is None else interval[0] > chance,
+    }
 
 
 def evaluate_treatments(

@@ -18,7 +18,10 @@ from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.untrained import untrained_efficientnet_b0
 from cpcnn_core.models.weights import save_model, weights_sha256
 from cpcnn_core.profiles.baselines import count_profiles
+from cpcnn_core.profiles.correction_sweep import sweep_corrections
 from cpcnn_core.profiles.files import read_profiles, write_profiles
+from cpcnn_core.profiles.scores import retrieval_scores
+from cpcnn_core.profiles.wells import choose_rows
 
 SIDE, CROP_PX = 96, 32
 TREATMENTS = {"A": "DMSO", "B": "rings", "C": "stripes", "D": "faint stripes"}
@@ -156,13 +159,22 @@ def test_numbers_are_those_of_embed_profile_and_evaluate(screen, models, table, 
         return json.loads((out / "evaluation.json").read_text())
 
     before = evaluate(plain, "--sweep", "--relative")
-    tried = {row["lambda_relative"]: row["replicate_map"] for row in before["sweep"]}
-    tried.pop(None)
+    tried = {
+        row["lambda_relative"]: row["replicate_map"]
+        for row in before["sweep"]
+        if row["correction"] == "sphering"
+    }
     best = max(tried, key=lambda value: (tried[value], value))
     sphered = tmp_path / "sphered.parquet"
     how += ["--correction", "sphering", "--relative", "--lambda", str(best)]
     assert main(["profile", str(embedded), *how, "--out", str(sphered)]) == 0
     after = evaluate(sphered)
+    # Sphered replicates are those of treatments that lambda was not chosen on.
+    wells = read_profiles(plain)
+    controls, asks = choose_rows(wells, CONTROLS), choose_rows(wells, ASK)
+    sweep = sweep_corrections(wells, controls, "Metadata_Treatment", asked=asks, relative=True)
+    precision, _ = dataclasses.replace(sweep, tried=sweep.tried[1:]).nested()
+    after["replicates"] |= retrieval_scores(precision, sweep.names, sweep.chance)
     for row, expected in zip((0, 1), (before, after), strict=True):
         found = table.loc["two"].iloc[row]
         replicates, labels = expected["replicates"], expected["treatments"]

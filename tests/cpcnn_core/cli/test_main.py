@@ -41,6 +41,7 @@ def test_the_commands_are_those_of_the_contract():
         ("profile",),
         ("nearest",),
         ("evaluate",),
+        ("design",),
         ("compare",),
         ("prepare",),
         ("models",),
