@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cpcnn_core.cli.notices import notice, print_out, say_once
 from cpcnn_core.cli.parsers import add_command
-from cpcnn_core.cli.question_options import add_question
+from cpcnn_core.cli.question_options import add_question, add_significance
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +35,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
         metavar="EXPR",
         help="wells of strong treatments that every plate has: what they find is told apart",
     )
+    add_significance(parser)
     parser.add_argument(
         "--paper", action="store_true", help="also the paper's measures, as it computed them"
     )
@@ -81,8 +82,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.truth:
         truth = read_truth(options.truth, by, options.label, keep_labels=keep, tell=say)
     expression = options.controls or wells.provenance.get("controls")
-    texts = (expression, options.positive_controls, options.ask)
-    controls, positive, asked = (_chosen(wells, text) for text in texts)
+    texts = (expression, options.positive_controls, options.ask, options.null)
+    controls, positive, asked, null = (_chosen(wells, text) for text in texts)
     beside = {name: read(path) for name, path in _named(options.beside)}
     if options.out:
         # Now, not after the work.
@@ -95,6 +96,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         asked=asked,
         truth=truth,
         beside=beside,
+        null=null,
+        doses_of=metadata_column(options.doses_of) if options.doses_of else None,
         sweep=options.sweep,
         relative=options.relative,
         paper=options.paper,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cpcnn_core.cli.notices import notice, print_out, say_once
 from cpcnn_core.cli.parsers import add_command
-from cpcnn_core.cli.question_options import add_keep_label
+from cpcnn_core.cli.question_options import add_keep_label, add_significance
 from cpcnn_core.printable import printable
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--controls", metavar="EXPR", help="control wells (default: those of cpcnn profile)"
     )
+    add_significance(parser)
     add_keep_label(parser)
     parser.add_argument("--count", type=int, default=10, help="how many (default: %(default)s)")
     parser.add_argument(
@@ -87,7 +88,13 @@ def _nearest(options: argparse.Namespace) -> None:
     expression = options.controls or wells.provenance.get("controls")
     controls = choose_rows(wells, expression) if expression else None
     corrected = with_uncorrected(options.library or options.profiles, wells)
-    library = build_library(corrected, metadata_column(options.by), controls)
+    library = build_library(
+        corrected,
+        metadata_column(options.by),
+        controls,
+        null=choose_rows(wells, options.null) if options.null else None,
+        doses_of=metadata_column(options.doses_of) if options.doses_of else None,
+    )
     unnamed = ~wells.named(library.by)
     if unnamed.any():
         notice(f"{unnamed.sum()} of {len(unnamed)} wells have no {library.by}: left out")

@@ -47,3 +47,26 @@ def add_keep_label(parser: argparse.ArgumentParser | argparse._ArgumentGroup) ->
         metavar="LABEL",
         help="texts that are labels here, although NA, nan, NULL, None, ... say that there is none",
     )
+
+
+def add_significance(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add what p- and q-values compare with, and correct for.
+
+    Examples
+    --------
+    >>> parser = argparse.ArgumentParser()
+    >>> add_significance(parser)
+    >>> parser.parse_args(["--doses-of", "Compound"]).doses_of
+    'Compound'
+    """
+    parser.add_argument(
+        "--null",
+        metavar="EXPR",
+        help="wells of treatments known to do nothing, that p-values compare with (default: the "
+        "controls, in parts that the correction is not fitted on)",
+    )
+    parser.add_argument(
+        "--doses-of",
+        metavar="COLUMN",
+        help="names the compound where treatments are its doses: q-values take that into account",
+    )

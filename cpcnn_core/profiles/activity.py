@@ -37,7 +37,8 @@ def phenotypic_activity(
         (how many had a replicate to look for); ``mean_average_precision``, how high they rank
         their replicates among control wells, those on other plates where there are some, and
         ``chance_average_precision``, that of a random order: effect sizes; ``mean_cosine``,
-        ``p_value`` and ``q_value`` as of `Significance.activity`, NaN without it.
+        ``p_value`` and ``q_value`` as of `Significance.activity`, NaN without it;
+        ``compound_q_value`` where that knows which treatments are doses.
 
     Raises
     ------

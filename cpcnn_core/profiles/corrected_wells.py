@@ -74,8 +74,25 @@ class CorrectedWells:
             before = wells if before is self.wells else change(before)
         return replace(self, wells=wells, uncorrected=before)
 
-    def significance(self, controls: np.ndarray, by: str) -> Significance:
+    def significance(
+        self,
+        controls: np.ndarray,
+        by: str,
+        *,
+        null: np.ndarray | None = None,
+        doses_of: str | None = None,
+    ) -> Significance:
         """Fit the correction again without some of the controls, to compare with these.
+
+        Parameters
+        ----------
+        controls : ndarray of shape (n,), bool
+        by : str
+            The column that names the treatment.
+        null : ndarray of shape (n,), bool, optional
+            Other wells without effect, to compare with instead.
+        doses_of : str, optional
+            The column that names the compound, where treatments are doses.
 
         Raises
         ------
@@ -90,7 +107,8 @@ class CorrectedWells:
                 "kept with it; make the table again with: cpcnn profile"
             )
         correction = self.correction or Correction("none", list(self.uncorrected.feature_names), [])
-        return Significance(cross_fit(self.uncorrected, controls, by, correction))
+        fitted = cross_fit(self.uncorrected, controls, by, correction, null=null)
+        return Significance(fitted, doses_of=doses_of)
 
 
 def as_they_are(wells: Profiles | CorrectedWells) -> CorrectedWells:

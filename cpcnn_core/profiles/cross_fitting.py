@@ -60,6 +60,9 @@ class CrossFit:
     wells : Profiles
         Of all wells, uncorrected.
     controls : ndarray of shape (n,), bool
+        What corrections are fitted on.
+    null : ndarray of shape (n,), bool
+        What is compared with: the controls, or other wells without effect.
     by : str
         The column that names the treatment.
     unit : str
@@ -74,6 +77,7 @@ class CrossFit:
 
     wells: Profiles
     controls: np.ndarray
+    null: np.ndarray
     by: str
     unit: str
     plates: np.ndarray
@@ -81,8 +85,13 @@ class CrossFit:
     folds: list[Fold]
 
     @property
+    def treated(self) -> np.ndarray:
+        """Which wells have a treatment that can be asked about, (n,) bool."""
+        return _treated(self.wells, self.by, self.controls, self.null)
+
+    @property
     def count(self) -> int:
-        """How many control wells are compared with."""
+        """How many wells are compared with."""
         return sum(len(fold.held) for fold in self.folds)
 
     def describe(self) -> str:
@@ -94,17 +103,21 @@ class CrossFit:
         'p-values compare with 64 control wells, drawn plate by plate, held out in 4 folds'
         """
         units = sum(len(np.unique(fold.unit)) for fold in self.folds)
+        own = self.null is self.controls
+        kind = "control" if own else "null"
         drawn = (
-            f"{units} control positions, each with its wells on all plates ({self.count} wells)"
+            f"{units} {kind} positions, each with its wells on all plates ({self.count} wells)"
             if self.unit == POSITION
-            else f"{self.count} control wells, drawn plate by plate"
+            else f"{self.count} {kind} wells, drawn plate by plate"
         )
+        how = f"held out in {len(self.folds)} folds" if own else "not used to fit the correction"
         without = (
-            f"; plates with too few controls, whose wells are not compared: {', '.join(self.bare)}"
+            f"; plates with too few {'controls' if own else 'of these'}, whose wells are not "
+            f"compared: {', '.join(self.bare)}"
             if self.bare
             else ""
         )
-        return f"p-values compare with {drawn}, held out in {len(self.folds)} folds{without}"
+        return f"p-values compare with {drawn}, {how}{without}"
 
 
 def cross_fit(
@@ -113,10 +126,14 @@ def cross_fit(
     by: str,
     correction: Correction,
     *,
+    null: np.ndarray | None = None,
     unit: str | None = None,
     seed: int = 0,
 ) -> CrossFit:
     """Fit a correction again without some of the controls, until each was left out once.
+
+    Where other wells are known to be without effect, these are compared with instead: one fit on
+    all controls does.
 
     Where at least 90 % of the treatments that are on several plates stand at one position on all
     of them, what all wells of a position share would pass for the treatment. Controls are then
@@ -132,6 +149,8 @@ def cross_fit(
         The column that names the treatment.
     correction : Correction
         What is fitted again, with its method and settings.
+    null : ndarray of shape (n,), bool, optional
+        Wells without effect that are no controls. Default: the controls.
     unit : str, optional
         ``position`` or ``well``, whatever the wells are like.
     seed : int
@@ -139,12 +158,14 @@ def cross_fit(
     Returns
     -------
     CrossFit
-        Four folds, or as many as leave four controls of every plate in each, but two at least.
+        Four folds, or as many as leave four controls of every plate in each, but two at least;
+        one with `null`.
 
     Raises
     ------
     ProfileError
-        Corrected wells, or fewer than four controls on every plate.
+        Corrected wells, or fewer than four controls, two of `null`, on every plate; wells that
+        are both.
 
     Examples
     --------
@@ -153,56 +174,92 @@ def cross_fit(
     controls = np.asarray(controls, bool)
     if wells.provenance.get("correction"):
         raise ProfileError("expected uncorrected wells to fit a correction on, these are corrected")
+    own = null is None
+    null = controls if own else np.asarray(null, bool)
+    if not own:
+        refuse_controls(null, controls)
     plates, positions = plates_of(wells), _positions(wells)
-    everywhere = sorted(set(control_positions(wells, controls, by).values()))
+    everywhere = sorted(set(_everywhere(wells, by, controls, null).values()))
     if unit is None:
         unit = POSITION if len(everywhere) >= FIXED_POSITIONS else SINGLE
     random = np.random.default_rng(seed)
     if unit == POSITION:
-        bare = []
+        bare, count = [], FOLDS
         order = random.permutation(len(everywhere))
         places = {everywhere[place]: turn for turn, place in enumerate(order)}
-        turns = [places.get(name, -1) if mine else -1 for name, mine in _zip(positions, controls)]
-        turn, count = np.array(turns), FOLDS
+        turns = [places.get(name, -1) if mine else -1 for name, mine in _zip(positions, null)]
+        turn = np.array(turns)
     else:
-        counts = Counter(plates[controls].tolist())
-        bare = sorted(name for name in set(plates) if counts[name] < 2 * HELD_OUT)
+        least = 2 * HELD_OUT if own else HELD_OUT
+        counts = Counter(plates[null].tolist())
+        bare = sorted(name for name in set(plates) if counts[name] < least)
         enough = [counts[name] for name in set(plates) - set(bare)]
         if not enough:
             most = max(counts.values(), default=0)
             raise ProfileError(
-                f"p-values need {2 * HELD_OUT} control wells on a plate, {HELD_OUT} to fit on and "
+                f"p-values need {least} control wells on a plate, {HELD_OUT} to fit on and "
                 f"{HELD_OUT} to compare with; there are at most {most}"
+                if own
+                else f"p-values need {least} wells of the null on a plate; there are at most {most}"
             )
         turn = np.full(len(plates), -1)
         for name in sorted(set(plates) - set(bare)):
-            mine = np.flatnonzero(controls & (plates == name))
+            mine = np.flatnonzero(null & (plates == name))
             turn[random.permutation(mine)] = np.arange(len(mine))
         # Rather fewer folds than two or three controls of a plate, which can be drawn in few ways.
         count = max(2, min(FOLDS, min(enough) // WANTED))
+    # What no correction was fitted on needs no turns.
+    count = count if own else 1
     folds = [_fold(wells, controls, correction, turn, one, count, unit) for one in range(count)]
     used = np.where(np.isin(plates, bare), "", plates) if bare else plates
-    return CrossFit(wells, controls, by, unit, used, bare, folds)
+    return CrossFit(wells, controls, null, by, unit, used, bare, folds)
 
 
-def control_positions(wells: Profiles, controls: np.ndarray, by: str) -> dict[int, str]:
-    """Return the position of every control well that is a control on all plates, by row.
+def refuse_controls(null: np.ndarray, controls: np.ndarray) -> None:
+    """Refuse to compare with the wells that a correction is fitted on.
+
+    Raises
+    ------
+    ProfileError
+
+    Examples
+    --------
+    >>> refuse_controls(np.array([False, True]), np.array([True, False]))
+    """
+    both = int((null & controls).sum())
+    if both:
+        raise ProfileError(
+            f"{both} wells are controls, which the correction is fitted on, and said to be the "
+            "null that is compared with: take others for one of them"
+        )
+
+
+def null_positions(fitted: CrossFit) -> dict[int, str]:
+    """Return the position of every well compared with that is one on all plates, by row.
 
     Empty where treatments do not stand at fixed positions, see `cross_fit`.
 
     Examples
     --------
-    >>> control_positions(wells, controls, "Metadata_Treatment")  # doctest: +SKIP
+    >>> null_positions(fitted)  # doctest: +SKIP
     {0: 'A1', 16: 'A2'}
     """
+    return _everywhere(fitted.wells, fitted.by, fitted.controls, fitted.null)
+
+
+def _treated(wells: Profiles, by: str, controls: np.ndarray, null: np.ndarray) -> np.ndarray:
+    return wells.named(by) & ~controls & ~null
+
+
+def _everywhere(wells: Profiles, by: str, controls: np.ndarray, null: np.ndarray) -> dict[int, str]:
     plates, positions = plates_of(wells), _positions(wells)
-    treated = wells.named(by) & ~controls
+    treated = _treated(wells, by, controls, null)
     if positions is None or not _fixed_layout(
         wells.texts(by)[treated], plates[treated], positions[treated]
     ):
         return {}
-    everywhere = set(_on_all_plates(positions, plates, controls, treated))
-    rows = np.flatnonzero(controls & np.isin(positions, sorted(everywhere)))
+    everywhere = set(_on_all_plates(positions, plates, null, treated))
+    rows = np.flatnonzero(null & np.isin(positions, sorted(everywhere)))
     return {int(row): str(positions[row]) for row in rows}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from cpcnn_core.profiles.checks import refuse_wells_twice
 from cpcnn_core.profiles.confounders import confounders
 from cpcnn_core.profiles.corrected_wells import CorrectedWells, as_they_are
 from cpcnn_core.profiles.correction_sweep import CorrectionSweep, sweep_corrections
+from cpcnn_core.profiles.cross_fitting import refuse_controls
+from cpcnn_core.profiles.doses import compounds_of
 from cpcnn_core.profiles.placebo import run_placebo
 from cpcnn_core.profiles.replicates import find_replicates
 from cpcnn_core.profiles.retrieval import average_precision
@@ -73,6 +76,8 @@ def evaluate_profiles(
     asked: np.ndarray | None = None,
     truth: Mapping[str, str] | None = None,
     beside: Mapping[str, Profiles | CorrectedWells] | None = None,
+    null: np.ndarray | None = None,
+    doses_of: str | None = None,
     sweep: bool = False,
     relative: bool = False,
     paper: bool = False,
@@ -98,6 +103,11 @@ def evaluate_profiles(
         Other profiles of the same wells, e.g. before correction or of an untrained network,
         measured in the same way. The number of cells alone is measured too, where it is
         known.
+    null : ndarray of shape (n,), bool, optional
+        Wells of treatments that are known to do nothing: p-values compare with these instead of
+        the controls.
+    doses_of : str, optional
+        The column that names the compound, where treatments are doses of compounds.
     sweep, relative : bool
         Try sphering with several lambdas, on wells centred plate by plate and on such as they
         are: what each does, and which is chosen, see
@@ -128,11 +138,17 @@ def evaluate_profiles(
         asked = ~positive if asked is None else np.asarray(asked, bool) & ~positive
     treatments = _treatments(wells, controls, by, asked)
     labels = None if truth is None else _labels(truth, treatments.texts(by).tolist())
+    if null is not None:
+        refuse_controls(null, controls)
+    if doses_of is not None:
+        # Now, not after the work.
+        compounds_of(wells, by, doses_of)
+    how = {"null": null, "doses_of": doses_of}
     scores: dict[str, object] = {
         "made_by": wells.provenance,
         "wells": len(wells.metadata),
         "controls": int(controls.sum()),
-        **_measures(corrected, controls, by, asked, truth),
+        **_measures(corrected, controls, by, asked, truth, **how),
     }
     if positive.any():
         found = measure_retrieval(wells, controls, by, asked=positive)
@@ -150,7 +166,8 @@ def evaluate_profiles(
         others[CELL_COUNT_ALONE] = as_they_are(count_profiles(wells))
     if others:
         scores["beside"] = {
-            name: _summary(table, controls, by, asked, truth) for name, table in others.items()
+            name: _summary(table, controls, by, asked, truth, **how)
+            for name, table in others.items()
         }
     return Evaluation(scores, corrected, controls, treatments, by, labels)
 
@@ -247,17 +264,24 @@ def _measures(
     by: str,
     asked: np.ndarray | None,
     truth: Mapping[str, str] | None,
+    **how: object,
 ) -> dict[str, object]:
     """Measure what is measured of every table."""
     wells = corrected.wells
     scores = measure_retrieval(wells, controls, by, asked=asked, truth=truth)
     if controls.any():
-        scores |= measure_against_controls(corrected, controls, by)
+        scores |= measure_against_controls(corrected, controls, by, **how)
     return scores
 
 
 def measure_against_controls(
-    corrected: CorrectedWells, controls: np.ndarray, by: str, columns: Sequence[str] = ()
+    corrected: CorrectedWells,
+    controls: np.ndarray,
+    by: str,
+    columns: Sequence[str] = (),
+    *,
+    null: np.ndarray | None = None,
+    doses_of: str | None = None,
 ) -> dict[str, object]:
     """Measure which treatments do anything, what misleads, and what the p-values are worth.
 
@@ -269,6 +293,8 @@ def measure_against_controls(
         The column that names the treatment.
     columns : sequence of str
         As of `cpcnn_core.profiles.confounders.confounders`; beside the batch, where it is known.
+    null, doses_of
+        As of `evaluate_profiles`.
 
     Returns
     -------
@@ -291,7 +317,7 @@ def measure_against_controls(
     """
     tests, refused = None, None
     try:
-        tests = corrected.significance(controls, by)
+        tests = corrected.significance(controls, by, null=null, doses_of=doses_of)
     except ProfileError as error:
         refused = str(error)
     table = phenotypic_activity(corrected.wells, controls, by, tests)
@@ -303,12 +329,14 @@ def measure_against_controls(
         "tested": len(tested),
         # Where no p-value can be small, none is active whatever it does.
         "active": told if finest <= SIGNIFICANT else None,
-        "compared_with": None if tests is None else tests.describe(tested),
+        "compared_with": None if tests is None else _compared_with(tests, tested, finest),
         "refused": refused,
         "mean_average_precision": float(table["mean_average_precision"].mean()),
         "chance_average_precision": float(table["chance_average_precision"].mean()),
         "by_treatment": _records(table.rename(columns={by: "treatment"})),
     }
+    if doses_of is not None and tests is not None:
+        activity["compounds"] = _compounds(table, tests, by, finest)
     placebo = {} if tests is None else {"placebo": run_placebo(tests).summary()}
     if BATCH in corrected.wells.metadata.columns:
         columns = (BATCH, *columns)
@@ -316,18 +344,49 @@ def measure_against_controls(
         corrected.wells,
         controls,
         by,
-        held_out=_held_out(corrected, tests),
+        held_out=_held_out(corrected, tests, controls, by),
         columns=columns,
     )
     return {"activity": activity, **placebo, "confounders": found}
 
 
-def _held_out(corrected: CorrectedWells, tests: Significance | None) -> list[Profiles] | None:
+def _compared_with(tests: Significance, tested: list[str], finest: float) -> str:
+    told = tests.describe(tested)
+    # Where p-values are counted in coarse steps, many must be as small as can be.
+    wanted = math.ceil(finest * len(tested) / SIGNIFICANT - 1e-9)
+    if not 1 < wanted <= len(tested):
+        return told
+    return (
+        f"{told}; q can be {SIGNIFICANT:g} or less where {wanted} of the {len(tested)} treatments "
+        "have the smallest p-value"
+    )
+
+
+def _compounds(
+    table: pd.DataFrame, tests: Significance, by: str, finest: float
+) -> dict[str, int | None]:
+    """Count the compounds that do something at some dose."""
+    compounds = compounds_of(tests.fitted.wells, by, tests.doses_of)
+    known = table.dropna(subset="compound_q_value")
+    groups = known["compound_q_value"].groupby(known[by].map(compounds)).first()
+    active = int((groups <= SIGNIFICANT).sum())
+    return {"tested": len(groups), "active": active if finest <= SIGNIFICANT else None}
+
+
+def _held_out(
+    corrected: CorrectedWells, tests: Significance | None, controls: np.ndarray, by: str
+) -> list[Profiles] | None:
     """Return controls that the correction was not fitted on; None where all are asked at once.
 
     Uncorrected ones are asked in the same parts: of fewer wells less is read, and what is read
     less often after a correction must not be so for this reason.
     """
+    if tests is not None and tests.fitted.null is not tests.fitted.controls:
+        # These p-values compare with other wells.
+        try:
+            tests = corrected.significance(controls, by)
+        except ProfileError:
+            tests = None
     if tests is not None:
         return [fold.wells for fold in tests.fitted.folds]
     return None if corrected.uncorrected is corrected.wells else []
@@ -353,8 +412,9 @@ def _summary(
     by: str,
     asked: np.ndarray | None,
     truth: Mapping[str, str] | None,
+    **how: object,
 ) -> dict[str, object]:
-    measured = _measures(corrected, controls, by, asked, truth)
+    measured = _measures(corrected, controls, by, asked, truth, **how)
     measured.get("activity", {}).pop("by_treatment", None)
     for found in measured.get("placebo", {}).values():
         if isinstance(found, dict):

@@ -14,6 +14,8 @@ from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.profiles.checks import check_same_features
 from cpcnn_core.profiles.corrected_wells import CorrectedWells, as_they_are
+from cpcnn_core.profiles.cross_fitting import refuse_controls
+from cpcnn_core.profiles.doses import compounds_of
 from cpcnn_core.profiles.significance import Significance
 from cpcnn_core.profiles.similarity import unit_length
 from cpcnn_core.tables.profiles import Profiles
@@ -42,6 +44,10 @@ class TreatmentLibrary:
         The treatments' profiles, each of length 1.
     corrected : CorrectedWells
         The wells, and what they were before correction.
+    null : ndarray of shape (wells,), bool, or None
+        Wells without effect that p-values compare with, in place of the controls.
+    doses_of : str or None
+        The column that names the compound, where treatments are doses of compounds.
 
     Examples
     --------
@@ -60,6 +66,8 @@ class TreatmentLibrary:
     controls: np.ndarray
     directions: np.ndarray
     corrected: CorrectedWells
+    null: np.ndarray | None = None
+    doses_of: str | None = None
 
     @cached_property
     def significance(self) -> Significance:
@@ -70,7 +78,8 @@ class TreatmentLibrary:
         ProfileError
             No controls, or too few; or the wells before the correction are not known.
         """
-        return self.corrected.significance(self.controls, self.by)
+        how = {"null": self.null, "doses_of": self.doses_of}
+        return self.corrected.significance(self.controls, self.by, **how)
 
     def nearest(
         self,
@@ -110,7 +119,8 @@ class TreatmentLibrary:
             becomes ``Metadata_Replicates_in_table``). ``p_value``: how often control wells,
             drawn as the treatment's wells lie on the plates, look as much like the query, see
             `cpcnn_core.profiles.significance`. ``q_value``: corrected for the number of
-            treatments that are searched, those not shown too. ``support``: the part of its wells
+            treatments that are searched, those not shown too, or for compounds and their doses
+            (then ``compound_q_value`` tells of the compound). ``support``: the part of its wells
             that is more like the query than 95 % of the control wells.
 
         Raises
@@ -185,6 +195,9 @@ def build_library(
     wells: Profiles | CorrectedWells,
     by: str = TREATMENT,
     controls: np.ndarray | None = None,
+    *,
+    null: np.ndarray | None = None,
+    doses_of: str | None = None,
 ) -> TreatmentLibrary:
     """Make a library of the treatments of a screen.
 
@@ -198,6 +211,12 @@ def build_library(
         The column that names the treatment; wells with an empty name are left out.
     controls : ndarray of shape (n,), bool, optional
         Control wells, which are no treatment to be found.
+    null : ndarray of shape (n,), bool, optional
+        Wells of treatments that are known to do nothing: p-values compare with these instead of
+        the controls. They are found like all others, but have no p-value.
+    doses_of : str, optional
+        The column that names the compound, where treatments are doses of compounds: q-values
+        take that into account.
 
     Returns
     -------
@@ -231,7 +250,12 @@ def build_library(
     metadata.insert(1, REPLICATES, [counts[name] for name in treatments.texts(by).tolist()])
     treatments = replace(treatments, metadata=metadata)
     directions = unit_length(treatments.features).astype(np.float32)
-    return TreatmentLibrary(wells, treatments, by, controls, directions, corrected)
+    if null is not None:
+        refuse_controls(null, controls)
+    if doses_of is not None:
+        # Now, not with the first question.
+        compounds_of(wells, by, doses_of)
+    return TreatmentLibrary(wells, treatments, by, controls, directions, corrected, null, doses_of)
 
 
 def _whole(names: pd.Series) -> pd.Series:

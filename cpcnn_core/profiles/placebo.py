@@ -13,8 +13,8 @@ from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.cross_fitting import (
     POSITION,
     CrossFit,
-    control_positions,
     cross_fit,
+    null_positions,
 )
 from cpcnn_core.profiles.significance import Significance
 
@@ -140,12 +140,15 @@ def _ask(
         named = choose(fitted, random)
         if named is None or len(activity) >= ENOUGH:
             break
-        controls = fitted.controls & (named == "")
+        left = named == ""
+        controls = fitted.controls & left
+        null = None if fitted.null is fitted.controls else fitted.null & left
         names = np.where(named != "", named, fitted.wells.texts(fitted.by))
         metadata = fitted.wells.metadata.assign(**{fitted.by: names})
         wells, by = replace(fitted.wells, metadata=metadata), fitted.by
         try:
-            again = cross_fit(wells, controls, by, fitted.folds[0].correction, unit=fitted.unit)
+            how = {"null": null, "unit": fitted.unit}
+            again = cross_fit(wells, controls, by, fitted.folds[0].correction, **how)
         except ProfileError:
             # Too few controls are left.
             break
@@ -153,7 +156,7 @@ def _ask(
         tests = Significance(again, frozenset(own))
         activity += tests.activity()["p_value"].dropna().tolist()
         finest = min([finest, *map(tests.finest, tests.treatments)])
-        others = sorted(set(names[fitted.wells.named(by) & ~fitted.controls]))
+        others = sorted(set(names[fitted.treated]))
         for query in random.permutation(others)[:queries]:
             found = tests.nearest(wells.select(names == query))
             nearest += found["p_value"].dropna().tolist()
@@ -162,20 +165,20 @@ def _ask(
 
 def _choose_positions(fitted: CrossFit, random: np.random.Generator) -> np.ndarray | None:
     """Name a quarter of the control positions that all plates have, (n,) str; empty: none."""
-    places = control_positions(fitted.wells, fitted.controls, fitted.by)
+    places = null_positions(fitted)
     names = sorted(set(places.values()))
     chosen = set(random.permutation(names)[: len(names) // PART].tolist())
     if not chosen:
         return None
-    told = [places.get(row, "") for row in range(len(fitted.controls))]
+    told = [places.get(row, "") for row in range(len(fitted.null))]
     return np.array([f"placebo {place}" if place in chosen else "" for place in told])
 
 
 def _apart(fitted: CrossFit) -> int:
     """Count the placebos that the controls can be parted into at once."""
     if fitted.unit == POSITION:
-        return len(set(control_positions(fitted.wells, fitted.controls, fitted.by).values()))
-    counts = Counter(fitted.plates[fitted.controls].tolist())
+        return len(set(null_positions(fitted).values()))
+    counts = Counter(fitted.plates[fitted.null].tolist())
     layout = _usual_layout(fitted)
     return 0 if layout is None else min(counts[plate] // count for plate, count in layout)
 
@@ -195,7 +198,7 @@ def _choose_wells(fitted: CrossFit, random: np.random.Generator) -> np.ndarray |
     plates, layout = fitted.plates, _usual_layout(fitted)
     if layout is None:
         return None
-    there = {plate: np.flatnonzero(fitted.controls & (plates == plate)) for plate, _ in layout}
+    there = {plate: np.flatnonzero(fitted.null & (plates == plate)) for plate, _ in layout}
     number = min(len(there[plate]) // (PART * count) for plate, count in layout)
     if not number:
         return None

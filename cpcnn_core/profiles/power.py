@@ -208,8 +208,8 @@ def smallest_designs(table: pd.DataFrame, power: float = 0.8) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        The rows with the fewest wells (of a treatment, then of controls) whose ``power`` is at least
-        `power`; none of an effect that no design finds so often.
+        The rows with the fewest wells (of a treatment, then of controls) whose ``power`` is at
+        least `power`; none of an effect that no design finds so often.
 
     Examples
     --------

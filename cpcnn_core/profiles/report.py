@@ -33,8 +33,10 @@ _PLACEBOS = {
 
 def _active(scores: dict[str, object]) -> str | None:
     found = scores.get("activity")
-    if found is None:
-        return None
+    return None if found is None else _told(found)
+
+
+def _told(found: dict[str, object]) -> str:
     active = found["active"]
     return "cannot be told" if active is None else f"{active} of {found['tested']}"
 
@@ -202,7 +204,9 @@ def _activity(scores: dict[str, object]) -> list[str]:
         return []
     found = scores["activity"]
     table = found["by_treatment"]
-    head = ("treatment", "wells", "average precision", "chance", "mean cosine", "p", "q")
+    head = ["treatment", "wells", "average precision", "chance", "mean cosine", "p", "q"]
+    if "compounds" in found:
+        head.append("q of the compound")
     rows = [
         tuple("" if value is None else value for value in row.values()) for row in table[:MOST_ROWS]
     ]
@@ -278,6 +282,9 @@ def _retrieval_rows(scores: dict[str, object]) -> list[tuple[str, object]]:
         ]
     if "activity" in scores:
         rows.append(("treatments that do something (q at most .05)", _active(scores)))
+        if "compounds" in scores["activity"]:
+            found = scores["activity"]["compounds"]
+            rows.append(("compounds that do something at some dose", _told(found)))
     if "treatments" in scores:
         found = scores["treatments"]
         rows += [

@@ -27,6 +27,7 @@ import scipy.stats
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.checks import check_features
 from cpcnn_core.profiles.cross_fitting import POSITION, CrossFit, Fold
+from cpcnn_core.profiles.doses import compounds_of, dose_aware_q_values
 from cpcnn_core.profiles.similarity import unit_length
 from cpcnn_core.tables.columns import PLATE
 from cpcnn_core.tables.profiles import Profiles
@@ -50,10 +51,14 @@ class Significance:
     fitted : CrossFit
     only : frozenset of str, optional
         The treatments that are asked about. Default: all.
+    doses_of : str, optional
+        The column that names the compound, where treatments are doses of compounds: q-values
+        take that into account, see `cpcnn_core.profiles.doses`.
     """
 
     fitted: CrossFit
     only: frozenset[str] | None = None
+    doses_of: str | None = None
 
     @cached_property
     def treatments(self) -> dict[str, np.ndarray]:
@@ -64,7 +69,7 @@ class Significance:
         """
         fitted = self.fitted
         names = fitted.wells.texts(fitted.by)
-        treated = fitted.wells.named(fitted.by) & ~fitted.controls
+        treated = fitted.treated
         if self.only is not None:
             treated &= np.isin(names, sorted(self.only))
         usable = treated & (fitted.plates != "")
@@ -108,7 +113,7 @@ class Significance:
         pandas.DataFrame
             A row for every treatment, its name as the index: ``p_value``, ``q_value``
             (Benjamini-Hochberg over all that are asked about). NaN where none of its wells can be
-            compared, or it is not asked about.
+            compared, or it is not asked about. With `doses_of` also ``compound_q_value``.
 
         Raises
         ------
@@ -208,7 +213,9 @@ class Significance:
         return table
 
     def finest(self, name: str) -> float:
-        """Return the smallest p-value that a treatment can have."""
+        """Return the smallest p-value that a treatment can have; NaN where it cannot have one."""
+        if name not in self.treatments:
+            return math.nan
         layout = self._layouts[list(self.treatments).index(name)]
         return 1 / (1 + self._ways(layout)) if layout else math.nan
 
@@ -328,11 +335,14 @@ class Significance:
             # Draws that are few are no more certain for being repeated.
             finest = 1 / (1 + self._ways(self._layouts[place]))
             p_values[place] = max(p_values[place], finest)
-        q_values = np.full(len(names), np.nan)
-        if asked.any():
-            q_values[asked] = scipy.stats.false_discovery_control(p_values[asked])
-        columns = {"p_value": p_values, "q_value": q_values}
-        return pd.DataFrame(columns, index=pd.Index(names, name=self.fitted.by))
+        table = pd.DataFrame({"p_value": p_values}, index=pd.Index(names, name=self.fitted.by))
+        known = table["p_value"].dropna()
+        if self.doses_of is None:
+            q_values = scipy.stats.false_discovery_control(known) if len(known) else []
+            return table.join(pd.Series(q_values, known.index, float, "q_value"))
+        compounds = compounds_of(self.fitted.wells, self.fitted.by, self.doses_of)
+        found = dose_aware_q_values(known.to_numpy(), [compounds[name] for name in known.index])
+        return table.join(found.set_index(known.index)[["q_value", "compound_q_value"]])
 
 
 def mean_by_plate(query: Profiles) -> Profiles:

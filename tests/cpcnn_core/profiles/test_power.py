@@ -85,7 +85,7 @@ def test_more_wells_and_larger_effects_find_more(pilot):
     designs = [Design(2, 1, 8), Design(4, 1, 8), Design(4, 2, 8)]
     none = Correction("none", pilot.feature_names, [])
     table = simulate_power(pilot, controls_of(pilot), BY, none, designs, [0.0, 0.6, 5.0])
-    power = table.pivot(index=["plates", "replicates"], columns="effect", values="power")
+    power = table.pivot_table(index=["plates", "replicates"], columns="effect", values="power")
     assert power[0.6].is_monotonic_increasing
     assert power[0.6].iloc[-1] > power[0.6].iloc[0] + 0.2
     assert (power[5.0] == 1).all()
@@ -153,4 +153,4 @@ def test_the_smallest_design_is_that_with_the_fewest_wells():
         (2, 1, 8, 0.2, None),
     ]
     found = smallest_designs(pd.DataFrame(rows, columns=columns))
-    assert found[columns[:4]].values.tolist() == [[2, 2, 8, 0.5], [2, 1, 8, 1.0]]
+    assert found[columns[:4]].to_numpy().tolist() == [[2, 2, 8, 0.5], [2, 1, 8, 1.0]]

@@ -11,8 +11,10 @@ from scipy.stats import false_discovery_control
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.cross_fitting import POSITION, SINGLE, cross_fit
+from cpcnn_core.profiles.doses import dose_aware_q_values
 from cpcnn_core.profiles.library import build_library
 from cpcnn_core.profiles.library_files import read_library, write_corrected
+from cpcnn_core.profiles.placebo import CALIBRATED, run_placebo
 from cpcnn_core.profiles.significance import DRAWS, Significance
 from cpcnn_core.tables.profiles import Profiles
 
@@ -314,3 +316,88 @@ def test_the_smallest_p_values_are_said_of_all_treatments_not_of_the_best_placed
     told = found.describe(["T6", "T0", "T1"])
     assert told.endswith(f"none of these can be below {twice:.2g}, and most not below 0.04")
     assert found.describe(["T0", "T1"]).endswith("none of these can be below 0.04")
+
+
+# ---- other wells without effect, and doses ---------------------------------------------------
+
+
+def with_null(seed=0, plates=2, inert=8):
+    """Treatments T0 to T5, of which T0 does something, and others that are known to do nothing."""
+    wells = screen(plates, controls=8, treatments=6 + inert, seed=seed)
+    names = wells.texts(BY)
+    null = np.isin(names, [f"T{n}" for n in range(6, 6 + inert)])
+    controls = names == "DMSO"
+    how = {"regularization": 1.0, "relative": True, "tell": lambda _: None}
+    correction = fit_correction(wells, controls, "sphering", **how)
+    return wells, controls, null, correction
+
+
+def test_wells_of_a_null_are_compared_with_as_a_loop_does():
+    wells, controls, null, correction = with_null()
+    fitted = cross_fit(wells, controls, BY, correction, null=null)
+    assert fitted.describe() == (
+        "p-values compare with 16 null wells, drawn plate by plate, not used to fit the correction"
+    )
+    tests = Significance(fitted)
+    assert sorted(tests.treatments) == [f"T{n}" for n in range(6)]
+    features = correction.transform(wells).features
+    names, plates = wells.texts(BY), wells.texts(PLATE)
+    query = features[names == "T1"].mean(axis=0)
+    draws = [
+        cosine(features[[one, other]].mean(axis=0), query)
+        for one in np.flatnonzero(null & (plates == "P0"))
+        for other in np.flatnonzero(null & (plates == "P1"))
+    ]
+    table = tests.nearest(wells.select(names == "T1"), exclude=["T1"])
+    for name in ("T0", "T2", "T3", "T4", "T5"):
+        mine = cosine(features[names == name].mean(axis=0), query)
+        share_of_all = (spread(draws, 8) >= mine).mean()
+        assert table["p_value"][name] == pytest.approx(max(share_of_all, 1 / 65), abs=0.06)
+    assert tests.activity()["p_value"].idxmin() == "T0"
+
+
+def test_a_null_gives_right_p_values_and_a_placebo_of_its_own():
+    found, placebo = [], []
+    for seed in range(8):
+        wells, controls, null, correction = with_null(seed, inert=24)
+        fitted = cross_fit(wells, controls, BY, correction, null=null)
+        table = Significance(fitted).activity()["p_value"]
+        assert table["T0"] <= 0.05
+        found += table.drop("T0").tolist()
+        placebo.append(run_placebo(Significance(fitted)))
+    # Of 40 that are right, fewer than one in a thousand times more than 7.
+    assert (np.array(found) <= 0.05).sum() <= 7
+    assert {one.verdict for one in placebo} == {CALIBRATED}
+    # Six at a time, ten times.
+    assert {len(one.activity) for one in placebo} == {60}
+
+
+def test_a_null_that_cannot_be_is_refused():
+    wells, controls, null, correction = with_null()
+    with pytest.raises(ProfileError, match="16 wells are controls, which the correction is fitted"):
+        cross_fit(wells, controls, BY, correction, null=controls)
+    few = null & (wells.texts(BY) == "T6")
+    with pytest.raises(
+        ProfileError, match="need 2 wells of the null on a plate; there are at most 1"
+    ):
+        cross_fit(wells, controls, BY, correction, null=few)
+
+
+def test_doses_of_a_compound_are_corrected_together():
+    wells = screen(treatments=12, seed=1)
+    names = wells.texts(BY)
+    number = np.array([int(name[1:]) if name != "DMSO" else -1 for name in names])
+    wells.metadata["Metadata_Compound"] = np.where(number < 0, "DMSO", number // 3).astype(str)
+    fitted = significance(wells).fitted
+    plain, aware = Significance(fitted), Significance(fitted, doses_of="Metadata_Compound")
+    one, other = plain.activity(), aware.activity()
+    pd.testing.assert_frame_equal(
+        one[["mean_cosine", "p_value"]], other[["mean_cosine", "p_value"]]
+    )
+    compounds = [str(int(name[1:]) // 3) for name in other.index]
+    expected = dose_aware_q_values(other["p_value"], compounds)
+    assert other["q_value"].tolist() == expected["q_value"].tolist()
+    assert other["compound_q_value"].tolist() == expected["compound_q_value"].tolist()
+    nearest = aware.nearest(wells.select(names == "T1"), exclude=["T1"])
+    assert np.isnan(nearest.loc["T1", ["q_value", "compound_q_value"]].to_numpy(float)).all()
+    assert nearest.drop("T1").notna().all(axis=None)

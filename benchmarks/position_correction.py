@@ -1,0 +1,154 @@
+"""Whether a correction for the position of wells is worth having.
+
+Two are tried, both learned from control wells alone, after the mean of every plate's controls is
+taken away: ``two-way``, effects of rows and of columns, the same on all plates, shrunk (a ridge);
+``patterns``, the first principal components of the controls' mean at every position, taken out of
+all wells. Then wells are sphered (lambda 1, relative). They are asked of the seven
+JUMP-Target-1 plates (folder of ``BR*.csv.gz``), and of drawn screens with effects of the edge, see
+benchmarks/layouts.py. Run it from the project's folder::
+
+    python benchmarks/position_correction.py PLATES --record
+"""
+
+import argparse
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from layouts import BY, screen
+from machine import machine
+
+from cpcnn_core.profiles.aggregate import aggregate
+from cpcnn_core.profiles.correction import fit_correction
+from cpcnn_core.profiles.replicates import find_replicates
+from cpcnn_core.profiles.retrieval import average_precision
+from cpcnn_core.profiles.similarity import cosine_similarity, same_label
+from cpcnn_core.profiles.truth import label_of, read_truth
+from cpcnn_core.profiles.wells import choose_rows, well_profiles
+
+COMPOUND = "Metadata_InChIKey"
+FOLDS = 4
+TRIED = {
+    "none": None,
+    "two-way, ridge 4": ("two-way", 4),
+    "two-way, ridge 32": ("two-way", 32),
+    "patterns, 2": ("patterns", 2),
+    "patterns, 5": ("patterns", 5),
+    "patterns, 10": ("patterns", 10),
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("plates", type=Path, help="folder of BR*.csv.gz and comp.tsv")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--record", action="store_true", help="write position_correction.json")
+    options = parser.parse_args()
+    jump = well_profiles(sorted(options.plates.glob("BR*.csv.gz")), tell=lambda _: None)
+    truth = read_truth(options.plates / "comp.tsv", COMPOUND, "moa_list")
+    result = {"JUMP-Target-1": {}, "drawn": {}}
+    for name, how in TRIED.items():
+        result["JUMP-Target-1"][name] = ask_jump(jump, truth, how)
+        print("JUMP-Target-1,", name, json.dumps(result["JUMP-Target-1"][name]), flush=True)
+    for layout in ("random", "fixed, spread", "fixed, outer"):
+        result["drawn"][layout] = {
+            name: ask_drawn(layout, how, options.rounds) for name, how in TRIED.items()
+        }
+        print(layout, json.dumps(result["drawn"][layout]), flush=True)
+    if options.record:
+        path = Path(__file__).with_suffix(".json")
+        path.write_text(json.dumps(result | machine(), indent=2) + "\n")
+
+
+def ask_jump(jump, truth, how):
+    """Replicates and mechanisms of compounds; untreated positions, held out, among them."""
+    controls = choose_rows(jump, "control_type == 'negcon'")
+    wells = corrected(jump, controls, how)
+    treated = wells.select(~controls & wells.named(COMPOUND))
+    means = aggregate(treated, [COMPOUND], "mean")
+    labels = label_of(truth, means.texts(COMPOUND).tolist())
+    mechanisms = average_precision(cosine_similarity(means.features), same_label(labels))
+    positions = jump.texts("Metadata_Well")
+    turn = np.random.default_rng(0).permutation(len(np.unique(positions[controls]))) % FOLDS
+    place = np.unique(positions[controls], return_inverse=True)[1]
+    untreated = []
+    for fold in range(FOLDS):
+        held = np.zeros(len(positions), bool)
+        held[np.flatnonzero(controls)[turn[place] == fold]] = True
+        again = corrected(jump, controls & ~held, how)
+        names = np.where(held, np.char.add("untreated ", positions), jump.texts(COMPOUND))
+        named = replace(again, metadata=again.metadata.assign(**{COMPOUND: names}))
+        asked = named.select((~controls | held) & (names != ""))
+        found = find_replicates(asked, COMPOUND)
+        mine = np.char.startswith(found.names.astype(str), "untreated ")
+        untreated += found.precision[mine].tolist()
+    return {
+        "replicates": mean(find_replicates(treated, COMPOUND).precision),
+        "mechanisms": mean(mechanisms),
+        "untreated positions": mean(untreated),
+    }
+
+
+def ask_drawn(layout, how, rounds):
+    """Replicates of active and of inert treatments; inert ones should be at chance."""
+    active, inert, chance = [], [], []
+    for seed in range(rounds):
+        wells = screen(seed, 1.0, 1.0, layout)
+        controls = (wells.metadata[BY] == "DMSO").to_numpy()
+        found = find_replicates(corrected(wells, controls, how).select(~controls), BY)
+        nothing = np.char.startswith(found.names.astype(str), "inert")
+        active += found.precision[~nothing].tolist()
+        inert += found.precision[nothing].tolist()
+        chance += found.chance.tolist()
+    return {"active": mean(active), "inert": mean(inert), "chance": mean(chance)}
+
+
+def corrected(wells, controls, how):
+    features = wells.features
+    if how is not None:
+        plates = wells.texts("Metadata_Plate")
+        features = features.copy()
+        for plate in np.unique(plates):
+            mine = plates == plate
+            features[mine] -= features[mine & controls].mean(axis=0)
+        features = {"two-way": two_way, "patterns": patterns}[how[0]](
+            features, grid(wells), controls, how[1]
+        )
+    moved = replace(wells, features=features)
+    sphering = {"regularization": 1.0, "relative": True, "tell": lambda _: None}
+    return fit_correction(moved, controls, "sphering", **sphering).transform(moved)
+
+
+def two_way(features, places, controls, ridge):
+    """Take effects of rows and columns away, learned by ridge regression on the controls."""
+    design = np.concatenate(
+        [(places[:, [axis]] == np.unique(places[:, axis])).astype(float) for axis in (0, 1)], axis=1
+    )
+    mine = design[controls]
+    weights = np.linalg.solve(mine.T @ mine + ridge * np.eye(mine.shape[1]), mine.T)
+    return features - design @ (weights @ features[controls])
+
+
+def patterns(features, places, controls, count):
+    """Take the directions away in which the controls' positions differ most."""
+    _, position = np.unique(places[controls], axis=0, return_inverse=True)
+    sums = np.zeros((position.max() + 1, features.shape[1]))
+    np.add.at(sums, position.ravel(), features[controls])
+    means = sums / np.bincount(position.ravel())[:, None]
+    *_, directions = np.linalg.svd(means - means.mean(axis=0), full_matrices=False)
+    return features - features @ directions[:count].T @ directions[:count]
+
+
+def grid(wells):
+    found = [re.fullmatch(r"([A-Z])0*(\d+)", name) for name in wells.texts("Metadata_Well")]
+    return np.array([(ord(one[1]) - 65, int(one[2]) - 1) for one in found])
+
+
+def mean(values):
+    return round(float(np.nanmean(values)), 3)
+
+
+if __name__ == "__main__":
+    main()
