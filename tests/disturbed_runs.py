@@ -109,8 +109,10 @@ def do_job(job, writer):
         os.close(unread)
         os.dup2(unwelcome, 1)
     os.chdir(job["folder"])
-    # Whoever runs the tests may have it ignored.
+    # Whoever runs the tests may have them ignored, such as nohup.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     stop_on_signals()
     subprocess.Popen = ForkingPopen
     counts = disturb(fault, os.getpid())

@@ -170,6 +170,8 @@ class ColumnarTable:
         kind = _plain(column.type)
         if pa.types.is_decimal(kind) or kind == pa.float16():
             return self._numbers(column, name)
+        if _is_text(kind) and pa.types.is_dictionary(column.type):
+            return _from_dictionary(column, column.dictionary.to_pylist(), None)
         known = (
             pa.types.is_boolean(kind)
             or pa.types.is_integer(kind)
@@ -197,9 +199,7 @@ class ColumnarTable:
         known = [
             _text(value, as_kept if real else None) for value in encoded.dictionary.to_pylist()
         ]
-        # The last is that of values that are missing; equal texts are one object.
-        codes = encoded.indices.cast(pa.int64()).fill_null(len(known)).to_numpy()
-        return np.array([*known, ""], object)[codes]
+        return _from_dictionary(encoded, known, "")
 
     def _numbers(self, column: pa.Array, name: str, first: int = 1) -> np.ndarray:
         import pyarrow as pa
@@ -249,6 +249,19 @@ def _plain(kind: pa.DataType) -> pa.DataType:
     import pyarrow as pa
 
     return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _from_dictionary(
+    column: pa.DictionaryArray, known: Sequence[object], missing: object
+) -> np.ndarray:
+    """Return what a column says of every row, (n,) object; equal values are one object."""
+    import pyarrow as pa
+
+    # The last is that of values that are missing.
+    codes = column.indices.cast(pa.int64()).fill_null(len(known)).to_numpy(zero_copy_only=False)
+    values = np.empty(len(known) + 1, object)
+    values[:-1], values[-1] = known, missing
+    return values[codes]
 
 
 def _decoded(column: pa.Array) -> pa.Array:

@@ -73,6 +73,9 @@ def write_parquet(path: str | Path, table: pa.Table, **how: object) -> None:
 def open_parquet(path: str | Path) -> parquet.ParquetFile:
     """Open a parquet file, of anybody; checksums that it has are compared.
 
+    Columns of texts, or of bytes, come as dictionaries: a text that a small file names a million
+    times is in memory once.
+
     Raises
     ------
     OSError, pyarrow.ArrowException
@@ -91,12 +94,22 @@ def open_parquet(path: str | Path) -> parquet.ParquetFile:
     if seal.startswith(_MARK) and seal != _seal_of(footer):
         raise OSError("its footer is damaged: its CRC-32 is another than that of what was written")
     opened = parquet.ParquetFile(path, page_checksum_verification=True)
+    texts = _texts(opened.schema)
+    if texts:
+        opened.close()
+        how = {"page_checksum_verification": True, "read_dictionary": texts}
+        opened = parquet.ParquetFile(path, **how)
     about = opened.metadata
     claimed, stored = about.num_rows * about.num_columns * _VALUE_BYTES, Path(path).stat().st_size
     if not is_believable(claimed, stored):
         opened.close()
         raise OSError(refuse_claim(path, "its table", claimed, stored))
     return opened
+
+
+def _texts(schema: parquet.ParquetSchema) -> list[str]:
+    columns = (schema.column(place) for place in range(len(schema)))
+    return [one.path for one in columns if one.physical_type == "BYTE_ARRAY"]
 
 
 def _seal(path: str | Path) -> None:
