@@ -126,7 +126,7 @@ def read_record(plugins_directory: str | Path) -> dict[str, str]:
     path = Path(plugins_directory) / HELPER_FOLDER / RECORD_FILE
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) and "python" in record else {}
 

@@ -261,7 +261,7 @@ def _entries() -> dict[str, dict[str, str]]:
             key: {name: str(entry[name]) for name in _ENTRY}
             for key, entry in json.loads(file.read_text("utf-8")).items()
         }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         warnings.warn(
             f"{file} is damaged ({error}), so no model counts as verified; remove it, and import "
             "or verify the models again",

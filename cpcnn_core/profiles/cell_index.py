@@ -114,7 +114,14 @@ class CellIndex:
                     "damaged, or an earlier cpcnn made it; build the index again"
                 )
             index = faiss.read_index(str(folder / INDEX_FILE))
-        except (RuntimeError, OSError, KeyError, pa.ArrowException) as error:
+        except (
+            RuntimeError,
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            pa.ArrowException,
+        ) as error:
             raise ProfileError(f"{folder} cannot be read as an index of cells: {error}") from error
         return CellIndex(index, table.to_pandas(), made["feature_names"], made["provenance"])
 

@@ -137,7 +137,14 @@ def read_project(root: str | Path, config: str | Path | None = None) -> DeepProf
             down_scale=int(correction.get("down_scale_factor", 4)),
             median_px=int(correction.get("median_filter_size", 24)),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         if isinstance(error, SiteError):
             raise
         raise SiteError(f"{path} is no configuration of DeepProfiler: {error!r}") from error

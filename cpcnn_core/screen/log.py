@@ -103,7 +103,7 @@ def read_log(path: str | Path, start: int = 0) -> list[dict]:
         lines = file.readlines()
     entries = []
     for line in lines:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             entries.append(json.loads(line))
     return entries
 

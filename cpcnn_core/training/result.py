@@ -169,6 +169,6 @@ def _made_by(config: TrainingConfig, crops_sha256: str, file: Path) -> bool:
     made = find_model(file)[0].provenance
     try:
         theirs = config_from(json.loads(made["recipe"]))
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, RecursionError):
         return False
     return made.get("crops_sha256") == crops_sha256 and not differences(config, theirs)

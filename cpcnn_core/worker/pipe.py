@@ -84,7 +84,7 @@ def read_message(stream: BinaryIO) -> tuple[dict, dict[str, np.ndarray]] | None:
         header = json.loads(_read_exactly(stream, length))
         listed = header.pop("arrays")
         return header, {entry["name"]: _read_array(stream, entry) for entry in listed}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ProtocolError(
             f"expected a message header in JSON, got something else: {error!r}"
         ) from error

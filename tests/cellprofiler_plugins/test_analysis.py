@@ -97,6 +97,7 @@ def alive(pid):
     return state != "Z"
 
 
+@pytest.mark.long
 def test_killed_processes_cost_their_own_image_sets_only(analyze, made_up_sites, small_model_file):
     done = analyze("process")
     measured = {int(number): values for number, values in said(done, "RESULT").items()}

@@ -138,8 +138,14 @@ def ordered(table):
     return table.sort_values([*KEYS, "Metadata_ObjectNumber"], ignore_index=True)
 
 
+# Every kind is a run of CellProfiler.
 @pytest.mark.parametrize(
-    ("kind", "name"), [(kind, name) for kind in TABLES for name in TABLES[kind]]
+    ("kind", "name"),
+    [
+        pytest.param(kind, name, marks=[pytest.mark.long] if number else [])
+        for number, kind in enumerate(TABLES)
+        for name in TABLES[kind]
+    ],
 )
 def test_cells_are_those_that_cellprofiler_measured_there(
     runs, screen, tmp_path, capsys, kind, name

@@ -156,6 +156,7 @@ def measure_sites(run_job, write_load_data, made_up_sites, small_model_file):
     return measure
 
 
+@pytest.mark.long
 def test_only_the_harmed_image_sets_lose_their_features(measure_sites, tmp_path):
     for name in ("unharmed", "harmed"):
         (tmp_path / name).mkdir()

@@ -2,9 +2,11 @@
 
 import bz2
 import gzip
+import io
 import json
 import lzma
 import sqlite3
+import struct
 import subprocess
 import sys
 import time
@@ -21,15 +23,27 @@ from pyarrow import parquet
 
 from cpcnn_core.archives import open_archive
 from cpcnn_core.cli.log_file import without_secrets
-from cpcnn_core.errors import ImageError, ProfileError, TableError, TrainingError
+from cpcnn_core.errors import (
+    ImageError,
+    ProfileError,
+    ProtocolError,
+    SiteError,
+    TableError,
+    TrainingError,
+)
+from cpcnn_core.hosts.install import HELPER_FOLDER, RECORD_FILE, read_record
+from cpcnn_core.profiles.cell_index import CELLS_FILE, INDEX_FILE, CellIndex
 from cpcnn_core.profiles.expressions import choose_rows
 from cpcnn_core.profiles.files import read_profiles
 from cpcnn_core.readers import database_table
+from cpcnn_core.readers.deepprofiler import read_project
 from cpcnn_core.readers.images import read_plane
 from cpcnn_core.readers.tables import read_text_table
+from cpcnn_core.screen.log import read_log
 from cpcnn_core.spreadsheets import harmless
 from cpcnn_core.tables.profiles import Profiles
 from cpcnn_core.training.config_file import read_config
+from cpcnn_core.worker.pipe import read_message
 
 DEEP = 100_000
 OME = (
@@ -193,3 +207,33 @@ def test_one_long_text_that_many_rows_name_is_in_memory_once(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     # Each of both columns would take 4 GB.
     assert int(done.stdout) < 600 * 1024
+
+
+NESTED = "[" * DEEP + "]" * DEEP
+
+
+def test_settings_that_are_nested_too_deeply_are_refused_everywhere(tmp_path):
+    config = tmp_path / "inputs" / "config"
+    config.mkdir(parents=True)
+    for text in (NESTED, '{"dataset": {"images": {"height": 1e999, "width": 1}, "locations": {}}}'):
+        (config / "config.json").write_text(text)
+        with pytest.raises(SiteError, match=r"config\.json"):
+            read_project(tmp_path)
+    (tmp_path / HELPER_FOLDER).mkdir()
+    (tmp_path / HELPER_FOLDER / RECORD_FILE).write_text(NESTED)
+    assert read_record(tmp_path) == {}
+    (tmp_path / "embed.jsonl").write_text(f'{NESTED}\n{{"event": "site"}}\n')
+    assert read_log(tmp_path / "embed.jsonl") == [{"event": "site"}]
+    message = io.BytesIO(struct.pack("<I", len(NESTED)) + NESTED.encode())
+    with pytest.raises(ProtocolError, match="expected a message header in JSON"):
+        read_message(message)
+
+
+def test_an_index_of_cells_whose_facts_are_no_facts_is_refused(tmp_path):
+    pytest.importorskip("faiss")
+    (tmp_path / INDEX_FILE).write_bytes(b"index")
+    for facts in ({b"cpcnn": NESTED.encode()}, {b"cpcnn": b"{"}, {b"other": b""}, None):
+        table = pa.table({"Metadata_Well": ["A01"]}).replace_schema_metadata(facts)
+        parquet.write_table(table, tmp_path / CELLS_FILE)
+        with pytest.raises(ProfileError, match="cannot be read as an index of cells"):
+            CellIndex.load(tmp_path)

@@ -36,6 +36,7 @@ def embed(widget, qtbot, name, of="cells"):
     return widget.explorer.cells
 
 
+@pytest.mark.long
 def test_four_models_in_turn_by_the_box_alone(field, widget, qtbot, made_up, core_features):
     channels, labels = made_up
     for name, (count, prefix) in MODELS.items():

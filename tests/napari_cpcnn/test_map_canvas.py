@@ -281,6 +281,7 @@ def test_another_screen_gets_a_picture_of_its_own(grid, qtbot):
         QApplication.sendEvent(grid, QEvent(QEvent.Type.DevicePixelRatioChange))
 
 
+@pytest.mark.long
 @pytest.mark.skipif("QT_SCALE_FACTOR" in os.environ, reason="this is the screen of finer pixels")
 def test_all_is_the_same_on_a_screen_of_finer_pixels():
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]

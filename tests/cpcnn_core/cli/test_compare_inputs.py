@@ -62,6 +62,7 @@ def lines_of(capsys, command, *more, code=0):
     return (said.out if "--check" in more else said.err).splitlines()
 
 
+@pytest.mark.long
 def test_what_changed_is_done_anew_by_all_and_nothing_else(screen, command, tmp_path, capsys):
     out = tmp_path / "out"
     path = screen / "P1_B02_DNA.tif"
@@ -110,6 +111,7 @@ def assert_as_fresh(command, out, tmp_path):
     )
 
 
+@pytest.mark.long
 def test_force_and_renamed_plates(screen, command, tmp_path, capsys):
     out = tmp_path / "out"
     cells = json.loads((out / "models" / "two" / "cost.json").read_text())["cells"]

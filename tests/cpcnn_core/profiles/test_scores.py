@@ -39,14 +39,14 @@ def test_the_textbooks_scores(arrays, inputs):
             precisions.append(average_precision_score(truth, scores))
             first.append(truth[order][:2].any())
             folds.append(truth[order][:2].mean() / truth.mean())
-            orders = [random.permutation(len(truth)) for _ in range(200)]
+            orders = [random.permutation(len(truth)) for _ in range(40)]
             chance.append(np.mean([average_precision_score(truth, order) for order in orders]))
     assert found["treatments"] == 120
     assert found["queries"] == len(precisions)
     assert found["mean_average_precision"] == pytest.approx(np.mean(precisions), abs=1e-12)
     assert found["fold_enrichment"] == pytest.approx(np.mean(folds), rel=1e-12)
     # Drawn orders: near the exact expectation, and far from the mean part of matches.
-    assert found["chance_average_precision"] == pytest.approx(np.mean(chance), rel=0.02)
+    assert found["chance_average_precision"] == pytest.approx(np.mean(chance), rel=0.04)
     assert found["first_hit_in_top"] == pytest.approx(np.mean(first), abs=0.02)
     assert list(found["precision_at"]) == ["1", "5", "10", "20", "50"]
 

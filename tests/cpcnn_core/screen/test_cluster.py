@@ -52,6 +52,7 @@ def test_a_local_cluster_gives_the_same_bytes(screen, embedded, tmp_path):
     assert bytes_in(out) == bytes_in(embedded)
 
 
+@pytest.mark.long
 def test_workers_that_are_killed_cost_only_their_task(big, tmp_path):
     out = tmp_path / "out"
     job = job_for(big, out)
@@ -83,6 +84,7 @@ def kill_workers(client, out, killed):
         killed.append(process)
 
 
+@pytest.mark.long
 def test_a_scheduler_elsewhere_is_reached_by_address_and_by_file(screen, embedded, tmp_path):
     file = tmp_path / "scheduler.json"
     options = ["--scheduler-file", str(file)]

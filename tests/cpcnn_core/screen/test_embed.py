@@ -470,6 +470,7 @@ def test_options_that_do_not_fit_are_one_line(screen, tmp_path, capsys, options,
 # ---- killed and started again ----------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_run_killed_five_times_ends_with_the_same_bytes(tmp_path):
     folder = tmp_path / "screen"
     folder.mkdir()

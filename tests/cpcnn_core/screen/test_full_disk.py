@@ -36,7 +36,9 @@ def undisturbed(screen):
         # Full in the midst of the sites; and while the tables are written, in the hands of HDF5,
         # which crashes when it is left alone.
         (1100, rf"error: \d+ of {SITES} sites are done; there is no room"),
-        (SITES * KIB_OF_A_SITE + 1700, r"to write \S+P[12].h5ad"),
+        pytest.param(
+            SITES * KIB_OF_A_SITE + 1700, r"to write \S+P[12].h5ad", marks=pytest.mark.long
+        ),
     ],
 )
 def test_embedding_stops_and_goes_on(screen, undisturbed, tmp_path, kib, said):

@@ -688,6 +688,7 @@ def test_force_does_everything_anew(own_screen, out, tmp_path, capsys):
     assert run(own_screen, out, "--force", "--shard", "2/4")[0] == ["embedded"] * 2
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 def test_a_cluster_takes_the_same_decisions(own_screen, out, tmp_path):
     pytest.importorskip("distributed")
@@ -761,6 +762,7 @@ def test_shards_collect_and_remove_nothing(own_screen, out, tmp_path):
 # ---- killed ----------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_run_that_is_killed_leaves_no_old_features_with_a_new_record(own_screen, tmp_path):
     out, fresh = tmp_path / "out", tmp_path / "fresh"
     command = [*command_for(own_screen), "--out", str(out)]
