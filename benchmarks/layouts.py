@@ -19,6 +19,7 @@ from machine import machine
 
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.cross_fitting import cross_fit
+from cpcnn_core.profiles.intervals import bootstrap_interval
 from cpcnn_core.profiles.placebo import run_placebo
 from cpcnn_core.profiles.significance import Significance
 from cpcnn_core.tables.profiles import Profiles
@@ -60,6 +61,7 @@ def main():
 def ask(plates, edges, layout, settings, rounds):
     """Return the shares of inert and active treatments that are called active, and the verdicts."""
     inert, inert_q, active, verdicts, units = [], [], [], Counter(), Counter()
+    screens = []
     for seed in range(rounds):
         wells = screen(seed, PLATE_EFFECT * plates, edges, layout)
         controls = (wells.metadata[BY] == "DMSO").to_numpy()
@@ -70,16 +72,22 @@ def ask(plates, edges, layout, settings, rounds):
         inert += (table["p_value"][nothing] <= 0.05).tolist()
         inert_q += (table["q_value"][nothing] <= 0.05).tolist()
         active += (table["q_value"][~nothing] <= 0.05).tolist()
+        screens += [seed] * int(nothing.sum())
         verdicts[run_placebo(tests, seed=seed).verdict] += 1
         units[tests.fitted.unit] += 1
     return {
-        "inert, p <= .05": round(float(np.mean(inert)), 3),
-        "inert, q <= .05": round(float(np.mean(inert_q)), 3),
-        "active, q <= .05": round(float(np.mean(active)), 3),
+        # With 95 % intervals: treatments of one screen share its controls.
+        "inert, p <= .05": rounded(bootstrap_interval(inert, screens)),
+        "inert, q <= .05": rounded(bootstrap_interval(inert_q, screens)),
+        "active, q <= .05": rounded(bootstrap_interval(active, screens)),
         "treatments": [len(inert), len(active)],
         "drawn": dict(units),
         "verdicts": dict(verdicts),
     }
+
+
+def rounded(found):
+    return {name: round(value, 3) for name, value in found.items()}
 
 
 def screen(seed, plate_effect, edges, layout):

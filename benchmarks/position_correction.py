@@ -3,9 +3,10 @@
 Two are tried, both learned from control wells alone, after the mean of every plate's controls is
 taken away: ``two-way``, effects of rows and of columns, the same on all plates, shrunk (a ridge);
 ``patterns``, the first principal components of the controls' mean at every position, taken out of
-all wells. Then wells are sphered (lambda 1, relative). They are asked of the seven
-JUMP-Target-1 plates (folder of ``BR*.csv.gz``), and of drawn screens with effects of the edge, see
-benchmarks/layouts.py. Run it from the project's folder::
+all wells. Then wells are sphered (lambda 1, relative). Beside them stands ``centred-sphering``,
+which knows nothing of positions. They are asked of the seven JUMP-Target-1 plates (folder of
+``BR*.csv.gz``), and of drawn screens with effects of the edge, see benchmarks/layouts.py.
+Run it from the project's folder::
 
     python benchmarks/position_correction.py PLATES --record
 """
@@ -33,11 +34,13 @@ COMPOUND = "Metadata_InChIKey"
 FOLDS = 4
 TRIED = {
     "none": None,
+    "none, centred-sphering": ("none", None, "centred-sphering"),
     "two-way, ridge 4": ("two-way", 4),
     "two-way, ridge 32": ("two-way", 32),
     "patterns, 2": ("patterns", 2),
     "patterns, 5": ("patterns", 5),
     "patterns, 10": ("patterns", 10),
+    "patterns, 2, centred-sphering": ("patterns", 2, "centred-sphering"),
 }
 
 
@@ -114,19 +117,19 @@ def ask_drawn(layout, how, rounds):
 
 
 def corrected(wells, controls, how):
-    features = wells.features
-    if how is not None:
+    features, (kind, size, *method) = wells.features, how or ("none", None)
+    if kind != "none":
         plates = wells.texts("Metadata_Plate")
         features = features.copy()
         for plate in np.unique(plates):
             mine = plates == plate
             features[mine] -= features[mine & controls].mean(axis=0)
-        features = {"two-way": two_way, "patterns": patterns}[how[0]](
-            features, grid(wells), controls, how[1]
-        )
+        learn = {"two-way": two_way, "patterns": patterns}[kind]
+        features = learn(features, grid(wells), controls, size)
     moved = replace(wells, features=features)
     sphering = {"regularization": 1.0, "relative": True, "tell": lambda _: None}
-    return fit_correction(moved, controls, "sphering", **sphering).transform(moved)
+    method = method[0] if method else "sphering"
+    return fit_correction(moved, controls, method, **sphering).transform(moved)
 
 
 def two_way(features, places, controls, ridge):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 from cpcnn_core.cli.notices import notice, print_out, say_once
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
     from cpcnn_core.profiles.corrected_wells import CorrectedWells
     from cpcnn_core.tables.profiles import Profiles
+
+
+# Treatments, in a terminal.
+MOST_SHOWN = 10
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
@@ -102,8 +107,9 @@ def _evaluate(options: argparse.Namespace) -> None:
         relative=options.relative,
         paper=options.paper,
     )
-    text = json.dumps({"profiles": options.profiles, **evaluation.scores}, indent=2)
-    print_out(text)
+    scores = {"profiles": options.profiles, **evaluation.scores}
+    text = json.dumps(scores, indent=2)
+    print_out(json.dumps(_shortened(scores), indent=2) if sys.stdout.isatty() else text)
     if options.out:
         # Not before: it draws, and loads what draws.
         from cpcnn_core.profiles.report import write_report
@@ -114,6 +120,26 @@ def _evaluate(options: argparse.Namespace) -> None:
         path = path.with_name("report.html")
         write_report(path, evaluation, options.profiles)
         notice(f"wrote {path}")
+
+
+def _shortened(scores: dict[str, object]) -> dict[str, object]:
+    """Return what fits on a few screens of a terminal; say what is not shown."""
+    scores = dict(scores)
+    table = scores.get("activity", {}).get("by_treatment", [])
+    if len(table) > MOST_SHOWN:
+        notice(
+            f"by_treatment shows the {MOST_SHOWN} surest of {len(table)} treatments; all are in "
+            "evaluation.json of --out, and in output that is redirected"
+        )
+        scores["activity"] = {**scores["activity"], "by_treatment": table[:MOST_SHOWN]}
+    if "placebo" in scores:
+        scores["placebo"] = {
+            name: {key: value for key, value in found.items() if key != "p_values"}
+            if isinstance(found, dict)
+            else found
+            for name, found in scores["placebo"].items()
+        }
+    return scores
 
 
 def _chosen(wells: Profiles, expression: str | None) -> np.ndarray | None:

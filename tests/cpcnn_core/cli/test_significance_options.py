@@ -1,6 +1,7 @@
 """What p-values compare with, doses, and the design of a screen, by commands."""
 
 import json
+import sys
 
 import numpy as np
 import pandas as pd
@@ -53,6 +54,17 @@ def test_evaluate_compares_with_the_null_and_knows_doses(table, tmp_path, capsys
     page = (tmp_path / "report.html").read_text()
     assert "compounds that do something at some dose</td><td>2 of 4" in page
     assert "q of the compound" in page
+
+
+def test_a_terminal_shows_the_surest_treatments_only(table, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert main(["evaluate", str(table), *CONTROLS]) == 0
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert len(found["activity"]["by_treatment"]) == 10
+    assert found["activity"]["by_treatment"][0]["treatment"] in ("c0@3", "c1@3", "c1@2")
+    assert "p_values" not in found["placebo"]["activity"]
+    assert "by_treatment shows the 10 surest of 20 treatments" in said.err
 
 
 def test_nearest_compares_with_the_null_and_knows_doses(table, capsys):
