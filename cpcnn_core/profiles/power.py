@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import scipy.stats
 
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.checks import check_features
@@ -167,7 +168,7 @@ def simulate_power(
     pandas.DataFrame
         A row for every design and effect: ``plates``, ``replicates``, ``controls``, ``effect``;
         ``power``, the share of treatments whose activity has a p-value of at most .05; ``low``
-        and ``high``, its 95 % interval over the rounds; ``treatments``, how many were asked;
+        and ``high``, its 95 % interval; ``treatments``, how many were asked;
         ``smallest_p``, the smallest p-value that can be; ``reason``, why there is no power: too
         few plates or controls, or no p-value can be .05.
 
@@ -259,17 +260,30 @@ def _ask(
     found = {}
     for effect, values in p_values.items():
         hits = np.array(values) <= LEVEL
-        told = {"mean": None, "low": None, "high": None}
-        told = told if reason else bootstrap_interval(hits, groups)
+        power, low, high = (None, None, None) if reason else _with_interval(hits, groups)
         found[effect] = {
-            "power": told["mean"],
-            "low": told["low"],
-            "high": told["high"],
+            "power": power,
+            "low": low,
+            "high": high,
             "treatments": len(values),
             "smallest_p": finest if values else None,
             "reason": reason,
         }
     return found
+
+
+def _with_interval(hits: np.ndarray, rounds: list[int]) -> tuple[float, float, float]:
+    """Return the share of hits and its 95 % interval.
+
+    Over the rounds, as treatments of one share its controls; but no narrower than the exact one
+    (Clopper and Pearson) of so many that are independent: where all are found it is not of width 0.
+    """
+    exact = scipy.stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(method="exact")
+    over_rounds = bootstrap_interval(hits, rounds)
+    low, high = (over_rounds[end] for end in ("low", "high"))
+    low = exact.low if low is None else min(low, exact.low)
+    high = exact.high if high is None else max(high, exact.high)
+    return float(hits.mean()), float(low), float(high)
 
 
 def _why_not(design: Design, pools: dict[str, np.ndarray]) -> str:

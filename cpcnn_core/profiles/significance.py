@@ -217,7 +217,11 @@ class Significance:
         if name not in self.treatments:
             return math.nan
         layout = self._layouts[list(self.treatments).index(name)]
-        return 1 / (1 + self._ways(layout)) if layout else math.nan
+        if not layout:
+            return math.nan
+        # However many ways there are, only so many draws are made.
+        drawn = self._per_fold * len(self.fitted.folds)
+        return 1 / (1 + min(self._ways(layout), drawn))
 
     def describe(self, names: Collection[str]) -> str:
         """Say what the p-values of some treatments compare with, and how small they can be.

@@ -68,7 +68,7 @@ def read_truth(
         known = labels.setdefault(name, set())
         for part in map(str.strip, text.split("|")):
             if is_missing(part) and part not in keep_labels:
-                unlabelled[part or "nothing"] += 1
+                unlabelled[part or "an empty cell"] += 1
             else:
                 known.add(part)
     found = {name: "|".join(sorted(known)) for name, known in labels.items()}
@@ -76,7 +76,7 @@ def read_truth(
     if without:
         tell(
             f"{path} has no {label.removeprefix('Metadata_')} for {without} of "
-            f"{some(len(found), 'treatment')}: it says {counted(unlabelled)}"
+            f"{some(len(found), 'treatment')}; in its place stands {counted(unlabelled)}"
         )
     return found
 

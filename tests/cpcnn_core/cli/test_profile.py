@@ -392,7 +392,10 @@ def test_treatments_without_a_mechanism_share_none(wells, tmp_path, capsys, text
     command = ["evaluate", tmp_path / "wells.csv", "--controls", "Treatment == 'DMSO'"]
     said = run(capsys, *command, "--truth", moa)
     assert json.loads(said.out)["treatments"]["queries"] == 2
-    assert f"has no moa for 2 of 4 treatments: it says {text or 'nothing'} (2)" in said.err
+    assert (
+        f"has no moa for 2 of 4 treatments; in its place stands {text or 'an empty cell'} (2)"
+        in said.err
+    )
     if text:
         said = run(capsys, *command, "--truth", moa, "--keep-label", text)
         assert json.loads(said.out)["treatments"]["queries"] == 4

@@ -372,6 +372,13 @@ def test_a_null_gives_right_p_values_and_a_placebo_of_its_own():
     assert {len(one.activity) for one in placebo} == {60}
 
 
+def test_no_p_value_is_said_to_be_below_what_so_many_draws_can_tell():
+    tests = significance(screen(plates=4, controls=32))
+    assert tests.finest("T0") == 1 / (1 + DRAWS)
+    assert tests.activity()["p_value"]["T0"] == pytest.approx(1 / (1 + DRAWS), rel=1e-9)
+    assert tests.describe(["T0"]).endswith("none of these can be below 0.001")
+
+
 def test_a_null_that_cannot_be_is_refused():
     wells, controls, null, correction = with_null()
     with pytest.raises(ProfileError, match="16 wells are controls, which the correction is fitted"):
