@@ -84,6 +84,7 @@ def _design(options: argparse.Namespace) -> None:
     from cpcnn_core.profiles.cross_fitting import plates_of
     from cpcnn_core.profiles.library_files import read_marked, with_uncorrected
     from cpcnn_core.profiles.losses import complete
+    from cpcnn_core.profiles.notices import some
     from cpcnn_core.profiles.power import (
         Design,
         measure_effects,
@@ -142,9 +143,9 @@ def _design(options: argparse.Namespace) -> None:
     least = smallest_designs(table, WANTED)
     for row in least.itertuples():
         notice(
-            f"effect {row.effect:g}: {WANTED:.0%} are found with {row.plates} plates, "
-            f"{row.replicates} wells and {row.controls} controls on each (found {row.power:.2f}, "
-            f"{row.low:.2f} to {row.high:.2f})"
+            f"effect {row.effect:g}: {WANTED:.0%} are found with {some(row.plates, 'plate')}, "
+            f"{some(row.replicates, 'well')} and {row.controls} controls on each (found "
+            f"{row.power:.2f}, {row.low:.2f} to {row.high:.2f})"
         )
     missed = sorted(set(effects) - {0.0} - set(least["effect"]))
     if missed:

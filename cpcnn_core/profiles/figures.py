@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from cpcnn_core.profiles.notices import some
 from cpcnn_core.profiles.principal_components import fit_principal_components
 from cpcnn_core.profiles.retrieval import precision_at, recall_at
 from cpcnn_core.profiles.similarity import cosine_similarity, same_label, unit_length
@@ -146,7 +147,7 @@ def draw_power(table: pd.DataFrame, title: str) -> Draw:
         kinds = known.groupby(["replicates", "controls"])
         for color, ((wells, controls), rows) in zip(itertools.cycle(COLORS), kinds):
             error = [rows["power"] - rows["low"], rows["high"] - rows["power"]]
-            label = f"{wells} wells, {controls} controls a plate"
+            label = f"{some(wells, 'well')}, {controls} controls a plate"
             how = {"color": color, "marker": "o", "capsize": 2, "label": label}
             axes.errorbar(rows["plates"], rows["power"], error, **how)
         axes.axhline(0.8, color=GREY, linestyle="--")

@@ -109,7 +109,7 @@ def test_design_tells_how_large_a_screen_must_be(table, tmp_path, capsys):
     assert four["reason"].str.startswith("3 plates here have").all()
     assert (printed[(printed["effect"] == 9) & (printed["plates"] < 4)]["power"] == 1).all()
     assert "effects of the 20 treatments here" in said.err
-    assert "effect 9: 80% are found with 2 plates, 1 wells and 8 controls on each" in said.err
+    assert "effect 9: 80% are found with 2 plates, 1 well and 8 controls on each" in said.err
     page = (out / "design.html").read_text()
     assert page.count("<img") == 3
     assert main([*command, "--effects", "1", "9"]) == 0
