@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from cpcnn_core.errors import TableError
+from cpcnn_core.readers.feather_claims import require_believable_feather
 from cpcnn_core.readers.numbers import numbers_of
 from cpcnn_core.tables.parquet_files import open_parquet
 from cpcnn_core.tables.values import text_of
@@ -97,6 +98,7 @@ class ColumnarTable:
         if self._is_parquet:
             with open_parquet(self.path) as file:
                 return file.schema_arrow
+        require_believable_feather(self.path)
         with pa.memory_map(str(self.path)) as file, pa.ipc.open_file(file) as reader:
             return reader.schema
 

@@ -1,10 +1,12 @@
 """Small files and short texts that want endless time or memory are refused."""
 
 import bz2
+import contextlib
 import gzip
 import io
 import json
 import lzma
+import mmap
 import sqlite3
 import struct
 import subprocess
@@ -19,7 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import tifffile
-from pyarrow import parquet
+from pyarrow import feather, parquet
 
 from cpcnn_core.archives import open_archive
 from cpcnn_core.cli.log_file import without_secrets
@@ -35,8 +37,9 @@ from cpcnn_core.hosts.install import HELPER_FOLDER, RECORD_FILE, read_record
 from cpcnn_core.profiles.cell_index import CELLS_FILE, INDEX_FILE, CellIndex
 from cpcnn_core.profiles.expressions import choose_rows
 from cpcnn_core.profiles.files import read_profiles
-from cpcnn_core.readers import database_table
+from cpcnn_core.readers import database_table, feather_claims
 from cpcnn_core.readers.deepprofiler import read_project
+from cpcnn_core.readers.feather_claims import require_believable_feather
 from cpcnn_core.readers.images import read_plane
 from cpcnn_core.readers.tables import read_text_table
 from cpcnn_core.screen.log import read_log
@@ -237,3 +240,50 @@ def test_an_index_of_cells_whose_facts_are_no_facts_is_refused(tmp_path):
         parquet.write_table(table, tmp_path / CELLS_FILE)
         with pytest.raises(ProfileError, match="cannot be read as an index of cells"):
             CellIndex.load(tmp_path)
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lz4", "uncompressed"])
+@pytest.mark.parametrize("chunks", [1, 3])
+def test_what_a_feather_file_claims_is_what_it_takes(tmp_path, compression, chunks):
+    random = np.random.default_rng(0)
+    names = pa.array(["A01", None, "B02"] * 1000).dictionary_encode()
+    columns = {
+        "Metadata_Well": names,
+        "Metadata_text": [f"text {n}" for n in range(3000)],
+        "a": np.zeros(3000),
+        "b": random.normal(size=3000),
+    }
+    table, path = pa.table(columns), tmp_path / "t.feather"
+    feather.write_feather(table, path, compression=compression, chunksize=3000 // chunks)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        claimed = sum(feather_claims._claims(data))
+    if compression == "uncompressed":
+        assert claimed == 0
+    else:
+        # What is too small to be compressed, and filled up to 8 bytes, is counted otherwise.
+        assert claimed == pytest.approx(table.nbytes, rel=0.02)
+    require_believable_feather(path)
+
+
+# LZ4 never makes more than 255 bytes of one.
+@pytest.mark.parametrize("column", ["zeros", "texts"])
+def test_a_feather_file_that_unpacks_to_far_more_is_refused(tmp_path, column):
+    texts = pa.array(["A" * 1000])
+    values = np.zeros(70_000_000) if column == "zeros" else texts.take([0] * 560_000)
+    path = tmp_path / "bomb.feather"
+    feather.write_feather(pa.table({"Metadata_x": values}), path, compression="zstd")
+    assert path.stat().st_size < 2**20
+    with pytest.raises(TableError, match="times what the file has"):
+        read_text_table(path)
+
+
+def test_a_feather_file_with_any_byte_changed_ends_in_a_sentence(tmp_path):
+    path = tmp_path / "t.feather"
+    feather.write_feather(pa.table({"Metadata_x": ["a", "b"], "y": [1.0, 2]}), path)
+    content, random = path.read_bytes(), np.random.default_rng(0)
+    for place in random.integers(0, len(content), 200):
+        changed = bytearray(content)
+        changed[place] ^= int(random.integers(1, 256))
+        path.write_bytes(changed)
+        with contextlib.suppress(OSError):
+            require_believable_feather(path)
