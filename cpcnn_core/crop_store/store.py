@@ -24,7 +24,7 @@ import numpy as np
 from cpcnn_core.crop_store.crop_file import read_crops
 from cpcnn_core.crop_store.settings import DTYPES, read_settings
 from cpcnn_core.errors import CropStoreError
-from cpcnn_core.tables.parquet_files import open_parquet
+from cpcnn_core.tables.parquet_files import as_frame, open_parquet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -252,6 +252,6 @@ def open_crops(path: str | Path) -> CropStore:
         [tuple(range(count))] * len(paths),
         [count] * len(paths),
     )
-    index = table.select(names).to_pandas()
+    index = as_frame(table.select(names))
     dtype, um_per_px = DTYPES[settings.dtype], settings.um_per_px
     return CropStore(index, settings.channels, settings.crop_px, dtype, places, um_per_px)

@@ -19,7 +19,7 @@ from cpcnn_core.profiles.correction import Correction
 from cpcnn_core.profiles.correction_files import file_sha256
 from cpcnn_core.profiles.files import iterate_profiles
 from cpcnn_core.profiles.similarity import unit_length
-from cpcnn_core.tables.parquet_files import open_parquet, write_parquet
+from cpcnn_core.tables.parquet_files import as_frame, open_parquet, write_parquet
 from cpcnn_core.tables.profiles import Profiles
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class CellIndex:
             pa.ArrowException,
         ) as error:
             raise ProfileError(f"{folder} cannot be read as an index of cells: {error}") from error
-        return CellIndex(index, table.to_pandas(), made["feature_names"], made["provenance"])
+        return CellIndex(index, as_frame(table), made["feature_names"], made["provenance"])
 
 
 def build_cell_index(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from cpcnn_core.claims import is_believable, refuse_claim
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -105,6 +106,19 @@ def open_parquet(path: str | Path) -> parquet.ParquetFile:
         opened.close()
         raise OSError(refuse_claim(path, "its table", claimed, stored))
     return opened
+
+
+def as_frame(table: pa.Table) -> pd.DataFrame:
+    """Return what was read as pandas has it, with texts as objects: one for all rows that have it.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> as_frame(pa.table({"x": pa.array(["a", "a"]).dictionary_encode()}))["x"].dtype
+    dtype('O')
+    """
+    frame = table.to_pandas()
+    return frame.astype(dict.fromkeys(frame.select_dtypes("category"), object))
 
 
 def _texts(schema: parquet.ParquetSchema) -> list[str]:
