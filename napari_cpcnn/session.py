@@ -2,7 +2,7 @@
 
 Layout of ``NAME.cpcnn``, a zip archive: ``session.json``; ``cells.parquet``, a table that other
 programs read too; ``positions.npy`` and ``selection.npy``; ``layers/N.npy`` for labels, and for
-images that are in no file. Images that are in files stay there.
+images that are in no file, or in one that is no image's. Images that are in files stay there.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from napari_cpcnn.session_checks import (
     SELECTION,
     check_members,
     check_session,
+    is_image_file,
 )
 
 SUFFIX, FORMAT = ".cpcnn", 1
@@ -82,7 +83,7 @@ def save_session(
             if explorer.positions is not None:
                 _write_array(archive, POSITIONS, explorer.positions)
             for number, layer in enumerate(layers):
-                if isinstance(layer, Labels) or not layer.source.path:
+                if isinstance(layer, Labels) or not is_image_file(layer.source.path or ""):
                     _write_array(archive, f"layers/{number}", np.asarray(pixels(layer)))
 
         # What changes on its way is noticed.

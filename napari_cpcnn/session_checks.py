@@ -14,6 +14,24 @@ _MEMBER = re.compile(r"cells\.parquet|session\.json|selection\.npy|positions\.np
 _VIEW = ("map", "color_by", "images", "library")
 _LIBRARY = {"path", "controls", "by"}
 _MOST_AXES = 8
+# napari reads much more than images, and a .py by running it. Images in other files lie in the
+# session itself.
+_IMAGES = (
+    *(".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".dib", ".gif", ".npy", ".zarr", ".n5"),
+    *(".czi", ".nd2", ".lif", ".lsm", ".stk", ".ims", ".oib", ".oif", ".vsi", ".flex", ".c01"),
+    *(".mrc", ".jp2", ".jxr", ".svs", ".ndpi", ".qptiff"),
+)
+
+
+def is_image_file(path: str | Path) -> bool:
+    """Tell whether a session may have napari open a file: one that holds nothing but an image.
+
+    Examples
+    --------
+    >>> is_image_file("/data/A01.ome.tif"), is_image_file("/data/A01.py")
+    (True, False)
+    """
+    return Path(path).suffix.lower() in _IMAGES
 
 
 def check_members(names: list[str]) -> None:
@@ -88,8 +106,8 @@ def _check_layer(about: object, data: np.ndarray | None) -> None:
     for name in ("scale", "translate", *(("contrast_limits",) if kind == "image" else ())):
         _require(_are_numbers(about.get(name)), name, about.get(name))
     if data is None:
-        # One in a file of its own, on this machine: no address, and nothing beside the session.
-        whole = isinstance(path, str) and Path(path).is_absolute()
+        # An image in a file of its own, on this machine: no address, nothing beside the session.
+        whole = isinstance(path, str) and Path(path).is_absolute() and is_image_file(path)
         _require(whole, f"file of the layer {about['name']}", path)
         return
     kinds = "biu" if kind == "labels" else "biuf"

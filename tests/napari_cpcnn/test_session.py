@@ -152,6 +152,10 @@ HOSTILE = {
     "another file": {"names": [("layers/x.py", b"")]},
     "twice the same member": {"names": [("selection.npy", npy(np.ones(6, bool)))]},
     "a link": {"change": lambda s: s["layers"][0].update(path="relative.tif")},
+    "a script": {"change": lambda s: s["layers"][0].update(path="/home/me/a.py", plugin="napari")},
+    "a script called otherwise": {
+        "change": lambda s: s["layers"][0].update(path="/home/me/a.tif.PY", plugin=None),
+    },
     "an address": {"change": lambda s: s["layers"][0].update(path="http://example.org/a.tif")},
     "a pickle": {
         "replaced": {"positions.npy": npy(np.array([{}], object), allow_pickle=True)},
@@ -189,6 +193,23 @@ def test_hostile_sessions_are_refused_and_nothing_changes(saved, tmp_path, monke
         assert "changed.cpcnn is no session of this widget" in said, name
         assert "\n" not in said
         assert saved.explorer.cells is before
+
+
+def test_a_script_that_a_session_names_as_an_image_does_not_run(saved, tmp_path):
+    # napari's own reader of .py files runs them.
+    script, made = tmp_path / "evil.py", tmp_path / "made"
+    script.write_text(f"open({str(made)!r}, 'w')")
+    saved.viewer.open(script, plugin="napari")
+    assert made.exists()
+    made.unlink()
+    path = changed(
+        tmp_path / "mine.cpcnn",
+        change=lambda s: s["layers"][0].update(path=str(script), plugin="napari"),
+    )
+    notification_manager.records.clear()
+    saved.open_session(path)
+    assert "changed.cpcnn is no session of this widget" in notification_manager.records[-1].message
+    assert not made.exists()
 
 
 def test_a_changed_byte_anywhere_is_noticed(saved, tmp_path):
