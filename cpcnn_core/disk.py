@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from cpcnn_core.errors import CPCNNError, DiskFullError, OutputError
+from cpcnn_core.errors import CPCNNError, DiskFullError, OutputError, origins
 
 # No room left, and the user's share used up.
 _NUMBERS = (errno.ENOSPC, errno.EDQUOT)
@@ -107,14 +107,8 @@ def is_full(error: BaseException, path: str | Path | None = None) -> bool:
     >>> is_full(OSError(errno.ENOSPC, "No space left on device")), is_full(ValueError("a"))
     (True, False)
     """
-    found: BaseException | None = error
-    # An error that a library raises once more comes from what was made of it: a circle.
-    seen = []
-    while found is not None and found not in seen:
-        if isinstance(found, DiskFullError) or _says_so(found):
-            return True
-        seen.append(found)
-        found = found.__cause__ or found.__context__
+    if any(isinstance(one, DiskFullError) or _says_so(one) for one in origins(error)):
+        return True
     # NumPy and others raise an OSError that has no number.
     hidden = isinstance(error, (OSError, RuntimeError)) and getattr(error, "errno", None) is None
     return hidden and path is not None and _free_bytes(Path(path)) < _LEAST_BYTES

@@ -4,7 +4,7 @@ Every message says what was expected, what came, and what to do next, so that a
 host (CellProfiler, napari, the command line) can show ``str(error)`` as it is.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 def some_of(names: Iterable[object], shown: int = 5) -> str:
@@ -18,6 +18,24 @@ def some_of(names: Iterable[object], shown: int = 5) -> str:
     texts = [str(name) for name in names]
     more = f" and {len(texts) - shown} more" if len(texts) > shown else ""
     return ", ".join(texts[:shown]) + more
+
+
+def origins(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, what it comes from, what that comes from, and so on, each once.
+
+    Examples
+    --------
+    >>> error = OSError("b")
+    >>> error.__cause__ = ValueError("a")
+    >>> list(origins(error))
+    [OSError('b'), ValueError('a')]
+    """
+    # An error that a library raises once more comes from what was made of it: a circle.
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        yield error
+        seen.append(error)
+        error = error.__cause__ or error.__context__
 
 
 class CPCNNError(Exception):

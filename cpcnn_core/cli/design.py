@@ -72,6 +72,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
 
 
 def _design(options: argparse.Namespace) -> None:
+    import itertools
     from collections import Counter
     from pathlib import Path
 
@@ -80,7 +81,6 @@ def _design(options: argparse.Namespace) -> None:
     from cpcnn_core.atomic import write_atomically
     from cpcnn_core.disk import require_room
     from cpcnn_core.errors import ProfileError
-    from cpcnn_core.profiles.correction import Correction
     from cpcnn_core.profiles.cross_fitting import plates_of
     from cpcnn_core.profiles.library_files import read_marked, with_uncorrected
     from cpcnn_core.profiles.losses import complete
@@ -102,12 +102,7 @@ def _design(options: argparse.Namespace) -> None:
     say = say_once()
     read = complete(read_marked(options.profiles, keep_labels=options.keep_label, tell=say), say)
     corrected, by = with_uncorrected(options.profiles, read), metadata_column(options.by)
-    if corrected.uncorrected is None:
-        raise ProfileError(
-            "a simulation needs the wells as they were before the correction, and they are not "
-            "kept with it; make the table again with: cpcnn profile"
-        )
-    wells = corrected.uncorrected
+    wells, correction = corrected.to_fit_again("a simulation needs")
     wells.require([by])
     expression = options.controls or read.provenance.get("controls")
     if not expression:
@@ -126,13 +121,8 @@ def _design(options: argparse.Namespace) -> None:
     )
     # Without any effect: the placebo.
     effects = sorted({0.0, *(options.effects or quartiles)})
-    designs = [
-        Design(*one)
-        for one in (
-            (p, r, c) for p in plates for r in options.replicates for c in per_plate if p * r > 1
-        )
-    ]
-    correction = corrected.correction or Correction("none", list(wells.feature_names), [])
+    asked = itertools.product(plates, options.replicates, per_plate)
+    designs = [design for design in itertools.starmap(Design, asked) if design.is_replicated]
     notice(
         f"correction: {correction.method}; {len(designs)} designs, {options.rounds} simulated "
         "screens each, positions at random"

@@ -124,6 +124,8 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _shortened(scores: dict[str, object]) -> dict[str, object]:
     """Return what fits on a few screens of a terminal; say what is not shown."""
+    from cpcnn_core.profiles.placebo import without_p_values
+
     scores = dict(scores)
     table = scores.get("activity", {}).get("by_treatment", [])
     if len(table) > MOST_SHOWN:
@@ -133,12 +135,7 @@ def _shortened(scores: dict[str, object]) -> dict[str, object]:
         )
         scores["activity"] = {**scores["activity"], "by_treatment": table[:MOST_SHOWN]}
     if "placebo" in scores:
-        scores["placebo"] = {
-            name: {key: value for key, value in found.items() if key != "p_values"}
-            if isinstance(found, dict)
-            else found
-            for name, found in scores["placebo"].items()
-        }
+        scores["placebo"] = without_p_values(scores["placebo"])
     return scores
 
 

@@ -7,6 +7,8 @@ import signal
 import sys
 from types import FrameType
 
+from cpcnn_core.errors import origins
+
 CTRL_C = 130
 # Ctrl-C is Python's own.
 _NAMES = ("SIGTERM", "SIGHUP")
@@ -70,14 +72,7 @@ def _raise(number: int) -> None:
 
 def _is_answered() -> bool:
     """Tell whether somebody tidies up after `Stopped`, in this thread."""
-    found = sys.exc_info()[1]
-    seen = []
-    while found is not None and found not in seen:
-        if isinstance(found, Stopped):
-            return True
-        seen.append(found)
-        found = found.__cause__ or found.__context__
-    return False
+    return any(isinstance(one, Stopped) for one in origins(sys.exc_info()[1]))
 
 
 def exit_status(stop: KeyboardInterrupt) -> int:

@@ -74,6 +74,34 @@ class CorrectedWells:
             before = wells if before is self.wells else change(before)
         return replace(self, wells=wells, uncorrected=before)
 
+    def to_fit_again(self, who_needs: str) -> tuple[Profiles, Correction]:
+        """Return the wells before the correction, and the correction, be it none.
+
+        Parameters
+        ----------
+        who_needs : str
+            Begins the sentence that refuses.
+
+        Raises
+        ------
+        ProfileError
+            The wells before the correction are not known.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> wells = Profiles(np.eye(2), pd.DataFrame({"Metadata_Well": ["A1", "A2"]}), ["x", "y"])
+        >>> as_they_are(wells).to_fit_again("p-values need")[1].method
+        'none'
+        """
+        if self.uncorrected is None:
+            raise ProfileError(
+                f"{who_needs} the wells as they were before the correction, and they are not "
+                "kept with it; make the table again with: cpcnn profile"
+            )
+        none = Correction("none", list(self.uncorrected.feature_names), [])
+        return self.uncorrected, self.correction or none
+
     def significance(
         self,
         controls: np.ndarray,
@@ -101,13 +129,8 @@ class CorrectedWells:
         """
         if not np.any(controls):
             raise ProfileError("p-values compare with control wells; say which wells they are")
-        if self.uncorrected is None:
-            raise ProfileError(
-                "p-values need the wells as they were before the correction, and they are not "
-                "kept with it; make the table again with: cpcnn profile"
-            )
-        correction = self.correction or Correction("none", list(self.uncorrected.feature_names), [])
-        fitted = cross_fit(self.uncorrected, controls, by, correction, null=null)
+        before, correction = self.to_fit_again("p-values need")
+        fitted = cross_fit(before, controls, by, correction, null=null)
         return Significance(fitted, doses_of=doses_of)
 
 

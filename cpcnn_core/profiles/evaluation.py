@@ -19,7 +19,7 @@ from cpcnn_core.profiles.corrected_wells import CorrectedWells, as_they_are
 from cpcnn_core.profiles.correction_sweep import CorrectionSweep, sweep_corrections
 from cpcnn_core.profiles.cross_fitting import refuse_controls
 from cpcnn_core.profiles.doses import compounds_of
-from cpcnn_core.profiles.placebo import run_placebo
+from cpcnn_core.profiles.placebo import run_placebo, without_p_values
 from cpcnn_core.profiles.replicates import find_replicates
 from cpcnn_core.profiles.retrieval import average_precision
 from cpcnn_core.profiles.scores import (
@@ -416,9 +416,8 @@ def _summary(
 ) -> dict[str, object]:
     measured = _measures(corrected, controls, by, asked, truth, **how)
     measured.get("activity", {}).pop("by_treatment", None)
-    for found in measured.get("placebo", {}).values():
-        if isinstance(found, dict):
-            del found["p_values"]
+    if "placebo" in measured:
+        measured["placebo"] = without_p_values(measured["placebo"])
     return {"made_by": corrected.wells.provenance, **measured}
 
 

@@ -5,8 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import scipy.stats
 
 RESAMPLES = 2000
+
+
+def exact_interval(hits: int, count: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share (Clopper and Pearson).
+
+    Parameters
+    ----------
+    hits : int
+    count : int
+        Of how many independent ones.
+
+    Examples
+    --------
+    >>> low, high = exact_interval(1, 20)
+    >>> round(low, 4), round(high, 4)
+    (0.0013, 0.2487)
+    """
+    found = scipy.stats.binomtest(hits, count).proportion_ci(method="exact")
+    return float(found.low), float(found.high)
 
 
 def bootstrap_interval(

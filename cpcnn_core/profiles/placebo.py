@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import scipy.stats
 
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.cross_fitting import (
@@ -16,6 +15,7 @@ from cpcnn_core.profiles.cross_fitting import (
     cross_fit,
     null_positions,
 )
+from cpcnn_core.profiles.intervals import exact_interval
 from cpcnn_core.profiles.significance import Significance
 
 Choose = Callable[[CrossFit, np.random.Generator], np.ndarray | None]
@@ -93,11 +93,26 @@ class Placebo:
         """Return the 95 % interval (Clopper and Pearson) of the share at or below `LEVEL`."""
         count = max(1, min(len(self.activity), self.apart))
         hits = round(float((p_values <= LEVEL).mean()) * count)
-        found = scipy.stats.binomtest(hits, count).proportion_ci(method="exact")
-        return float(found.low), float(found.high)
+        return exact_interval(hits, count)
 
     def _are_too_many(self, p_values: np.ndarray) -> bool:
         return bool(len(p_values)) and self._interval(p_values)[0] > LEVEL
+
+
+def without_p_values(summary: Mapping[str, object]) -> dict[str, object]:
+    """Return what `Placebo.summary` tells, but for the single p-values.
+
+    Examples
+    --------
+    >>> without_p_values({"activity": {"share": 0.1, "p_values": [0.2]}, "verdict": "calibrated"})
+    {'activity': {'share': 0.1}, 'verdict': 'calibrated'}
+    """
+    return {
+        name: {key: value for key, value in found.items() if key != "p_values"}
+        if isinstance(found, dict)
+        else found
+        for name, found in summary.items()
+    }
 
 
 def run_placebo(tests: Significance, *, seed: int = 0) -> Placebo:

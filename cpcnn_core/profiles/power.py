@@ -12,18 +12,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import scipy.stats
 
 from cpcnn_core.errors import ProfileError
+from cpcnn_core.profiles.activity import SIGNIFICANT
 from cpcnn_core.profiles.checks import check_features
 from cpcnn_core.profiles.correction import Correction
 from cpcnn_core.profiles.cross_fitting import HELD_OUT, SINGLE, cross_fit, plates_of
-from cpcnn_core.profiles.intervals import bootstrap_interval
+from cpcnn_core.profiles.intervals import bootstrap_interval, exact_interval
 from cpcnn_core.profiles.significance import Significance
 from cpcnn_core.tables.columns import PLATE
 from cpcnn_core.tables.profiles import Profiles
 
-LEVEL = 0.05
 ROUNDS = 20
 # In one round; more share the same controls.
 MOST_TREATMENTS = 10
@@ -46,6 +45,11 @@ class Design:
     plates: int
     replicates: int
     controls: int
+
+    @property
+    def is_replicated(self) -> bool:
+        """Whether a treatment has more than one well."""
+        return self.plates * self.replicates > 1
 
 
 @dataclass(frozen=True)
@@ -237,10 +241,9 @@ def _ask(
     random: np.random.Generator,
 ) -> dict[float, dict[str, object]]:
     """Return, by effect, what one design finds."""
-    reason = _why_not(design, pools)
-    large = [
-        name for name, rows in pools.items() if len(rows) >= design.controls + design.replicates
-    ]
+    wanted = design.controls + design.replicates
+    large = [name for name, rows in pools.items() if len(rows) >= wanted]
+    reason = _why_not(design, len(large))
     p_values: dict[float, list[float]] = {effect: [] for effect in effects}
     groups, finest = [], 1.0
     for turn in range(0 if reason else rounds):
@@ -255,11 +258,11 @@ def _ask(
         groups += [turn] * count
         for place, effect in enumerate(effects):
             p_values[effect] += table.tolist()[place * count : (place + 1) * count]
-    if not reason and finest > LEVEL:
-        reason = f"no p-value can be {LEVEL:g} or less"
+    if not reason and finest > SIGNIFICANT:
+        reason = f"no p-value can be {SIGNIFICANT:g} or less"
     found = {}
     for effect, values in p_values.items():
-        hits = np.array(values) <= LEVEL
+        hits = np.array(values) <= SIGNIFICANT
         power, low, high = (None, None, None) if reason else _with_interval(hits, groups)
         found[effect] = {
             "power": power,
@@ -278,22 +281,20 @@ def _with_interval(hits: np.ndarray, rounds: list[int]) -> tuple[float, float, f
     Over the rounds, as treatments of one share its controls; but no narrower than the exact one
     (Clopper and Pearson) of so many that are independent: where all are found it is not of width 0.
     """
-    exact = scipy.stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(method="exact")
+    low, high = exact_interval(int(hits.sum()), len(hits))
     over_rounds = bootstrap_interval(hits, rounds)
-    low, high = (over_rounds[end] for end in ("low", "high"))
-    low = exact.low if low is None else min(low, exact.low)
-    high = exact.high if high is None else max(high, exact.high)
-    return float(hits.mean()), float(low), float(high)
+    if over_rounds["low"] is not None:
+        low, high = min(low, over_rounds["low"]), max(high, over_rounds["high"])
+    return float(hits.mean()), low, high
 
 
-def _why_not(design: Design, pools: dict[str, np.ndarray]) -> str:
-    wanted = design.controls + design.replicates
-    large = sum(len(rows) >= wanted for rows in pools.values())
+def _why_not(design: Design, large: int) -> str:
     if design.controls < 2 * HELD_OUT:
         return f"p-values need {2 * HELD_OUT} controls on a plate"
-    if design.plates * design.replicates < 2:
+    if not design.is_replicated:
         return "one well has no replicate"
     if large < design.plates:
+        wanted = design.controls + design.replicates
         return f"{large} plates here have {wanted} control wells to deal"
     return ""
 

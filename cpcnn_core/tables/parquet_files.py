@@ -94,18 +94,12 @@ def open_parquet(path: str | Path) -> parquet.ParquetFile:
         seal, footer = _footer(file)
     if seal.startswith(_MARK) and seal != _seal_of(footer):
         raise OSError("its footer is damaged: its CRC-32 is another than that of what was written")
-    opened = parquet.ParquetFile(path, page_checksum_verification=True)
-    texts = _texts(opened.schema)
-    if texts:
-        opened.close()
-        how = {"page_checksum_verification": True, "read_dictionary": texts}
-        opened = parquet.ParquetFile(path, **how)
-    about = opened.metadata
+    about = parquet.read_metadata(path)
     claimed, stored = about.num_rows * about.num_columns * _VALUE_BYTES, Path(path).stat().st_size
     if not is_believable(claimed, stored):
-        opened.close()
         raise OSError(refuse_claim(path, "its table", claimed, stored))
-    return opened
+    how = {"page_checksum_verification": True, "read_dictionary": _texts(about.schema)}
+    return parquet.ParquetFile(path, metadata=about, **how)
 
 
 def as_frame(table: pa.Table) -> pd.DataFrame:
