@@ -52,8 +52,12 @@ With a library of treatments:
 -  *CPCNNLike_Treatment*: how much each object looks like the chosen treatment (cosine).
 -  *CPCNNNearest_Treatment1_<objects>*, *CPCNNNearest_Similarity1_<objects>* and so on
    (image): the treatments that the image looks like, and how much.
+-  *CPCNNNearest_PValue1_<objects>*, *CPCNNNearest_QValue1_<objects>* and so on (image): how
+   often control wells look as much like the image, and the same corrected for the number of
+   treatments; where the library has enough control wells.
 -  *CPCNNNearest_LikeControls_<objects>* (image): how near the image is to the controls.
 -  *CPCNN_Library_<objects>* (experiment): name and checksum of the library.
+-  *CPCNN_PValues_<objects>* (experiment): what p-values compare with, or why there are none.
 
 An object around whose centre nothing can be cut, for lack of a partner among the objects
 that give the centres, has no value (NaN) and is named in the log.

@@ -52,10 +52,16 @@ def warn(module):
                 group.image,
             )
         chosen[group.image.value] = group.name.value
-    if module.wants_library and not libraries.describe(module)["controls"]:
+    library = libraries.describe(module) if module.wants_library else None
+    if library and not library["controls"]:
         raise ValidationError(
             "%s does not say which wells are negative controls, so nothing is compared with "
             "them. Make it again with: cpcnn profile --controls" % module.library_file_name.value,
+            module.library_file_name,
+        )
+    if library and not library["has_p_values"]:
+        raise ValidationError(
+            "%s: %s" % (module.library_file_name.value, library["p_values"]),
             module.library_file_name,
         )
 

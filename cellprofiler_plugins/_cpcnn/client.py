@@ -18,7 +18,7 @@ from .pipe import read_message, write_message
 from .surroundings import own_libraries_hidden, worker_environ
 from .threads import is_analysis_process
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 # Of the command line, which knows libraries of treatments too.
 COMMAND = ("-m", "cpcnn_core.cli", "worker")
 HELLO_SECONDS = 120

@@ -27,7 +27,7 @@ def draw(data, figure):
     _draw_map(figure.subplot(1, 0), remember(figure, data), data)
     figure.subplot_table(0, 1, data.rows)
     if data.nearest:
-        figure.subplot_table(1, 1, data.nearest, col_labels=["Nearest treatment", "Similarity"])
+        figure.subplot_table(1, 1, data.nearest, col_labels=data.nearest_columns)
 
 
 def remember(figure, data):

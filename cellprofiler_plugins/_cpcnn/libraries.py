@@ -8,7 +8,7 @@ from cellprofiler_core.constants.measurement import IMAGE
 from . import asking, models
 from .settings import NO_TREATMENT, OBJECTS
 
-PLATE = "Metadata_Plate"
+PLACE = {"plate": "Metadata_Plate", "well": "Metadata_Well"}
 
 
 def chosen_library(module):
@@ -34,8 +34,9 @@ def compare(module, workspace, features):
     """
     request = dict(_request(module, "compare"), count=module.neighbor_count.value)
     measurements = workspace.measurements
-    if measurements.has_current_measurements(IMAGE, PLATE):
-        request["plate"] = str(measurements.get_current_image_measurement(PLATE))
+    for what, column in PLACE.items():
+        if measurements.has_current_measurements(IMAGE, column):
+            request[what] = str(measurements.get_current_image_measurement(column))
     return asking.ask_with_arrays(module, request, {"features": features.astype(np.float32)})
 
 

@@ -28,15 +28,15 @@ def measure(module, workspace):
     else:
         image, around, values = _measure_image(module, workspace, card)
         written = np.median(values, axis=0)
-    nearest, likeness = [], {}
+    library, likeness = None, {}
     if module.wants_library:
-        nearest, likeness = _compare(module, workspace, values)
+        library, likeness = _compare(module, workspace, values)
     # Only now, so that an image set with an error has none of this module's values.
     write_features(measurements, names.owner(module), names.features(module, card), written)
     if module.wants_library:
-        write_likeness(module, measurements, nearest, likeness)
+        write_likeness(module, measurements, library, likeness)
     if module.show_window:
-        keep_for_display(module, workspace, card, image, around, values, nearest, likeness)
+        keep_for_display(module, workspace, card, image, around, values, library, likeness)
 
 
 def record_origin(module, measurements):
@@ -44,7 +44,9 @@ def record_origin(module, measurements):
     card = models.card(module)
     origin = {"Model": models.identity(card), "Weights": card["weights"]}
     if module.wants_library:
-        origin["Library"] = libraries.identity(libraries.describe(module))
+        library = libraries.describe(module)
+        origin["Library"] = libraries.identity(library)
+        origin["PValues"] = library["p_values"]
     for what, identity in origin.items():
         measurements.add_experiment_measurement(names.record(module, what), identity)
 
@@ -152,7 +154,7 @@ def _compare(module, workspace, values):
         "library",
         libraries.identity(answer),
     )
-    return answer["nearest"], likeness
+    return answer, likeness
 
 
 def _in_words(module, workspace, ask):

@@ -5,9 +5,10 @@ With the model's own name CPCNN and objects Cells::
     Cells       CPCNN_000 ...                 the features
     Cells       CPCNNLike_Controls            1 at the negative controls, less away from them
     Cells       CPCNNLike_Treatment           cosine with the chosen treatment
-    Image       CPCNNNearest_Treatment1_Cells, CPCNNNearest_Similarity1_Cells, ...
+    Image       CPCNNNearest_Treatment1_Cells, CPCNNNearest_Similarity1_Cells,
+                CPCNNNearest_PValue1_Cells, CPCNNNearest_QValue1_Cells, ...
     Image       CPCNNNearest_LikeControls_Cells
-    Experiment  CPCNN_Model_Cells, CPCNN_Library_Cells
+    Experiment  CPCNN_Model_Cells, CPCNN_Library_Cells, CPCNN_PValues_Cells
 
 The features have a first part of their own, so that ``Cells_CPCNN_*`` are they alone.
 """
@@ -27,6 +28,9 @@ from .python_finder import AUTOMATIC
 from .settings import NO_TREATMENT, OBJECTS
 
 VALID_PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9]{0,11}")
+# What the worker says of a treatment that an image is like, and what it is called here.
+TOLD = {"treatment": "Treatment", "similarity": "Similarity"}
+TOLD_WITH_P_VALUES = dict(TOLD, p_value="PValue", q_value="QValue")
 TREATMENT_NAME = COLTYPE_VARCHAR_FORMAT % 255
 
 
@@ -56,13 +60,18 @@ def like(module, what):
     return "%sLike_%s" % (prefix(module), what)
 
 
-def nearest(module, what):
-    """Name what an image's nearest treatments are told by."""
-    return "%sNearest_%s_%s" % (prefix(module), what, owner(module))
+def nearest(module, what, rank=""):
+    """Name what is said of an image's nearest treatments, or of the one of some rank."""
+    return "%sNearest_%s%s_%s" % (prefix(module), what, rank, owner(module))
+
+
+def told(library):
+    """Return what is said of the nearest treatments of a library: {worker's name: our name}."""
+    return TOLD_WITH_P_VALUES if library["has_p_values"] else TOLD
 
 
 def record(module, what):
-    """Name what is recorded once for the run: the Model, its Weights or the Library."""
+    """Name what is recorded once for the run: the Model, its Weights, the Library, its PValues."""
     return "%s_%s_%s" % (prefix(module), what, owner(module))
 
 
@@ -76,16 +85,18 @@ def columns(module):
     found = [(mine, name, COLTYPE_FLOAT) for name in named]
     if module.wants_library:
         found += _library_columns(module)
-        found.append((EXPERIMENT, record(module, "Library"), COLTYPE_VARCHAR))
-    records = [record(module, what) for what in ("Model", "Weights")]
-    return [*found, *((EXPERIMENT, name, COLTYPE_VARCHAR) for name in records)]
+    records = ["Model", "Weights"]
+    if module.wants_library:
+        records += ["Library", "PValues"]
+    return found + [(EXPERIMENT, record(module, what), COLTYPE_VARCHAR) for what in records]
 
 
 def _library_columns(module):
     try:
-        controls = libraries.describe(module)["controls"]
+        library = libraries.describe(module)
     except RuntimeError:
-        controls = 0
+        library = {"controls": 0, "has_p_values": False}
+    controls = library["controls"]
     found = []
     if module.unit == OBJECTS:
         if controls:
@@ -93,8 +104,9 @@ def _library_columns(module):
         if module.treatment != NO_TREATMENT:
             found.append((owner(module), like(module, "Treatment"), COLTYPE_FLOAT))
     for rank in range(1, module.neighbor_count.value + 1):
-        found.append((IMAGE, nearest(module, "Treatment%d" % rank), TREATMENT_NAME))
-        found.append((IMAGE, nearest(module, "Similarity%d" % rank), COLTYPE_FLOAT))
+        for what in told(library).values():
+            kind = TREATMENT_NAME if what == "Treatment" else COLTYPE_FLOAT
+            found.append((IMAGE, nearest(module, what, rank), kind))
     if controls:
         found.append((IMAGE, nearest(module, "LikeControls"), COLTYPE_FLOAT))
     return found

@@ -7,9 +7,15 @@ from .settings import FIELD, NO_TREATMENT, OBJECTS
 
 EXAMPLES = 5
 GAP_PX = 4
+COLUMN_TITLES = {
+    "treatment": "Nearest treatment",
+    "similarity": "Similarity",
+    "p_value": "p-value",
+    "q_value": "q-value",
+}
 
 
-def keep_for_display(module, workspace, card, image, centers, values, nearest, likeness):
+def keep_for_display(module, workspace, card, image, centers, values, library, likeness):
     """Keep what `display` draws; the window may be that of another process."""
     data = workspace.display_data
     measured = np.flatnonzero(np.isfinite(values).all(axis=1))
@@ -26,7 +32,11 @@ def keep_for_display(module, workspace, card, image, centers, values, nearest, l
         data.rows.append(["Like the controls", "%.3f" % likeness["image_like_controls"][0]])
     data.features = values[measured].astype(np.float32)
     data.likeness_title, data.likeness = _likeness(module, likeness, measured)
-    data.nearest = [[one["treatment"], "%.3f" % one["similarity"]] for one in nearest]
+    data.nearest_columns, data.nearest = [], []
+    if library is not None:
+        told = names.told(library)
+        data.nearest_columns = [COLUMN_TITLES[what] for what in told]
+        data.nearest = [[_as_text(one[what]) for what in told] for one in library["nearest"]]
     shown = measured[np.linspace(0, len(measured) - 1, min(EXAMPLES, len(measured))).astype(int)]
     data.shown = [str(row + 1) for row in shown]
     data.crops = np.zeros((0, 0), np.float32)
@@ -65,6 +75,10 @@ def sheet(crops):
         framed = np.pad(stretched, ((0, 0), (0, GAP_PX), (0, GAP_PX)), constant_values=1)
         lines.append(np.hstack(list(framed)))
     return np.vstack(lines).astype(np.float32)
+
+
+def _as_text(value):
+    return value if isinstance(value, str) else "%.3g" % value
 
 
 def _likeness(module, likeness, measured):

@@ -21,10 +21,11 @@ def write_features(measurements, owner, features, values):
         measurements.hdf5_dict[owner, name, number] = column
 
 
-def write_likeness(module, measurements, nearest, likeness):
+def write_likeness(module, measurements, library, likeness):
     """Write what an image and its objects are like.
 
-    `nearest` lists treatment and similarity, `likeness` maps the worker's names to arrays.
+    `library` is the worker's answer, with the nearest treatments; `likeness` maps the worker's
+    names to arrays.
     """
     if module.unit == OBJECTS:
         for what, values in (("Controls", "like_controls"), ("Treatment", "like_treatment")):
@@ -32,12 +33,13 @@ def write_likeness(module, measurements, nearest, likeness):
                 measurements.add_measurement(
                     module.objects.value, names.like(module, what), likeness[values]
                 )
-    nobody = {"treatment": "", "similarity": np.nan}
+    nearest, none = library["nearest"], {"treatment": ""}
     for rank in range(1, module.neighbor_count.value + 1):
-        one = nearest[rank - 1] if rank <= len(nearest) else nobody
-        for what in ("treatment", "similarity"):
-            name = names.nearest(module, "%s%d" % (what.capitalize(), rank))
-            measurements.add_image_measurement(name, one[what])
+        one = nearest[rank - 1] if rank <= len(nearest) else none
+        for what, called in names.told(library).items():
+            measurements.add_image_measurement(
+                names.nearest(module, called, rank), one.get(what, np.nan)
+            )
     if "image_like_controls" in likeness:
         measurements.add_image_measurement(
             names.nearest(module, "LikeControls"), likeness["image_like_controls"][0]

@@ -1,7 +1,7 @@
 """The other end of CellProfiler's pipe: requests in on stdin, answers on stdout.
 
 CellProfiler's Python cannot hold torch, so its module starts ``cpcnn worker`` in
-the Python where cpcnn is installed and hands it arrays. Protocol, version 2; a
+the Python where cpcnn is installed and hands it arrays. Protocol, version 3; a
 message is what `cpcnn_core.worker.pipe` reads and writes, a JSON header with
 ``type`` and raw arrays:
 
@@ -22,9 +22,13 @@ embed      model, sha256, channels,              ``progress``: done, total (many
            labels (h, w) and label_ids (n,)
            to mask neighbouring cells
 library    library (a path), by (treatment       ``library``: file, sha256, treatments,
-           column), model, treatment             wells, controls (numbers), correction
-compare    as library, and plate, count;         ``compared``: nearest, and as library;
-           features (n, d) float32               like_controls (n,), like_treatment (n,),
+           column), model, treatment             wells, controls (numbers), correction,
+                                                 has_p_values, p_values (what they
+                                                 compare with, or why there are none)
+compare    as library, and plate, well, count;   ``compared``: nearest (treatment,
+           features (n, d) float32               similarity, p_value, q_value of each),
+                                                 and as library; like_controls (n,),
+                                                 like_treatment (n,),
                                                  image_like_controls (1,), float64
 ========== ===================================== =================================
 
@@ -35,4 +39,4 @@ stdin does, and at once when its parent is no more, whatever it is about. Severa
 use one GPU take turns.
 """
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3

@@ -197,6 +197,7 @@ class Worker:
             library,
             arrays["features"],
             plate=header.get("plate"),
+            well=header.get("well"),
             count=header["count"],
             treatment=header.get("treatment"),
         )

@@ -27,11 +27,11 @@ from cpcnn_core.tables.belonging import (
     find_differences,
     split_feature,
 )
+from cpcnn_core.tables.columns import PLATE, WELL
 
 # Path and treatment column to a TreatmentLibrary and the Correction of its wells or None,
 # both of cpcnn_core.profiles.
 Reader = Callable[[str, str], tuple[Any, Any]]
-PLATE = "Metadata_Plate"
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,10 @@ class Library:
         Mean of the control wells; None where it is not known which they are.
     spread : float
         Median distance of the control wells from it.
+    significance : Significance or None
+        What p-values are computed with; None where there are none.
+    p_values : str
+        What they compare with, or why there are none.
     """
 
     file: str
@@ -57,6 +61,8 @@ class Library:
     correction: Any
     center: np.ndarray | None
     spread: float
+    significance: Any
+    p_values: str
 
     def describe(self) -> dict[str, object]:
         """Say what is in it, in JSON's types."""
@@ -67,6 +73,8 @@ class Library:
             "wells": len(self.treatments.wells.metadata),
             "controls": int(self.treatments.controls.sum()),
             "correction": "none" if self.correction is None else self.correction.method,
+            "has_p_values": self.significance is not None,
+            "p_values": self.p_values,
         }
 
     def check(self, card: ModelCard, *, mask_neighbors: bool | None = None) -> None:
@@ -121,33 +129,59 @@ class Library:
         hint = f"did you mean {', '.join(alike)}?" if alike else f"it has {', '.join(names[:5])}"
         raise ProfileError(f"there is no treatment {treatment!r} in {self.file}; {hint}")
 
-    def correct(self, features: np.ndarray, plate: str | None) -> np.ndarray:
-        """Correct features (n, d) in the model's order as the library's wells were, float64.
-
-        What comes is in the order of the library's features.
+    def as_wells(
+        self, features: np.ndarray, plate: str | None, well: str | None = None
+    ) -> Profiles:
+        """Return features (n, d) in the model's order as a table with the library's features.
 
         Raises
         ------
         ProfileError
-            A correction that goes by plates, and an unknown plate or none.
+            A correction that goes by plates, and no plate.
         """
         parts = [split_feature(name) for name in self._features()]
         if all(parts):
             features = features[:, [number for _, number in parts]]
-        if self.correction is None:
-            return np.asarray(features, np.float64)
         import pandas as pd
 
-        if plate is None and any(hasattr(step, "plates") for step in self.correction.steps):
+        steps = () if self.correction is None else self.correction.steps
+        if plate is None and any(hasattr(step, "plates") for step in steps):
             raise ProfileError(
-                f"{self.file} is corrected plate by plate ({self.correction.method}) and nobody "
-                "says which plate this image is of; load the metadata Plate with the images, or "
+                f"{self.file} is corrected plate by plate ({self.correction.method}), and the "
+                "plate of this image is not known; load the metadata Plate with the images, or "
                 "use a library with the correction sphering"
             )
         rows = pd.DataFrame(index=pd.RangeIndex(len(features)))
-        if plate is not None:
-            rows[PLATE] = plate
-        return self.correction.transform(Profiles(features, rows, self._features())).features
+        for column, value in ((PLATE, plate), (WELL, well)):
+            if value is not None:
+                rows[column] = value
+        return Profiles(np.asarray(features, np.float64), rows, self._features())
+
+    def correct(self, measured: Profiles) -> np.ndarray:
+        """Correct what `as_wells` returned as the library's wells were, (n, d) float64.
+
+        Raises
+        ------
+        ProfileError
+            A correction that goes by plates, and an unknown plate.
+        """
+        if self.correction is None:
+            return measured.features
+        return self.correction.transform(measured).features
+
+    def rows_of(self, measured: Profiles) -> np.ndarray:
+        """Return the library's wells that are the wells of some rows, (m,) int.
+
+        None where the rows, or the library, do not say plate and well.
+        """
+        wells = self.treatments.wells
+        if not all(
+            column in table.metadata for column in (PLATE, WELL) for table in (wells, measured)
+        ):
+            return np.array([], int)
+        mine = set(zip(measured.texts(PLATE), measured.texts(WELL), strict=True))
+        theirs = zip(wells.texts(PLATE), wells.texts(WELL), strict=True)
+        return np.flatnonzero([place in mine for place in theirs])
 
     def like_controls(self, corrected: np.ndarray) -> np.ndarray:
         """Tell how near corrected profiles (n, d) are to the controls, (n,) float64.
@@ -189,7 +223,9 @@ def open_library(path: str, by: str, read: Reader) -> Library:
                 "--controls"
             )
     sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    return Library(Path(path).name, sha256, treatments, correction, center, spread)
+    significance, says = _significance(treatments)
+    name = Path(path).name
+    return Library(name, sha256, treatments, correction, center, spread, significance, says)
 
 
 def compare(
@@ -197,6 +233,7 @@ def compare(
     features: np.ndarray,
     *,
     plate: str | None = None,
+    well: str | None = None,
     count: int = 3,
     treatment: str | None = None,
 ) -> tuple[list[dict[str, object]], dict[str, np.ndarray]]:
@@ -212,6 +249,9 @@ def compare(
         Rows with NaN have not been measured.
     plate : str, optional
         For corrections that go plate by plate.
+    well : str, optional
+        Where the library holds the image's own well (by plate and well) and it is a control,
+        p-values do not compare with it.
     count : int
         How many treatments.
     treatment : str, optional
@@ -220,7 +260,9 @@ def compare(
     Returns
     -------
     nearest : list of dict
-        ``treatment`` and ``similarity`` (cosine), the nearest first.
+        ``treatment`` and ``similarity`` (cosine), the nearest first; where the library has
+        p-values also ``p_value`` and ``q_value`` (over all treatments of the library), see
+        `cpcnn_core.profiles.significance`, NaN for a treatment that cannot be asked.
     likeness : dict of str to ndarray, float64
         ``like_controls`` (n,) and ``image_like_controls`` (1,), see
         `Library.like_controls`, where controls are known; ``like_treatment`` (n,), the
@@ -240,9 +282,10 @@ def compare(
         likeness = {name: values for name, values in likeness.items() if "control" not in name}
     if not usable.any():
         return [], likeness
-    cells = library.correct(features[usable], plate)
-    whole = np.median(np.asarray(features[usable], np.float64), axis=0, keepdims=True)
-    whole = library.correct(whole, plate)
+    cells = library.correct(library.as_wells(features[usable], plate))
+    median = np.median(np.asarray(features[usable], np.float64), axis=0, keepdims=True)
+    measured = library.as_wells(median, plate, well)
+    whole = library.correct(measured)
     if library.center is not None:
         likeness["like_controls"][usable] = library.like_controls(cells)
         likeness["image_like_controls"][:] = library.like_controls(whole)
@@ -252,8 +295,24 @@ def compare(
         likeness["like_treatment"][usable] = cells @ direction / lengths
     found = library.treatments.nearest(whole, count)
     names = found[library.treatments.by].astype(str)
-    pairs = zip(names, found["similarity"], strict=True)
-    return [{"treatment": name, "similarity": float(value)} for name, value in pairs], likeness
+    told = {"treatment": names.tolist(), "similarity": found["similarity"].tolist()}
+    if library.significance is not None:
+        tests = library.significance.nearest(measured, rows=library.rows_of(measured))
+        for column in ("p_value", "q_value"):
+            told[column] = tests[column].reindex(names).tolist()
+    nearest = [dict(zip(told, values, strict=True)) for values in zip(*told.values(), strict=True)]
+    return nearest, likeness
+
+
+def _significance(treatments: Any) -> tuple[Any, str]:  # noqa: ANN401  (see Reader)
+    """Return what p-values of a library are computed with, and what they compare with."""
+    if not treatments.controls.any():
+        return None, "no p-values: the library does not say which wells are controls"
+    try:
+        tests = treatments.significance
+    except ProfileError as error:
+        return None, f"no p-values: {error}"
+    return tests, tests.describe(list(tests.treatments))
 
 
 def _origin(card: ModelCard, mask_neighbors: bool | None) -> Origin:

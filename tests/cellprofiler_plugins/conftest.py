@@ -91,16 +91,19 @@ def bag_model_file(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def library_folder(tmp_path_factory):
-    """Libraries of twelve wells, and what is in them as NumPy's own file."""
+    """Libraries of twenty wells, and what is in them as NumPy's own file."""
     folder = tmp_path_factory.mktemp("library")
-    wells = np.random.default_rng(4).normal(0.1, 0.3, (12, 672)).astype(np.float32)
-    rows = pd.DataFrame({"Metadata_Treatment": np.repeat(["DMSO", "taxol", "nocodazole"], 4)})
-    rows["Metadata_Plate"] = "P1"
+    wells = np.random.default_rng(4).normal(0.1, 0.3, (20, 672)).astype(np.float32)
+    names = np.repeat(["DMSO", "taxol", "nocodazole"], [12, 4, 4])
+    rows = pd.DataFrame({"Metadata_Treatment": names, "Metadata_Plate": "P1"})
+    rows["Metadata_Well"] = [f"A{number:02d}" for number in range(1, 21)]
     names = feature_names(672, compartment="Cells")
     made = {"model": "untrained-efficientnet-b0", "controls": "Treatment == 'DMSO'"}
     np.savez(folder / "wells.npz", wells=wells, treatment=rows["Metadata_Treatment"].to_numpy(str))
     write_profiles(Profiles(wells, rows, names, made), folder / "profiles.parquet")
     write_profiles(Profiles(wells, rows, names, {}), folder / "without controls Größe.parquet")
+    few = Profiles(wells, rows, names, made).select(np.arange(5, 20))
+    write_profiles(few, folder / "few controls.parquet")
     other = {**made, "model": "cell-painting-cnn-v1"}
     write_profiles(Profiles(wells, rows, names, other), folder / "other.parquet")
     masked = {**made, "mask_neighbors": "True"}

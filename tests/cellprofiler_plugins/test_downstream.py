@@ -9,6 +9,7 @@ import pytest
 
 from cpcnn_core import feature_names
 from cpcnn_core.profiles.files import read_profiles
+from cpcnn_core.profiles.library_files import read_library
 
 from ..cytotable_conversion import cytotable_convert
 from .conftest import CHANNELS
@@ -92,11 +93,32 @@ def test_our_profiles_leave_the_likenesses_out(exported):
 def test_both_exports_name_the_same_nearest_treatments(exported):
     images, sheet = read(exported, "Per_Image"), pd.read_csv(exported / "Image.csv")
     nearest = [name for name in sheet if name.startswith("CPCNNNearest_")]
-    assert len(nearest) == 7
+    assert len(nearest) == 13
     assert set(sheet["CPCNNNearest_Treatment1_Cells"]) <= {"taxol", "nocodazole"}
     base = images[[f"Image_{name}" for name in nearest]].set_axis(nearest, axis=1)
     # There are two treatments: the third has no name and no similarity in either file.
     pd.testing.assert_frame_equal(base.replace("", np.nan), sheet[nearest], check_dtype=False)
+
+
+def test_the_p_values_are_those_of_the_core(exported, cells, library_folder):
+    sheet = pd.read_csv(exported / "Image.csv")
+    library, _ = read_library(library_folder / "profiles.parquet", "Treatment")
+    wells = library.wells.texts("Metadata_Well")
+    for number, rows in cells.groupby("ImageNumber"):
+        row = sheet.set_index("ImageNumber").loc[number]
+        # The library holds controls of the same plate and wells: they are not compared with.
+        own = np.flatnonzero(wells == row["Metadata_Well"])
+        assert library.controls[own].tolist() == [True]
+        features = np.median(rows[library.wells.feature_names], axis=0, keepdims=True)
+        expected = library.nearest(features, 2, significance=True, rows=own)
+        for rank, one in enumerate(expected.itertuples(), start=1):
+            assert row[f"CPCNNNearest_Treatment{rank}_Cells"] == one.Metadata_Treatment
+            told = [row[f"CPCNNNearest_{what}{rank}_Cells"] for what in ("PValue", "QValue")]
+            assert told == pytest.approx([one.p_value, one.q_value], abs=1e-12)
+        assert np.isnan(row["CPCNNNearest_PValue3_Cells"])
+    run = pd.read_csv(exported / "Experiment.csv", index_col="Key")["Value"]
+    statement = "p-values compare with 12 control wells, drawn plate by plate, held out in 3 folds"
+    assert run["CPCNN_PValues_Cells"].startswith(statement)
 
 
 @pytest.fixture(scope="module", params=["csv", "sqlite"])

@@ -63,9 +63,13 @@ def test_every_object_and_the_image_are_compared(truth):
     for rank, (similarity, name) in enumerate(ranking, start=1):
         assert image(bench, "Treatment%d_Cells" % rank) == name
         assert image(bench, "Similarity%d_Cells" % rank) == pytest.approx(similarity, abs=1e-6)
+        told = [image(bench, "%sValue%d_Cells" % (letter, rank)) for letter in "PQ"]
+        # Twelve controls of which three times four are held out, drawn in groups of two.
+        assert 1 / (1 + 3 * 6) <= told[0] <= told[1] <= 1
     # There are two treatments, and three were asked for.
     assert image(bench, "Treatment3_Cells") == ""
     assert np.isnan(image(bench, "Similarity3_Cells"))
+    assert np.isnan(image(bench, "PValue3_Cells"))
     near = 1 / (1 + np.linalg.norm(whole - center) / spread)
     assert image(bench, "LikeControls_Cells") == pytest.approx(near, rel=1e-5)
 
@@ -111,6 +115,17 @@ def test_without_known_controls_there_is_no_likeness_to_them():
     bench.run()
     assert not bench.measurements.has_feature(IMAGE, "CPCNNNearest_LikeControls_Cells")
     with pytest.raises(ValidationError, match="does not say which wells are negative controls"):
+        bench.module.validate_module_warnings(bench.pipeline)
+
+
+def test_with_few_controls_there_are_no_p_values_and_the_reason_is_told():
+    bench = comparing("few controls.parquet")
+    columns = {column[1] for column in bench.module.get_measurement_columns(bench.pipeline)}
+    assert "CPCNNNearest_Similarity1_Cells" in columns
+    assert "CPCNNNearest_PValue1_Cells" not in columns
+    bench.run()
+    assert not bench.measurements.has_feature(IMAGE, "CPCNNNearest_PValue1_Cells")
+    with pytest.raises(ValidationError, match=r"few controls\.parquet: no p-values: .*"):
         bench.module.validate_module_warnings(bench.pipeline)
 
 

@@ -111,7 +111,7 @@ def assert_alive(process):
 def test_hello_names_protocol_and_versions(launch):
     assert launch()[1] == {
         "type": "hello",
-        "protocol": 2,
+        "protocol": 3,
         "cpcnn": cpcnn_core.__version__,
         "python": platform.python_version(),
     }

@@ -180,8 +180,83 @@ def test_what_is_in_it_is_described(wells, tmp_path):
         "wells": 28,
         "controls": 10,
         "correction": "sphering",
+        "has_p_values": False,
+        "p_values": "no p-values: p-values need the wells as they were before the correction, and "
+        "they are not kept with it; make the table again with: cpcnn profile",
     }
     json.dumps(described)
+
+
+def with_wells(wells):
+    rows = wells.metadata
+    rows["Metadata_Well"] = [
+        f"A{1 + number:02d}" for number in rows.groupby("Metadata_Plate").cumcount()
+    ]
+    return wells
+
+
+def many_controls(seed, *, strong=()):
+    """Two plates, sixteen control wells and two of each of eight treatments on each."""
+    random = np.random.default_rng(seed)
+    treatments = ["DMSO"] * 16 + [f"t{number}" for number in range(8)] * 2
+    rows = pd.DataFrame({"Metadata_Treatment": treatments * 2})
+    rows["Metadata_Plate"] = np.repeat(["P1", "P2"], len(treatments))
+    features = random.normal(size=(len(rows), DIM))
+    for name in strong:
+        features[rows["Metadata_Treatment"] == name] += 3 * random.normal(size=DIM)
+    rows["Metadata_Well"] = [f"A{number:02d}" for number in range(1, len(treatments) + 1)] * 2
+    return Profiles(features.astype(np.float32), rows, NAMES, dict(MADE))
+
+
+def save_with_uncorrected(wells, path, method="sphering", **settings):
+    controls = (wells.metadata["Metadata_Treatment"] == "DMSO").to_numpy()
+    correction = fit_correction(wells, controls, method, **settings)
+    write_corrected(correction.transform(wells), correction, path, wells)
+    return path
+
+
+@pytest.mark.parametrize("method", ["none", "sphering", "centred-sphering", "plate-mad"])
+def test_p_values_are_those_of_the_library(tmp_path, cells, method):
+    path = save_with_uncorrected(many_controls(5, strong=["t3"]), tmp_path / "l.parquet", method)
+    library = opened(path)
+    assert library.describe()["has_p_values"]
+    assert library.describe()["p_values"].startswith("p-values compare with 32 control wells")
+    known, correction = read_library(path, "Treatment")
+    usable = cells[np.isfinite(cells).all(axis=1)].astype(float)
+    rows = pd.DataFrame({"Metadata_Plate": ["P2"]})
+    whole = Profiles(np.median(usable, axis=0)[None], rows, NAMES)
+    corrected = whole if correction is None else correction.transform(whole)
+    how = {"significance": True, "uncorrected": whole}
+    for well, own in ((None, None), ("A02", [33]), ("A20", [51])):
+        expected = known.nearest(corrected.features, 3, rows=own, **how)
+        nearest, _ = compare(library, cells, plate="P2", well=well, count=3)
+        for column in ("similarity", "p_value", "q_value"):
+            told = [one[column] for one in nearest]
+            np.testing.assert_allclose(told, expected[column], rtol=1e-12)
+
+
+def test_the_image_of_a_control_is_not_compared_with_itself(tmp_path):
+    wells = many_controls(6)
+    library = opened(save_with_uncorrected(wells, tmp_path / "l.parquet", "none"))
+    cell = wells.features[:1]
+    p_values = {}
+    for well in ("A01", "Z99"):
+        nearest, _ = compare(library, cell, plate="P1", well=well, count=8)
+        p_values[well] = sum(one["p_value"] for one in nearest)
+    # It is the control that is most like it.
+    assert p_values["A01"] < p_values["Z99"]
+
+
+def test_of_treatments_that_do_nothing_few_have_small_p_values(tmp_path):
+    told = []
+    for seed in range(12):
+        path = save_with_uncorrected(many_controls(seed), tmp_path / f"{seed}.parquet")
+        library, random = opened(path), np.random.default_rng(100 + seed)
+        for _ in range(8):
+            image = random.normal(size=(5, DIM)).astype(np.float32)
+            told += [one["p_value"] for one in compare(library, image, count=8)[0]]
+    share = np.mean(np.array(told) <= 0.05)
+    assert 0.03 < share < 0.075
 
 
 @pytest.mark.parametrize(
