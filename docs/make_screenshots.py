@@ -99,10 +99,10 @@ def pick_group(widget, layer):
 
 
 def wells_of(cells):
-    """Make a small library for the picture: four parts of every field, as if they were wells."""
+    """Make a small library for the picture: twelve parts of every field, as if they were wells."""
     metadata, features = [], []
     for name, rows in cells.metadata.groupby(TREATMENT):
-        for well, part in enumerate(np.array_split(rows.index.to_numpy(), 4)):
+        for well, part in enumerate(np.array_split(rows.index.to_numpy(), 12)):
             metadata.append(
                 {"Metadata_Plate": "P1", "Metadata_Well": f"A{well + 1:02d}", TREATMENT: name}
             )

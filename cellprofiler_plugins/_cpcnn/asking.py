@@ -19,4 +19,5 @@ def ask_with_arrays(module, header, arrays=None):
 
 def remembered(module, header):
     """As `ask`, or what was answered to the same question some seconds ago."""
-    return recall(module.python.value, header, lambda asked: ask(module, asked))
+    settings = module.python.value, module.threads.value
+    return recall(settings, header, lambda asked: ask(module, asked))

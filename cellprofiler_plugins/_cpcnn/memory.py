@@ -13,9 +13,9 @@ def forget():
     _answers.clear()
 
 
-def recall(python, request, ask):
-    """Return `ask(request)`, or what it returned or raised a moment ago for that Python."""
-    key = (python, json.dumps(request, sort_keys=True))
+def recall(settings, request, ask):
+    """Return `ask(request)`, or what it returned or raised a moment ago with these settings."""
+    key = (settings, json.dumps(request, sort_keys=True))
     said_at, answer = _answers.get(key, (None, None))
     if said_at is None or time.monotonic() - said_at > SECONDS:
         try:

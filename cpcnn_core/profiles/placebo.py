@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from cpcnn_core.profiles.cross_fitting import (
     null_positions,
 )
 from cpcnn_core.profiles.intervals import exact_interval
-from cpcnn_core.profiles.significance import Significance
+from cpcnn_core.profiles.significance import Layout, Significance
 
 Choose = Callable[[CrossFit, np.random.Generator], np.ndarray | None]
 # A quarter of the controls are called treatments.
@@ -138,12 +139,16 @@ def run_placebo(tests: Significance, *, seed: int = 0) -> Placebo:
     'calibrated'
     """
     fitted, random = tests.fitted, np.random.default_rng(seed)
-    choose = _choose_positions if fitted.unit == POSITION else _choose_wells
+    if fitted.unit == POSITION:
+        activity, nearest, finest = _ask(fitted, _choose_positions, random)
+        apart = len(set(null_positions(fitted).values()))
+        return Placebo(activity, nearest, apart=apart, finest=finest)
+    layouts = [layout for layout in Significance(fitted).layouts if _size(layout) > 1]
+    choose = functools.partial(_choose_wells, layouts)
     activity, nearest, finest = _ask(fitted, choose, random)
-    positions = np.zeros(0)
-    if fitted.unit != POSITION:
-        positions, *_ = _ask(fitted, _choose_positions, random, queries=0)
-    return Placebo(activity, nearest, positions, _apart(fitted), finest)
+    positions, *_ = _ask(fitted, _choose_positions, random, queries=0)
+    apart = len(_lay_out(layouts, _null_wells(fitted), np.random.default_rng(seed)))
+    return Placebo(activity, nearest, positions, apart, finest)
 
 
 def _ask(
@@ -189,37 +194,55 @@ def _choose_positions(fitted: CrossFit, random: np.random.Generator) -> np.ndarr
     return np.array([f"placebo {place}" if place in chosen else "" for place in told])
 
 
-def _apart(fitted: CrossFit) -> int:
-    """Count the placebos that the controls can be parted into at once."""
-    if fitted.unit == POSITION:
-        return len(set(null_positions(fitted).values()))
-    counts = Counter(fitted.plates[fitted.null].tolist())
-    layout = _usual_layout(fitted)
-    return 0 if layout is None else min(counts[plate] // count for plate, count in layout)
+def _size(layout: Layout) -> int:
+    return sum(count for _, count in layout)
 
 
-def _usual_layout(fitted: CrossFit) -> tuple[tuple[str, int], ...] | None:
-    """Return how most treatments with replicates lie on the plates."""
-    layouts = Counter(
-        tuple(sorted(Counter(fitted.plates[rows].tolist()).items()))
-        for rows in Significance(fitted).treatments.values()
-        if len(rows) > 1
-    )
-    return max(layouts, key=lambda one: (layouts[one], one)) if layouts else None
+def _null_wells(fitted: CrossFit) -> Counter[str]:
+    """Count the wells without effect of every plate."""
+    return Counter(fitted.plates[fitted.null].tolist())
 
 
-def _choose_wells(fitted: CrossFit, random: np.random.Generator) -> np.ndarray | None:
-    """Name a quarter of the controls, as most treatments with replicates lie, (n,) str."""
-    plates, layout = fitted.plates, _usual_layout(fitted)
-    if layout is None:
+def _lay_out(
+    layouts: Sequence[Layout], free: Mapping[str, int], random: np.random.Generator
+) -> list[Layout]:
+    """Return layouts of treatments, drawn at random until the free wells are too few for the next.
+
+    Of a screen in which most treatments need more wells than are free, none: the others would
+    not tell of these.
+    """
+
+    def fits(layout: Layout, used: Mapping[str, int]) -> bool:
+        return all(used[plate] + count <= free[plate] for plate, count in layout)
+
+    nothing: Counter[str] = Counter()
+    possible = [layout for layout in layouts if fits(layout, nothing)]
+    if 2 * len(possible) < len(layouts) or not possible:
+        return []
+    chosen, used = [], nothing
+    while True:
+        layout = possible[random.integers(len(possible))]
+        if not fits(layout, used):
+            return chosen
+        used = used + Counter(dict(layout))
+        chosen.append(layout)
+
+
+def _choose_wells(
+    layouts: Sequence[Layout], fitted: CrossFit, random: np.random.Generator
+) -> np.ndarray | None:
+    """Name a quarter of the controls, as treatments with replicates lie, (n,) str."""
+    plates = fitted.plates
+    quarter = {plate: number // PART for plate, number in _null_wells(fitted).items()}
+    chosen = _lay_out(layouts, Counter(quarter), random)
+    if not chosen:
         return None
-    there = {plate: np.flatnonzero(fitted.null & (plates == plate)) for plate, _ in layout}
-    number = min(len(there[plate]) // (PART * count) for plate, count in layout)
-    if not number:
-        return None
+    left = {
+        plate: random.permutation(np.flatnonzero(fitted.null & (plates == plate))).tolist()
+        for plate in quarter
+    }
     named = np.full(len(plates), "", object)
-    for plate, count in layout:
-        chosen = random.permutation(there[plate])[: number * count].reshape(number, count)
-        for turn, mine in enumerate(chosen):
-            named[mine] = f"placebo {turn}"
+    for turn, layout in enumerate(chosen):
+        for plate, count in layout:
+            named[[left[plate].pop() for _ in range(count)]] = f"placebo {turn}"
     return named.astype(str)

@@ -137,7 +137,7 @@ class Significance:
             free = ~np.isin(fold.held, own)
             chance: dict[Layout, np.ndarray] = {}
             for place in np.flatnonzero(asked):
-                layout = self._layouts[place]
+                layout = self.layouts[place]
                 if layout not in chance:
                     picked, lengths = self._draws(number, layout)
                     mine = (picked @ ~free) == 0 if len(own) else slice(None)
@@ -195,7 +195,7 @@ class Significance:
             wells = np.split(self._corrected(number), self._groups[0][1:])
             chance: dict[Layout, np.ndarray] = {}
             for place in np.flatnonzero(asked):
-                mine, layout = self.treatments[names[place]], self._layouts[place]
+                mine, layout = self.treatments[names[place]], self.layouts[place]
                 plates, all_of_it = self.fitted.plates[mine], np.ones((1, len(mine)))
                 among_mine = _cosines(wells[places[place]])
                 cosines[number, place] = _mean_of_pairs(all_of_it, among_mine, plates, layout)[0]
@@ -216,7 +216,7 @@ class Significance:
         """Return the smallest p-value that a treatment can have; NaN where it cannot have one."""
         if name not in self.treatments:
             return math.nan
-        layout = self._layouts[list(self.treatments).index(name)]
+        layout = self.layouts[list(self.treatments).index(name)]
         if not layout:
             return math.nan
         # However many ways there are, only so many draws are made.
@@ -250,7 +250,8 @@ class Significance:
         return functools.reduce(operator.and_, self._held)
 
     @cached_property
-    def _layouts(self) -> list[Layout]:
+    def layouts(self) -> list[Layout]:
+        """How many wells of every treatment stand on which plate, in the order of `treatments`."""
         plates = self.fitted.plates
         counts = (Counter(plates[rows].tolist()) for rows in self.treatments.values())
         return [tuple(sorted(count.items())) for count in counts]
@@ -337,7 +338,7 @@ class Significance:
         p_values[asked] = (1 + reached[asked]) / (1 + drawn[asked])
         for place in np.flatnonzero(asked):
             # Draws that are few are no more certain for being repeated.
-            finest = 1 / (1 + self._ways(self._layouts[place]))
+            finest = 1 / (1 + self._ways(self.layouts[place]))
             p_values[place] = max(p_values[place], finest)
         table = pd.DataFrame({"p_value": p_values}, index=pd.Index(names, name=self.fitted.by))
         known = table["p_value"].dropna()

@@ -102,7 +102,7 @@ def library_folder(tmp_path_factory):
     np.savez(folder / "wells.npz", wells=wells, treatment=rows["Metadata_Treatment"].to_numpy(str))
     write_profiles(Profiles(wells, rows, names, made), folder / "profiles.parquet")
     write_profiles(Profiles(wells, rows, names, {}), folder / "without controls Größe.parquet")
-    few = Profiles(wells, rows, names, made).select(np.arange(5, 20))
+    few = Profiles(wells, rows, names, made).select(np.arange(9, 20))
     write_profiles(few, folder / "few controls.parquet")
     other = {**made, "model": "cell-painting-cnn-v1"}
     write_profiles(Profiles(wells, rows, names, other), folder / "other.parquet")

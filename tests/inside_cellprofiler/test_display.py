@@ -107,7 +107,11 @@ def test_principal_axes_keep_the_distances_of_a_plane():
 def test_a_library_colours_the_map_and_names_the_nearest(tmp_path):
     figure, data = shown(wants_library=True, treatment="taxol")
     assert [row[0] for row in figure.tables[1, 1]] == [row[0] for row in data.nearest]
-    assert set(dict(figure.tables[1, 1])) == {"taxol", "nocodazole"}
+    assert {row[0] for row in figure.tables[1, 1]} == {"taxol", "nocodazole"}
+    assert data.nearest_columns == ["Nearest treatment", "Similarity", "p-value", "q-value"]
+    for _, similarity, p_value, q_value in figure.tables[1, 1]:
+        assert -1 <= float(similarity) <= 1
+        assert 0 < float(p_value) <= float(q_value) <= 1
     colors = figure.axes[1, 0].collections[0].get_array()
     np.testing.assert_array_equal(colors, data.likeness)
     assert data.likeness_title == "like taxol"
@@ -177,3 +181,11 @@ def test_names_are_drawn_as_they_are(bench):
 class Displayed:
     def __init__(self, data):
         self.display_data = data
+
+
+def test_a_mistake_in_the_threads_is_not_remembered_once_it_is_mended():
+    bench = Bench()
+    bench.module.threads.value = "0"
+    assert bench.module.get_measurement_columns(bench.pipeline) == []
+    bench.module.threads.value = "Automatic"
+    assert len(bench.module.get_measurement_columns(bench.pipeline)) > 672
