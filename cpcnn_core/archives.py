@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -92,7 +93,7 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     [0, 1, 2]
     """
     with Path(path).open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # none is called allow_pickle
     seal(path)
 
 
@@ -215,9 +216,7 @@ def extract_member(archive: zipfile.ZipFile, name: str, place: str | Path) -> Pa
     return Path(place)
 
 
-def _read_header(
-    file: zipfile.ZipExtFile, name: str
-) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+def _read_header(file: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:
     start = io.BytesIO(file.read(12))
     version = np.lib.format.read_magic(start)
     if version not in ((1, 0), (2, 0)):
@@ -241,8 +240,8 @@ def _read_header(
     return shape, fortran, dtype, whole
 
 
-def _fill(file: zipfile.ZipExtFile, out: np.ndarray) -> None:
-    view, done = memoryview(out), 0
+def _fill(file: IO[bytes], out: np.ndarray) -> None:
+    view, done = out.data, 0
     while done < len(view):
         part = file.read(min(_AT_A_TIME, len(view) - done))
         if not part:

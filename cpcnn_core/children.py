@@ -85,7 +85,7 @@ def _watch(parent: int, before: Callable[[], object] | None) -> None:
         os._exit(1)
 
 
-if os.name == "nt":
+if sys.platform == "win32":
     import ctypes
 
     _SYNCHRONIZE, _TIMEOUT, _ACCESS_DENIED = 0x00100000, 0x102, 5
@@ -99,7 +99,7 @@ if os.name == "nt":
         if not handle:
             return ctypes.get_last_error() == _ACCESS_DENIED
         try:
-            return _KERNEL.WaitForSingleObject(handle, 0) == _TIMEOUT
+            return bool(_KERNEL.WaitForSingleObject(handle, 0) == _TIMEOUT)
         finally:
             _KERNEL.CloseHandle(handle)
 

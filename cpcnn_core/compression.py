@@ -6,6 +6,8 @@ project that has it switched on needs the same bytes.
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 
 from cpcnn_core.errors import ImageError
@@ -83,7 +85,7 @@ class ChannelStatistics:
 
     def mean_thumbnail(self) -> np.ndarray:
         """Return the mean of the thumbnails, (h / 4, w / 4) float64."""
-        return self._thumbnails / self._count
+        return cast("np.ndarray", self._thumbnails) / self._count
 
     def illumination(self, median_px: int = MEDIAN_PX) -> np.ndarray:
         """Return the illumination function (h, w) float64, nowhere below 1."""
@@ -125,7 +127,8 @@ def illumination_function(
     floor = np.percentile(smooth, _ILLUMINATION_PERCENTILE)
     if floor <= 0:
         raise ImageError("the plate's images are black; their illumination cannot be corrected")
-    return np.maximum(smooth, floor) / floor
+    result: np.ndarray = np.maximum(smooth, floor) / floor
+    return result
 
 
 def compress_plane(plane: np.ndarray, illumination: np.ndarray, upper: float) -> np.ndarray:
@@ -158,4 +161,7 @@ def compress_plane(plane: np.ndarray, illumination: np.ndarray, upper: float) ->
     high = min(high, upper)
     if high <= low:
         return np.zeros(plane.shape, np.uint8)
-    return np.round(255 * ((np.clip(corrected, low, high) - low) / (high - low))).astype(np.uint8)
+    result: np.ndarray = np.round(
+        255 * ((np.clip(corrected, low, high) - low) / (high - low))
+    ).astype(np.uint8)
+    return result

@@ -10,6 +10,7 @@ were trained and used with this sampling; these functions repeat it to the bit.
 from __future__ import annotations
 
 import warnings
+from typing import cast
 
 import numpy as np
 
@@ -113,6 +114,7 @@ def cut_crops(
     if out is None:
         out = np.empty((len(centers), len(image), crop_px, crop_px), np.float32)
     marks = None if labels is None else np.asarray(labels[None], np.float32)
+    ids = cast("np.ndarray", label_ids)  # given where labels are
     mask = np.empty((1, crop_px, crop_px), np.float32)
     for i, crop in enumerate(out):
         # Crop by crop, start to end: what one step wrote, the next finds in the cache.
@@ -121,7 +123,7 @@ def cut_crops(
             # The reference interpolates the label image like any channel and asks
             # for equality, so pixels between two labels fall out of the mask.
             resample(marks, rows.of_crop(i), cols.of_crop(i), mask)
-            np.multiply(crop, mask == np.float32(label_ids[i]), out=crop)
+            np.multiply(crop, mask == np.float32(ids[i]), out=crop)
         NORMALIZERS[normalizer](out[i : i + 1], out=out[i : i + 1])
     return out
 
@@ -152,7 +154,7 @@ def touches_border(
     centers = check_centers(centers)
     rows = sample_axis(centers[:, 0], shape[0], crop_px)
     cols = sample_axis(centers[:, 1], shape[1], crop_px)
-    return ~(rows.inside.all(axis=1) & cols.inside.all(axis=1))
+    return cast("np.ndarray", ~(rows.inside.all(axis=1) & cols.inside.all(axis=1)))
 
 
 def label_ids_at(labels: np.ndarray, centers: np.ndarray) -> np.ndarray:

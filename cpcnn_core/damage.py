@@ -6,6 +6,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from cpcnn_core.atomic import set_time, write_atomically
 
@@ -90,7 +91,7 @@ def write_checked(
     write_atomically(path, write)
 
 
-def read_checked(path: str | Path) -> dict[str, object]:
+def read_checked(path: str | Path) -> dict[str, Any]:
     """Read what `write_checked` wrote, or an earlier cpcnn, without a checksum.
 
     Raises

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ from cpcnn_core.models.weights import read_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from cpcnn_core.engines.engine import Engine
 
 Progress = Callable[[int, int], None]
 Cancel = Callable[[], bool]
@@ -80,6 +82,7 @@ class Embedder:
         network = fold_batch_norms(build_network(card, weights).eval())
         truth = TorchEngine(network, self.device, batch_size=batch_size)
         self._size = (len(card.channels), card.crop_px, card.crop_px)
+        self._engine: Engine
         if precision == "mixed":
             self._engine = mixed_engine(truth, self._size)
         else:
@@ -118,7 +121,7 @@ class Embedder:
         >>> model.embed_on_device(torch.zeros((2, 5, 128, 128))).shape
         torch.Size([2, 672])
         """
-        return self._engine.on_device(crops)
+        return cast("TorchEngine", self._engine).on_device(crops)
 
     def embed(self, crops: np.ndarray) -> np.ndarray:
         """Embed crops.
@@ -188,7 +191,7 @@ class Embedder:
         return Passes(features, [run(self._pass, features, cut, part) for part in parts])
 
     def _pass(self, features: np.ndarray, cut: Cut, part: slice) -> int:
-        count = part.stop - part.start
+        count: int = part.stop - part.start
         # Kept for every thread: memory that is new for every pass takes as long to get as
         # the crops to cut.
         if not hasattr(self._buffers, "crops"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -39,10 +39,12 @@ class Cells:
     centers: np.ndarray
     labels: np.ndarray | None = None
     label_ids: np.ndarray | None = None
-    key: object = None
+    key: Any = None
     um_per_px: float | None = None
 
-    def as_given(self) -> tuple[object, ...]:
+    def as_given(
+        self,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None, float | None]:
         """Return what `cpcnn_core.cell_embedding.start_cells` takes after the model."""
         return self.image, self.centers, self.labels, self.label_ids, self.um_per_px
 
@@ -55,7 +57,7 @@ class Embedded:
     its maker gave the scale, and has `cpcnn_core.scale.scale_notice` to say so once.
     """
 
-    key: object
+    key: Any
     features: np.ndarray | None = None
     error: Exception | None = None
     notes: tuple[str, ...] = ()
@@ -223,7 +225,8 @@ class SharedBatches:
             return
         features = self._on_its_way.arrive()
         for field, part, place in self._on_its_way.owners:
-            field.embedded.features[part] = features[place]
+            # Those that wait have room for their features.
+            cast("np.ndarray", field.embedded.features)[part] = features[place]
             field.missing -= part.stop - part.start
         self._on_its_way = None
 

@@ -61,7 +61,8 @@ def has_member(group: h5py.Group, name: str) -> bool:
     False
     """
     # `in` would follow links, and open the files that they lead to.
-    return group.id.links.exists(name.encode())
+    result: bool = group.id.links.exists(name.encode())
+    return result
 
 
 def check_dataset(dataset: h5py.Dataset) -> int:
@@ -98,7 +99,8 @@ def check_dataset(dataset: h5py.Dataset) -> int:
             raise ValueError(f"its {name} holds neither numbers nor texts")
     if dataset.shape is None or not math.prod(dataset.shape):
         return 0
-    claimed, stored = math.prod(dataset.shape) * kind.itemsize, dataset.id.get_storage_size()
+    claimed: int = math.prod(dataset.shape) * kind.itemsize
+    stored = dataset.id.get_storage_size()
     if not stored:
         raise ValueError(f"its {name} was never written, or not wholly")
     if not is_believable(claimed, stored):

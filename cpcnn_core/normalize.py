@@ -74,7 +74,8 @@ def percentile_per_field(image: np.ndarray) -> np.ndarray:
     """
     percentiles = np.percentile(image, FIELD_PERCENTILES, axis=(1, 2), keepdims=True)
     low, high = percentiles.astype(np.float32)
-    return ((image - low) / (high - low + FIELD_EPSILON)).clip(0, 1)
+    result: np.ndarray = ((image - low) / (high - low + FIELD_EPSILON)).clip(0, 1)
+    return result
 
 
 def normalize_field(image: np.ndarray, normalizer: str) -> np.ndarray:
@@ -100,7 +101,8 @@ def leave_crops(crops: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     >>> leave_crops(np.ones((1, 1, 1, 1), np.float32)).item()
     1.0
     """
-    return np.add(crops, 0, out=out)
+    result: np.ndarray = np.add(crops, 0, out=out)
+    return result
 
 
 # What is done to a field before cells are cut; then the crops stay as they are.

@@ -72,7 +72,7 @@ def harmless_row(row: Mapping[str, object]) -> dict[str, object]:
     >>> harmless_row({"Treatment": "@home", "Dose": -1.5})
     {'Treatment': "'@home", 'Dose': -1.5}
     """
-    return {_written(name): _written(value) for name, value in row.items()}
+    return {str(_written(name)): _written(value) for name, value in row.items()}
 
 
 def harmless_table(frame: pd.DataFrame) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Mapping
+from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 
@@ -66,14 +67,14 @@ class ChildProcess:
         if self._start():
             self.receive()
         try:
-            write_message(self._process.stdin, header, arrays)
+            write_message(cast("BinaryIO", self._running().stdin), header, arrays)
         except (OSError, ValueError) as error:
             raise self._death() from error
 
-    def receive(self) -> tuple[dict, dict[str, np.ndarray]]:
+    def receive(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Wait for the next message; errors are those of `send`."""
         try:
-            message = read_message(self._process.stdout)
+            message = read_message(cast("BinaryIO", self._running().stdout))
         except (OSError, ValueError, ProtocolError) as error:
             # Also when the pipe was closed while it was read: the work was stopped.
             raise self._death() from error
@@ -112,23 +113,28 @@ class ChildProcess:
         threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
         return True
 
+    def _running(self) -> subprocess.Popen[bytes]:
+        """Return the process, which was started."""
+        return cast("subprocess.Popen[bytes]", self._process)
+
     def _listen(self, process: subprocess.Popen[bytes]) -> None:
-        with process.stderr as lines:
+        with cast("IO[bytes]", process.stderr) as lines:
             for line in lines:
                 self._last_lines.append(line.decode("utf-8", "replace").rstrip())
 
     def _death(self) -> CPCNNError:
         if self._stopped:
             return CancelledError("stopped")
-        code = self._process.wait()
+        code = self._running().wait()
         self._bury()
         said = "\n".join(self._last_lines) or "it printed nothing"
         return CPCNNError(f"{self._name} ended with exit status {code}; its last lines:\n{said}")
 
     def _bury(self) -> None:
         """Close what is left of a process that has ended, or is about to."""
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
+        process = self._running()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
             # What was still to be written cannot be.
             with contextlib.suppress(OSError):
-                pipe.close()
+                cast("IO[bytes]", pipe).close()

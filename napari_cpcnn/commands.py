@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import napari
 
@@ -13,7 +14,7 @@ from napari_cpcnn.session import SUFFIX
 NO_LAYERS = [(None,)]
 
 
-def table_reader(path: str | list[str]) -> Callable[[str | list[str]], list] | None:
+def table_reader(path: str | list[str]) -> Callable[[str | list[str]], list[Any]] | None:
     """Return what opens a table of cells or a session, or None for other files.
 
     Examples
@@ -27,7 +28,7 @@ def table_reader(path: str | list[str]) -> Callable[[str | list[str]], list] | N
     return _read
 
 
-def _read(path: str | list[str]) -> list:
+def _read(path: str | list[str]) -> list[Any]:
     from napari_cpcnn.widget import widget_of
 
     widget = widget_of(napari.current_viewer())

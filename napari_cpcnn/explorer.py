@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -93,7 +94,7 @@ class Explorer(QObject):
             cells = self._with_what_was_known(cells)
         if not kept.any():
             return cells
-        before = self.cells.select(kept)
+        before = cast("Profiles", self.cells).select(kept)
         metadata = pd.concat([before.metadata, cells.metadata], ignore_index=True)
         features = np.concatenate([before.features, aligned(cells, before)[0].features])
         made = known_together(cells, before)
@@ -137,11 +138,12 @@ class Explorer(QObject):
 
     def set_metadata(self, column: str, rows: np.ndarray, value: object) -> None:
         """Write a value into a metadata column of some rows, e.g. a phenotype."""
-        metadata = self.cells.metadata.copy()
+        cells = cast("Profiles", self.cells)
+        metadata = cells.metadata.copy()
         if column not in metadata.columns:
             metadata[column] = ""
         metadata.loc[metadata.index[rows], column] = value
-        self.cells = replace(self.cells, metadata=metadata)
+        self.cells = replace(cells, metadata=metadata)
         self.cells_changed.emit()
 
     def set_positions(self, positions: np.ndarray | None) -> None:
@@ -192,7 +194,7 @@ class Explorer(QObject):
 
     def _with_what_was_known(self, cells: Profiles) -> Profiles:
         """Give cells that are embedded anew what was known of them: phenotype, treatment, ..."""
-        keys, old = [LAYER, PLANE, LABEL], self.cells.metadata
+        keys, old = [LAYER, PLANE, LABEL], cast("Profiles", self.cells).metadata
         if not {*keys} <= {*old.columns} & {*cells.metadata.columns}:
             return cells
         # Clusters are of the features, which are others now.
@@ -213,4 +215,7 @@ class Explorer(QObject):
 
 
 def _rows(table: pd.DataFrame, columns: list[str]) -> Iterator[tuple[str, ...]]:
-    return table.reindex(columns=columns).astype(str).itertuples(index=False, name=None)
+    result: Iterator[tuple[str, ...]] = (
+        table.reindex(columns=columns).astype(str).itertuples(index=False, name=None)
+    )
+    return result

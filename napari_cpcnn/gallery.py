@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from qtpy.QtCore import QAbstractListModel, QModelIndex, QRect, QSize, Qt, QTimer
@@ -19,6 +20,9 @@ from qtpy.QtWidgets import (
 from napari_cpcnn.blending import Channel, blend, own_channels
 from napari_cpcnn.explorer import LABEL, LAYER, Explorer
 from napari_cpcnn.plain_text import PlainLabel, as_text
+
+if TYPE_CHECKING:
+    from cpcnn_core.tables.profiles import Profiles
 
 MOST_SHOWN = 200
 MOST_COMPARED = 5_000  # more are thinned out evenly, so that sorting takes no time
@@ -237,7 +241,8 @@ class _CropsModel(QAbstractListModel):
                 self._pictures[row] = _image(self.colour(crop))
             return self._pictures[row]
         if role == Qt.ItemDataRole.ToolTipRole:
-            known = self.explorer.cells.metadata.reindex(columns=[LAYER, LABEL]).iloc[row]
+            metadata = cast("Profiles", self.explorer.cells).metadata
+            known = metadata.reindex(columns=[LAYER, LABEL]).iloc[row]
             return as_text(", ".join(str(value) for value in known.dropna()) or f"cell {row}")
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from napari.components import ViewerModel
@@ -20,6 +21,11 @@ from napari_cpcnn.planes import (
     plane_indices,
     plane_name,
 )
+
+if TYPE_CHECKING:
+    from napari.utils.events import Event
+
+    from cpcnn_core.tables.profiles import Profiles
 
 OVERLAY = "selected cells"
 SELECTED, PICKED, OUTLINE_PX = 1, 2, 2
@@ -88,12 +94,12 @@ class ViewerLink(QObject):
         if names is None:
             images = [layer.name for layer in self._viewer.layers if isinstance(layer, Image)]
             found = guess_channels(CELL_PAINTING_CHANNELS, images).values()
-            names = list(found) if all(found) else []
+            names = [name for name in found if name] if all(found) else []
         return [self._viewer.layers[name] for name in names if name in self._viewer.layers]
 
     def go_to(self, row: int) -> bool:
         """Move the viewer to a cell, to its plane too; False where its layer is not open."""
-        rows = self._explorer.cells.metadata.iloc[row]
+        rows = cast("Profiles", self._explorer.cells).metadata.iloc[row]
         layer = self._layer(rows.get(LAYER))
         if layer is None:
             return False
@@ -107,7 +113,7 @@ class ViewerLink(QObject):
 
     def crops_of(self, rows: np.ndarray) -> list[np.ndarray | None]:
         """Return the pixels around some cells, (c, side, side); None where no image is open."""
-        metadata = self._explorer.cells.metadata.iloc[rows]
+        metadata = cast("Profiles", self._explorer.cells).metadata.iloc[rows]
         if LAYER not in metadata.columns:
             return [None] * len(rows)
         crops: list[np.ndarray | None] = [None] * len(rows)
@@ -218,7 +224,7 @@ class ViewerLink(QObject):
         if not (len(selected) or len(picked)):
             return None
         labels = np.asarray(pixels(layer)[self._plane(layer)])
-        numbers = self._explorer.cells.metadata[LABEL].to_numpy()
+        numbers = cast("Profiles", self._explorer.cells).metadata[LABEL].to_numpy()
         marks = np.where(np.isin(labels, numbers[selected]), np.uint8(SELECTED), np.uint8(0))
         marks[np.isin(labels, numbers[picked])] = PICKED
         # napari can draw outlines itself, but ten times as slowly.
@@ -226,14 +232,14 @@ class ViewerLink(QObject):
         return marks
 
     def _rows_shown(self, layer: Labels) -> np.ndarray:
-        metadata = self._explorer.cells.metadata
+        metadata = cast("Profiles", self._explorer.cells).metadata
         here = (metadata[LAYER] == layer.name) & (metadata[PLANE] == plane_name(self._plane(layer)))
         return np.flatnonzero(here.to_numpy())
 
     def _plane(self, layer: Labels) -> tuple[int, ...]:
         return plane_indices(layer, self._viewer.dims.current_step, every=False)[0]
 
-    def _clicked(self, _viewer: ViewerModel, event: object) -> Generator[None, None, None]:
+    def _clicked(self, _viewer: ViewerModel, event: Event) -> Generator[None, None, None]:
         """Pick the cell that is clicked; with Shift, add it to the selection."""
         yield
         if event.type != "mouse_release" or self._explorer.cells is None:

@@ -116,7 +116,8 @@ def pixels(layer: Image | Labels) -> np.ndarray:
     >>> pixels(Image(np.ones((4, 5)))).shape
     (4, 5)
     """
-    return layer.data[0] if layer.multiscale else layer.data
+    result: np.ndarray = layer.data[0] if layer.multiscale else layer.data
+    return result
 
 
 def um_per_px_of(layer: Layer) -> float | None:

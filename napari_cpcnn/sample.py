@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from cpcnn_core.models.registry import CELL_PAINTING_CHANNELS
@@ -16,7 +18,7 @@ MECHANISM = "Aurora kinase inhibitor"
 SMOOTH, APART, REACH, SMALLEST_AREA = 3, 5, 41, 60
 
 
-def made_up_fields() -> list[tuple[np.ndarray, dict, str]]:
+def made_up_fields() -> list[tuple[np.ndarray, dict[str, Any], str]]:
     """Simulate untreated cells (left half) and cells under an Aurora kinase inhibitor (right).
 
     Returns
@@ -41,7 +43,7 @@ def made_up_fields() -> list[tuple[np.ndarray, dict, str]]:
     return [*layers, _nuclei(labels)]
 
 
-def tissue() -> list[tuple[np.ndarray, dict, str]]:
+def tissue() -> list[tuple[np.ndarray, dict[str, Any], str]]:
     """Open glands of a colon: nuclei and the protein FHL2, scikit-image's `immunohistochemistry`.
 
     Returns
@@ -85,16 +87,17 @@ def _nuclei_of_tissue(dna: np.ndarray) -> np.ndarray:
     seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
     labels = watershed(-smooth, seeds, mask=binary_opening(smooth > threshold, iterations=2))
     labels[np.bincount(labels.ravel())[labels] < SMALLEST_AREA] = 0
-    return relabel_sequential(labels)[0].astype(np.int32)
+    result: np.ndarray = relabel_sequential(labels)[0].astype(np.int32)
+    return result
 
 
-def _image(plane: np.ndarray, name: str, color: str) -> tuple[np.ndarray, dict, str]:
+def _image(plane: np.ndarray, name: str, color: str) -> tuple[np.ndarray, dict[str, Any], str]:
     contrast = tuple(np.percentile(plane, (1, 99.8)).tolist())
     options = {"name": name, "colormap": color, "blending": "additive", "contrast_limits": contrast}
     return plane, options, "image"
 
 
-def _nuclei(labels: np.ndarray) -> tuple[np.ndarray, dict, str]:
+def _nuclei(labels: np.ndarray) -> tuple[np.ndarray, dict[str, Any], str]:
     return labels, {"name": "nuclei", "opacity": 0.4}, "labels"
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from napari.components import ViewerModel
@@ -63,6 +64,7 @@ def save_session(
     """
     if explorer.cells is None:
         raise ProfileError("there are no cells to save; embed some, or open a table of cells")
+    cells = explorer.cells
     channels = _channels(viewer, explorer, link)
     layers = [viewer.layers[name] for name in dict.fromkeys(_names(channels))]
     session = {
@@ -77,7 +79,7 @@ def save_session(
         with zipfile.ZipFile(place, "w") as archive, temporary_folder() as folder:
             # Members without a time: the same session is the same bytes.
             archive.writestr(zipfile.ZipInfo(ABOUT), json.dumps(session, indent=1))
-            write_profiles(explorer.cells, Path(folder, CELLS))
+            write_profiles(cells, Path(folder, CELLS))
             archive.writestr(zipfile.ZipInfo(CELLS), Path(folder, CELLS).read_bytes())
             _write_array(archive, SELECTION, explorer.selection)
             if explorer.positions is not None:
@@ -94,7 +96,7 @@ def save_session(
 
 def open_session(
     path: str | Path, viewer: ViewerModel, explorer: Explorer, link: ViewerLink
-) -> tuple[dict[str, object], np.ndarray | None, list[str]]:
+) -> tuple[dict[str, Any], np.ndarray | None, list[str]]:
     """Open a session; layers of the same name that are there already are kept.
 
     Returns
@@ -129,7 +131,7 @@ def open_session(
     return session["view"], arrays.get(POSITIONS), missing
 
 
-def _read(path: str | Path) -> tuple[dict, Profiles, dict[str, np.ndarray]]:
+def _read(path: str | Path) -> tuple[dict[str, Any], Profiles, dict[str, np.ndarray]]:
     with open_archive(path, compressed=".npy") as archive, temporary_folder() as folder:
         session = json.loads(archive.read(ABOUT))
         if session["format"] != FORMAT:
@@ -151,9 +153,10 @@ def _read(path: str | Path) -> tuple[dict, Profiles, dict[str, np.ndarray]]:
 
 def _channels(viewer: ViewerModel, explorer: Explorer, link: ViewerLink) -> dict[str, list[str]]:
     """Name the labels layers that have cells, each with the image layers of its channels."""
-    if LAYER not in explorer.cells.metadata.columns:
+    metadata = cast("Profiles", explorer.cells).metadata
+    if LAYER not in metadata.columns:
         return {}
-    names = [name for name in explorer.cells.metadata[LAYER].unique() if name in viewer.layers]
+    names = [name for name in metadata[LAYER].unique() if name in viewer.layers]
     return {name: [layer.name for layer in link.channel_layers(name)] for name in names}
 
 
@@ -178,11 +181,12 @@ def _describe(layer: Layer, viewer: ViewerModel) -> dict[str, object]:
     if isinstance(layer, Image):
         about["contrast_limits"] = [float(value) for value in layer.contrast_limits]
         about["colormap"] = layer.colormap.name
-    return json.loads(json.dumps(about, default=str))
+    result: dict[str, object] = json.loads(json.dumps(about, default=str))
+    return result
 
 
 def _open_layers(
-    viewer: ViewerModel, layers: list[dict], arrays: dict[str, np.ndarray]
+    viewer: ViewerModel, layers: list[dict[str, Any]], arrays: dict[str, np.ndarray]
 ) -> list[str]:
     missing, opened = [], {}
     for number, about in enumerate(layers):
@@ -208,7 +212,7 @@ def _open_layers(
     return missing
 
 
-def _open_file(viewer: ViewerModel, about: dict) -> list[Layer]:
+def _open_file(viewer: ViewerModel, about: dict[str, Any]) -> list[Layer]:
     if not Path(about["path"]).exists():
         return []
     return list(viewer.open(about["path"], plugin=about["plugin"] or "napari"))

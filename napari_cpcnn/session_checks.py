@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
@@ -52,7 +53,7 @@ def check_members(names: list[str]) -> None:
             raise ValueError(f"it holds {name!r}, which no session does")
 
 
-def check_session(session: Mapping, cells: int, arrays: Mapping[str, np.ndarray]) -> None:
+def check_session(session: Mapping[str, Any], cells: int, arrays: Mapping[str, np.ndarray]) -> None:
     """Refuse what does not fit together, before anything of it is shown.
 
     Parameters
@@ -73,7 +74,9 @@ def check_session(session: Mapping, cells: int, arrays: Mapping[str, np.ndarray]
     Traceback (most recent call last):
     ValueError: its layers are 3
     """
-    layers, channels, picked = (session.get(name) for name in ("layers", "channels", "picked"))
+    layers: Any = session.get("layers")
+    channels: Any = session.get("channels")
+    picked = session.get("picked")
     _require(isinstance(layers, list), "layers", layers)
     for number, about in enumerate(layers):
         _check_layer(about, arrays.get(f"layers/{number}"))
@@ -92,8 +95,9 @@ def check_session(session: Mapping, cells: int, arrays: Mapping[str, np.ndarray]
         _require(placed, "positions", positions.shape)
 
 
-def _check_layer(about: object, data: np.ndarray | None) -> None:
-    _require(isinstance(about, dict), "layer", about)
+def _check_layer(given: object, data: np.ndarray | None) -> None:
+    _require(isinstance(given, dict), "layer", given)
+    about = cast("dict[str, Any]", given)
     kind, path, plugin = (about.get(name) for name in ("kind", "path", "plugin"))
     _require(kind in ("labels", "image"), "kind of layer", kind)
     for name in ("name", "blending", *(("colormap",) if kind == "image" else ())):
@@ -115,8 +119,9 @@ def _check_layer(about: object, data: np.ndarray | None) -> None:
     _require(shown, f"layer {about['name']}", f"{data.dtype} {data.shape}")
 
 
-def _check_view(view: object) -> None:
-    _require(isinstance(view, dict) and set(view) <= set(_VIEW), "view", view)
+def _check_view(given: object) -> None:
+    _require(isinstance(given, dict) and set(given) <= set(_VIEW), "view", given)
+    view = cast("dict[str, Any]", given)
     for name in _VIEW[:2]:
         _require(isinstance(view.get(name), str), name, view.get(name))
     images, library = view.get("images"), view.get("library")
@@ -130,8 +135,9 @@ def _check_view(view: object) -> None:
 
 
 def _are_numbers(values: object) -> bool:
-    whole = isinstance(values, list) and 0 < len(values) <= _MOST_AXES
-    return whole and all(map(_is_number, values))
+    if not isinstance(values, list):
+        return False
+    return 0 < len(values) <= _MOST_AXES and all(map(_is_number, values))
 
 
 def _is_number(value: object) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from napari.components import ViewerModel
@@ -26,6 +27,11 @@ from napari_cpcnn.notices import Refusal, tell_error
 from napari_cpcnn.plain_text import as_text
 from napari_cpcnn.planes import guess_channels
 from napari_cpcnn.sample import COLORS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cpcnn_core.tables.profiles import Profiles
 
 LABELS_FOLDER = "labels"
 # Cells of which only the centres are on record are drawn as discs.
@@ -105,7 +111,7 @@ class SiteOpener(QObject):
         CPCNNError
             The cell does not say where it is, or the table has no such site.
         """
-        cells = self._explorer.cells
+        cells = cast("Profiles", self._explorer.cells)
         cells.require([*FIELD, LABEL, CENTER_X, CENTER_Y])
         keys = cells.metadata[FIELD].astype(str)
         key = tuple(keys.iloc[row])
@@ -121,7 +127,7 @@ class SiteOpener(QObject):
 
     def _channels(self) -> tuple[str, ...]:
         """Name the channels: those of the cells, or of their model if it is here."""
-        made = self._explorer.cells.provenance
+        made = cast("Profiles", self._explorer.cells).provenance
         if made.get("channels"):
             return tuple(str(made["channels"]).split(","))
         try:
@@ -165,7 +171,7 @@ class SiteOpener(QObject):
 
 
 def _read(
-    site: Site, channels: tuple[str, ...], metadata: object, rows: np.ndarray
+    site: Site, channels: tuple[str, ...], metadata: pd.DataFrame, rows: np.ndarray
 ) -> OpenedField | Refusal:
     """Read a field, with labels that have the numbers of the table's cells."""
     try:

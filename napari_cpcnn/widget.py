@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 from weakref import WeakKeyDictionary
 
 import napari
@@ -24,6 +25,9 @@ from napari_cpcnn.notices import counted, or_error, tell, tell_error, tell_warni
 from napari_cpcnn.phenotypes import PhenotypePanel
 from napari_cpcnn.session import open_session, save_session
 from napari_cpcnn.site_opening import SiteOpener
+
+if TYPE_CHECKING:
+    from cpcnn_core.tables.profiles import Profiles
 
 _OPEN: WeakKeyDictionary[napari.Viewer, CellPaintingWidget] = WeakKeyDictionary()
 SELECTION_LAYER = "selection"
@@ -118,7 +122,7 @@ class CellPaintingWidget(QWidget):
         """Move the viewer to a cell; the field of a table's cell is opened for it."""
         if self.link.go_to(row):
             return
-        if not {*FIELD} <= {*self.explorer.cells.metadata.columns}:
+        if not {*FIELD} <= {*cast("Profiles", self.explorer.cells).metadata.columns}:
             tell_error("the layer of this cell is not open any more")
             return
         if self.sites.table is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from cpcnn_core.cli.parsers import add_command
 
 
-def add_parser(verbs: argparse._SubParsersAction) -> None:
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb to the command line."""
     parser = add_command(
         verbs,
@@ -56,7 +56,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     _add_permissions(commands)
 
 
-def _add_permissions(commands: argparse._SubParsersAction) -> None:
+def _add_permissions(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     allow = add_command(
         commands,
         "allow",

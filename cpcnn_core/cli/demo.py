@@ -8,7 +8,7 @@ from cpcnn_core.cli.notices import notice, show
 from cpcnn_core.cli.parsers import add_command
 
 
-def add_parser(verbs: argparse._SubParsersAction) -> None:
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb to the command line."""
     parser = add_command(
         verbs,

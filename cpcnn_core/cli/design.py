@@ -17,7 +17,7 @@ MOST_PLATES = 8
 WANTED = 0.8
 
 
-def add_parser(verbs: argparse._SubParsersAction) -> None:
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb to the command line."""
     parser = add_command(
         verbs,

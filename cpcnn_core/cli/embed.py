@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cpcnn_core.screen.report import SiteReport
 
 
-def add_parser(verbs: argparse._SubParsersAction) -> None:
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb to the command line."""
     parser = add_command(
         verbs,

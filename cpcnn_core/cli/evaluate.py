@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cpcnn_core.cli.notices import notice, print_out, say_once
 from cpcnn_core.cli.parsers import add_command
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MOST_SHOWN = 10
 
 
-def add_parser(verbs: argparse._SubParsersAction) -> None:
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb to the command line."""
     parser = add_command(
         verbs,
@@ -122,7 +122,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         notice(f"wrote {path}")
 
 
-def _shortened(scores: dict[str, object]) -> dict[str, object]:
+def _shortened(scores: dict[str, Any]) -> dict[str, object]:
     """Return what fits on a few screens of a terminal; say what is not shown."""
     from cpcnn_core.profiles.placebo import without_p_values
 

@@ -15,6 +15,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import cpcnn_core
 from cpcnn_core.cli.log_file import LogFile
@@ -48,7 +49,7 @@ def add_message_options(parser: argparse.ArgumentParser, *, again: bool = True) 
     >>> parser.parse_args(["-q"]).quiet, parser.parse_args([]).log
     (True, None)
     """
-    default = {"default": argparse.SUPPRESS} if again else {}
+    default: dict[str, Any] = {"default": argparse.SUPPRESS} if again else {}
     group = parser.add_argument_group("messages")
     for short, name, text in (
         ("-v", "--verbose", "also say what becomes of every site, and what is gone through"),

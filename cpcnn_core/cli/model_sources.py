@@ -7,7 +7,7 @@ import argparse
 from cpcnn_core.cli.parsers import add_command
 
 
-def add_fetch(commands: argparse._SubParsersAction) -> None:
+def add_fetch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the download of published models."""
     fetch = add_command(
         commands,
@@ -27,7 +27,7 @@ def add_fetch(commands: argparse._SubParsersAction) -> None:
     )
 
 
-def add_timm(commands: argparse._SubParsersAction) -> None:
+def add_timm(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add networks of timm."""
     timm = add_command(
         commands,
@@ -59,7 +59,7 @@ def add_timm(commands: argparse._SubParsersAction) -> None:
     timm.add_argument("--name", help="the model's name (default: timm's and the channel mode)")
 
 
-def add_import(commands: argparse._SubParsersAction) -> None:
+def add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the import of files."""
     imports = add_command(
         commands,

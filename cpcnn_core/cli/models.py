@@ -26,7 +26,7 @@ _UNSAID = {
 }
 
 
-def add_parser(verbs: argparse._SubParsersAction) -> None:
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb to the command line."""
     parser = add_command(
         verbs, "models", "List, show, download and import models.", "cpcnn models list"

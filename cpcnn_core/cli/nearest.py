@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from cpcnn_core.cli.notices import notice, print_out, say_once
 from cpcnn_core.cli.parsers import add_command
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cpcnn_core.tables.profiles import Profiles
 
 
-def add_parser(verbs: argparse._SubParsersAction) -> None:
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb to the command line."""
     parser = add_command(
         verbs,
@@ -110,12 +110,14 @@ def _nearest(options: argparse.Namespace) -> None:
     )
     significance = _has_significance(library)
     own = significance and not options.library
+    # Where there is significance, what was not corrected is known.
+    uncorrected = cast("Profiles", corrected.uncorrected).select(chosen) if own else None
     found = library.nearest(
         rows.features,
         options.count,
         exclude=exclude,
         significance=significance,
-        uncorrected=corrected.uncorrected.select(chosen) if own else None,
+        uncorrected=uncorrected,
         rows=np.flatnonzero(chosen) if own else None,
     )
     # Genes that are numbers, say, as they are written.

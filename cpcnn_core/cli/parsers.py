@@ -9,7 +9,7 @@ from cpcnn_core.cli.messages import add_message_options
 
 
 def add_command(
-    commands: argparse._SubParsersAction,
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
     name: str,
     summary: str,
     example: str,
@@ -34,7 +34,7 @@ def add_command(
     >>> add_command(commands, "fly", "Fly.", "cpcnn fly").prog.split()[-1]
     'fly'
     """
-    parser = commands.add_parser(
+    parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,
         description=summary,

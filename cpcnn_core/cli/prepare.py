@@ -10,7 +10,7 @@ from cpcnn_core.cli.progress import progress_bar
 from cpcnn_core.cli.screen_options import add_check, add_force
 
 
-def add_parser(verbs: argparse._SubParsersAction) -> None:
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb to the command line."""
     parser = add_command(
         verbs,

@@ -56,7 +56,7 @@ def stop_on_signals() -> None:
             signal.signal(one, signal.SIG_IGN)
         if hasattr(signal, "setitimer"):
             # Python lets no exception out of destructors, and of functions called before a fork.
-            signal.signal(signal.SIGALRM, lambda *_: _is_answered() or _raise(number))
+            signal.signal(signal.SIGALRM, lambda *_: None if _is_answered() else _raise(number))
             signal.setitimer(signal.ITIMER_REAL, _LOST_AFTER_S, _LOST_AFTER_S)
         raise Stopped(number)
 

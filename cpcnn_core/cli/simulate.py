@@ -32,7 +32,7 @@ _HELP = {
 _FRACTIONS = ("cells", "pixel_size", "effect_strength", "batch_strength")
 
 
-def add_parser(verbs: argparse._SubParsersAction) -> None:
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb to the command line."""
     parser = add_command(
         verbs,

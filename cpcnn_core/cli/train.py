@@ -10,11 +10,13 @@ from cpcnn_core.cli.parsers import add_command
 from cpcnn_core.cli.progress import progress_bar
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from cpcnn_core.training.config import TrainingConfig
     from cpcnn_core.training.reports import Report
 
 
-def add_parser(verbs: argparse._SubParsersAction) -> None:
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb to the command line."""
     parser = add_command(
         verbs,
@@ -68,7 +70,7 @@ class TrainingBar:
     """A bar of the epoch's steps on a terminal, and a line for every epoch."""
 
     def __init__(self) -> None:
-        self._bar = None
+        self._bar: tqdm | None = None
         # Only the first of several processes is told anything.
         self.was_told = False
 

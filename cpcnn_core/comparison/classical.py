@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -27,8 +28,9 @@ from cpcnn_core.errors import (
     ImageError,
     SiteError,
 )
+from cpcnn_core.fields import Field
 from cpcnn_core.readers.load_data import read_load_data
-from cpcnn_core.readers.sites import Site, read_stored
+from cpcnn_core.readers.sites import Objects, Site, read_stored
 from cpcnn_core.screen.collect import PLATES_FOLDER, as_described, metadata_names
 from cpcnn_core.screen.examine import ExaminedSite, examine
 from cpcnn_core.screen.job import Job, find_objects, screen_notices
@@ -112,7 +114,7 @@ def measure_screen(job: Job) -> int:
     0
     """
     sites, settings, notices = _open(job)
-    channels, out = settings.channels, Path(job.out)
+    channels, out = settings.channels, Path(cast("str", job.out))
     names = measured_names(channels)
     plates = plates_of(sites)
     refuse_strangers(out, table_names(plates, ["parquet"]))
@@ -147,7 +149,7 @@ def examine_screen(job: Job) -> list[str]:
     ['24 sites: 24 to do (no file yet)']
     """
     sites, settings, _ = _open(job)
-    out = Path(job.out)
+    out = Path(cast("str", job.out))
 
     def look(site: Site) -> SiteReport:
         path = site_file(out, site)
@@ -159,7 +161,7 @@ def examine_screen(job: Job) -> list[str]:
 def _open(job: Job) -> tuple[list[Site], ClassicalSettings, list[str]]:
     require_cp_measure()
     images, objects = dict(job.channels), find_objects(job)
-    sites = read_load_data(job.load_data, tuple(images), images, objects)
+    sites = read_load_data(cast("str", job.load_data), tuple(images), images, objects)
     settings = ClassicalSettings(tuple(images), _greatest(sites, tuple(images)))
     return sites, settings, [*objects.notices, *screen_notices(sites, settings.channels)]
 
@@ -233,18 +235,21 @@ def _measure_or_tell(
 
 
 def _measure(examined: ExaminedSite, settings: ClassicalSettings, names: list[str]) -> SiteTable:
-    site, objects, field = examined.site, examined.objects, examined.field
+    site = examined.site
+    objects, field = cast("Objects", examined.objects), cast("Field", examined.field)
     image = field.image / np.reshape(settings.greatest, (-1, 1, 1))
     if not (np.isfinite(image).all() and image.min() >= 0):
         raise ImageError(f"site {site} has pixels that are negative or no numbers")
     # Illumination functions may lift some pixels beyond what their type can hold.
-    features, found, labels = _featurize(image.clip(max=1), objects.labels, settings.channels)
+    features, found, labels = _featurize(
+        image.clip(max=1), cast("np.ndarray", objects.labels), settings.channels
+    )
     if found != names or not np.array_equal(labels, objects.numbers):
         raise ImageError(f"cp_measure returned other features or cells for site {site}")
     return SiteTable(
         features.astype(np.float32),
         dict(site.metadata),
-        objects.locations,
+        cast("np.ndarray", objects.locations),
         objects.numbers,
         # There are no crops that could reach over it.
         np.zeros(len(features), bool),

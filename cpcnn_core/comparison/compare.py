@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from cpcnn_core.comparison.classical import LOG_FILE as CLASSICAL_LOG
 from cpcnn_core.comparison.classical import require_cp_measure
@@ -110,7 +111,7 @@ def compare(
     >>> compare(contestants, job, question, embed)  # doctest: +SKIP
     """
     require_answers(job, question, classical=classical)
-    out = Path(job.out)
+    out = Path(cast("str", job.out))
     require_room(out)
     results = []
     for one in contestants:
@@ -161,7 +162,7 @@ def folder_of(job: Job, name: str) -> Path:
     >>> folder_of(Job(out="compared"), "classical").as_posix()
     'compared/models/classical'
     """
-    return Path(job.out) / MODELS_FOLDER / name
+    return Path(cast("str", job.out)) / MODELS_FOLDER / name
 
 
 def _require_room_after(run: Run, out: Path) -> None:
@@ -189,7 +190,7 @@ def _outcome(run: Run) -> str:
 def _judge_all(results: list[Result], question: Question, out: Path) -> Comparison:
     tables: dict[str, Profiles] = {}
     for result in results:
-        if result.run.finished:
+        if result.run is not None and result.run.finished:
             try:
                 tables[result.name] = well_profiles(
                     [result.run.out], keep_labels=question.keep_labels, tell=question.tell

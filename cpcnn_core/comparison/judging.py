@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class Judged:
 
     correction: Correction
     wells: Profiles
-    scores: dict[str, dict]
+    scores: dict[str, dict[str, Any]]
 
 
 def judge(posed: Posed, question: Question) -> list[Judged]:
@@ -74,7 +75,7 @@ def judge(posed: Posed, question: Question) -> list[Judged]:
         posed.wells,
         posed.controls,
         "sphering",
-        regularization=sweep.best().strength,
+        regularization=cast("float", sweep.best().strength),
         relative=True,
         tell=question.tell,
     )
@@ -144,7 +145,9 @@ def _counts(wells: Profiles) -> dict[str, int]:
 def _judge(posed: Posed, question: Question, correction: Correction) -> Judged:
     wells, by = correction.transform(posed.wells), question.by
     before = posed.wells if correction.steps else wells
-    scores = measure_retrieval(wells, posed.controls, by, asked=posed.asked, truth=question.truth)
+    scores: dict[str, Any] = measure_retrieval(
+        wells, posed.controls, by, asked=posed.asked, truth=question.truth
+    )
     columns = list(map(metadata_column, question.confounders))
     corrected = CorrectedWells(wells, before, correction)
     scores |= measure_against_controls(corrected, posed.controls, by, columns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -111,7 +112,7 @@ def planned_wells(job: Job, keep_labels: Collection[str] = ()) -> Profiles:
     if job.deepprofiler:
         sites = read_sites(read_project(job.deepprofiler, job.config))
     else:
-        sites = read_load_data(job.load_data, ())
+        sites = read_load_data(cast("str", job.load_data), ())
     rows = [{metadata_column(k): value for k, value in s.metadata.items()} for s in sites]
     features = np.random.default_rng(0).normal(size=(len(rows), 3))
     texts = pd.DataFrame(rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 
@@ -36,12 +37,14 @@ def write_comparison(path: str | Path, comparison: Comparison) -> None:
     --------
     >>> write_comparison("compare.html", comparison)  # doctest: +SKIP
     """
+    head, rows = shown_rows(comparison)
+    card_head, card_rows = _cards(comparison.results)
     parts = [
         "<h1>Models side by side</h1>",
         *_asked(comparison),
         *_told(comparison.results),
         "<h2>Cost and retrieval</h2>",
-        table_as_html(*reversed(shown_rows(comparison))),
+        table_as_html(rows, head),
         note_as_html(
             "cells/s: cells by the seconds from the program's start to its end, which load what "
             "it needs and read the images. CPU s: seconds of all processors together. MiB: memory "
@@ -56,7 +59,7 @@ def write_comparison(path: str | Path, comparison: Comparison) -> None:
         *_figures(comparison),
         *_confounders(comparison.results),
         "<h2>Models</h2>",
-        table_as_html(*reversed(_cards(comparison.results))),
+        table_as_html(card_rows, card_head),
     ]
     write_page(path, "Models side by side", parts)
 
@@ -103,7 +106,7 @@ def _figures(comparison: Comparison) -> list[str]:
     return parts
 
 
-def _scores(result: Result, name: str) -> list[dict]:
+def _scores(result: Result, name: str) -> list[dict[str, Any]]:
     return [judged.scores[name] for judged in result.judged if name in judged.scores]
 
 
@@ -140,8 +143,8 @@ def _confounders(results: list[Result]) -> list[str]:
         chances.append(MISSING if chance is None else chance)
     rows = [("chance", "", *chances)]
     for name, one in judged:
-        values = [value for _, value, _ in confounder_values(one.scores)]
-        values = [MISSING if value is None else value for value in values]
+        found = (value for _, value, _ in confounder_values(one.scores))
+        values = [MISSING if value is None else value for value in found]
         rows.append((name, correction_text(one), *values))
     return [
         "<h2>Confounders, before and after</h2>",
@@ -158,7 +161,7 @@ def _confounders(results: list[Result]) -> list[str]:
 
 def _cards(results: list[Result]) -> tuple[list[str], list[tuple[object, ...]]]:
     head = ["model", "weights", "trained", "channels", "crop, px", "µm per px", "licence"]
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for result in results:
         card = result.card
         if card is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from cpcnn_core.children import WHOEVER_STARTS_IT, child_command
 from cpcnn_core.comparison.stopwatch import Measured, measure_command
@@ -109,7 +110,7 @@ def run_measured(command: Sequence[str], out: Path, log: Path) -> Run:
     return Run(out, finished, reason, cost, notices, anew, damage)
 
 
-def _reason(measured: Measured, events: list[dict], output: Path) -> str:
+def _reason(measured: Measured, events: list[dict[str, Any]], output: Path) -> str:
     sites = [event for event in events if event["event"] == "site"]
     failed = [event for event in sites if event["state"] == "failed"]
     if failed:
@@ -124,7 +125,7 @@ def _reason(measured: Measured, events: list[dict], output: Path) -> str:
 
 
 def _keep_cost(
-    path: Path, kept: Cost | None, measured: Measured, events: list[dict]
+    path: Path, kept: Cost | None, measured: Measured, events: list[dict[str, Any]]
 ) -> Cost | None:
     """Return the cost of the run that did the work: this one, unless little was left for it."""
     cells = sum(event["cells"] for event in events if event["event"] == "site")

@@ -83,7 +83,7 @@ def measure_command(command: Sequence[str], report: Path, output: Path) -> Measu
     return Measured(**json.loads(report.read_text(encoding="utf-8")))
 
 
-def _end(stopwatch: subprocess.Popen) -> None:
+def _end(stopwatch: subprocess.Popen[bytes]) -> None:
     stopwatch.terminate()
     try:
         stopwatch.wait(PATIENCE_SECONDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 
@@ -41,10 +42,10 @@ def shown_rows(comparison: Comparison) -> tuple[list[str], list[tuple[str, ...]]
     found_of = {"active": active_text, "placebo": placebo_text}
     labels = comparison.question.truth is not None
     measures = {"replicates": "replicates, mAP"} | ({"treatments": "labels, mAP"} if labels else {})
-    judged = [one.scores for result in comparison.results for one in result.judged]
+    known = [one.scores for result in comparison.results for one in result.judged]
     # The same for all: they were asked about the same wells.
     for name, title in measures.items():
-        chance = judged[0][name]["chance_average_precision"] if judged else None
+        chance = known[0][name]["chance_average_precision"] if known else None
         head.append(title if chance is None else f"{title} (chance {chance:.3f})")
     rows = []
     for result in comparison.results:
@@ -61,7 +62,7 @@ def shown_rows(comparison: Comparison) -> tuple[list[str], list[tuple[str, ...]]
     return [*head, *found_of], rows
 
 
-def active_text(scores: dict[str, dict]) -> str:
+def active_text(scores: dict[str, dict[str, Any]]) -> str:
     """Tell how many treatments do something, of how many.
 
     Examples
@@ -73,7 +74,7 @@ def active_text(scores: dict[str, dict]) -> str:
     return MISSING if found["active"] is None else f"{found['active']} of {found['tested']}"
 
 
-def placebo_text(scores: dict[str, dict]) -> str:
+def placebo_text(scores: dict[str, dict[str, Any]]) -> str:
     """Tell what became of control wells that were called treatments.
 
     Examples
@@ -89,7 +90,7 @@ def placebo_text(scores: dict[str, dict]) -> str:
     return f"{share} of {found['activity']['count']}: {found['verdict']}"
 
 
-def with_interval(found: dict[str, object]) -> str:
+def with_interval(found: dict[str, Any]) -> str:
     """Write a mean average precision with its interval; what does not leave chance says so.
 
     Examples
@@ -118,7 +119,9 @@ def correction_text(judged: Judged) -> str:
     return "none" if strength is None else f"sphered, {strength:g}"
 
 
-def confounder_values(scores: dict[str, dict]) -> Iterator[tuple[str, float | None, float | None]]:
+def confounder_values(
+    scores: dict[str, dict[str, Any]],
+) -> Iterator[tuple[str, float | None, float | None]]:
     """Yield name, measured value and chance of every confounder; None where not measurable.
 
     Examples
@@ -182,7 +185,7 @@ def _measured(judged: Judged) -> dict[str, object]:
     return row
 
 
-def _retrieval(name: str, found: dict[str, object]) -> dict[str, object]:
+def _retrieval(name: str, found: dict[str, Any]) -> dict[str, object]:
     low, high = found["interval"] or (None, None)
     return {
         f"{name}_map": found["mean_average_precision"],
@@ -198,5 +201,5 @@ def _cost_texts(result: Result) -> tuple[str, str, str]:
     if cost is None:
         return MISSING, MISSING, MISSING
     optional = (cost.cpu_seconds, cost.peak_mib)
-    texts = [MISSING if value is None else f"{value:.0f}" for value in optional]
-    return (f"{cost.cells_per_second:.1f}", *texts)
+    cpu, memory = (MISSING if value is None else f"{value:.0f}" for value in optional)
+    return f"{cost.cells_per_second:.1f}", cpu, memory

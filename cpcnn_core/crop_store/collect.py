@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -84,7 +84,7 @@ def collect_index(
     return path
 
 
-def _rows(site: CropSite, out: Path, settings: StoreSettings) -> dict[str, object] | None:
+def _rows(site: CropSite, out: Path, settings: StoreSettings) -> dict[str, Any] | None:
     facts = facts_if_done(out, site, settings)
     if facts is None:
         return None
@@ -98,7 +98,7 @@ def _rows(site: CropSite, out: Path, settings: StoreSettings) -> dict[str, objec
     }
 
 
-def _join(tables: Sequence[dict[str, object]], count: int) -> pd.DataFrame:
+def _join(tables: Sequence[dict[str, Any]], count: int) -> pd.DataFrame:
     """Put the columns of all sites below each other; a text is repeated for its site."""
     import pandas as pd
 

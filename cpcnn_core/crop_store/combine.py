@@ -94,8 +94,9 @@ def common_scale(scales: Sequence[float | None]) -> float | None:
     >>> common_scale([0.65, 0.656]), common_scale([0.65, 0.325]), common_scale([0.65, None])
     (0.65, None, None)
     """
+    known = [scale for scale in scales if scale is not None]
     first = scales[0]
-    if None in scales or any(abs(scale / first - 1) >= SAME_SCALE for scale in scales):
+    if len(known) < len(scales) or any(abs(scale / known[0] - 1) >= SAME_SCALE for scale in known):
         return None
     return first
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def open_images(
         crop_px, notices = crop_px or project.box_px, []
     else:
         objects = find_objects(job)
-        sites = read_load_data(job.load_data, channels, dict(job.channels), objects)
+        sites = read_load_data(cast("str", job.load_data), channels, dict(job.channels), objects)
         mask, notices = job.mask, objects.notices
     masked = MASKED_BEFORE if mask else UNMASKED
     sites = with_scale(sites, job.um_per_px)
@@ -134,13 +135,13 @@ class ImageSite:
         field = examined.read()
         columns = self._columns(field, examined, settings)
         crops = SiteCrops(len(field.centers), iter(()), columns, [*examined.notes])
-        crops.parts = _cut(field, examined.objects, settings, crops.notes)
+        crops.parts = _cut(field, cast("Objects", examined.objects), settings, crops.notes)
         return crops
 
     def _columns(
         self, field: Field, examined: ExaminedSite, settings: StoreSettings
     ) -> dict[str, np.ndarray]:
-        number, locations = examined.image_number, examined.locations
+        number, locations = examined.image_number, cast("np.ndarray", examined.locations)
         values = (
             np.full(len(field.centers), number),
             field.object_numbers,
@@ -188,7 +189,8 @@ def quantize(crops: np.ndarray, dtype: str) -> np.ndarray:
     """
     kind = DTYPES[dtype]
     crops *= np.float32(np.iinfo(kind).max)
-    return crops.astype(kind)
+    result: np.ndarray = crops.astype(kind)
+    return result
 
 
 def _cut(
@@ -198,8 +200,9 @@ def _cut(
     labels = ids = None
     if settings.mask == MASKED_BEFORE:
         given = field.object_numbers if objects.numbers_are_labels else None
-        ids = check_label_ids(given, field.labels, field.centers)
-        labels = field.labels.astype(np.float32)
+        marks = cast("np.ndarray", field.labels)
+        ids = check_label_ids(given, marks, field.centers)
+        labels = marks.astype(np.float32)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warn_of_boxes_outside(field.centers, image.shape[1:], settings.crop_px)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -34,7 +35,7 @@ from cpcnn_core.crop_store.sites import (
 from cpcnn_core.damage import said_aside, set_aside
 from cpcnn_core.errors import DiskFullError
 from cpcnn_core.profiles.notices import Tell, warn
-from cpcnn_core.screen.examine import DONE, TO_DO, Examined
+from cpcnn_core.screen.examine import DONE, TO_DO, Examined, Record
 from cpcnn_core.screen.reading import in_order, look_at
 from cpcnn_core.screen.report import SiteReport, failure, stopped
 
@@ -164,6 +165,10 @@ class _Loaded:
     kept: bool = False
     since: float = dataclasses.field(default_factory=time.perf_counter)
 
+    def to_store(self) -> tuple[SiteCrops, Examined]:
+        """Return what was read, of a site that is neither reported nor failed."""
+        return cast("SiteCrops", self.crops), cast("Examined", self.examined)
+
 
 class _Store:
     """Reads sites, in threads, and writes their crops."""
@@ -191,7 +196,7 @@ class _Store:
         return loaded
 
     def report(self, loaded: _Loaded) -> SiteReport:
-        site, crops = loaded.site, loaded.crops
+        site = loaded.site
         if loaded.report is not None:
             return loaded.report
         error = loaded.error
@@ -204,8 +209,9 @@ class _Store:
             if self._strict or isinstance(error, DiskFullError):
                 raise error
             return failure(site, error, kept=loaded.kept)
+        crops, examined = loaded.to_store()
         seconds = time.perf_counter() - loaded.since
-        notes, anew = "; ".join(crops.notes), loaded.examined.anew
+        notes, anew = "; ".join(crops.notes), examined.anew
         return SiteReport(str(site), "stored", crops.count, notes, seconds, anew)
 
     def _make_way(self, site: CropSite, examined: Examined) -> None:
@@ -215,9 +221,10 @@ class _Store:
             path.unlink(missing_ok=True)
             crops_path(self._out, site).unlink(missing_ok=True)
         elif examined.state == DONE and examined.outdated:
-            facts = facts_if_done(self._out, site, self._settings)
+            # It is done, and on record.
+            facts = cast("SiteFacts", facts_if_done(self._out, site, self._settings))
             columns = dict(facts.columns)
-            if examined.image_number != record.image_number:
+            if examined.image_number != cast("Record", record).image_number:
                 columns[IMAGE_NUMBER] = np.full_like(columns[IMAGE_NUMBER], examined.image_number)
             if examined.locations is not None:
                 x_and_y = np.asarray(examined.locations, np.float64)[:, :2].T
@@ -241,12 +248,13 @@ class _Store:
         return [said_aside(place, set_aside(place))] if place.is_file() else []
 
     def _write(self, loaded: _Loaded) -> None:
-        site, crops, settings = loaded.site, loaded.crops, self._settings
+        site, settings = loaded.site, self._settings
+        crops, examined = loaded.to_store()
         path = facts_path(self._out, site)
         # Old facts shall not stand beside new crops, not even after a kill.
         path.unlink(missing_ok=True)
         place, dtype = crops_path(self._out, site), DTYPES[settings.dtype]
         checksums = write_crops(place, crops.parts, crops.count, settings.shape, dtype)
-        facts = SiteFacts(checksums, crops.columns, loaded.examined.inputs)
-        write_facts(path, facts, settings, loaded.examined.moment_ns)
+        facts = SiteFacts(checksums, crops.columns, examined.inputs)
+        write_facts(path, facts, settings, examined.moment_ns)
         set_time(place, path.stat().st_mtime_ns)

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from cpcnn_core.scale import check_um_per_px
 
 FORMAT_VERSION = 1
 STORE_FILE = "store.json"
-DTYPES = {"uint8": np.dtype("u1"), "uint16": np.dtype("<u2")}
+DTYPES: dict[str, np.dtype] = {"uint8": np.dtype("u1"), "uint16": np.dtype("<u2")}
 # Whether other cells are blanked, and whether before the crop is stretched to 0..1, as
 # `cpcnn_core.crop_cells` does with labels, or after it, as DeepProfiler's training does.
 UNMASKED, MASKED_BEFORE, MASKED_AFTER = "none", "before stretching", "after stretching"
@@ -202,11 +203,12 @@ def _said_by_sites(folder: Path) -> dict[str, object]:
     """Return the settings that the first site whose facts can be read has."""
     for path in sorted(folder.glob("*/**/*.json")):
         with contextlib.suppress(OSError, ValueError, KeyError):
-            return dict(read_checked(path)["settings"])
+            result: dict[str, object] = dict(read_checked(path)["settings"])
+            return result
     return {}
 
 
-def _entries(values: dict[str, object], names: list[str]) -> str:
+def _entries(values: dict[str, Any], names: list[str]) -> str:
     texts = {name: values.get(name, "not recorded") for name in names}
     texts |= {"channels": ",".join(values["channels"])} if "channels" in texts else {}
     return ", ".join(f"{name} {value}" for name, value in texts.items())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -58,7 +58,7 @@ class CropSite(Protocol):
     def examine(self, settings: StoreSettings, record: Record | str) -> Examined:
         """Look at the states of its files, as `cpcnn_core.screen.examine.examine` does."""
 
-    def load(self, settings: StoreSettings, examined: Examined) -> SiteCrops:
+    def load(self, settings: StoreSettings, examined: Any) -> SiteCrops:  # noqa: ANN401  (its own)
         """Read what the crops are made from, of a site that is to be done.
 
         What was examined is complete then.

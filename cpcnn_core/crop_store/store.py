@@ -141,7 +141,8 @@ class CropStore:
                 + (f" (did you mean {near[0]}?)" if near else "")
                 + f"; they have {', '.join(self.index.columns)}; cpcnn crops --platemap adds others"
             )
-        return self.index[name].fillna("").astype(str).to_numpy(object)
+        result: np.ndarray = self.index[name].fillna("").astype(str).to_numpy(object)
+        return result
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """Read some crops, each checked against its checksum.

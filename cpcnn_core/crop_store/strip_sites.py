@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -113,8 +113,8 @@ class ExaminedStrips(Examined):
         Which rows of the table have a strip.
     """
 
-    site: StripSite | None = None
-    settings: StoreSettings | None = None
+    site: StripSite = field(kw_only=True)
+    settings: StoreSettings = field(kw_only=True)
     there: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     _crops: list[np.ndarray] | None = field(default=None, repr=False)
 
@@ -129,7 +129,8 @@ class ExaminedStrips(Examined):
         if isinstance(self.record, str) or self.there.any():
             return False
         before = self.record.inputs["images"].get(_STRIPS, {})
-        return before.get("file") == self.inputs["images"][_STRIPS]["file"]
+        result: bool = before.get("file") == self.inputs["images"][_STRIPS]["file"]
+        return result
 
     def read(self) -> list[np.ndarray]:
         """Read the strips, once: crops (c, crop_px, crop_px) uint8."""
@@ -139,7 +140,7 @@ class ExaminedStrips(Examined):
 
     def changed(self, *, images: bool) -> str:
         """See `Examined.changed`."""
-        record = self.record
+        record = cast("Record", self.record)
         if not self.there.any():
             # Which says so.
             self.read()
@@ -151,8 +152,9 @@ class ExaminedStrips(Examined):
 
     def _strips_changed(self) -> str:
         now = self.inputs["images"][_STRIPS]
-        before = self.record.inputs["images"].get(_STRIPS)
-        if is_as_recorded(now, before, self.record.moment_ns):
+        record = cast("Record", self.record)
+        before = record.inputs["images"].get(_STRIPS)
+        if is_as_recorded(now, before, record.moment_ns):
             now["pixels"] = before["pixels"]
             return ""
         self.doubted = True

@@ -40,7 +40,8 @@ def cell_map(features: np.ndarray) -> np.ndarray:
     centred = directions - directions.mean(axis=0)
     spread = centred.std(axis=0)
     left, scales, _ = np.linalg.svd(centred / np.where(spread > 0, spread, 1), full_matrices=False)
-    return left[:, :2] * scales[:2]
+    result: np.ndarray = left[:, :2] * scales[:2]
+    return result
 
 
 def draw_cells(cells: Cells, images: Sequence[Path], crop_px: int, out: str | Path) -> Path:
@@ -104,7 +105,8 @@ def _spread_along(axis: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     """Choose cells at even steps from one end of the axis to the other."""
     ordered = candidates[np.argsort(axis[candidates])]
     steps = np.linspace(0, len(ordered) - 1, min(ROWS * COLUMNS, len(ordered)))
-    return ordered[steps.round().astype(int)]
+    result: np.ndarray = ordered[steps.round().astype(int)]
+    return result
 
 
 def _montage(cells: Cells, images: Sequence[Path], crop_px: int, chosen: np.ndarray) -> np.ndarray:

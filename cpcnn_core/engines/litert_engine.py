@@ -66,7 +66,8 @@ class LiteRTEngine:
         try:
             interpreter.set_tensor(self._input, crops)
             interpreter.invoke()
-            return interpreter.get_tensor(self._output)[:count]
+            result: np.ndarray = interpreter.get_tensor(self._output)[:count]
+            return result
         finally:
             self._free.put(interpreter)
 

@@ -7,6 +7,7 @@ LiteRT's "same" padding is TensorFlow's, which the network has (REFERENCE a).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import flatbuffers
 import numpy as np
@@ -17,8 +18,12 @@ from torch import nn
 
 from cpcnn_core.models.efficientnet import TappedEfficientNet
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import torch
+
 FILE_IDENTIFIER, FORMAT_VERSION = b"TFL3", 3
-_TYPES = {
+_TYPES: dict[np.dtype, int] = {
     np.dtype(np.float32): schema.TensorType.FLOAT32,
     np.dtype(np.int32): schema.TensorType.INT32,
 }
@@ -68,7 +73,7 @@ def litert_model(
     return graph.packed(crops, x)
 
 
-def _block(graph: _Graph, x: int, block: nn.Module) -> int:
+def _block(graph: _Graph, x: int, block: Any) -> int:  # noqa: ANN401  (a class of timm's)
     """One of timm's blocks; only the first stage's lack an expansion."""
     inner = x
     if hasattr(block, "conv_pwl"):
@@ -83,13 +88,13 @@ def _block(graph: _Graph, x: int, block: nn.Module) -> int:
 
 
 def _convolve(graph: _Graph, x: int, conv: nn.Conv2d) -> int:
-    kernel, bias = _values(conv.weight), _values(conv.bias)
+    kernel, bias = _values(conv.weight), _values(cast("torch.Tensor", conv.bias))
     if conv.groups == 1:
         return graph.convolve(x, kernel.transpose(0, 2, 3, 1), bias, conv.stride[0])
     return graph.convolve_by_channel(x, kernel.transpose(1, 2, 3, 0), bias, conv.stride[0])
 
 
-def _values(parameter: nn.Parameter) -> np.ndarray:
+def _values(parameter: torch.Tensor) -> np.ndarray:
     return parameter.detach().numpy()
 
 
@@ -103,7 +108,7 @@ class _Graph:
         self._buffers = [schema.BufferT()]
         self._codes: dict[int, int] = {}
 
-    def tensor(self, shape: Sequence[int], dtype: type = np.float32) -> int:
+    def tensor(self, shape: Sequence[int], dtype: npt.DTypeLike = np.float32) -> int:
         tensor = schema.TensorT()
         tensor.name = f"tensor_{len(self._tensors)}"
         tensor.shape, tensor.type, tensor.buffer = list(shape), _TYPES[np.dtype(dtype)], 0
@@ -119,7 +124,8 @@ class _Graph:
         return number
 
     def shape(self, tensor: int) -> list[int]:
-        return self._tensors[tensor].shape
+        result: list[int] = self._tensors[tensor].shape
+        return result
 
     def transpose(self, x: int, axes: tuple[int, ...]) -> int:
         shape = [self.shape(x)[axis] for axis in axes]

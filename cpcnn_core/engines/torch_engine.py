@@ -48,7 +48,7 @@ class TorchEngine:
         self.device = device
         self.dtype = dtype
         self.precision = "float32" if dtype == torch.float32 else "mixed"
-        self.network = network.to(device, dtype, memory_format=torch.channels_last)
+        self.network = network.to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch takes it
         on_cpu = device.type == "cpu"
         self.batch_size = batch_size or (CPU_CROPS if on_cpu else GPU_CROPS)
         self.threads = _threads_of_one() if on_cpu else ThreadPoolExecutor(1)
@@ -62,7 +62,8 @@ class TorchEngine:
         """Return the features of a batch that lies on the device, left there, float32."""
         with torch.inference_mode(), _exact_float32(self.device):
             batch = batch.to(self.dtype, memory_format=torch.channels_last)
-            return self.network(batch).float()
+            result: torch.Tensor = self.network(batch).float()
+            return result
 
 
 def _threads_of_one() -> ThreadPoolExecutor:
@@ -83,7 +84,7 @@ def _threads_of_one() -> ThreadPoolExecutor:
     return threads
 
 
-def _exact_float32(device: torch.device) -> contextlib.AbstractContextManager:
+def _exact_float32(device: torch.device) -> contextlib.AbstractContextManager[object]:
     """Keep TensorFloat-32, PyTorch's default for CUDA convolutions, out of the way."""
     if device.type != "cuda":
         return contextlib.nullcontext()

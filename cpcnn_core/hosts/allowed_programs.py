@@ -29,7 +29,7 @@ LONGEST_PATH = 4096
 _INSIDE = (("bin", "python"), ("Scripts", "python.exe"), ("python.exe",))
 _BLOCK_BYTES = 1 << 20
 # A program is read once in a process, and again when the system says that it has changed.
-_checksums: dict[tuple, str] = {}
+_checksums: dict[tuple[object, ...], str] = {}
 
 
 def full_path(text: str) -> str:

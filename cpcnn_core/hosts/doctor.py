@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
@@ -129,7 +129,7 @@ def _worker(python: str) -> Finding:
     )
 
 
-def _greet(python: str) -> tuple[dict, list[str]]:
+def _greet(python: str) -> tuple[dict[str, Any], list[str]]:
     """Start a worker, return its greeting and the models it knows, and end it."""
     # The Python recorded by `cpcnn cellprofiler install`, and words of ours; no shell.
     process = subprocess.Popen(  # noqa: S603
@@ -138,18 +138,22 @@ def _greet(python: str) -> tuple[dict, list[str]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+    # All three are pipes.
+    told, heard, errors = (
+        cast("BinaryIO", pipe) for pipe in (process.stdin, process.stdout, process.stderr)
+    )
     with process:
         try:
-            hello = read_message(process.stdout)
+            hello = read_message(heard)
             if hello is None:
-                lines = process.stderr.read().decode(errors="replace").strip().splitlines()
+                lines = errors.read().decode(errors="replace").strip().splitlines()
                 raise HostError(lines[-1] if lines else "it printed nothing")
-            write_message(process.stdin, {"type": "models"})
-            answer = read_message(process.stdout)
+            write_message(told, {"type": "models"})
+            answer = read_message(heard)
         except CPCNNError:
             process.kill()
             raise
-        process.stdin.close()
+        told.close()
     return hello[0], answer[0]["names"] if answer else []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
+from typing import Any
 
 from cpcnn_core.errors import ChannelError, WeightsError, some_of
 from cpcnn_core.models.card_schema import MOST_INPUTS, TEXT_LENGTH, checked, checked_options
@@ -102,7 +103,7 @@ class ModelCard:
     embed_dim: int
     prefix: str = "CPCNN"
     architecture: str = EFFICIENTNET_B0
-    architecture_options: dict[str, object] = field(default_factory=dict)
+    architecture_options: dict[str, Any] = field(default_factory=dict)
     tap: str = "block6a_activation"
     pooling: str = "spatial-mean"
     channel_mode: str = "fixed"
@@ -237,7 +238,7 @@ class ModelCard:
         return cls.from_values(values)
 
     @classmethod
-    def from_values(cls, values: dict[str, object]) -> ModelCard:
+    def from_values(cls, values: dict[str, Any]) -> ModelCard:
         """Make a card of its entries by name, lists for tuples; as `from_json`.
 
         Examples

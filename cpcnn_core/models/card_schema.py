@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
 
 from cpcnn_core.errors import WeightsError
 from cpcnn_core.printable import printable
@@ -25,7 +26,7 @@ NAME_LENGTH, TEXT_LENGTH = 120, 2000
 # Recipes and splits of trainings, as JSON.
 PROVENANCE_LENGTH, PROVENANCE_ENTRIES = 4 * 2**20, 100
 
-Rule = Callable[[object], object]
+Rule = Callable[[object], Any]
 
 
 class _Unfit(Exception):  # noqa: N818  (never leaves this module)
@@ -120,12 +121,15 @@ def _apply(name: object, field: str, rule: Rule, value: object) -> object:
         ) from None
 
 
-def _text(most: int = TEXT_LENGTH, least: int = 0, *, plain: bool = False) -> Rule:
+def _text(
+    most: int = TEXT_LENGTH, least: int = 0, *, plain: bool = False
+) -> Callable[[object], str]:
     """Take text; `plain`: without what windows take for a markup language's."""
 
     def rule(value: object) -> str:
-        fits = isinstance(value, str) and least <= len(value) <= most
-        if not fits or (plain and re.search("[<>]", value)):
+        if not (isinstance(value, str) and least <= len(value) <= most) or (
+            plain and re.search("[<>]", value)
+        ):
             signs = " without < and >" if plain else ""
             raise _Unfit(f"text of {least} to {most} characters{signs}")
         return printable(value)
@@ -160,9 +164,10 @@ def _whole(low: int, high: int) -> Rule:
 
 def _number(low: float, high: float) -> Rule:
     def rule(value: object) -> float:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
         # Written so that NaN fails too.
-        if not (is_number and low <= value <= high and math.isfinite(value)):
+        if isinstance(value, bool) or not (
+            isinstance(value, int | float) and low <= value <= high and math.isfinite(value)
+        ):
             raise _Unfit(f"a number from {low:g} to {high:g}")
         return value
 

@@ -6,7 +6,7 @@ REFERENCE a lists the layers and the numbers that must hold.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -15,6 +15,7 @@ from cpcnn_core.errors import DependencyError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import ModuleType
 
     import numpy as np
 
@@ -52,6 +53,9 @@ class TappedEfficientNet(nn.Module):
     947136
     """
 
+    # Of timm: its layers have names that types do not tell.
+    net: Any
+
     def __init__(self, channels: int, tap: str, classes: int = 0) -> None:
         super().__init__()
         self.tap = tap
@@ -68,7 +72,8 @@ class TappedEfficientNet(nn.Module):
     @property
     def embed_dim(self) -> int:
         """Number of features."""
-        return TAP_DIMS[self.tap] or self.net.num_classes
+        dim: int = TAP_DIMS[self.tap] or self.net.num_classes
+        return dim
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         """Map crops (n, c, 128, 128) to features (n, d).
@@ -80,7 +85,8 @@ class TappedEfficientNet(nn.Module):
         (2, 1280)
         """
         if self.tap == "ClassProb":
-            return self.net(crops).softmax(dim=1)
+            result: torch.Tensor = self.net(crops).softmax(dim=1)
+            return result
         return self.feature_map(crops).mean(dim=2).mean(dim=2)
 
     def feature_map(self, crops: torch.Tensor) -> torch.Tensor:
@@ -93,12 +99,14 @@ class TappedEfficientNet(nn.Module):
         (1, 672, 4, 4)
         """
         if self.tap != "block6a_activation":
-            return self.net.forward_features(crops)
+            result: torch.Tensor = self.net.forward_features(crops)
+            return result
         x = self.net.bn1(self.net.conv_stem(crops))
         for stage in self.net.blocks[:5]:
             x = stage(x)
         last = self.net.blocks[5][0]
-        return last.bn2(last.conv_dw(last.bn1(last.conv_pw(x))))
+        tapped: torch.Tensor = last.bn2(last.conv_dw(last.bn1(last.conv_pw(x))))
+        return tapped
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name every weight this network needs, with its shape.
@@ -152,7 +160,7 @@ def create_efficientnet_b0(channels: int, classes: int) -> nn.Module:
     """
     # timm's defaults for this name include 'same' padding. BN momentum 0.01 is Keras's
     # 0.99, and 0.2 the reference's drop connect: for training.
-    return import_timm().create_model(
+    result: nn.Module = import_timm().create_model(
         "tf_efficientnet_b0",
         in_chans=channels,
         num_classes=classes,
@@ -160,9 +168,10 @@ def create_efficientnet_b0(channels: int, classes: int) -> nn.Module:
         bn_momentum=0.01,
         drop_path_rate=0.2,
     )
+    return result
 
 
-def import_timm():  # noqa: ANN201  (a module)
+def import_timm() -> ModuleType:
     """Return timm, or say why it cannot be had.
 
     Raises

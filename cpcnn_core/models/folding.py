@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cpcnn_core.models.efficientnet import TappedEfficientNet
+
+N = TypeVar("N", bound=nn.Module)
 
 # Which convolution each batch norm of timm's blocks follows.
 _PAIRS = {
@@ -15,7 +19,7 @@ _PAIRS = {
 }
 
 
-def fold_batch_norms(network: nn.Module) -> nn.Module:
+def fold_batch_norms(network: N) -> N:
     """Fold every batch norm of a `TappedEfficientNet`, in place; for inference only.
 
     Parameters

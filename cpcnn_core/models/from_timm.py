@@ -7,7 +7,7 @@ import statistics
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -162,7 +162,7 @@ def _prefix(backbone: str) -> str:
     return "".join(part.capitalize() for part in parts)[:LONGEST_PREFIX]
 
 
-def _trained_facts(config: PretrainedCfg, mode: str) -> dict[str, object]:
+def _trained_facts(config: PretrainedCfg, mode: str) -> dict[str, Any]:
     """Return what timm knows of the weights: what they expect, and whose they are."""
     mean, std = tuple(config.mean), tuple(config.std)
     if mode != "rgb":

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from cpcnn_core.models.building import Network
     from cpcnn_core.models.card import ModelCard
 
 
@@ -49,14 +50,14 @@ class WithInput(nn.Module):
     (3, 192)
     """
 
-    def __init__(self, network: nn.Module, card: ModelCard) -> None:
+    def __init__(self, network: Network, card: ModelCard) -> None:
         super().__init__()
         if card.standardizer not in STANDARDIZERS:
             raise WeightsError(
                 f"{card.name} asks for the standardizer {card.standardizer}, this cpcnn knows "
                 f"{', '.join(STANDARDIZERS)}; upgrade with: pip install --upgrade cpcnn"
             )
-        self.network = network
+        self.network: Network = network
         self.standardizer = STANDARDIZERS[card.standardizer]
         self.mean, self.std = card.mean, card.std
         self.range = card.input_range
@@ -77,7 +78,10 @@ class WithInput(nn.Module):
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         """Map crops (n, c, crop_px, crop_px), range 0 to 1, to features (n, embed_dim)."""
         features = self.network(self.prepare(crops.float()).to(crops.dtype))
-        return features.reshape(len(crops), -1) if self.mode in ONE_BY_ONE else features
+        result: torch.Tensor = (
+            features.reshape(len(crops), -1) if self.mode in ONE_BY_ONE else features
+        )
+        return result
 
     def prepare(self, crops: torch.Tensor) -> torch.Tensor:
         """Return what the network sees; for channels that go alone (n * c, 1 or 3, px, px)."""

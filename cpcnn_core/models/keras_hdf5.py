@@ -136,7 +136,7 @@ def read_here(path: Path, folder: Path, allow: Allow, channels: str) -> None:
             one.name: _to_timm(np.asarray(found[one.layer, one.weight], np.float32), one.weight)
             for one in wanted
         }
-    np.savez(folder / _WEIGHTS, **weights)
+    np.savez(folder / _WEIGHTS, **weights)  # type: ignore[arg-type]  # as in archives.py
 
 
 def _find_all(root: h5py.Group) -> dict[tuple[str, str], h5py.Dataset]:
@@ -197,8 +197,9 @@ def _check_shapes(
             "channels in the order of training with --channels"
         )
     classes = found[_CLASSIFIER, "bias"].shape[0] if (_CLASSIFIER, "bias") in found else 0
+    sides: dict[int | str, int] = {"channels": channels, "classes": classes}
     for one in wanted:
-        expected = tuple({"channels": channels, "classes": classes}.get(n, n) for n in one.shape)
+        expected = tuple(sides.get(n, n) for n in one.shape)
         shape = _timm_axes(found[one.layer, one.weight].shape, one.weight)
         if shape != expected:
             raise WeightsError(

@@ -85,7 +85,7 @@ class OpenPhenomNetwork(nn.Module):
                         qkv_bias=True,
                         qk_norm=True,
                         init_values=SCALE_AT_START,
-                        norm_layer=norm,
+                        norm_layer=norm,  # type: ignore[arg-type]  # timm only calls it
                     )
                     for _ in range(depth)
                 )
@@ -104,7 +104,8 @@ class OpenPhenomNetwork(nn.Module):
         one_by_one = crops.reshape(-1, 1, *crops.shape[-2:])
         patches = self.patch_embed(one_by_one).flatten(2).transpose(1, 2) + self.positions
         tokens = torch.cat((self.cls_token.expand(n, -1, -1), patches.reshape(n, -1, width)), dim=1)
-        return self.blocks(tokens)[:, 1:].mean(dim=1)
+        result: torch.Tensor = self.blocks(tokens)[:, 1:].mean(dim=1)
+        return result
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name every weight this network needs, with its shape.

@@ -105,7 +105,7 @@ def reason(error: Exception) -> str:
     import requests
 
     if isinstance(error, requests.ConnectionError) and error.request is not None:
-        return f"no connection to {urllib.parse.urlsplit(error.request.url).netloc}"
+        return f"no connection to {urllib.parse.urlsplit(str(error.request.url)).netloc}"
     return " ".join(str(error).split()) or repr(error)
 
 

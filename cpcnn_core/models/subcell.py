@@ -91,7 +91,15 @@ class SubCellNetwork(nn.Module):
             positions = torch.randn(1, 1 + self.native_side**2, width)
             self.pos_embed = nn.Parameter(POSITIONS_AT_START * positions)
             self.blocks = nn.Sequential(
-                *(Block(width, heads, qkv_bias=True, norm_layer=norm) for _ in range(depth))
+                *(
+                    Block(
+                        width,
+                        heads,
+                        qkv_bias=True,
+                        norm_layer=norm,  # type: ignore[arg-type]  # timm only calls it
+                    )
+                    for _ in range(depth)
+                )
             )
             self.norm = norm(width)
             self.pool = GatedAttention(width, hidden, views)
@@ -114,7 +122,8 @@ class SubCellNetwork(nn.Module):
             (self.cls_token.expand(len(crops), -1, -1), patches.flatten(2).transpose(1, 2)), dim=1
         )
         tokens = tokens + self.positions(grid)
-        return self.pool(self.norm(self.blocks(tokens)))
+        result: torch.Tensor = self.pool(self.norm(self.blocks(tokens)))
+        return result
 
     def positions(self, grid: tuple[int, int]) -> torch.Tensor:
         """Return the positions of class token and patches (1, 1 + rows * columns, width).
@@ -177,7 +186,8 @@ class GatedAttention(nn.Module):
         """Map tokens (n, t, width) to their weighted means (n, views * width)."""
         gate = functional.gelu(self.attention_u(tokens))
         scores = self.attention(torch.tanh(self.attention_v(tokens)) * gate)
-        return (scores.softmax(dim=1).transpose(1, 2) @ tokens).flatten(1)
+        result: torch.Tensor = (scores.softmax(dim=1).transpose(1, 2) @ tokens).flatten(1)
+        return result
 
 
 def _numbers(channels: Sequence[str], passes: Sequence[Sequence[str]]) -> list[list[int]]:

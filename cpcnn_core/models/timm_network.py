@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -14,7 +14,7 @@ from cpcnn_core.models.card_schema import is_timm_name
 from cpcnn_core.models.efficientnet import import_timm
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import numpy as np
     from timm.models import PretrainedCfg
@@ -48,6 +48,8 @@ class TimmNetwork(nn.Module):
     """
 
     tap = POOLED
+    # Of timm: its layers have names that types do not tell.
+    net: Any
 
     def __init__(
         self,
@@ -64,11 +66,15 @@ class TimmNetwork(nn.Module):
     @property
     def embed_dim(self) -> int:
         """Number of features."""
-        return self.net.head_hidden_size
+        dim: int = self.net.head_hidden_size
+        return dim
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         """Map crops (n, c, crop_px, crop_px) to features (n, d)."""
-        return self.net.forward_head(self.net.forward_features(crops), pre_logits=True)
+        result: torch.Tensor = self.net.forward_head(
+            self.net.forward_features(crops), pre_logits=True
+        )
+        return result
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name every weight this network needs, with its shape.
@@ -135,7 +141,7 @@ def create_backbone(
             + (f"; did you mean {near[0]}?" if near else ";")
             + " timm.list_models() names all"
         )
-    create = functools.partial(
+    create: Callable[[], nn.Module] = functools.partial(
         timm.create_model,
         backbone,
         in_chans=channels,

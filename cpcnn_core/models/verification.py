@@ -17,7 +17,7 @@ import hashlib
 import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +61,10 @@ def file_hashes(path: str | Path) -> dict[str, str]:
     'd41d8cd98f00b204e9800998ecf8427e'
     """
     # Compared with what its publisher says, not a secret.
-    kinds = {"md5": functools.partial(hashlib.md5, usedforsecurity=False), "sha256": hashlib.sha256}
+    kinds: dict[str, Callable[[], hashlib._Hash]] = {
+        "md5": functools.partial(hashlib.md5, usedforsecurity=False),
+        "sha256": hashlib.sha256,
+    }
     hashes = {}
     for kind, new in kinds.items():
         with Path(path).open("rb") as file:

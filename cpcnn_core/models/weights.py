@@ -135,7 +135,7 @@ def _write_in_order(path: Path, data: bytes) -> None:
         file.write(memoryview(data)[start:])
 
 
-def _open(path: Path):  # noqa: ANN202  (safetensors' own handle type is not public)
+def _open(path: Path) -> safe_open:
     if not path.is_file():
         raise ModelNotFoundError(f"there is no model file {path}")
     try:
@@ -147,7 +147,7 @@ def _open(path: Path):  # noqa: ANN202  (safetensors' own handle type is not pub
         ) from error
 
 
-def _card_in(path: Path, file) -> ModelCard:  # noqa: ANN001
+def _card_in(path: Path, file: safe_open) -> ModelCard:
     metadata = file.metadata() or {}
     if "cpcnn_card" not in metadata:
         raise WeightsError(

@@ -96,7 +96,7 @@ def read_here(path: Path, folder: Path, allow: Allow) -> None:
     >>> read_here(Path("P1.h5ad"), Path("folder"), lambda nbytes: None)  # doctest: +SKIP
     """
     # anndata can use it, we do not, and it takes longer to load than all else together.
-    sys.modules.setdefault("dask", None)
+    sys.modules.setdefault("dask", None)  # type: ignore[arg-type]  # what is None is not imported
     import anndata
     import pyarrow as pa
 

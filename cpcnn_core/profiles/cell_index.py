@@ -23,6 +23,8 @@ from cpcnn_core.tables.parquet_files import as_frame, open_parquet, write_parque
 from cpcnn_core.tables.profiles import Profiles
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     import faiss
 
 INDEX_FILE, CELLS_FILE = "cells.faiss", "cells.parquet"
@@ -218,11 +220,12 @@ def _sample(
     return np.concatenate(found)
 
 
-def _import_faiss():  # noqa: ANN202  (a module)
+def _import_faiss() -> ModuleType:
     try:
         import faiss
     except ImportError as error:
         raise DependencyError(
             "an index of cells needs faiss; install it with: pip install 'cpcnn[index]'"
         ) from error
-    return faiss
+    module: ModuleType = faiss
+    return module

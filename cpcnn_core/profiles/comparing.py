@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,8 @@ from cpcnn_core.errors import ProfileError
 from cpcnn_core.readers.numbers import is_missing, number_of
 from cpcnn_core.tables.values import texts_of
 
-Value = str | int | float | bool | None | list | tuple | set
-OPERATORS: dict[str, Callable[[object, object], np.ndarray]] = {
+Value = str | int | float | bool | None | list[Any] | tuple[Any, ...] | set[Any]
+OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq,
     "!=": operator.ne,
     "<": operator.lt,
@@ -70,7 +71,7 @@ def compare_values(column: pd.Series, sign: str, value: Value) -> np.ndarray:
     if kind in "iuf":
         return _of_numbers(column, sign, value)
     if kind == "b":
-        return OPERATORS[sign](column.to_numpy(), _truth(value, column.name))
+        return _compared(sign, column.to_numpy(), _truth(value, column.name))
     if kind == "M":
         return _of_times(column, sign, value)
     if kind == "m":
@@ -82,7 +83,7 @@ def compare_values(column: pd.Series, sign: str, value: Value) -> np.ndarray:
         value, texts = str(value), np.array([text.capitalize() for text in texts], object)
     if isinstance(value, str):
         return _of_texts(texts, sign, value.strip(), column.name)
-    return OPERATORS[sign](_numbers(texts, sign, value, column.name), value)
+    return _compared(sign, _numbers(texts, sign, value, column.name), value)
 
 
 def _of_numbers(column: pd.Series, sign: str, value: str | float) -> np.ndarray:
@@ -95,7 +96,12 @@ def _of_numbers(column: pd.Series, sign: str, value: str | float) -> np.ndarray:
                 f"{column.name} holds numbers, and {value!r} is none; compare it with a number"
             )
         value = number
-    return OPERATORS[sign](column.to_numpy(), value)
+    return _compared(sign, column.to_numpy(), value)
+
+
+def _compared(sign: str, values: np.ndarray, value: object) -> np.ndarray:
+    result: np.ndarray = OPERATORS[sign](values, value)
+    return result
 
 
 def _of_times(column: pd.Series, sign: str, value: str | float) -> np.ndarray:
@@ -114,7 +120,8 @@ def _of_times(column: pd.Series, sign: str, value: str | float) -> np.ndarray:
         time = time.tz_localize(zone)
     elif zone is None:
         time = time.tz_convert(None)
-    return OPERATORS[sign](column, time).to_numpy()
+    result: np.ndarray = OPERATORS[sign](column, time).to_numpy()
+    return result
 
 
 def _of_durations(column: pd.Series, sign: str, value: str | float) -> np.ndarray:
@@ -128,7 +135,8 @@ def _of_durations(column: pd.Series, sign: str, value: str | float) -> np.ndarra
         raise ProfileError(
             f"{column.name} holds durations, and {value!r} is none; write one like '2 days'"
         )
-    return OPERATORS[sign](column, duration).to_numpy()
+    result: np.ndarray = OPERATORS[sign](column, duration).to_numpy()
+    return result
 
 
 def _of_missing(missing: np.ndarray, sign: str, name: object) -> np.ndarray:
@@ -146,8 +154,8 @@ def _of_texts(texts: np.ndarray, sign: str, value: str, name: object) -> np.ndar
             f"{'==' if sign not in _EQUALITY else sign} '', or read the table with "
             f"--keep-label {value} where it is a name"
         )
-    found = OPERATORS[sign](texts, value).astype(bool)
-    return found if sign in _EQUALITY else found & (texts != "")
+    found: np.ndarray = OPERATORS[sign](texts, value).astype(bool)
+    return found if sign in _EQUALITY else np.asarray(found & (texts != ""))
 
 
 def _numbers(texts: np.ndarray, sign: str, value: float, name: object) -> np.ndarray:

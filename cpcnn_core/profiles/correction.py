@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -186,7 +187,7 @@ def describe_correction(made: Mapping[str, object]) -> str:
 
 def fit_correction(
     profiles: Profiles,
-    controls: np.ndarray,
+    controls: np.ndarray | None,
     method: str,
     *,
     regularization: float = 1e-2,
@@ -260,16 +261,15 @@ def fit_correction(
             features = steps[0].transform(features, _plates(profiles))
         step = fit_sphering(features[controls], regularization, relative=relative)
         _warn_of_few(int(controls.sum()), step, tell)
-        settings = {"lambda": step.regularization}
+        settings: dict[str, object] = {"lambda": step.regularization}
         if relative:
             settings["lambda_relative"] = regularization
         return Correction(method, names, [*steps, step], settings)
     if method == "plate-mad":
-        step = _fit_plates(fit_plate_scaling, profiles, controls, tell)
-        return Correction(method, names, [step])
+        return Correction(method, names, [_fit_plates(fit_plate_scaling, profiles, controls, tell)])
     pca = fit_principal_components(profiles.features, components)
-    features, components = pca.transform(profiles.features), _component_names(pca)
-    turned = replace(profiles, features=features, feature_names=components)
+    features, turned_names = pca.transform(profiles.features), _component_names(pca)
+    turned = replace(profiles, features=features, feature_names=turned_names)
     scaling = _fit_plates(fit_plate_scaling, turned, controls, tell)
     return Correction(method, names, [pca, scaling], {"components": len(pca.components)})
 
@@ -297,7 +297,7 @@ def refit_correction(
         "regularization": settings.get("lambda_relative" if relative else "lambda"),
         "components": settings.get("components"),
     }
-    known = {name: value for name, value in told.items() if value is not None}
+    known: dict[str, Any] = {name: value for name, value in told.items() if value is not None}
     return fit_correction(
         profiles,
         controls,
@@ -311,7 +311,8 @@ def refit_correction(
 
 def _plates(profiles: Profiles) -> list[str]:
     profiles.require([PLATE])
-    return profiles.metadata[PLATE].astype(str).tolist()
+    result: list[str] = profiles.metadata[PLATE].astype(str).tolist()
+    return result
 
 
 def _warn_of_few(controls: int, step: Sphering, tell: Tell) -> None:

@@ -20,6 +20,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -173,8 +174,8 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _about(archive: zipfile.ZipFile, path: Path) -> dict[str, object]:
-    about = json.loads(read_array(archive, "about").tobytes())
+def _about(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
+    about: dict[str, Any] = json.loads(read_array(archive, "about").tobytes())
     _require(isinstance(about, dict), "its description is no JSON object")
     version = about["cpcnn_correction"]
     if isinstance(version, int) and version > FORMAT_VERSION:
@@ -188,7 +189,7 @@ def _about(archive: zipfile.ZipFile, path: Path) -> dict[str, object]:
     return about
 
 
-def _correction(archive: zipfile.ZipFile, about: Mapping[str, object]) -> Correction:
+def _correction(archive: zipfile.ZipFile, about: Mapping[str, Any]) -> Correction:
     method, names, settings = about["method"], about["feature_names"], about["settings"]
     _require(method in METHODS, f"the method {method!r} is unknown")
     _require(
@@ -203,15 +204,17 @@ def _correction(archive: zipfile.ZipFile, about: Mapping[str, object]) -> Correc
     _require(
         about["steps"] == [kind.__name__ for kind in kinds], "its steps are those of another method"
     )
-    steps = []
+    steps: list[Any] = []
     for number, kind in enumerate(kinds):
-        values = {part.name: read_array(archive, f"{number}.{part.name}") for part in fields(kind)}
+        values: dict[str, Any] = {
+            part.name: read_array(archive, f"{number}.{part.name}") for part in fields(kind)
+        }
         # A number was saved as an array without dimensions.
         steps.append(kind(**{name: v if v.ndim else v.item() for name, v in values.items()}))
     return Correction(method, names, steps, settings)
 
 
-def _uncorrected(archive: zipfile.ZipFile, about: Mapping[str, object]) -> np.ndarray | None:
+def _uncorrected(archive: zipfile.ZipFile, about: Mapping[str, Any]) -> np.ndarray | None:
     if not about.get(UNCORRECTED, False):
         return None
     features, width = read_array(archive, UNCORRECTED), len(about["feature_names"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from cpcnn_core.profiles.replicates import ReplicateRetrieval, find_replicates
 from cpcnn_core.profiles.retrieval import average_precision
 from cpcnn_core.profiles.scores import retrieval_scores
 from cpcnn_core.profiles.similarity import cosine_similarity, same_label
+from cpcnn_core.profiles.sphering import Sphering
 from cpcnn_core.profiles.truth import label_of
 from cpcnn_core.tables.columns import WELL
 from cpcnn_core.tables.profiles import Profiles
@@ -74,7 +76,8 @@ class CorrectionSweep:
     @property
     def names(self) -> np.ndarray:
         """The treatment of every well that counts, (m,) str."""
-        return self.tried[0].replicates.names[self.asked]
+        result: np.ndarray = self.tried[0].replicates.names[self.asked]
+        return result
 
     @property
     def chance(self) -> float:
@@ -83,7 +86,8 @@ class CorrectionSweep:
 
     def precision(self, one: Tried) -> np.ndarray:
         """Return how well every well that counts finds its replicates, (m,)."""
-        return one.replicates.precision[self.asked]
+        result: np.ndarray = one.replicates.precision[self.asked]
+        return result
 
     def best(self, among: np.ndarray | None = None) -> Tried:
         """Return what finds replicates best; of equals what changes least.
@@ -214,7 +218,12 @@ def sweep_corrections(
     treated = wells.select(rows)
     counted = np.ones(rows.sum(), bool) if asked is None else np.asarray(asked, bool)[rows]
 
-    def look(method: str, strength: float | None, correct: Callable, held: list[Profiles]) -> Tried:
+    def look(
+        method: str,
+        strength: float | None,
+        correct: Callable[[Profiles], Profiles],
+        held: list[Profiles],
+    ) -> Tried:
         corrected = correct(treated)
         places = [one for one in map(_position_precision, held) if one is not None]
         return Tried(
@@ -248,7 +257,8 @@ def sweep_corrections(
 
 
 def _with_lambda(correction: Correction, value: float, *, relative: bool) -> Correction:
-    *before, sphering = correction.steps
+    *before, last = correction.steps
+    sphering = cast("Sphering", last)
     unit = float(sphering.eigenvalues.mean()) if relative else 1.0
     return replace(correction, steps=[*before, replace(sphering, regularization=value * unit)])
 

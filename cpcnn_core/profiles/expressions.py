@@ -18,12 +18,13 @@ import ast
 import functools
 import re
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import pandas as pd
 
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.profiles.comparing import OPERATORS, compare_values
+from cpcnn_core.profiles.comparing import OPERATORS, Value, compare_values
 from cpcnn_core.tables.profiles import Profiles
 from cpcnn_core.tables.values import texts_of
 
@@ -55,7 +56,8 @@ def _texts(test: Callable[[str, str], bool]) -> Callable[[pd.Series, str], np.nd
 
 
 def _is_missing(column: pd.Series) -> np.ndarray:
-    return (column.isna() | (texts_of(column) == "")).to_numpy(bool)
+    result: np.ndarray = (column.isna() | (texts_of(column) == "")).to_numpy(bool)
+    return result
 
 
 # By name: how many texts stand beside the column, and the test.
@@ -184,9 +186,11 @@ class _Question:
         if isinstance(left, ast.Name) and isinstance(right, ast.Name):
             return self._both(self._column(left), mark, self._column(right))
         if isinstance(left, ast.Name):
-            return compare_values(self._column(left), mark, self._literal(right))
+            return compare_values(self._column(left), mark, cast("Value", self._literal(right)))
         if isinstance(right, ast.Name):
-            return compare_values(self._column(right), _TURNED[mark], self._literal(left))
+            return compare_values(
+                self._column(right), _TURNED[mark], cast("Value", self._literal(left))
+            )
         raise self._refusal("a comparison needs a column")
 
     def _both(self, one: pd.Series, mark: str, other: pd.Series) -> np.ndarray:
@@ -222,7 +226,7 @@ class _Question:
         parts = [self._literal(argument) for argument in arguments[1:]]
         if not all(isinstance(part, str) for part in parts):
             raise self._refusal(f"{name} takes a text")
-        return test(self._column(arguments[0]), *parts)
+        return cast("Callable[..., np.ndarray]", test)(self._column(arguments[0]), *parts)
 
     def _said(self, column: pd.Series) -> np.ndarray:
         if column.dtype.kind != "b":
@@ -230,7 +234,8 @@ class _Question:
                 f"{self._expression!r}: {column.name} does not say yes or no for every row; write "
                 "it like Treatment == 'DMSO'"
             )
-        return column.to_numpy(bool, copy=True)
+        result: np.ndarray = column.to_numpy(bool, copy=True)
+        return result
 
     def _column(self, node: ast.Name) -> pd.Series:
         name = self._quoted.get(node.id, node.id)

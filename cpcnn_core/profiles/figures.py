@@ -8,6 +8,7 @@ import io
 import itertools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -98,7 +99,7 @@ def draw_precision_recall(treatments: Profiles, labels: list[str]) -> Draw:
     return draw
 
 
-def draw_sweep(sweep: Sequence[Mapping[str, object]]) -> Draw:
+def draw_sweep(sweep: Sequence[Mapping[str, Any]]) -> Draw:
     """Draw how well replicates are found with every lambda, beside no sphering.
 
     Parameters
@@ -148,7 +149,7 @@ def draw_power(table: pd.DataFrame, title: str) -> Draw:
         for color, ((wells, controls), rows) in zip(itertools.cycle(COLORS), kinds):
             error = [rows["power"] - rows["low"], rows["high"] - rows["power"]]
             label = f"{some(wells, 'well')}, {controls} controls a plate"
-            how = {"color": color, "marker": "o", "capsize": 2, "label": label}
+            how: dict[str, Any] = {"color": color, "marker": "o", "capsize": 2, "label": label}
             axes.errorbar(rows["plates"], rows["power"], error, **how)
         axes.axhline(0.8, color=GREY, linestyle="--")
         axes.set(xlabel="plates", ylabel="power", ylim=(-0.03, 1.03))
@@ -195,11 +196,13 @@ def draw_map(treatments: Profiles, labels: list[str]) -> Draw:
     shown = sorted(counts, key=lambda label: -counts[label])[: len(COLORS)]
 
     def draw(axes: Axes) -> None:
-        axes.scatter(*places.T[:2], s=18, color=GREY, linewidths=0)
+        axes.scatter(places[:, 0], places[:, 1], s=18, color=GREY, linewidths=0)
         for color, label in zip(COLORS, shown, strict=False):
             mine = np.array([label == other for other in labels])
             name = shown_name(label)
-            axes.scatter(*places[mine].T[:2], s=34, color=color, linewidths=0, label=name)
+            axes.scatter(
+                places[mine, 0], places[mine, 1], s=34, color=color, linewidths=0, label=name
+            )
         axes.set(xlabel="component 1", ylabel="component 2")
         if shown:
             axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -219,7 +222,10 @@ def draw_plate(grid: np.ndarray, plate: str, limits: np.ndarray) -> Draw:
         drawn = axes.imshow(grid, cmap="viridis", norm=LogNorm(*limits))
         axes.figure.colorbar(drawn, ax=axes, shrink=0.75)
         axes.set_title(shown_name(plate), fontsize=10)
-        axes.set_xticks(range(0, grid.shape[1], 4), range(1, grid.shape[1] + 1, 4))
+        axes.set_xticks(
+            range(0, grid.shape[1], 4),
+            [str(number) for number in range(1, grid.shape[1] + 1, 4)],
+        )
         letters = [chr(65 + i) if i < 26 else f"A{chr(39 + i)}" for i in range(len(grid))]
         axes.set_yticks(range(0, len(grid), 3), letters[::3])
 

@@ -30,7 +30,7 @@ def exact_interval(hits: int, count: int) -> tuple[float, float]:
 
 
 def bootstrap_interval(
-    values: np.ndarray, groups: Sequence[object], seed: int = 0
+    values: np.ndarray, groups: Sequence[object] | np.ndarray, seed: int = 0
 ) -> dict[str, float | None]:
     """Return the mean of some values and its 95 % interval.
 
@@ -62,7 +62,8 @@ def bootstrap_interval(
     >>> found
     {'mean': 0.5, 'low': 0.0, 'high': 1.0}
     """
-    values, groups = np.asarray(values, float), np.asarray(groups)
+    values = np.asarray(values, float)
+    groups = np.asarray(groups)
     if values.shape != groups.shape:
         raise ValueError(f"expected a group for each of {values.shape} values, got {groups.shape}")
     known = ~np.isnan(values)

@@ -78,8 +78,9 @@ class TreatmentLibrary:
         ProfileError
             No controls, or too few; or the wells before the correction are not known.
         """
-        how = {"null": self.null, "doses_of": self.doses_of}
-        return self.corrected.significance(self.controls, self.by, **how)
+        return self.corrected.significance(
+            self.controls, self.by, null=self.null, doses_of=self.doses_of
+        )
 
     def nearest(
         self,
@@ -136,8 +137,8 @@ class TreatmentLibrary:
         if exclude is not None:
             similarity = np.where(exclude, -np.inf, similarity)
         count = min(count, int(np.isfinite(similarity).sum()))
-        candidates = np.argpartition(-similarity, count - 1)[:count] if count else []
-        candidates = np.sort(candidates).astype(int)
+        nearest = np.argpartition(-similarity, count - 1)[:count] if count else np.zeros(0, int)
+        candidates = np.sort(nearest).astype(int)
         # Those found are compared once more, with all digits.
         exact = unit_length(self.treatments.features[candidates]) @ direction if count else []
         order = np.argsort(-np.asarray(exact), kind="stable")

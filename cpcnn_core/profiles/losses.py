@@ -64,14 +64,14 @@ class Losses:
             How many cells each row is made of, which have been counted in `total` before.
         """
         finite = np.isfinite(values)
-        usable = finite.all(axis=1)
+        usable = np.asarray(finite.all(axis=1))
         if weights is None:
             self.total.update(wells.tolist())
             weights = np.ones(len(wells), int)
         for well, weight in zip(wells[~usable], weights[~usable], strict=True):
             self.lost[str(well)] += int(weight)
         missing = weights @ ~finite
-        self.features.update({names[i]: int(missing[i]) for i in np.flatnonzero(missing)})
+        self.features.update({names[i]: int(missing[i]) for i in np.flatnonzero(missing).tolist()})
         return usable
 
     def add(self, other: Losses) -> None:

@@ -182,4 +182,7 @@ def _numbers(texts: list[str]) -> np.ndarray:
     known = pa.array([text or None for text in texts], pa.string())
     values = pc.cast(known, pa.float64()).to_numpy(zero_copy_only=False)
     whole = np.isfinite(values).all() and (values == np.floor(values)).all()
-    return values.astype(np.int64) if whole and np.abs(values).max(initial=0) < 2**53 else values
+    result: np.ndarray = (
+        values.astype(np.int64) if whole and np.abs(values).max(initial=0) < 2**53 else values
+    )
+    return result

@@ -83,7 +83,8 @@ class PlateScaling:
             )
         rows = [places[plate] for plate in map(str, plates)]
         scaled = (features - self.centers[rows]) / self.scales[rows]
-        return scaled[:, self.used]
+        result: np.ndarray = scaled[:, self.used]
+        return result
 
 
 def fit_plate_scaling(controls: np.ndarray, plates: Sequence[str]) -> PlateScaling:
@@ -122,10 +123,10 @@ def fit_plate_scaling(controls: np.ndarray, plates: Sequence[str]) -> PlateScali
             for plate in known
         ]
     )
-    used = (scales > 0).all(axis=0)
+    used = np.asarray((scales > 0).all(axis=0))
     if not used.any():
         few = {plate: int((names == plate).sum()) for plate in known}
-        least = min(few, key=few.get)
+        least = min(few, key=lambda plate: few[plate])
         raise ProfileError(
             "no feature varies among the controls of every plate; plate "
             f"{least} has {few[least]} control wells"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -260,7 +261,7 @@ def _ask(
             p_values[effect] += table.tolist()[place * count : (place + 1) * count]
     if not reason and finest > SIGNIFICANT:
         reason = f"no p-value can be {SIGNIFICANT:g} or less"
-    found = {}
+    found: dict[float, dict[str, object]] = {}
     for effect, values in p_values.items():
         hits = np.array(values) <= SIGNIFICANT
         power, low, high = (None, None, None) if reason else _with_interval(hits, groups)
@@ -284,7 +285,8 @@ def _with_interval(hits: np.ndarray, rounds: list[int]) -> tuple[float, float, f
     low, high = exact_interval(int(hits.sum()), len(hits))
     over_rounds = bootstrap_interval(hits, rounds)
     if over_rounds["low"] is not None:
-        low, high = min(low, over_rounds["low"]), max(high, over_rounds["high"])
+        low = min(low, over_rounds["low"])
+        high = max(high, cast("float", over_rounds["high"]))
     return float(hits.mean()), low, high
 
 

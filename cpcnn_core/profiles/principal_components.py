@@ -65,7 +65,8 @@ class PrincipalComponents:
     def transform(self, features: np.ndarray) -> np.ndarray:
         """Map features (n, d) to (n, k), float64."""
         features = check_same_features(features, len(self.mean))
-        return (features - self.mean) / self.scale @ self.components.T
+        result: np.ndarray = (features - self.mean) / self.scale @ self.components.T
+        return result
 
 
 def fit_principal_components(profiles: np.ndarray, count: int) -> PrincipalComponents:

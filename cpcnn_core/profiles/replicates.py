@@ -37,7 +37,8 @@ class ReplicateRetrieval:
     def asked(self, among: np.ndarray | None = None) -> np.ndarray:
         """Tell which wells had replicates to find, of those `among` (n,) bool, (n,) bool."""
         found = ~np.isnan(self.precision)
-        return found if among is None else found & np.asarray(among, bool)
+        result: np.ndarray = found if among is None else found & np.asarray(among, bool)
+        return result
 
 
 def find_replicates(wells: Profiles, by: str) -> ReplicateRetrieval:

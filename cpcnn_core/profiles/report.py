@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
@@ -31,18 +32,18 @@ _PLACEBOS = {
 }
 
 
-def _active(scores: dict[str, object]) -> str | None:
+def _active(scores: dict[str, Any]) -> str | None:
     found = scores.get("activity")
     return None if found is None else _told(found)
 
 
-def _told(found: dict[str, object]) -> str:
+def _told(found: dict[str, Any]) -> str:
     active = found["active"]
     return "cannot be told" if active is None else f"{active} of {found['tested']}"
 
 
 # What of every table's scores is shown beside the others' (column: how it is read).
-_COMPARED: dict[str, Callable[[dict], object]] = {
+_COMPARED: dict[str, Callable[[dict[str, Any]], object]] = {
     "correction": lambda scores: describe_correction(scores["made_by"]),
     "replicates, mAP": lambda scores: scores["replicates"]["mean_average_precision"],
     "active": _active,
@@ -86,7 +87,7 @@ def write_report(path: str | Path, evaluation: Evaluation, name: str) -> None:
 
 def _summary(evaluation: Evaluation, name: str) -> list[str]:
     scores, treatments, labels = evaluation.scores, evaluation.treatments, evaluation.labels
-    made = scores["made_by"]
+    made = cast("dict[str, Any]", scores["made_by"])
     parts = [
         "<h1>Evaluation of profiles</h1>",
         table_as_html(
@@ -107,12 +108,12 @@ def _summary(evaluation: Evaluation, name: str) -> list[str]:
         ),
     ]
     if "treatments" in scores:
-        draw = draw_precision_recall(treatments, labels)
+        draw = draw_precision_recall(treatments, cast("list[str]", labels))
         parts.append(figure_as_html("Precision and recall of labels", draw, (6, 4)))
     return parts
 
 
-def _beside(scores: dict[str, object]) -> list[str]:
+def _beside(scores: dict[str, Any]) -> list[str]:
     if "beside" not in scores:
         return []
     tables = {"these profiles": scores, **scores["beside"]}
@@ -134,7 +135,7 @@ def _beside(scores: dict[str, object]) -> list[str]:
     ]
 
 
-def _sweep(scores: dict[str, object]) -> list[str]:
+def _sweep(scores: dict[str, Any]) -> list[str]:
     if "sweep" not in scores:
         return []
     rows = [
@@ -157,7 +158,7 @@ def _sweep(scores: dict[str, object]) -> list[str]:
     ]
 
 
-def _choice_rows(choice: dict[str, object]) -> list[tuple[str, object]]:
+def _choice_rows(choice: dict[str, Any]) -> list[tuple[str, object]]:
     strength = choice.get("lambda_relative", choice.get("lambda"))
     name = choice["correction"]
     gain = choice["over_none"]
@@ -185,7 +186,7 @@ def _map(evaluation: Evaluation) -> list[str]:
     ]
 
 
-def _confounders(scores: dict[str, object]) -> list[str]:
+def _confounders(scores: dict[str, Any]) -> list[str]:
     if "confounders" not in scores:
         return []
     return [
@@ -199,7 +200,7 @@ def _confounders(scores: dict[str, object]) -> list[str]:
     ]
 
 
-def _activity(scores: dict[str, object]) -> list[str]:
+def _activity(scores: dict[str, Any]) -> list[str]:
     if "activity" not in scores:
         return []
     found = scores["activity"]
@@ -226,7 +227,7 @@ def _activity(scores: dict[str, object]) -> list[str]:
     return parts
 
 
-def _placebo(scores: dict[str, object]) -> list[str]:
+def _placebo(scores: dict[str, Any]) -> list[str]:
     if "placebo" not in scores:
         return []
     found = scores["placebo"]
@@ -261,11 +262,11 @@ def _nearest(evaluation: Evaluation) -> list[str]:
     return ["<h2>Nearest treatments</h2>", table_as_html(rows, head)]
 
 
-def _accuracy(scores: dict[str, object], name: str) -> float | None:
+def _accuracy(scores: dict[str, Any], name: str) -> float | None:
     return (scores.get("confounders", {}).get(name) or {}).get("balanced_accuracy")
 
 
-def _retrieval_rows(scores: dict[str, object]) -> list[tuple[str, object]]:
+def _retrieval_rows(scores: dict[str, Any]) -> list[tuple[str, object]]:
     found = scores["replicates"]
     rows = [
         ("replicates: mean average precision", found["mean_average_precision"]),
@@ -304,7 +305,7 @@ def _retrieval_rows(scores: dict[str, object]) -> list[tuple[str, object]]:
     return rows
 
 
-def _chance_rows(name: str, found: dict[str, object]) -> list[tuple[str, object]]:
+def _chance_rows(name: str, found: dict[str, Any]) -> list[tuple[str, object]]:
     rows: list[tuple[str, object]] = [
         (f"{name}: the same of a random order", found["chance_average_precision"])
     ]
@@ -316,7 +317,7 @@ def _chance_rows(name: str, found: dict[str, object]) -> list[tuple[str, object]
     return [*rows, (f"{name}: its 95 % interval, resampling treatments", text)]
 
 
-def _confounder_rows(found: dict[str, object]) -> list[tuple[object, ...]]:
+def _confounder_rows(found: dict[str, Any]) -> list[tuple[object, ...]]:
     names = {
         "controls_by_plate": "controls find those of their plate (average precision)",
         "controls_by_well": "controls find those of their position (average precision)",
@@ -358,8 +359,9 @@ def _plates(evaluation: Evaluation) -> list[str]:
             ", corrected": shown[""],
         }
     names = wells.metadata[PLATE].astype(str).to_numpy()
-    places = [re.fullmatch(r"([A-Z]+)0*(\d+)", str(well)) for well in wells.metadata[WELL]]
-    if not all(places):
+    found = [re.fullmatch(r"([A-Z]+)0*(\d+)", str(well)) for well in wells.metadata[WELL]]
+    places = [place for place in found if place]
+    if len(places) < len(found):
         note = "The wells' names are not like A01; there are no plate maps."
         return ["<h2>Plates</h2>", note_as_html(note)]
     rows = np.array([_row_number(place[1]) for place in places])

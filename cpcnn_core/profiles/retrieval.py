@@ -128,7 +128,9 @@ def recall_at(similarity: np.ndarray, matches: np.ndarray, k: int) -> np.ndarray
     >>> recall_at(similarity, np.ones((3, 3), bool), 1)
     array([0.5, 0.5, 0.5])
     """
-    return _hits_at(similarity, matches, k) / _without_self(similarity, matches)[1].sum(axis=1)
+    there = _without_self(similarity, matches)[1].sum(axis=1)
+    result: np.ndarray = _hits_at(similarity, matches, k) / there
+    return result
 
 
 def first_hit(similarity: np.ndarray, matches: np.ndarray) -> np.ndarray:

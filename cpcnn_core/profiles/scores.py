@@ -46,12 +46,13 @@ def retrieval_scores(precision: np.ndarray, names: np.ndarray, chance: float) ->
     True
     """
     found = bootstrap_interval(precision, names)
-    interval = None if found["low"] is None else [found["low"], found["high"]]
+    low = found["low"]
+    interval = None if low is None else [low, found["high"]]
     return {
         "mean_average_precision": float(np.nanmean(precision)),
         "chance_average_precision": chance,
         "interval": interval,
-        "above_chance": None if interval is None else interval[0] > chance,
+        "above_chance": None if low is None else low > chance,
     }
 
 

@@ -42,7 +42,8 @@ def cosine_similarity(queries: np.ndarray, library: np.ndarray | None = None) ->
         raise ProfileError(
             f"the queries have {queries.shape[1]} features, the library has {library.shape[1]}"
         )
-    return np.clip(queries @ library.T, -1, 1)
+    result: np.ndarray = np.clip(queries @ library.T, -1, 1)
+    return result
 
 
 def unit_length(features: np.ndarray) -> np.ndarray:
@@ -69,7 +70,8 @@ def unit_length(features: np.ndarray) -> np.ndarray:
     extreme = (largest > _LARGE) | (largest < 1 / _LARGE)
     if extreme.any():
         features = np.where(extreme, features / largest, features)
-    return features / np.linalg.norm(features, axis=1, keepdims=True)
+    result: np.ndarray = features / np.linalg.norm(features, axis=1, keepdims=True)
+    return result
 
 
 def same_value(texts: np.ndarray) -> np.ndarray:
@@ -82,7 +84,8 @@ def same_value(texts: np.ndarray) -> np.ndarray:
            [0, 0, 0],
            [1, 0, 1]])
     """
-    return (texts[:, None] == texts) & (texts != "")
+    result: np.ndarray = (texts[:, None] == texts) & (texts != "")
+    return result
 
 
 def same_label(labels: Sequence[str]) -> np.ndarray:

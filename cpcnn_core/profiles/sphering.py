@@ -75,7 +75,8 @@ class Sphering:
     def matrix(self) -> np.ndarray:
         """W of shape (d, d): V diag(1 / sqrt(s + lambda)) V'."""
         scaled = self.eigenvectors / np.sqrt(self.eigenvalues + self.regularization)
-        return scaled @ self.eigenvectors.T
+        result: np.ndarray = scaled @ self.eigenvectors.T
+        return result
 
     def transform(self, features: np.ndarray) -> np.ndarray:
         """Map features (n, d) to (x - mean) W, float64.
@@ -86,7 +87,8 @@ class Sphering:
         array([[2.]])
         """
         features = check_same_features(features, len(self.mean))
-        return (features - self.mean) @ self.matrix
+        result: np.ndarray = (features - self.mean) @ self.matrix
+        return result
 
 
 def fit_sphering(

@@ -15,6 +15,8 @@ from cpcnn_core.tables.parquet_files import open_parquet
 from cpcnn_core.tables.values import text_of
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     import pandas as pd
     import pyarrow as pa
 
@@ -209,30 +211,38 @@ class ColumnarTable:
         values = _decoded(column)
         kind = values.type
         if kind in (pa.float32(), pa.float64()):
-            return values.to_numpy(zero_copy_only=False)
+            result: np.ndarray = values.to_numpy(zero_copy_only=False)
+            return result
         if pa.types.is_boolean(kind):
             values = values.cast(pa.int8())
         if pa.types.is_boolean(kind) or _is_number(kind):
-            return values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+            numbers: np.ndarray = values.cast(pa.float64(), safe=False).to_numpy(
+                zero_copy_only=False
+            )
+            return numbers
         if pa.types.is_temporal(kind):
             raise TableError(f"{self.path} has {kind} in the column {name}; expected numbers")
         return numbers_of(self._texts(column, name).tolist(), self.path, name, first)
 
 
-def _damage(pa) -> tuple[type[Exception], ...]:  # noqa: ANN001  (the module)
+def _damage(pa: ModuleType) -> tuple[type[Exception], ...]:
     return OSError, ValueError, KeyError, MemoryError, pa.ArrowException
 
 
 def _is_number(kind: pa.DataType) -> bool:
     import pyarrow as pa
 
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    result: bool = (
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    )
+    return result
 
 
 def _is_text(kind: pa.DataType) -> bool:
     import pyarrow as pa
 
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    result: bool = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return result
 
 
 def _is_plain(kind: pa.DataType) -> bool:
@@ -263,7 +273,8 @@ def _from_dictionary(
     codes = column.indices.cast(pa.int64()).fill_null(len(known)).to_numpy(zero_copy_only=False)
     values = np.empty(len(known) + 1, object)
     values[:-1], values[-1] = known, missing
-    return values[codes]
+    result: np.ndarray = values[codes]
+    return result
 
 
 def _decoded(column: pa.Array) -> pa.Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,7 +65,9 @@ class DatabaseTable:
         """Return columns as numbers, float64."""
         return self._frame(list(names), self._numbers)
 
-    def _frame(self, names: list[str], convert) -> pd.DataFrame:  # noqa: ANN001
+    def _frame(
+        self, names: list[str], convert: Callable[[Sequence[object], str], object]
+    ) -> pd.DataFrame:
         import pandas as pd
 
         missing = [name for name in names if name not in self.columns]
@@ -83,7 +85,7 @@ class DatabaseTable:
         values = {name: convert(own, name) for name, own in zip(names, columns, strict=True)}
         return pd.DataFrame(values, columns=names, index=pd.RangeIndex(len(rows)))
 
-    def _rows(self, found: sqlite3.Cursor) -> list[tuple]:
+    def _rows(self, found: sqlite3.Cursor) -> list[tuple[object, ...]]:
         """Return all rows; a view, or a damaged table, may have far more than the file holds."""
         rows, claimed, stored = [], 0, self._database.stat().st_size
         for row in found:
@@ -100,8 +102,9 @@ class DatabaseTable:
         return text_of(value)
 
     def _numbers(self, values: Sequence[object], name: str) -> np.ndarray:
-        if all(value is None or isinstance(value, (int, float)) for value in values):
-            return np.array([np.nan if v is None else float(v) for v in values], np.float64)
+        numbers = [v for v in values if v is None or isinstance(v, (int, float))]
+        if len(numbers) == len(values):
+            return np.array([np.nan if v is None else float(v) for v in numbers], np.float64)
         return numbers_of([self._text(value, name) for value in values], self.path, name)
 
 

@@ -236,7 +236,8 @@ def _label_regions(outlines: np.ndarray) -> np.ndarray:
     """Give every region of equal value, 8-connected, a number; value 1 is background."""
     from skimage.measure import label
 
-    return label(outlines, background=1, connectivity=2)
+    result: np.ndarray = label(outlines, background=1, connectivity=2)
+    return result
 
 
 class _Outlines:
@@ -257,7 +258,8 @@ class _Outlines:
             raise ImageError(
                 f"inputs/metadata/outlines.csv names no outlines of site {'/'.join(key)}"
             )
-        return self._files[place]
+        result: Path = self._files[place]
+        return result
 
 
 def _config_path(folder: Path, config: str | Path | None) -> Path:

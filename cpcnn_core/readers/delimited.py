@@ -10,9 +10,9 @@ import io
 import itertools
 import lzma
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -24,12 +24,17 @@ from cpcnn_core.spreadsheets import as_named
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    from pyarrow.csv import InvalidRow
 
 DELIMITERS = (",", "\t", ";")
 # Longer than any header; a row has to fit into one block.
 BLOCK_BYTES = 1 << 24
 LINES_LOOKED_AT = 100
-_OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+_OPENERS: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+}
 _MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError)
 # A column without a name, which may hold nothing.
@@ -126,7 +131,8 @@ class DelimitedTable:
         if not self._has_rows:
             return
         unnamed = [name for name in self._names if name.startswith(_UNNAMED)]
-        first, wrong = 1, []
+        first = 1
+        wrong: list[str] = []
         with self._open() as stream:
             source = _QuoteCounter(stream)
             for block in self._named_errors(source, [*names, *unnamed], wrong):
@@ -160,7 +166,7 @@ class DelimitedTable:
         import pyarrow as pa
         from pyarrow import csv as arrow_csv
 
-        def refuse(row) -> str:  # noqa: ANN001  (pyarrow.csv.InvalidRow)
+        def refuse(row: InvalidRow) -> str:
             if not row.text.strip(self._delimiter + " \t\r\n"):
                 return "skip"
             # Raised here it would be lost.
@@ -187,7 +193,7 @@ class DelimitedTable:
             ),
         )
 
-    def _wrong_length(self, row) -> str:  # noqa: ANN001
+    def _wrong_length(self, row: InvalidRow) -> str:
         what = "more" if row.actual_columns > row.expected_columns else "fewer"
         hint = "the file may be cut: export it again" if what == "fewer" else "correct the row"
         number = f" {row.number}" if row.number else ""
@@ -234,7 +240,7 @@ class DelimitedTable:
             start = file.read(8)
         for magic, opener in _OPENERS.items():
             if start.startswith(magic):
-                return _Unpacked(opener(self.path, "rb"), self.path)
+                return cast("IO[bytes]", _Unpacked(opener(self.path, "rb"), self.path))
         return self.path.open("rb")
 
     def _decoded(self, stream: IO[bytes]) -> IO[bytes]:
@@ -323,7 +329,7 @@ def _read_header(path: Path, text: str) -> tuple[str, list[str], int, int]:
     # Lines end as csv and Arrow end them, and nowhere else.
     lines = list(itertools.islice(io.StringIO(text, newline=""), LINES_LOOKED_AT))
     before = next(place for place, line in enumerate(lines) if line.strip())
-    marks = DELIMITERS
+    marks: tuple[str, ...] = DELIMITERS
     if lines[before].lower().startswith("sep=") and len(lines[before].strip()) == len("sep=;"):
         marks = (lines[before].strip()[-1],)
         before += 1
@@ -378,7 +384,8 @@ def _text_values(column: pa.Array) -> np.ndarray:
     encoded = column.dictionary_encode()
     names = (text.strip() for text in encoded.dictionary.to_pylist())
     values = np.array([as_named(name) for name in names], object)
-    return values[encoded.indices.to_numpy()]
+    result: np.ndarray = values[encoded.indices.to_numpy()]
+    return result
 
 
 def _number_values(column: pa.Array, path: Path, name: str, first: int) -> np.ndarray:
@@ -386,13 +393,16 @@ def _number_values(column: pa.Array, path: Path, name: str, first: int) -> np.nd
     import pyarrow.compute as pc
 
     try:
-        return pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
+        numbers: np.ndarray = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:
         pass
+    else:
+        return numbers
     texts = pc.utf8_trim_whitespace(column)
     missing = pc.is_in(pc.utf8_lower(texts), pa.array([text.lower() for text in MISSING]))
     try:
         known = pc.if_else(missing, None, texts)
-        return pc.cast(known, pa.float64()).to_numpy(zero_copy_only=False)
+        numbers = pc.cast(known, pa.float64()).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:
         return numbers_of(column.to_pylist(), path, name, first)
+    return numbers

@@ -81,7 +81,8 @@ def _claims_of_batch(data: mmap.mmap, message: int, body: int) -> Iterator[int]:
 def _number(data: mmap.mmap, kind: str, place: int) -> int:
     if place < 0:
         raise ValueError(f"it points to {place}")
-    return struct.unpack_from(kind, data, place)[0]
+    result: int = struct.unpack_from(kind, data, place)[0]
+    return result
 
 
 def _field(data: mmap.mmap, table: int, number: int) -> int:

@@ -208,7 +208,7 @@ def _path(row: _Row, name: str) -> Path:
             f"or a URL_{name} that begins with file:, got {url!r}"
         )
     from_url = _resolve(row, f"URL_{name}") if _is_local(url) else None
-    if not file_name:
+    if from_url is not None and not file_name:
         return from_url
     path = _resolve(row, f"PathName_{name}", f"FileName_{name}")
     if from_url is None:

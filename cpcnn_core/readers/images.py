@@ -11,7 +11,7 @@ from cpcnn_core.errors import ImageError
 from cpcnn_core.readers.tiff_planes import check_claim, read_tiff
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL import ImageFile
 
 # How many first bytes tell every kind from every other.
 START_BYTES = 16
@@ -147,10 +147,11 @@ def _pixel_bytes(mode: str) -> int:
     return 1 if mode in ("1", "L", "P") else 4
 
 
-def _holds_several(path: Path, kind: str, image: Image.Image) -> bool:
+def _holds_several(path: Path, kind: str, image: ImageFile.ImageFile) -> bool:
     if kind == "PPM":
         pixels = image.width * image.height * (2 if image.mode.startswith("I") else 1)
-        return path.stat().st_size >= image.tile[0][2] + 2 * pixels
+        result: bool = path.stat().st_size >= image.tile[0][2] + 2 * pixels
+        return result
     if kind == "JPEG2000":
         return path.read_bytes().count(b"jp2c") > 1
     return getattr(image, "n_frames", 1) > 1

@@ -142,7 +142,7 @@ def _metadata(row: Mapping[str, str], keys: Mapping[str, str]) -> dict[str, str]
 
 def _file_names(row: Mapping[str, str]) -> dict[str, str]:
     """Return the names of a row's files, without folders, by the image's name."""
-    files = {}
+    files: dict[str, str] = {}
     for column, value in row.items():
         kind, _, image = column.removeprefix("Image_").partition("_")
         if kind == "URL" and value:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from cpcnn_core.readers.object_rows import CENTERS, refuse_infinite
 from cpcnn_core.readers.object_sources import ObjectSource, SiteFiles, key_of, without_centre
 from cpcnn_core.readers.sites import Objects
 from cpcnn_core.readers.tables import Table, open_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 END = "-Nuclei.csv"
 # What DeepProfiler itself reads, then what CellProfiler's own tables have.
@@ -137,7 +141,7 @@ def _center_columns(table: Table) -> tuple[str, str]:
     )
 
 
-def _object_numbers(table: Table, values) -> np.ndarray:  # noqa: ANN001  (a pandas.DataFrame)
+def _object_numbers(table: Table, values: pd.DataFrame) -> np.ndarray:
     names = [f"{prefix}{name}" for prefix in _PREFIXES for name in _NUMBERS]
     name = next((name for name in names if name in table.columns), None)
     if name is None:
@@ -154,4 +158,5 @@ def _object_numbers(table: Table, values) -> np.ndarray:  # noqa: ANN001  (a pan
     if len(np.unique(numbers)) != len(numbers):
         first = next(n for n in numbers.tolist() if (numbers == n).sum() > 1)
         raise SiteError(f"{table.path} has the object {first:.0f} twice in its column {name}")
-    return numbers.astype(np.int64)
+    result: np.ndarray = numbers.astype(np.int64)
+    return result

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -157,8 +157,10 @@ class MeasuredObjects(ObjectSource):
 
     def __call__(self, number: int, metadata: Mapping[str, str]) -> Objects | None:
         """See `ObjectSource.__call__`."""
-        keyed = self._keys is not None
-        place = self._keys.get(key_of(metadata)) if keyed else self._place_of.get(number)
+        if self._keys is not None:
+            place = self._keys.get(key_of(metadata))
+        else:
+            place = self._place_of.get(number)
         return None if place is None else self._objects_at(place)
 
     def only_set(self) -> Objects:
@@ -203,7 +205,9 @@ class MeasuredObjects(ObjectSource):
 
     def _group_objects(self, own: bool) -> dict[int, np.ndarray]:
         """Return the rows of the objects of every image set, by its place."""
-        if own:
+        names: Sequence[tuple[Any, ...]]
+        places: dict[tuple[Any, ...], int | None]
+        if own and self._keys is not None:
             names = _key_rows(self._objects)
             places = {key: self._keys.get(key) for key in set(names)}
             self._refuse_contradiction(places)
@@ -212,7 +216,7 @@ class MeasuredObjects(ObjectSource):
             places = {pair: place for place, pair in enumerate(_set_rows(self._sets))}
         lost = next((name for name in names if places.get(name) is None), None)
         if lost is not None:
-            what = "/".join(lost) if own else f"image set {lost[1]}"
+            what = "/".join(map(str, lost)) if own else f"image set {lost[1]}"
             raise SiteError(
                 f"{self._path} has objects of {what}, which {self._image_path.name} does not "
                 f"have{'' if self._keys is None else ', or has without plate, well and site'}; "

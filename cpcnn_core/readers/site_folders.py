@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import cast
 
 from cpcnn_core.atomic import is_temporary
 from cpcnn_core.errors import SiteError
@@ -52,8 +53,14 @@ class SiteFolders(ObjectSource):
         seen: dict[tuple[str, ...], Path] = {}
         for path in _find_tables(folder, objects):
             said = _SITE_FOLDER.fullmatch(path.parent.name)
-            table = path if said else self._read(path)
-            for key in [said.group(*KEYS)] if said else table.keys:
+            table: MeasuredObjects | Path = path
+            named: Iterable[tuple[str, ...]]
+            if said:
+                named = [said.group(*KEYS)]
+            else:
+                table = self._read(path)
+                named = cast("KeyIndex", table.keys)
+            for key in named:
                 before = seen.setdefault(normal_key(key), path)
                 if before != path:
                     raise SiteError(f"{before} and {path} are both of the site {'/'.join(key)}")

@@ -117,7 +117,8 @@ class Site:
     @property
     def key(self) -> tuple[str, str, str]:
         """Plate, well and site."""
-        return tuple(self.metadata[name] for name in KEYS)
+        plate, well, site = (self.metadata[name] for name in KEYS)
+        return plate, well, site
 
     def __str__(self) -> str:
         return "/".join(self.key)
@@ -161,7 +162,7 @@ def read_field(site: Site, objects: Objects, channels: Sequence[str]) -> Field:
             f"site {site} has no image of {', '.join(missing)}; it has: "
             f"{', '.join(site.images) or 'none'}"
         )
-    planes = []
+    planes: list[np.ndarray] = []
     for name in channels:
         plane = _read_image(site.images[name])
         if site.size is not None and plane.shape != site.size:

@@ -12,7 +12,7 @@ import logging
 import math
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -77,7 +77,8 @@ def read_tiff(path: Path, page: int | None = None, series: int | None = None) ->
         if plane.page is None:
             raise ImageError(f"{path} describes a page {page}, but does not hold it")
         # Frames, which tifffile reads faster, take their properties from another page.
-        return _read(path, file, plane.page if file.is_lsm else plane.page.aspage(), plane.behind)
+        whole = plane.page if file.is_lsm else plane.page.aspage()
+        return _read(path, file, cast("tifffile.TiffPage", whole), plane.behind)
 
 
 def check_claim(path: Path, nbytes: int) -> None:
@@ -108,7 +109,9 @@ def _planes_by_series(file: tifffile.TiffFile) -> list[list[_Plane]]:
     pages = list(file.pages)
     if not pages:
         raise ValueError("there is no image in it")
-    main = [page for page in pages if not page.keyframe.is_reduced] or pages
+    # Frames have what is asked of them of their key frame.
+    whole = [page for page in pages if not cast("tifffile.TiffPage", page.keyframe).is_reduced]
+    main = cast("list[tifffile.TiffPage]", whole or pages)
     if len(main) > 1 and file.is_ome:
         described = _described_by_ome(file, len(main))
         if described:
@@ -126,7 +129,7 @@ def _described_by_ome(file: tifffile.TiffFile, pages: int) -> list[list[_Plane]]
     """Return the planes of every image; none where the XML does not describe this very file."""
     _check_ome(file)
     series = [list(each) for each in file.series if each.kind == "ome"]
-    left_out = len(series) != len(_OME_IMAGE.findall(file.ome_metadata))
+    left_out = len(series) != len(_OME_IMAGE.findall(cast("str", file.ome_metadata)))
     if left_out or sum(map(len, series)) < pages:
         return []
     return [[_Plane(page) for page in each] for each in series]
@@ -135,10 +138,11 @@ def _described_by_ome(file: tifffile.TiffFile, pages: int) -> list[list[_Plane]]
 def _check_ome(file: tifffile.TiffFile) -> None:
     """Refuse XML that claims far more planes than are there; tifffile makes lists of them."""
     try:
-        root = ET.fromstring(file.ome_metadata)  # noqa: S314  (expat knows such attacks)
+        root = ET.fromstring(cast("str", file.ome_metadata))  # noqa: S314  (expat knows such attacks)
     except ET.ParseError:
         return  # tifffile does not read it either
-    smallest, claimed = min(max(page.size, 1) for page in file.pages), 0
+    smallest = min(max(page.size, 1) for page in file.pages)
+    claimed: float = 0
     for one in root.iter():
         sides = [_whole(one.get(f"Size{axis}", "1")) for axis in "XYZCT"]
         claimed += math.prod(sides) // smallest
@@ -174,15 +178,16 @@ def _claimed(file: tifffile.TiffFile, page: tifffile.TiffPage, alone: bool) -> i
         # Where MetaMorph's count is damaged, the file's length is all that is left.
         return page.tags[_UIC2].count if _UIC2 in page.tags else _there(file, page)
     if file.is_imagej and alone:
-        said = file.imagej_metadata
+        said = cast("dict[str, Any]", file.imagej_metadata)
         axes = math.prod(int(said.get(axis, 1)) for axis in ("channels", "slices", "frames"))
         samples = math.prod(page.shape[2:]) if page.ndim > 2 else 1
         return max(axes // samples, int(said.get("images", 1)))
     if page.is_shaped:
         try:
-            said = json.loads(page.shaped_description)
+            said = json.loads(cast("str", page.shaped_description))
             if alone or said.get("truncated"):
-                return math.prod(said["shape"]) // math.prod(page.shape)
+                result: int = math.prod(said["shape"]) // math.prod(page.shape)
+                return result
         except (ValueError, TypeError, KeyError, AttributeError):
             return 1  # it only looked like tifffile's
     return 1
@@ -218,7 +223,9 @@ def _read(path: Path, file: tifffile.TiffFile, page: tifffile.TiffPage, behind: 
     if page.size == 0:
         raise ValueError("there is no pixel in it")
     # Whole tiles are unpacked, however little of them the image takes.
-    unpacked = math.prod(page.chunked) * math.prod(page.chunks) * page.dtype.itemsize
+    unpacked = (
+        math.prod(page.chunked) * math.prod(page.chunks) * cast("np.dtype", page.dtype).itemsize
+    )
     check_claim(path, max(page.nbytes, unpacked))
     _check_written(path, page)
     _check_palette(path, page)
@@ -279,4 +286,5 @@ def _black_as_zero(path: Path, page: tifffile.TiffPage, plane: np.ndarray) -> np
             f"{path} holds {plane.dtype} values whose 0 is white, and does not say what black is; "
             "save it with black as 0"
         )
-    return plane.dtype.type(2**page.bitspersample - 1) - plane
+    result: np.ndarray = plane.dtype.type(2**page.bitspersample - 1) - plane
+    return result

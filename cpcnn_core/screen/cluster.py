@@ -17,7 +17,7 @@ from cpcnn_core.screen.report import SiteReport, failure, stopped
 from cpcnn_core.threads import let_threads_wait
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, LocalCluster
 
     from cpcnn_core.screen.job import Job, OpenJob
 
@@ -122,8 +122,15 @@ def embed_part(
                 "install the same cpcnn and the same model on all machines"
             )
         sites = [opened.sites[place] for place in places]
-        how = {"strict": strict, "force": job.force, "readers": job.readers}
-        return embed_sites(opened.model, sites, opened.out, opened.settings, **how)
+        return embed_sites(
+            opened.model,
+            sites,
+            opened.out,
+            opened.settings,
+            strict=strict,
+            force=job.force,
+            readers=job.readers,
+        )
 
 
 @functools.lru_cache(maxsize=1)
@@ -208,7 +215,7 @@ def _where(cluster: str) -> int | dict[str, str]:
     )
 
 
-def _local(workers: int, scratch: str):  # noqa: ANN202  (a context manager that gives a LocalCluster)
+def _local(workers: int, scratch: str) -> LocalCluster:
     from distributed import LocalCluster
 
     return LocalCluster(

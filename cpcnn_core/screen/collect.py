@@ -111,7 +111,8 @@ def _is_made_with(path: Path, settings: Settings) -> bool:
         own, _, _ = read_description(path)
     except SiteError:
         return False
-    return own["provenance"] == settings.provenance()
+    result: bool = own["provenance"] == settings.provenance()
+    return result
 
 
 def _together(provenances: Sequence[Mapping[str, str]]) -> dict[str, str]:

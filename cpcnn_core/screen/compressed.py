@@ -15,6 +15,7 @@ import urllib.parse
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cpcnn_core
 from cpcnn_core.atomic import remove_leftovers
@@ -222,14 +223,14 @@ def examine_channel(
     return states, doubted
 
 
-def _cannot_be_compared(record: Mapping, states: Mapping[str, State]) -> bool:
+def _cannot_be_compared(record: Mapping[str, Any], states: Mapping[str, State]) -> bool:
     """Tell whether some original cannot be read, and nothing is known to differ of the others."""
     before = record.get("images", states)
     unread = any("size" not in state for state in states.values())
     return unread and all(_may_be(state, before[name]) for name, state in states.items())
 
 
-def _settings_changed(project: DeepProfilerProject, record: Mapping) -> str:
+def _settings_changed(project: DeepProfilerProject, record: Mapping[str, Any]) -> str:
     if not record:
         return UNRECORDED
     settings, wanted = record["settings"], _settings(project)
@@ -238,7 +239,10 @@ def _settings_changed(project: DeepProfilerProject, record: Mapping) -> str:
 
 
 def _complete(
-    project: DeepProfilerProject, one: PlateChannel, record: Mapping, states: dict[str, State]
+    project: DeepProfilerProject,
+    one: PlateChannel,
+    record: Mapping[str, Any],
+    states: dict[str, State],
 ) -> bool:
     """Add the hashes to the states: those on record, or of the originals where these are doubted.
 
@@ -253,12 +257,12 @@ def _complete(
     return doubted
 
 
-def _pixels_changed(before: Mapping[str, Mapping], states: Mapping[str, State]) -> str:
+def _pixels_changed(before: Mapping[str, Mapping[str, Any]], states: Mapping[str, State]) -> str:
     changed = sum(s["pixels"] != before[name]["pixels"] for name, s in states.items())
     return f"the pixels of {changed} of its {len(states)} images changed" if changed else ""
 
 
-def _read_record(project: DeepProfilerProject, one: PlateChannel) -> dict:
+def _read_record(project: DeepProfilerProject, one: PlateChannel) -> dict[str, Any]:
     """Return what is on record, with the moment; nothing where there is no use in it."""
     path = record_file(project, one)
     try:
@@ -339,7 +343,7 @@ def name_of(project: DeepProfilerProject, target: Path) -> str:
     return (target.relative_to(folder) if target.is_relative_to(folder) else target).as_posix()
 
 
-def _may_be(now: State, before: Mapping) -> bool:
+def _may_be(now: State, before: Mapping[str, Any]) -> bool:
     """Tell whether nothing is known to differ, wherever the project lies now."""
     return "size" not in now or may_be_as_recorded({**now, "file": before.get("file")}, before)
 

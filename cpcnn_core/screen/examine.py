@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
@@ -55,7 +56,7 @@ class Record:
     True
     """
 
-    inputs: Mapping[str, object]
+    inputs: Mapping[str, Any]
     numbers: np.ndarray
     locations: np.ndarray
     image_number: int
@@ -151,7 +152,7 @@ class Examined:
     @property
     def outdated(self) -> bool:
         """Whether the file of a site that is done describes it otherwise than it would now."""
-        record = self.record
+        record = cast("Record", self.record)
         if self.locations is not None:
             now = _as_recorded(self.locations, record)
             if not np.array_equal(now, record.locations, equal_nan=True):
@@ -161,7 +162,7 @@ class Examined:
     @property
     def confirmed_ns(self) -> int:
         """For which moment the inputs on record are known to be those of the site."""
-        return self.moment_ns if self.doubted else self.record.moment_ns
+        return self.moment_ns if self.doubted else cast("Record", self.record).moment_ns
 
 
 @dataclass
@@ -180,7 +181,7 @@ class ExaminedSite(Examined):
         See `read`.
     """
 
-    site: Site | None = None
+    site: Site = field(kw_only=True)
     channels: tuple[str, ...] = ()
     masked: bool = False
     objects: Objects | None = None
@@ -199,7 +200,7 @@ class ExaminedSite(Examined):
     @property
     def outdated(self) -> bool:
         """Whether the file of a site that is done describes it otherwise than it would now."""
-        known = self.record.metadata
+        known = cast("Record", self.record).metadata
         return super().outdated or known not in (None, dict(self.site.metadata))
 
     def read(self) -> Field:
@@ -212,7 +213,8 @@ class ExaminedSite(Examined):
         """
         if self.objects is None:
             self.take(self.site.read_objects())
-        if self.field is None and self.state not in (NO_LOCATIONS, NO_OBJECTS):
+        none = self.state in (NO_LOCATIONS, NO_OBJECTS)
+        if self.field is None and self.objects is not None and not none:
             if self.masked and self.objects.labels is None:
                 raise SiteError(
                     f"site {self.site} has no label image to mask neighbouring cells with"
@@ -220,7 +222,8 @@ class ExaminedSite(Examined):
             self.field = read_field(self.site, self.objects, self.channels)
             for name, plane in zip(self.channels, self.field.image, strict=True):
                 self.inputs["images"][name]["pixels"] = plane_hash(plane)
-        return self.field
+        # Only sites that have cells are asked for them.
+        return cast("Field", self.field)
 
     def take(self, objects: Objects | None) -> None:
         """Take the objects as they were read."""
@@ -252,7 +255,7 @@ class ExaminedSite(Examined):
 
     def _are_objects_proven(self) -> bool:
         """Tell whether the states of the objects' own files say that nothing is new."""
-        record, states = self.record, self.inputs["objects"]
+        record, states = cast("Record", self.record), self.inputs["objects"]
         before = record.inputs["objects"]
         proven = (
             bool(states)
@@ -266,7 +269,7 @@ class ExaminedSite(Examined):
         return proven
 
     def _objects_changed(self) -> str:
-        record = self.record
+        record = cast("Record", self.record)
         self.take(self.site.read_objects())
         if self.state == NO_LOCATIONS and any(map(_is_out_of_reach, record.inputs["objects"])):
             self.state = TO_DO
@@ -277,22 +280,26 @@ class ExaminedSite(Examined):
             )
         if self.state != TO_DO:
             return ""
-        if not np.array_equal(record.numbers, self.objects.numbers):
-            same = np.array_equal(np.sort(record.numbers), np.sort(self.objects.numbers))
+        numbers = cast("Objects", self.objects).numbers
+        if not np.array_equal(record.numbers, numbers):
+            same = np.array_equal(np.sort(record.numbers), np.sort(numbers))
             return "its objects are in another order" if same else "it has other objects"
-        now, before = _as_recorded(self.locations, record), record.locations
+        now = _as_recorded(cast("np.ndarray", self.locations), record)
+        before = record.locations
         # Programs that write a table again change the last digits.
-        near = {"rtol": 0, "atol": SAME_PLACE_PX, "equal_nan": True}
-        if before.shape != now.shape or not np.allclose(before, now, **near):
+        if before.shape != now.shape or not np.allclose(
+            before, now, rtol=0, atol=SAME_PLACE_PX, equal_nan=True
+        ):
             return "its objects moved"
         if self.masked and self.inputs.get("outlines") != record.inputs.get("outlines"):
             return "the outlines of its objects changed"
         return ""
 
     def _images_changed(self) -> str:
-        states, before = self.inputs["images"], self.record.inputs["images"]
+        record = cast("Record", self.record)
+        states, before = self.inputs["images"], record.inputs["images"]
         if len(states) == len(self.channels) and all(
-            is_as_recorded(states[name], before.get(name), self.record.moment_ns) for name in states
+            is_as_recorded(states[name], before.get(name), record.moment_ns) for name in states
         ):
             for name, state in states.items():
                 state["pixels"] = before[name]["pixels"]
@@ -302,7 +309,8 @@ class ExaminedSite(Examined):
         return pixels_changed(states, before) if self.state == TO_DO else ""
 
     def _objects_may_stand(self) -> bool:
-        states, before = self.inputs["objects"], self.record.inputs["objects"]
+        states = self.inputs["objects"]
+        before = cast("Record", self.record).inputs["objects"]
         if not states:
             # None is found under any name: then those on record.
             states = [file_state(Path(state["file"])) for state in before]
@@ -367,7 +375,7 @@ def _as_recorded(locations: np.ndarray, record: Record) -> np.ndarray:
     return np.asarray(locations, np.float64)[:, : record.locations.shape[1]]
 
 
-def _is_out_of_reach(state: Mapping) -> bool:
+def _is_out_of_reach(state: Mapping[str, Any]) -> bool:
     """Tell whether a file is not there, nor anything else in its folder: a disk, perhaps."""
     path = Path(state["file"])
     try:

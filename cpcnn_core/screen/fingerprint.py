@@ -16,6 +16,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ STEP_NS = 2 * 10**9
 # Clocks of file servers may be ahead of ours, by less than this. A time that lies farther in the
 # future is a camera's mistake, and says no less than others.
 CLOCKS_APART_NS = 86400 * 10**9
-State = dict[str, object]
+State = dict[str, Any]
 
 
 def file_state(path: Path | None) -> State:
@@ -77,7 +78,7 @@ def site_state(site: Site, channels: Sequence[str]) -> State:
     return {"images": images, "objects": [file_state(path) for path in site.object_files()]}
 
 
-def is_as_recorded(now: State, before: Mapping | None, moment_ns: int) -> bool:
+def is_as_recorded(now: State, before: Mapping[str, Any] | None, moment_ns: int) -> bool:
     """Tell whether a file's state proves that it is what it was when it was recorded.
 
     Parameters
@@ -102,7 +103,7 @@ def is_as_recorded(now: State, before: Mapping | None, moment_ns: int) -> bool:
     return all("size" in file and _is_settled(file, moment_ns) for file in files)
 
 
-def may_be_as_recorded(now: State, before: Mapping | None) -> bool:
+def may_be_as_recorded(now: State, before: Mapping[str, Any] | None) -> bool:
     """Tell whether nothing is known to differ, of a file that perhaps cannot be reached now.
 
     Examples
@@ -153,7 +154,9 @@ def labels_hash(labels: np.ndarray) -> str:
     return _hash(labels.astype(np.int64, copy=False))
 
 
-def pixels_changed(now: Mapping[str, Mapping], before: Mapping[str, Mapping]) -> str:
+def pixels_changed(
+    now: Mapping[str, Mapping[str, Any]], before: Mapping[str, Mapping[str, Any]]
+) -> str:
     """Say in words which channels have other pixels than on record; nothing where none has.
 
     Parameters
@@ -212,26 +215,28 @@ def _plane_state(path: Path | None, page: int | None, series: int | None) -> Sta
     return state
 
 
-def _is_settled(state: Mapping, moment_ns: int) -> bool:
+def _is_settled(state: Mapping[str, Any], moment_ns: int) -> bool:
     times = (state["mtime_ns"] - moment_ns, state["ctime_ns"] - moment_ns)
     return not any(-STEP_NS <= since < CLOCKS_APART_NS for since in times)
 
 
-def _is_same_plane(now: Mapping, before: Mapping) -> bool:
+def _is_same_plane(now: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
     return all(now.get(name) == before.get(name) for name in ("file", "page", "series"))
 
 
-def _is_same_place(now: Mapping, before: Mapping) -> bool:
+def _is_same_place(now: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
     divided = [state.get("illumination", {}) for state in (now, before)]
     return _is_same_plane(now, before) and _is_same_plane(*divided)
 
 
-def _is_same_file(now: Mapping, before: Mapping) -> bool:
+def _is_same_file(now: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
     return all(now.get(name) == before.get(name) for name in ("size", "mtime_ns"))
 
 
-def _may_be_same_file(now: Mapping | None, before: Mapping | None) -> bool:
-    return now is None or "size" not in now or _is_same_file(now, before)
+def _may_be_same_file(now: Mapping[str, Any] | None, before: Mapping[str, Any] | None) -> bool:
+    if now is None or "size" not in now:
+        return True
+    return before is not None and _is_same_file(now, before)
 
 
 def _hash(values: np.ndarray) -> str:

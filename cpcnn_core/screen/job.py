@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from cpcnn_core.embedding import Embedder, load_model
 from cpcnn_core.models.registry import find_model, is_model_path
@@ -88,7 +89,9 @@ class Job:
         paths = {name: getattr(self, name) for name in _PATHS}
         if self.model and is_model_path(self.model):
             paths["model"] = self.model
-        found = {name: str(Path(path).absolute()) for name, path in paths.items() if path}
+        found: dict[str, Any] = {
+            name: str(Path(path).absolute()) for name, path in paths.items() if path
+        }
         return dataclasses.replace(self, **found)
 
 
@@ -151,9 +154,11 @@ def _open_load_data(job: Job) -> OpenJob:
     free = bool(images) and find_model(name)[0].takes_any_channels
     channels = tuple(images) if free else None
     model = load_model(name, job.device, job.precision, job.engine, channels)
-    sites = read_load_data(job.load_data, model.card.channels, images, objects)
+    # What a job of this kind has, and no other.
+    load_data, out = cast("str", job.load_data), cast("str", job.out)
+    sites = read_load_data(load_data, model.card.channels, images, objects)
     settings = _settings(job, model, job.mask)
-    return OpenJob(model, sites, Path(job.out), settings, objects.notices)
+    return OpenJob(model, sites, Path(out), settings, objects.notices)
 
 
 def find_objects(job: Job) -> ObjectSource:
@@ -167,19 +172,23 @@ def find_objects(job: Job) -> ObjectSource:
     """
     if job.objects:
         return objects_from_cellprofiler(job.objects, job.object_name)
-    return objects_from_labels(job.labels) if job.labels else objects_from_locations(job.locations)
+    if job.labels:
+        return objects_from_labels(job.labels)
+    return objects_from_locations(cast("str", job.locations))
 
 
 def _open_project(job: Job) -> OpenJob:
-    project = read_project(job.deepprofiler, job.config)
+    project = read_project(cast("str", job.deepprofiler), job.config)
     how = (job.device, job.precision, job.engine)
     if job.model and job.out:
         # Nothing of an experiment is needed.
         model, out = load_model(job.model, *how), Path(job.out)
     else:
         experiment = experiment_folder(project, job.experiment)
-        own = job.model is None
-        model = project_model(project, experiment, *how) if own else load_model(job.model, *how)
+        if job.model is None:
+            model = project_model(project, experiment, *how)
+        else:
+            model = load_model(job.model, *how)
         out = Path(job.out or experiment)
     return OpenJob(model, read_sites(project), out, _settings(job, model, project.mask_objects))
 

@@ -8,9 +8,9 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from cpcnn_core.disk import told_if_full
 from cpcnn_core.errors import SiteError
@@ -54,7 +54,7 @@ class RunLog:
     def __exit__(self, *error: object) -> None:
         self._file.close()
 
-    def write(self, entry: dict) -> None:
+    def write(self, entry: Mapping[str, object]) -> None:
         """Write one line, with the time."""
         stamped = {"time": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), **entry}
         self._append(json.dumps(stamped).encode() + b"\n")
@@ -88,7 +88,7 @@ class RunLog:
                 data = data[self._file.write(data) :]
 
 
-def read_log(path: str | Path, start: int = 0) -> list[dict]:
+def read_log(path: str | Path, start: int = 0) -> list[dict[str, Any]]:
     """Read the lines of a log from a place on; half a line is none.
 
     Examples

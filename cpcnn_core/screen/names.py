@@ -75,7 +75,7 @@ def require_apart(keys: Iterable[Key], folder: str | Path) -> None:
     >>> require_apart([("P1", "A01", "1"), ("P1", "A02", "1")], ".")
     """
     case, form = _taken_for_one(folder)
-    found: dict[object, Key] = {}
+    found: dict[object, tuple[str, ...]] = {}
     for key in dict.fromkeys(keys):
         for part in (key[:1], key):
             same = tuple(_folded(name, case=case, form=form) for name in part)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -23,6 +24,16 @@ from cpcnn_core.tables import feature_names
 from cpcnn_core.tables.deepprofiler_npz import read_site
 
 FEATURES_FOLDER = "features"
+
+T = TypeVar("T")
+
+
+class Keyed(Protocol):
+    """What has a place in a screen: plate, well and site."""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Plate, well and site."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +127,8 @@ def scale_notices(card: ModelCard, sites: Sequence[Site]) -> list[str]:
     if card.um_per_px is None:
         why = f"nobody recorded at which scale {card.name} was trained: images are not resampled"
         return [why] if counts else []
-    notices = [scale_notice(card, um_per_px) for um_per_px in sorted(counts)]
+    scales = sorted(scale for scale in counts if scale is not None)
+    notices = [scale_notice(card, um_per_px) for um_per_px in scales]
     if unknown:
         notices.append(
             f"{card.name} was trained at {card.um_per_px:g} µm per pixel, and nobody says what "
@@ -144,7 +156,7 @@ def parse_shard(text: str) -> tuple[int, int]:
     return part, parts
 
 
-def shard_of(sites: Sequence[Site], part: int, parts: int) -> list[Site]:
+def shard_of(sites: Sequence[T], part: int, parts: int) -> list[T]:
     """Return the part-th of so many parts: every parts-th site.
 
     Examples
@@ -156,7 +168,7 @@ def shard_of(sites: Sequence[Site], part: int, parts: int) -> list[Site]:
 
 
 def site_file(
-    out: str | Path, site: Site, folder: str = FEATURES_FOLDER, suffix: str = ".npz"
+    out: str | Path, site: Keyed, folder: str = FEATURES_FOLDER, suffix: str = ".npz"
 ) -> Path:
     """Return where a site's features lie, in DeepProfiler's layout, or what else it has.
 
@@ -199,7 +211,7 @@ def site_record(path: str | Path, provenance: Mapping[str, str]) -> Record | str
     except (OSError, SiteError):
         return UNREADABLE
     there, wanted = table.provenance, dict(provenance)
-    others = [name for name in there | wanted if there.get(name) != wanted.get(name)]
+    others = [name for name in {**there, **wanted} if there.get(name) != wanted.get(name)]
     if others:
         return f"the settings are others ({', '.join(others)})"
     if not is_record(table.inputs):

@@ -6,10 +6,10 @@ import dataclasses
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cpcnn_core.atomic import set_time
 from cpcnn_core.damage import said_aside, set_aside
@@ -22,7 +22,8 @@ from cpcnn_core.tables.deepprofiler_npz import read_site, write_site
 # Fields that wait, read, for the network. Bounds the memory together with the
 # readers, each of which holds one more.
 FIELDS_AHEAD = 2
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass
@@ -39,7 +40,7 @@ class LoadedSite:
 
 def read_ahead(
     sites: Sequence[Site], out: str | Path, settings: Settings, readers: int, *, force: bool = False
-) -> Iterator[LoadedSite]:
+) -> Generator[LoadedSite, None, None]:
     """Yield the sites in order; at most ``FIELDS_AHEAD + readers`` are held.
 
     Parameters
@@ -62,7 +63,9 @@ def read_ahead(
     return in_order(sites, lambda site: _load(site, out, settings, force), readers, FIELDS_AHEAD)
 
 
-def in_order(items: Sequence[T], work: Callable[[T], R], threads: int, ahead: int) -> Iterator[R]:
+def in_order(
+    items: Sequence[T], work: Callable[[T], R], threads: int, ahead: int
+) -> Generator[R, None, None]:
     """Do some work on every item in threads, and yield the results in the items' order.
 
     Parameters
@@ -110,7 +113,7 @@ def in_order(items: Sequence[T], work: Callable[[T], R], threads: int, ahead: in
             thread.join()
 
 
-def _put(slots: queue.Queue, slot: queue.Queue, stop: threading.Event) -> bool:
+def _put(slots: queue.Queue[queue.Queue[R]], slot: queue.Queue[R], stop: threading.Event) -> bool:
     while not stop.is_set():
         try:
             slots.put(slot, timeout=0.1)
@@ -226,7 +229,10 @@ def look_at(site: object, begin: Callable[[], Examined], *, force: bool) -> Site
 def _bring_up_to_date(path: Path, examined: ExaminedSite) -> None:
     """Let the file of a site that is done say what the screen's table and files say now."""
     if examined.outdated:
-        now = {"metadata": dict(examined.site.metadata), "image_number": examined.image_number}
+        now: dict[str, Any] = {
+            "metadata": dict(examined.site.metadata),
+            "image_number": examined.image_number,
+        }
         if examined.locations is not None:
             now["locations"] = examined.locations
         table = dataclasses.replace(read_site(path), inputs=examined.inputs, **now)

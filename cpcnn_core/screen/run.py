@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -17,8 +18,10 @@ from cpcnn_core.atomic import remove_leftovers
 from cpcnn_core.embedding import Embedder
 from cpcnn_core.errors import CPCNNError, DiskFullError
 from cpcnn_core.field_batches import Cells, Embedded, batches_for
-from cpcnn_core.readers.sites import Site
+from cpcnn_core.fields import Field
+from cpcnn_core.readers.sites import Objects, Site
 from cpcnn_core.scale import touches_border_at, zoom_of
+from cpcnn_core.screen.examine import ExaminedSite
 from cpcnn_core.screen.fingerprint import State
 from cpcnn_core.screen.plan import Settings, site_file
 from cpcnn_core.screen.reading import LoadedSite, read_ahead
@@ -135,16 +138,17 @@ class _Facts:
 
 
 def _cells(item: LoadedSite, settings: Settings) -> Cells:
-    examined = item.examined
-    field, objects = examined.field, examined.objects
+    # Handed over to be embedded: it was read, and has cells.
+    examined = cast("ExaminedSite", item.examined)
+    field, objects = cast("Field", examined.field), cast("Objects", examined.objects)
     card, scale = settings.card, field.um_per_px
     zoom = zoom_of(card.um_per_px, scale)
     border = touches_border_at(field.centers, field.image.shape[1:], card.crop_px, zoom)
     facts = _Facts(
         item.site,
         examined.image_number,
-        field.object_numbers,
-        examined.locations,
+        cast("np.ndarray", field.object_numbers),
+        cast("np.ndarray", examined.locations),
         border,
         examined.inputs,
         examined.moment_ns,
@@ -230,8 +234,9 @@ class _Run:
 
     def _write(self, embedded: Embedded) -> SiteReport:
         facts: _Facts = embedded.key
+        features = cast("np.ndarray", embedded.features)
         table = SiteTable(
-            embedded.features,
+            features,
             dict(facts.site.metadata),
             facts.locations,
             facts.object_numbers,
@@ -246,5 +251,5 @@ class _Run:
         remove_leftovers(path)
         notes = "; ".join((*facts.notes, *embedded.notes))
         seconds = time.perf_counter() - facts.since
-        cells = len(embedded.features)
+        cells = len(features)
         return SiteReport(str(facts.site), "embedded", cells, notes, seconds, facts.anew)

@@ -59,7 +59,8 @@ def agp(cell: Cell, pixels: Pixels, textures: Textures, pixel_size: float) -> np
     part = above_nucleus(pixels, 0.8) * (cell.state == "interphase")
     above = NUCLEUS * (1 + 0.1 * textures.at(rows, cols, 1.4))
     body = ground * (1 - part) + above * part
-    return cell.values["agp_intensity"] * (body + ruffles + fibres * (1 - 0.6 * part))
+    result: np.ndarray = cell.values["agp_intensity"] * (body + ruffles + fibres * (1 - 0.6 * part))
+    return result
 
 
 def golgi(cell: Cell, nuclei: Sequence[Outline], pixel_size: float) -> Points:
@@ -123,4 +124,5 @@ def _fibres(cell: Cell, pixels: Pixels, textures: Textures, pixel_size: float) -
     lines = np.convolve(lines, kernel, "same").astype(np.float32)
     profile = np.interp(across, grid, lines)
     bright = np.clip(0.4 + textures.at(pixels.rows, pixels.cols, 5.0), 0, None)
-    return profile * bright
+    result: np.ndarray = profile * bright
+    return result

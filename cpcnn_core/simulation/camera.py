@@ -85,7 +85,8 @@ def photograph(
 
 
 def _blur(plane: np.ndarray, sigma: float) -> np.ndarray:
-    return ndimage.gaussian_filter(plane, sigma, truncate=3.0, mode="nearest")
+    result: np.ndarray = ndimage.gaussian_filter(plane, sigma, truncate=3.0, mode="nearest")
+    return result
 
 
 def _wide_blur(plane: np.ndarray, sigma: float) -> np.ndarray:
@@ -103,4 +104,5 @@ def _vignette(shape: tuple[int, int], technique: Mapping[str, float]) -> np.ndar
     rows, cols = (np.linspace(-0.5, 0.5, side, dtype=np.float32) for side in shape)
     far = (rows[:, None] - technique["vignetting_row"]) ** 2
     far = far + (cols - technique["vignetting_column"]) ** 2
-    return np.clip(1 - technique["vignetting"] * far / 0.5, 0.1, 1).astype(np.float32)
+    result: np.ndarray = np.clip(1 - technique["vignetting"] * far / 0.5, 0.1, 1).astype(np.float32)
+    return result

@@ -157,7 +157,8 @@ def _body(
     net = lines + 0.5 * textures.at(rows, cols, 2.0)
     clouds = 0.1 * textures.at(rows, cols, 5.0)
     texture = np.clip(1 + contrast * net + clouds, 0.1, None)
-    return (far + (1 - far) * near) * side * texture * thickness(pixels)
+    result: np.ndarray = (far + (1 - far) * near) * side * texture * thickness(pixels)
+    return result
 
 
 def _uneven(cell: Cell, pixels: Pixels, textures: Textures) -> np.ndarray:
@@ -175,4 +176,5 @@ def _with_nucleus(
         return body
     # The envelope is about as sharp as the microscope shows it.
     part = above_nucleus(pixels, 0.6)
-    return body * (1 - part) + nucleus * part
+    result: np.ndarray = body * (1 - part) + nucleus * part
+    return result

@@ -165,7 +165,16 @@ class ScreenDesign:
         return hashlib.sha256(json.dumps(self.values(), sort_keys=True).encode()).hexdigest()
 
 
-def _require(name: str, value: object, expected: str, kind: type | tuple, least: float) -> None:
-    fits = isinstance(value, kind) and not isinstance(value, bool)
-    if not fits or not math.isfinite(value) or value < least:
+def _require(
+    name: str,
+    value: object,
+    expected: str,
+    kind: type[int] | tuple[type[int], type[float]],
+    least: float,
+) -> None:
+    if isinstance(value, bool) or not isinstance(value, kind):
+        fits = False
+    else:
+        fits = math.isfinite(value) and value >= least
+    if not fits:
         raise SiteError(f"{name} is {value!r}; expected {expected}")

@@ -162,7 +162,7 @@ def _numbered(
     areas = np.bincount(labels.ravel(), minlength=len(cells) + 1)
     nucleus_areas = np.bincount(nucleus_labels.ravel(), minlength=len(cells) + 1)
     new = np.zeros(len(cells) + 1, np.int32)
-    rows = []
+    rows: list[dict[str, object]] = []
     for number, cell in enumerate(cells, start=1):
         if not (0 <= cell.row < height and 0 <= cell.col < width and nucleus_areas[number]):
             continue

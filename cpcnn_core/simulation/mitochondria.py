@@ -53,10 +53,12 @@ def haze(cell: Cell, pixels: Pixels, textures: Textures) -> np.ndarray:
     near = np.exp(-outside / NEAR_UM)
     body = CYTOPLASM * thickness(pixels) + 0.55 * cell.values["mito_intensity"] * near
     if cell.state != "interphase":
-        return body + cell.values["mito_intensity"] * 0.6
+        result: np.ndarray = body + cell.values["mito_intensity"] * 0.6
+        return result
     part = above_nucleus(pixels, 0.8)
     clouds = 1 + 0.12 * textures.at(pixels.rows, pixels.cols, 1.4)
-    return (body * (1 - part) + NUCLEUS * part) * clouds
+    drawn: np.ndarray = (body * (1 - part) + NUCLEUS * part) * clouds
+    return drawn
 
 
 def filaments(cell: Cell, nuclei: Sequence[Outline], pixel_size: float) -> Points:
@@ -99,8 +101,8 @@ def filaments(cell: Cell, nuclei: Sequence[Outline], pixel_size: float) -> Point
     rows = rows[:, None] + np.cumsum(np.sin(heading), axis=1) * STEP_UM / pixel_size
     cols = cols[:, None] + np.cumsum(np.cos(heading), axis=1) * STEP_UM / pixel_size
     there = np.arange(rows.shape[1]) < steps[:, None]
-    light = FILAMENT * cell.values["mito_intensity"] * STEP_UM / pixel_size**2
-    light = np.broadcast_to(light * brightness[:, None], rows.shape)
+    in_step = FILAMENT * cell.values["mito_intensity"] * STEP_UM / pixel_size**2
+    light = np.broadcast_to(in_step * brightness[:, None], rows.shape)
     return Points(rows[there], cols[there], light[there])
 
 

@@ -119,7 +119,8 @@ def dna(
     density = np.clip(1 + values["chromatin_contrast"] * grains, 0.2, None)
     density = density * (1 - (1 - IN_NUCLEOLI) * in_nucleoli)
     drawn = light * np.maximum(inside * density, IN_CYTOPLASM)
-    return np.maximum(drawn, light * _micronuclei(cell, pixels, nuclei, pixel_size))
+    result: np.ndarray = np.maximum(drawn, light * _micronuclei(cell, pixels, nuclei, pixel_size))
+    return result
 
 
 def _micronuclei(

@@ -43,10 +43,11 @@ class Outline:
     def box(self, shape: tuple[int, int], seam: float = 1.0) -> tuple[slice, slice]:
         """Return the part of an image that the curve, made so much wider, may touch."""
         reach = seam * float(self.radii.max()) + 4
-        return tuple(
+        rows, cols = (
             slice(max(0, int(center - reach)), max(0, min(side, int(center + reach) + 1)))
             for center, side in zip((self.row, self.col), shape, strict=True)
         )
+        return rows, cols
 
 
 def cell_outline(cell: Cell, pixel_size: float) -> Outline:
@@ -133,7 +134,10 @@ def _spread_out(cell: Cell, random: np.random.RandomState) -> np.ndarray:
 
 
 def _ellipse(angles: np.ndarray, elongation: float) -> np.ndarray:
-    return 1 / np.sqrt(np.cos(angles) ** 2 / elongation + np.sin(angles) ** 2 * elongation)
+    result: np.ndarray = 1 / np.sqrt(
+        np.cos(angles) ** 2 / elongation + np.sin(angles) ** 2 * elongation
+    )
+    return result
 
 
 def _polygon(corners: np.ndarray, far: np.ndarray, hollow: np.ndarray) -> np.ndarray:
@@ -150,7 +154,8 @@ def _polygon(corners: np.ndarray, far: np.ndarray, hollow: np.ndarray) -> np.nda
 
 
 def _turned(radii: np.ndarray, angle: float) -> np.ndarray:
-    return np.interp(_ANGLES - angle, _ANGLES, radii, period=2 * math.pi)
+    result: np.ndarray = np.interp(_ANGLES - angle, _ANGLES, radii, period=2 * math.pi)
+    return result
 
 
 def _rounded(radii: np.ndarray) -> np.ndarray:
@@ -166,7 +171,8 @@ def _waves(random: np.random.RandomState, size: float, orders: range) -> np.ndar
     numbers = np.array(orders)[:, None]
     phases = random.uniform(0, 2 * math.pi, (len(orders), 1))
     weights = np.sqrt(2.0 / numbers / (1 / numbers).sum())
-    return size * (weights * np.cos(numbers * _ANGLES + phases)).sum(axis=0)
+    result: np.ndarray = size * (weights * np.cos(numbers * _ANGLES + phases)).sum(axis=0)
+    return result
 
 
 def _of_area(radii: np.ndarray, area: float) -> np.ndarray:
@@ -191,7 +197,7 @@ def _arrangement(
     """Return where nuclei lie around the cell's centre: touching, beside each other."""
     offset = cell.values["nucleus_offset"] * radius * random.standard_normal()
     toward = cell.angle + 0.3 * random.standard_normal()
-    turn = toward + 2 * math.pi * np.arange(cell.nuclei) / cell.nuclei
+    turn: np.ndarray = toward + 2 * math.pi * np.arange(cell.nuclei) / cell.nuclei
     apart = 0.0 if cell.nuclei == 1 else radius * 0.98 / math.sin(math.pi / cell.nuclei)
     if cell.state == "dividing":
         apart = 0.0 if cell.nuclei == 1 else 1.5 * radius

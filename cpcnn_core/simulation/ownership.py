@@ -44,7 +44,8 @@ def own_pixels(
     array([0, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2], dtype=int32)
     """
     shape = bends[0].shape
-    rows, cols = np.indices(shape, np.float32)
+    places = np.indices(shape, np.float32)
+    rows, cols = places[0], places[1]
     best = np.ones(shape, np.float32)
     labels = np.zeros(shape, np.int32)
     nucleus_labels = np.zeros(shape, np.int32)
@@ -67,7 +68,7 @@ def _claim(
     best: np.ndarray, far: np.ndarray, limit: float, labels: np.ndarray, number: int
 ) -> np.ndarray:
     """Take the pixels that are nearer to this curve's centre than to any before, and say which."""
-    mine = far < np.minimum(best, limit)
+    mine: np.ndarray = far < np.minimum(best, limit)
     best[mine] = far[mine]
     labels[mine] = number
     return mine

@@ -166,4 +166,5 @@ def _to_border(labels: np.ndarray) -> np.ndarray:
         inner[after] &= same
     if inner.all():
         return np.full(labels.shape, max(labels.shape), np.float32)
-    return (ndimage.distance_transform_edt(inner) + 0.5).astype(np.float32)
+    result: np.ndarray = (ndimage.distance_transform_edt(inner) + 0.5).astype(np.float32)
+    return result

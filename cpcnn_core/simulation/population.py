@@ -132,7 +132,8 @@ class _Waves:
 
     def density(self, places: np.ndarray) -> np.ndarray:
         height = np.cos(places @ self._vectors + self._phases).sum(axis=1) / math.sqrt(6)
-        return 1 - CLUMPING / (1 + np.exp(4 * height))
+        result: np.ndarray = 1 - CLUMPING / (1 + np.exp(4 * height))
+        return result
 
 
 def _cell(

@@ -53,7 +53,8 @@ class Textures:
         mixed = (1 - part) * self._fields[low][rows, cols] + part * self._fields[low + 1][
             rows, cols
         ]
-        return mixed / np.float32(math.hypot(part, 1 - part))
+        result: np.ndarray = mixed / np.float32(math.hypot(part, 1 - part))
+        return result
 
 
 def smooth_noise(
@@ -86,7 +87,8 @@ def smooth_noise(
     noise = ndimage.gaussian_filter(noise, sigma_px / step, truncate=3.0)
     noise = stretch(noise, step, shape)
     noise = noise - noise.mean()
-    return noise / max(float(noise.std()), 1e-6)
+    result: np.ndarray = noise / max(float(noise.std()), 1e-6)
+    return result
 
 
 def stretch(coarse: np.ndarray, step: int, shape: tuple[int, int]) -> np.ndarray:

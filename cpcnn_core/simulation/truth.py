@@ -36,7 +36,7 @@ def write_tables(design: ScreenDesign, out: Path) -> None:
     """
     wells = list(lay_out(design))
     plates = {well.plate: well for well in reversed(wells)}
-    tables = {
+    tables: dict[str, Iterable[Mapping[str, object]]] = {
         LOAD_DATA: (
             _images_of(well, site) for well in wells for site in range(1, design.sites + 1)
         ),
@@ -44,7 +44,7 @@ def write_tables(design: ScreenDesign, out: Path) -> None:
         TREATMENTS: _treatments(design),
         PARAMETER_TABLE: (_described(parameter) for parameter in PARAMETERS),
         PLATES: (
-            {"Study": well.study_name, "Plate": name} | technique_of_plate(design, well)
+            {"Study": well.study_name, "Plate": name, **technique_of_plate(design, well)}
             for name, well in reversed(plates.items())
         ),
         WELLS: (

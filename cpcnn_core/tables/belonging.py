@@ -29,8 +29,13 @@ _DEEP = re.compile(r"(?:(?P<objects>.+)_)?(?P<model>[A-Za-z][A-Za-z0-9]*)_(?P<nu
 class HasOrigin(Protocol):
     """What is asked about: `Profiles`, `Origin`, or anything with these two."""
 
-    feature_names: Sequence[str]
-    provenance: Mapping[str, object]
+    @property
+    def feature_names(self) -> Sequence[str]:
+        """Their names, in order."""
+
+    @property
+    def provenance(self) -> Mapping[str, object]:
+        """What made them."""
 
 
 @dataclass(frozen=True)
@@ -273,7 +278,9 @@ def _correction_facts(side: HasOrigin) -> tuple[str, ...]:
 
 def _order(mine: HasOrigin, theirs: HasOrigin) -> np.ndarray | None:
     """Return where each of their features stands among mine, (d,) int; None where one does not."""
-    keys = [(list(mine.feature_names), list(theirs.feature_names))]
+    keys: list[tuple[Sequence[object], Sequence[object]]] = [
+        (list(mine.feature_names), list(theirs.feature_names))
+    ]
     own, others = _deep_keys(mine.feature_names), _deep_keys(theirs.feature_names)
     if own and others:
         keys.append((own, others))
@@ -281,16 +288,16 @@ def _order(mine: HasOrigin, theirs: HasOrigin) -> np.ndarray | None:
         if hashes[0] == hashes[1] != "":
             # The same weights under two names: MyCells_000 is CPCNN_000.
             keys.append(([number for _, number in own], [number for _, number in others]))
-    for own, others in keys:
-        places = {key: place for place, key in enumerate(own)}
-        if len(places) == len(own) == len(others) and places.keys() == set(others):
-            return np.array([places[key] for key in others], int)
+    for here, there in keys:
+        places = {key: place for place, key in enumerate(here)}
+        if len(places) == len(here) == len(there) and places.keys() == set(there):
+            return np.array([places[key] for key in there], int)
     return None
 
 
 def _deep_keys(names: Sequence[str]) -> list[tuple[str, int]] | None:
     """Return model and number of every feature, if all are deep ones of the same objects."""
-    parts = [_DEEP.fullmatch(name) for name in names]
-    if not all(parts) or len({part["objects"] for part in parts}) != 1:
+    parts = [part for part in map(_DEEP.fullmatch, names) if part]
+    if len(parts) < len(names) or len({part["objects"] for part in parts}) != 1:
         return None
     return [(part["model"], int(part["number"])) for part in parts]

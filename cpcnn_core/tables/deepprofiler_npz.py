@@ -22,6 +22,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -154,7 +155,7 @@ def read_site(path: str | Path) -> SiteTable:
     )
 
 
-def read_description(path: str | Path) -> tuple[dict, np.ndarray, np.ndarray]:
+def read_description(path: str | Path) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
     """Read what a site's file says of itself and of its objects, without their features.
 
     Returns
@@ -182,7 +183,7 @@ def read_description(path: str | Path) -> tuple[dict, np.ndarray, np.ndarray]:
 
 def _read(
     path: str | Path, names: tuple[str, ...], *, whole: bool
-) -> tuple[dict, list[np.ndarray]]:
+) -> tuple[dict[str, Any], list[np.ndarray]]:
     try:
         with open_archive(path, whole=whole) as archive:
             own = json.loads(read_array(archive, "cpcnn").tobytes())
@@ -201,7 +202,7 @@ def _read(
     )
 
 
-def _check(own: Mapping, arrays: Mapping[str, np.ndarray]) -> None:
+def _check(own: Mapping[str, object], arrays: Mapping[str, np.ndarray]) -> None:
     kinds = {"metadata": dict, "provenance": dict, "image_number": int}
     for name, kind in kinds.items():
         if not isinstance(own[name], kind):

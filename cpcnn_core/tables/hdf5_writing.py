@@ -6,8 +6,12 @@ import contextlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 
 class HDF5Place(io.FileIO):
@@ -26,7 +30,7 @@ class HDF5Place(io.FileIO):
 
     error: OSError | None = None
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: ReadableBuffer, /) -> int:
         """Write all of it, or keep why it cannot be written."""
         rest = memoryview(data).cast("B")
         size = len(rest)
@@ -47,7 +51,7 @@ class HDF5Place(io.FileIO):
                 self.error = error
         return self.tell() if size is None else size
 
-    def readinto(self, buffer: bytearray) -> int:
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Read what was written, and zeros beyond."""
         view = memoryview(buffer).cast("B")
         found = super().readinto(view) or 0

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from cpcnn_core.claims import is_believable, refuse_claim
 
@@ -131,7 +131,7 @@ def _seal_of(footer: bytes) -> bytes:
     return _MARK + struct.pack("<L", zlib.crc32(footer))
 
 
-def _footer(file) -> tuple[bytes, bytes]:  # noqa: ANN001  (a file that is open)
+def _footer(file: BinaryIO) -> tuple[bytes, bytes]:
     """Return the eight bytes before the footer, and the footer to the end of the file."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _END_BYTES))

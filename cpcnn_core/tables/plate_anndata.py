@@ -133,9 +133,10 @@ def anndata_plate(path: str | Path) -> str | None:
     """
     try:
         with read_elsewhere(__name__, path) as folder:
-            return json.loads((folder / _PLATE).read_text(encoding="utf-8"))
+            plate: str | None = json.loads((folder / _PLATE).read_text(encoding="utf-8"))
     except (OSError, ReadingError):
         return None
+    return plate
 
 
 def read_here(path: Path, folder: Path, allow: Allow) -> None:

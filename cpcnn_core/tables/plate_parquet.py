@@ -19,7 +19,9 @@ from cpcnn_core.tables.columns import PLATE, metadata_column
 from cpcnn_core.tables.parquet_files import open_parquet, parquet_writer
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from types import ModuleType
+
+    from pyarrow import Schema, Table
 
     from cpcnn_core.tables.deepprofiler_npz import SiteTable
 
@@ -76,7 +78,7 @@ def write_plate(
             use_dictionary=[f.name for f in schema if f.type == pa.string()],
             column_encoding=dict.fromkeys(names, "BYTE_STREAM_SPLIT"),
         ) as writer:
-            waiting: list[pa.Table] = []
+            waiting: list[Table] = []
             for site in sites:
                 waiting.append(_table(pa, site, metadata_names, names, schema))
                 count += len(site.features)
@@ -110,11 +112,11 @@ def parquet_plate(path: str | Path) -> str | None:
 
 
 def _schema(
-    pa,  # noqa: ANN001  (the module pyarrow)
+    pa: ModuleType,
     metadata_names: Sequence[str],
     names: Sequence[str],
     provenance: Mapping[str, str],
-) -> pa.Schema:
+) -> Schema:
     texts = [pa.field(metadata_column(name), pa.string()) for name in metadata_names]
     numbers = [pa.field(name, pa.from_numpy_dtype(t)) for name, t in CELL_COLUMNS.items()]
     fields = [*texts, *numbers, pa.field("Metadata_Model", pa.string())]
@@ -124,12 +126,12 @@ def _schema(
 
 
 def _table(
-    pa,  # noqa: ANN001
+    pa: ModuleType,
     site: SiteTable,
     metadata_names: Sequence[str],
     names: Sequence[str],
-    schema: pa.Schema,
-) -> pa.Table:
+    schema: Schema,
+) -> Table:
     rows = len(site.features)
     columns = [
         pa.array([values] * rows if isinstance(values, str) else values)
@@ -139,11 +141,12 @@ def _table(
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _import_pyarrow():  # noqa: ANN202
+def _import_pyarrow() -> ModuleType:
     try:
         import pyarrow as pa
     except ImportError as error:
         raise DependencyError(
             "parquet tables need pyarrow; install it with: pip install pyarrow"
         ) from error
-    return pa
+    module: ModuleType = pa
+    return module

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -49,7 +49,7 @@ class Profiles:
     features: np.ndarray
     metadata: pd.DataFrame
     feature_names: list[str]
-    provenance: dict[str, object] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         expected = (len(self.metadata), len(self.feature_names))
@@ -144,7 +144,8 @@ class Profiles:
         >>> Profiles(np.ones((3, 1)), rows, ["x"]).named("Metadata_Treatment").tolist()
         [True, False, False]
         """
-        return np.char.strip(self.texts(column)) != ""
+        result: np.ndarray = np.char.strip(self.texts(column)) != ""
+        return result
 
     def select(self, rows: np.ndarray) -> Profiles:
         """Return some rows: a mask of shape (n,), or row numbers.

@@ -89,7 +89,8 @@ def texts_of(column: pd.Series) -> np.ndarray:
     values = np.asarray(plain_values(column))
     if values.dtype == object and pd.api.types.infer_dtype(values, skipna=False) == "string":
         codes, unique = pd.factorize(values)
-        return np.array([text.strip() for text in unique], object)[codes]
+        result: np.ndarray = np.array([text.strip() for text in unique], object)[codes]
+        return result
     # A float of numpy's knows by its type how many digits it has.
     plain = list(values) if values.dtype.kind == "f" else pd.Series(values).tolist()
     return np.array([text_of(value) for value in plain], object)

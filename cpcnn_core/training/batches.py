@@ -120,7 +120,7 @@ class CropReader:
             started = time.perf_counter()
 
 
-class _Batches(torch.utils.data.Dataset):
+class _Batches(torch.utils.data.Dataset[torch.Tensor | CPCNNError]):
     def __init__(self, store: CropStore, batches: Sequence[np.ndarray]) -> None:
         self._store, self._batches = store, batches
 

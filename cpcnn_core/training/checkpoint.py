@@ -17,6 +17,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -50,7 +51,7 @@ class Checkpoint:
     epoch: int
     step: int
     tensors: dict[str, torch.Tensor]
-    facts: dict[str, object]
+    facts: dict[str, Any]
 
 
 def save_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> Path:
@@ -176,7 +177,7 @@ def moment_of(path: Path) -> tuple[int, int]:
     >>> moment_of(checkpoint_file("out", 3, 120))
     (3, 120)
     """
-    match = _NAME.fullmatch(path.name)
+    match = cast("re.Match[str]", _NAME.fullmatch(path.name))
     return int(match[1]), int(match[2] or 0)
 
 

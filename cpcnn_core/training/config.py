@@ -9,9 +9,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
 
 from cpcnn_core.training.schedules import SCHEDULES
 from cpcnn_core.training.splits import KINDS
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 DEVICES = ("auto", "cpu")
@@ -26,7 +30,7 @@ def _entry(
     above: float | None = None,
     below: float | None = None,
     free: bool = False,
-) -> object:
+) -> Any:  # noqa: ANN401  (as of `dataclasses.field`)
     """Describe an entry; a free one may be changed when a training goes on."""
     rules = {"about": about, "choices": choices, "least": least, "above": above, "below": below}
     return field(default=default, metadata={**rules, "free": free})
@@ -196,12 +200,12 @@ def differences(mine: TrainingConfig, theirs: TrainingConfig) -> list[str]:
     ]
 
 
-def _entries(config: object, before: str = "") -> Iterator[tuple[str, object]]:
+def _entries(config: DataclassInstance, before: str = "") -> Iterator[tuple[str, object]]:
     """Name all entries that are not free, however deep."""
     for entry in dataclasses.fields(config):
         value, name = getattr(config, entry.name), f"{before}{entry.name}"
         if dataclasses.is_dataclass(value):
-            yield from _entries(value, f"{name}.")
+            yield from _entries(cast("DataclassInstance", value), f"{name}.")
         elif entry.name == "studies":
             for number, study in enumerate(value, 1):
                 yield from _entries(study, f"{name}[{number}].")

@@ -9,11 +9,14 @@ import tomllib
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import TrainingError
 from cpcnn_core.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _KINDS = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}
 
@@ -96,7 +99,7 @@ def config_from(table: Mapping[str, object]) -> TrainingConfig:
     Traceback (most recent call last):
     cpcnn_core.errors.TrainingError: there is no entry training.bacth; did you mean training.batch?
     """
-    config = _read(TrainingConfig, table, "")
+    config: TrainingConfig = _read(TrainingConfig, table, "")
     training, run = config.training, config.run
     if training.batch % run.parts:
         raise TrainingError(
@@ -128,7 +131,7 @@ def checked(config: TrainingConfig) -> TrainingConfig:
     return config_from(dataclasses.asdict(config))
 
 
-def _read(kind: type, table: object, name: str) -> object:
+def _read(kind: type, table: object, name: str) -> Any:  # noqa: ANN401  (one of that kind)
     if not isinstance(table, Mapping):
         raise TrainingError(f"expected the table [{name}], got {table!r}")
     entries = {entry.name: entry for entry in dataclasses.fields(kind)}
@@ -172,7 +175,8 @@ def _value(hint: type, value: object, name: str) -> object:
     return value
 
 
-def _check(value: object, rules: MappingProxyType, name: str) -> None:
+def _check(given: object, rules: Mapping[str, Any], name: str) -> None:
+    value: Any = given
     choices, least, above, below = map(rules.get, ("choices", "least", "above", "below"))
     if choices and value not in choices:
         raise TrainingError(f"expected one of {', '.join(choices)} for {name}, got {value!r}")
@@ -185,9 +189,9 @@ def _check(value: object, rules: MappingProxyType, name: str) -> None:
         raise TrainingError(f"expected less than {below} for {name}, got {value}")
 
 
-def _table(config: object, name: str) -> Iterator[str]:
+def _table(config: DataclassInstance, name: str) -> Iterator[str]:
     """Write a table's own entries, then the tables in it, as TOML wants it."""
-    inner = []
+    inner: list[tuple[str, str, Any]] = []
     for entry in dataclasses.fields(config):
         value, full = getattr(config, entry.name), f"{name}.{entry.name}" if name else entry.name
         if dataclasses.is_dataclass(value):

@@ -44,7 +44,8 @@ def texts_of(index: pd.DataFrame, column: str) -> np.ndarray:
     empty = (texts == "").sum()
     if empty or not len(texts):
         raise TrainingError(f"{empty} of {len(texts)} cells have no {column}; leave them out")
-    return texts.to_numpy(object)
+    result: np.ndarray = texts.to_numpy(object)
+    return result
 
 
 def joined_texts(index: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -173,7 +174,7 @@ def read_imagenet_weights(
         )
     require_hub_with_tls(instead="name the file as network.imagenet_file")
     try:
-        return timm.create_model(name, pretrained=True).state_dict()
+        state: dict[str, torch.Tensor] = timm.create_model(name, pretrained=True).state_dict()
     except RuntimeError as error:
         raise ModelNotFoundError(f"timm has no ImageNet weights {name!r}: {error}") from error
     except OSError as error:
@@ -182,6 +183,7 @@ def read_imagenet_weights(
             f"get model.safetensors of timm/{name} from the Hugging Face Hub on any machine, copy "
             "it here, and name the file as network.imagenet_file"
         ) from error
+    return state
 
 
 def layers_of_role(network: nn.Module, role: str) -> tuple[str, ...]:
@@ -200,7 +202,8 @@ def layers_of_role(network: nn.Module, role: str) -> tuple[str, ...]:
     >>> layers_of_role(timm.create_model("resnet10t"), "classifier")
     ('fc',)
     """
-    names = network.pretrained_cfg.get(role) or ()
+    config: Any = network.pretrained_cfg
+    names = config.get(role) or ()
     return (names,) if isinstance(names, str) else tuple(names)
 
 

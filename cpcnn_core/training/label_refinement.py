@@ -77,7 +77,8 @@ class SoftLabels:
 
     def of(self, rows: np.ndarray) -> np.ndarray:
         """Return the labels of some training cells, (len(rows), k), float32."""
-        return self.table[rows]
+        result: np.ndarray = self.table[rows]
+        return result
 
     def update(self, rows: np.ndarray, predictions: np.ndarray, rate: float = 0.01) -> None:
         """Move labels towards what the network says: L <- (1 - rate) L + rate * prediction.
@@ -129,7 +130,9 @@ class SoftLabels:
         """
 
         def write(temporary: Path) -> None:
-            write_arrays(temporary, {"labels": self.table, "format": np.int64(FORMAT_VERSION)})
+            write_arrays(
+                temporary, {"labels": self.table, "format": np.array(FORMAT_VERSION, np.int64)}
+            )
 
         write_atomically(path, write)
 

@@ -73,7 +73,7 @@ class Learner:
         accelerator: Accelerator,
     ) -> None:
         self._training, self._run, self._accelerator = training, run, accelerator
-        self.network = network.to(accelerator.device, memory_format=torch.channels_last)
+        self.network = network.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch takes it
         self._optimizer = make_optimizer(
             self.network, training.learning_rate, training.momentum, training.weight_decay
         )
@@ -210,11 +210,12 @@ class Learner:
         if not self.network.training:
             self._model.train()
 
-    def _shared_at_the_end(self, part: int) -> contextlib.AbstractContextManager:
+    def _shared_at_the_end(self, part: int) -> contextlib.AbstractContextManager[None]:
         """Let processes share gradients once a step, after their last part."""
         if part == self._parts - 1:
             return contextlib.nullcontext()
-        return self._accelerator.no_sync(self._model)
+        result: contextlib.AbstractContextManager[None] = self._accelerator.no_sync(self._model)
+        return result
 
 
 def random_seed(*numbers: int) -> int:

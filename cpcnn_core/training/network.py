@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -46,6 +48,9 @@ class TrainableNetwork(nn.Module):
     ((2, 96), (2, 3))
     """
 
+    # Of timm: its layers have names that types do not tell.
+    net: Any
+
     def __init__(
         self,
         backbone: str,
@@ -70,12 +75,15 @@ class TrainableNetwork(nn.Module):
     def embed_dim(self) -> int:
         """Number of features."""
         if self.is_reference:
-            return TAP_DIMS[self.tap] or self.net.num_classes
-        return self.net.head_hidden_size
+            dim: int = TAP_DIMS[self.tap] or self.net.num_classes
+        else:
+            dim = self.net.head_hidden_size
+        return dim
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         """Map crops (n, c, crop_px, crop_px) to logits (n, classes)."""
-        return self.net(crops)
+        result: torch.Tensor = self.net(crops)
+        return result
 
     def embed(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Map crops to features (n, d) and logits (n, classes), in one pass."""

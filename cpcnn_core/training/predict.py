@@ -48,7 +48,7 @@ def predict(
     size = -(-len(rows) // (rounds * processes))
     # Processes that gather have to bring equally many; what is too much is cut off.
     padded = np.resize(rows, rounds * size * processes).reshape(rounds, processes, size)
-    own = padded[:, accelerator.process_index]
+    own = list(padded[:, accelerator.process_index])
     network.eval()
     with torch.inference_mode():
         for number, crops in enumerate(reader.read(own)):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -105,7 +106,7 @@ def start_report(
     return StartReport(tuple(lines))
 
 
-def describe_row(row: dict[str, float | str | None], epochs: int) -> str:
+def describe_row(row: Mapping[str, Any], epochs: int) -> str:
     """Say in a line how an epoch went.
 
     Examples

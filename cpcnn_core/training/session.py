@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -171,7 +171,10 @@ class Session:
             See `cpcnn_core.training.fit.train_model`.
         """
         speed = self._run_steps(note, cancel)
-        row = {"epoch": self.epoch + 1, "learning_rate": self._rates[self.epoch]}
+        row: dict[str, float | str | None] = {
+            "epoch": self.epoch + 1,
+            "learning_rate": self._rates[self.epoch],
+        }
         means = (self._sums / self.step).tolist()
         row |= dict(zip(("loss", "accuracy", "top_5"), means, strict=True))
         if self._labels is not None:
@@ -232,7 +235,7 @@ class Session:
         rate, rows = self._config.refinement.rate, self._cells.training
         for part, _, logits in predict(self.network, self._accelerator, self._reader, rows):
             answers = torch.from_numpy(logits).softmax(dim=1).numpy()
-            self._labels.update(np.arange(part.start, part.stop), answers, rate)
+            cast("SoftLabels", self._labels).update(np.arange(part.start, part.stop), answers, rate)
 
     def _save(self) -> None:
         if self._accelerator.is_main_process:

@@ -180,7 +180,7 @@ def describe(
     labels, is_kept = texts_of(index, label_column), sides == VALIDATION
     plates = joined_texts(index, _with_study(index, [PLATE]))
     units = [] if split.kind == "cells" else sorted(set(_units(index, split)[is_kept]))
-    told = {
+    told: dict[str, object] = {
         "kind": split.kind,
         "column": split.column,
         "fraction": split.fraction if split.is_drawn else None,
@@ -223,7 +223,8 @@ def _keep_units(index: pd.DataFrame, split: Split) -> np.ndarray:
     if split.kind == "plates" and STUDY in index.columns:
         first = np.unique(of_cell, return_index=True)[1]
         of_group = numbered(texts_of(index, STUDY)[first])[1]
-    return draw_part(names, of_group, split.fraction, split.seed)[of_cell]
+    result: np.ndarray = draw_part(names, of_group, split.fraction, split.seed)[of_cell]
+    return result
 
 
 def _keep_named(found: np.ndarray, split: Split) -> np.ndarray:

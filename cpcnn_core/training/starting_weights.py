@@ -79,8 +79,8 @@ def make_network(
         initialize_from_imagenet(network.net, weights, seed)
         return network, f"ImageNet, {name}"
     card, path = find_model(config.initialization)
-    card, weights = read_model(path) if path else untrained_efficientnet_b0()
-    tensors = {name: torch.from_numpy(value) for name, value in weights.items()}
+    card, arrays = read_model(path) if path else untrained_efficientnet_b0()
+    tensors = {name: torch.from_numpy(value) for name, value in arrays.items()}
     _take(network, card, tensors, channels, classes)
     return network, f"the model {card.name}, sha256 {card.sha256}"
 

@@ -181,7 +181,8 @@ def far_in_map(coordinates: np.ndarray, controls: np.ndarray) -> np.ndarray:
     [False, False, True, False]
     """
     distance = np.linalg.norm(coordinates - coordinates[controls].mean(axis=0), axis=1)
-    return distance > np.percentile(distance[controls], FAR_PERCENTILE)
+    result: np.ndarray = distance > np.percentile(distance[controls], FAR_PERCENTILE)
+    return result
 
 
 def map_wells(features: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -206,7 +207,8 @@ def map_wells(features: np.ndarray, seed: int = 0) -> np.ndarray:
 
     neighbors = min(NEIGHBORS, len(features) - 1)
     mapper = umap.UMAP(n_neighbors=neighbors, random_state=seed, n_jobs=1)
-    return mapper.fit_transform(features)
+    result: np.ndarray = mapper.fit_transform(features)
+    return result
 
 
 def _checked(

@@ -7,7 +7,7 @@ stand profiles of wells that it did not learn from, and how well plates are read
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -222,7 +222,7 @@ def _retrieval(wells: Profiles, controls: np.ndarray, by: str) -> Row:
 
 def _confounders(wells: Profiles, controls: np.ndarray, by: str) -> Row:
     """Flatten the measures: a column for the value, one for its chance level."""
-    found: dict[str, object] = dict.fromkeys(
+    found: dict[str, Any] = dict.fromkeys(
         (
             *("controls_by_plate", "controls_by_well", "plate_from_controls"),
             *("treatment_leave_wells_out", "treatment_leave_plates_out"),

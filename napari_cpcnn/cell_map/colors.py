@@ -100,7 +100,7 @@ def ramp(fractions: np.ndarray) -> np.ndarray:
     table = _ramp_table()
     known = np.isfinite(fractions)
     at = np.where(known, fractions, 0)
-    rgb = table[np.rint(np.clip(at, 0, 1) * (len(table) - 1)).astype(np.uint8)]
+    rgb: np.ndarray = table[np.rint(np.clip(at, 0, 1) * (len(table) - 1)).astype(np.uint8)]
     rgb[~known] = MISSING_RGB
     return rgb
 
@@ -196,7 +196,8 @@ def _ramp_table() -> np.ndarray:
     anchors = np.array([_rgb(color) for color in RAMP], np.float64)
     at = np.linspace(0, len(anchors) - 1, 256)
     channels = [np.interp(at, np.arange(len(anchors)), channel) for channel in anchors.T]
-    return np.rint(np.stack(channels, axis=1)).astype(np.uint8)
+    result: np.ndarray = np.rint(np.stack(channels, axis=1)).astype(np.uint8)
+    return result
 
 
 def _code(rgb: Rgb | np.ndarray) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyqtgraph as pg
@@ -15,6 +16,9 @@ from napari_cpcnn.cell_map.colors import Rgb, ink_on
 from napari_cpcnn.cell_map.raster import draw_map, inside_polygon, nearest_point
 from napari_cpcnn.explorer import ADD, REMOVE, REPLACE
 from napari_cpcnn.plain_text import PlainLabel, as_text
+
+if TYPE_CHECKING:
+    from pyqtgraph.GraphicsScene.mouseEvents import MouseClickEvent, MouseDragEvent
 
 PAN, LASSO, RECTANGLE = "pan", "lasso", "rectangle"
 PLAIN_RGB = (72, 144, 205)
@@ -55,7 +59,7 @@ class MapCanvas(QWidget):
         self._positions = np.zeros((0, 2), np.float32)
         self._order = np.zeros(0, int)
         self._place = np.zeros(0, int)
-        self._drawn: dict[str, np.ndarray | None] = {}
+        self._drawn: dict[str, Any] = {}
         self._picked: int | None = None
         self._background: Rgb = (0, 0, 0)
         self._describe: Callable[[int], str] = str
@@ -66,7 +70,8 @@ class MapCanvas(QWidget):
         self._area = QGraphicsPolygonItem()
         self._message = PlainLabel()
         self._timer = QTimer(self, singleShot=True)
-        self._rest, self._ready = REST, 0.0
+        self._rest: float = REST
+        self._ready = 0.0
         self._lay_out()
         self._connect()
         self.set_background(self._background)
@@ -145,7 +150,8 @@ class MapCanvas(QWidget):
         """Draw anew for another screen's pixels, which Qt tells of since 6.6."""
         if event.type() == getattr(QEvent.Type, "DevicePixelRatioChange", None):
             self._plan()
-        return super().event(event)
+        result: bool = super().event(event)
+        return result
 
     def leaveEvent(self, event: QEvent) -> None:  # noqa: N802  (Qt's name)
         """Point at nothing any more."""
@@ -213,7 +219,7 @@ class MapCanvas(QWidget):
         row = nearest_point(self._positions, (place.x(), place.y()), reach)
         return -1 if row is None else row
 
-    def _click(self, event: object) -> None:
+    def _click(self, event: MouseClickEvent) -> None:
         if event.button() != Qt.MouseButton.LeftButton:
             return
         row = self._at(event.scenePos())
@@ -238,7 +244,7 @@ class MapCanvas(QWidget):
         self.hovered.emit(row)
         return True
 
-    def _drag(self, event: object) -> None:
+    def _drag(self, event: MouseDragEvent) -> None:
         corners = self._box.corners(event)
         # A cosmetic pen counts the pixels of the screen, and the window may have changed screens.
         pen = self._area.pen()
@@ -263,7 +269,7 @@ class _Box(pg.ViewBox):
         self.how = REPLACE
         self._path: list[QPointF] = []
 
-    def mouseDragEvent(self, event: object, axis: int | None = None) -> None:  # noqa: N802
+    def mouseDragEvent(self, event: MouseDragEvent, axis: int | None = None) -> None:  # noqa: N802
         """Follow the mouse."""
         if self.tool == PAN or event.button() != Qt.MouseButton.LeftButton:
             super().mouseDragEvent(event, axis)
@@ -277,7 +283,7 @@ class _Box(pg.ViewBox):
             self._path.append(event.scenePos())
         self.dragged.emit(event)
 
-    def corners(self, event: object) -> list[tuple[float, float]]:
+    def corners(self, event: MouseDragEvent) -> list[tuple[float, float]]:
         """Return the corners (k, 2) of the area that was drawn until now."""
         path = self._path
         if self.tool == RECTANGLE:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
@@ -117,7 +118,9 @@ class MapMaking(QObject):
         threading.Thread(target=run, daemon=True).start()
 
     def _work(self, name: str, clusters: int) -> Callable[[], np.ndarray]:
-        features, components = self._features, self.components
+        # There are cells, and components before all that is made of these.
+        features = cast("np.ndarray", self._features)
+        components = cast("np.ndarray", self.components)
         if name == PCA:
             return lambda: components_of(features)
         if name not in self._processes or not self._processes[name].usable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
@@ -26,6 +27,10 @@ from napari_cpcnn.cell_map.maps import cosines
 from napari_cpcnn.explorer import CLUSTER, LABEL, LAYER, PHENOTYPE, Explorer
 from napari_cpcnn.notices import tell_error
 from napari_cpcnn.plain_text import PlainLabel
+
+if TYPE_CHECKING:
+    from cpcnn_core.tables.profiles import Profiles
+    from napari_cpcnn.cell_map.colors import CategoryLegend
 
 ROLE = QPalette.ColorRole
 ONE_COLOR, SIMILARITY = "one colour", "similarity to the picked cell"
@@ -74,14 +79,16 @@ class MapPanel(QWidget):
 
     def set_theme(self, background: Rgb, text: Rgb) -> None:
         """Take the colours of the viewer's theme."""
-        self._text_rgb = tuple(text)
+        red, green, blue = text
+        self._text_rgb = (red, green, blue)
         palette = self.palette()
         for role in (ROLE.Window, ROLE.Base, ROLE.Button):
             palette.setColor(role, QColor(*background))
         for role in (ROLE.WindowText, ROLE.Text, ROLE.ButtonText):
             palette.setColor(role, QColor(*text))
         self.setPalette(palette)
-        self.canvas.set_background(tuple(background))
+        red, green, blue = background
+        self.canvas.set_background((red, green, blue))
         self.tools.set_ink(self._text_rgb)
         self._show_legend()
 
@@ -257,7 +264,8 @@ class MapPanel(QWidget):
                 combo.setCurrentIndex(names.index(chosen) if chosen in names else 0)
 
     def _color_name(self) -> str:
-        return self.color_by.itemText(self.color_by.currentIndex())
+        result: str = self.color_by.itemText(self.color_by.currentIndex())
+        return result
 
     def _recolor(self) -> None:
         values = self._values()
@@ -294,10 +302,13 @@ class MapPanel(QWidget):
 
     def _select_entry(self, entry: str) -> None:
         how = how_of(QGuiApplication.keyboardModifiers())
-        self.explorer.select(self._legend.entries == int(entry), how)
+        # Only categories can be clicked.
+        legend = cast("CategoryLegend", self._legend)
+        self.explorer.select(legend.entries == int(entry), how)
 
     def _describe(self, row: int) -> str:
-        metadata, name = self.explorer.cells.metadata, self._color_name()
+        metadata = cast("Profiles", self.explorer.cells).metadata
+        name = self._color_name()
         shown = [LAYER, LABEL, WELL, PHENOTYPE]
         lines = {c: metadata[c].iloc[row] for c in shown if c in metadata.columns}
         values = self._values()

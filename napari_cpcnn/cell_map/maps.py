@@ -120,4 +120,5 @@ def cosines(vectors: np.ndarray, row: int) -> np.ndarray:
     """
     lengths = np.linalg.norm(vectors, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return vectors @ vectors[row] / (lengths * lengths[row])
+        result: np.ndarray = vectors @ vectors[row] / (lengths * lengths[row])
+        return result

@@ -252,8 +252,8 @@ def _dots(
         owners[at] = np.maximum(owners[at], numbers + (level - 1) * count)
     owners = owners.reshape(high, wide)[margin:-margin, margin:-margin]
     covered = owners >= 0
-    level, number = np.divmod(owners[covered], count)
-    cover = (level[:, None] + np.float32(1)) / LEVELS * np.float32(strength)
+    levels, number = np.divmod(owners[covered], count)
+    cover = (levels[:, None] + np.float32(1)) / LEVELS * np.float32(strength)
     picture[covered, :3] = _mix(picture[covered, :3], colors[number], cover)
 
 
@@ -325,4 +325,5 @@ def _ring(
 
 def _mix(under: np.ndarray, over: np.ndarray, strength: np.ndarray | float) -> np.ndarray:
     mixed = under + (over.astype(np.float32) - under) * strength
-    return np.rint(mixed).astype(np.uint8)
+    result: np.ndarray = np.rint(mixed).astype(np.uint8)
+    return result

@@ -180,8 +180,9 @@ class EmbedPanel(QWidget):
         """
         name, cells = labels.name, self._explorer.cells
         other = self._embedded.get(name)
-        known = cells is not None and LAYER in cells.metadata.columns
-        if other is None or other() is labels or not known or name not in {*cells.metadata[LAYER]}:
+        if cells is None or LAYER not in cells.metadata.columns:
+            return
+        if other is None or other() is labels or name not in {*cells.metadata[LAYER]}:
             return
         taken = {*cells.metadata[LAYER], *(layer.name for layer in self._viewer.layers)}
         free = next(f"{name} {n}" for n in count(2) if f"{name} {n}" not in taken)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -100,7 +101,8 @@ def embed_layers(request: EmbedRequest, network: NetworkProcess) -> Generator[St
         planes = channel_planes(request.images, request.labels, index)
         arrays = {"image": planes, "centers": found.centers}
         if request.mask:
-            arrays |= {"labels": found.labels, "label_ids": found.numbers}
+            labels = cast("np.ndarray", found.labels)
+            arrays |= {"labels": labels, "label_ids": found.numbers}
         asked = {"model": request.model, "channels": card.channels}
         passes = network.embed(asked | {"um_per_px": request.um_per_px}, arrays)
         while True:

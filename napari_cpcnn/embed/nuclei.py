@@ -56,4 +56,5 @@ def find_nuclei(image: np.ndarray) -> np.ndarray:
     )
     seeds = np.zeros(image.shape, np.int32)
     seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
-    return watershed(-distance, seeds, mask=regions > 0).astype(np.int32)
+    result: np.ndarray = watershed(-distance, seeds, mask=regions > 0).astype(np.int32)
+    return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
+from typing import cast
 
 import numpy as np
 from napari.components import ViewerModel
@@ -96,11 +97,13 @@ class NucleiFinder(QPushButton):
             return
         if self._layer not in self._viewer.layers:
             return
+        # Found in it.
+        image = cast("Image", self._layer)
         layer: Labels = self._viewer.add_labels(
             labels,
             name="nuclei",
-            scale=self._layer.scale[-2:],
-            translate=self._layer.translate[-2:],
+            scale=image.scale[-2:],
+            translate=image.translate[-2:],
         )
         self.found.emit(layer.name)
         tell(f"{labels.max()} nuclei")

@@ -79,7 +79,11 @@ class MatchesTable(QtWidgets.QTableView):
     def mark(self, treatment: str) -> None:
         """Highlight the row of a treatment, where it is found."""
         frame = self.model().frame
-        rows = np.flatnonzero(frame.iloc[:, 0].astype(str) == treatment) if len(frame) else []
+        rows = (
+            np.flatnonzero(frame.iloc[:, 0].astype(str) == treatment)
+            if len(frame)
+            else np.zeros(0, int)
+        )
         if len(rows):
             self.selectRow(int(rows[0]))
         else:

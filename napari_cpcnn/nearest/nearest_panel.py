@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from napari.qt.threading import create_worker
@@ -31,6 +31,9 @@ from napari_cpcnn.plain_text import PlainLabel
 
 if TYPE_CHECKING:
     import pandas as pd
+    from napari.qt.threading import GeneratorWorker
+
+    from cpcnn_core.tables.profiles import Profiles
 
 DELAY_MS = 200
 NO_LIBRARY = "Open a library of treatments: a table made by `cpcnn profile`"
@@ -70,7 +73,8 @@ class NearestPanel(QtWidgets.QWidget):
         self._features: np.ndarray | None = None
         # The selection that a click on a treatment makes is an answer, no question.
         self._answer = np.zeros(0, bool)
-        self._worker, self._ticket, self._opening = None, 0, False
+        self._worker: GeneratorWorker | None = None
+        self._ticket, self._opening = 0, False
         self._timer = QtCore.QTimer(self, singleShot=True, interval=DELAY_MS)
         self._timer.timeout.connect(self.find)
         self._build()
@@ -113,7 +117,14 @@ class NearestPanel(QtWidgets.QWidget):
         leave_out = self.leave_out.isEnabled() and self.leave_out.isChecked()
         self._answer = np.zeros(0, bool)
         self._start(
-            partial(find_matches, self.opened, cells, self._rows, count, leave_out=leave_out)
+            partial(
+                find_matches,
+                self.opened,
+                cast("Profiles", cells),
+                self._rows,
+                count,
+                leave_out=leave_out,
+            )
         )
 
     def rows_asked(self) -> np.ndarray:
@@ -131,7 +142,7 @@ class NearestPanel(QtWidgets.QWidget):
         self.chosen = treatment
         self._mark_chosen()
         self.treatment_chosen.emit(treatment)
-        cells, by = self.explorer.cells, self.opened.library.by
+        cells, by = self.explorer.cells, cast("OpenLibrary", self.opened).library.by
         mine = np.zeros(len(self.explorer.selection), bool)
         if cells is not None and by in cells.metadata.columns:
             mine = (cells.metadata[by].astype(str) == treatment).to_numpy()
@@ -220,12 +231,12 @@ class NearestPanel(QtWidgets.QWidget):
         if self._worker is not None:
             self._worker.quit()
         self._ticket += 1
-        self._worker = create_worker(_answers, self._ticket, work)
-        self._worker.yielded.connect(self._answered)
-        self._worker.errored.connect(self._failed)
-        self._worker.start()
+        self._worker = worker = create_worker(_answers, self._ticket, work)
+        worker.yielded.connect(self._answered)
+        worker.errored.connect(self._failed)
+        worker.start()
 
-    def _answered(self, answer: tuple[int, object]) -> None:
+    def _answered(self, answer: tuple[int, Any]) -> None:
         ticket, result = answer
         if ticket != self._ticket:
             return
@@ -237,8 +248,9 @@ class NearestPanel(QtWidgets.QWidget):
             self._show_matches(None, str(result))
         elif isinstance(result[0], Path):
             self._opening = False
-            self._path, self.opened = result
-            self.explorer.set_library(self.opened.library, self.opened.correction)
+            self._path, opened = result
+            self.opened = opened
+            self.explorer.set_library(opened.library, opened.correction)
         else:
             self._show_matches(*result)
 
@@ -255,7 +267,7 @@ class NearestPanel(QtWidgets.QWidget):
             self.examples.hide()
             self.status.setText(text)
             return
-        library = self.opened.library
+        library = cast("OpenLibrary", self.opened).library
         if P_VALUE not in found.columns:
             self.asked_crops.show_rows(asked, "Asked about")
         self.last_matches = found
@@ -318,12 +330,12 @@ class NearestPanel(QtWidgets.QWidget):
         self.controls.setEnabled(self._path is not None)
 
     def _reopen(self) -> None:
-        self.open(self._path, self.controls.text(), self.by.currentData())
+        self.open(cast("Path", self._path), self.controls.text(), self.by.currentData())
 
     def _controls_edited(self) -> None:
         if self._path is None:
             return
-        if self.controls.text() != self.opened.controls:
+        if self.controls.text() != cast("OpenLibrary", self.opened).controls:
             self._reopen()
         else:
             # As it was before a mistake: what the mistake said goes.
