@@ -8,7 +8,9 @@ like every other well.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -184,6 +186,8 @@ def cross_fit(
         unit = POSITION if len(everywhere) >= FIXED_POSITIONS else SINGLE
     random = np.random.default_rng(seed)
     if unit == POSITION:
+        if positions is None:
+            raise ProfileError(f"positions are compared, and there is no column {WELL}")
         bare, count = [], FOLDS
         order = random.permutation(len(everywhere))
         places = {everywhere[place]: turn for turn, place in enumerate(order)}
@@ -248,7 +252,8 @@ def null_positions(fitted: CrossFit) -> dict[int, str]:
 
 
 def _treated(wells: Profiles, by: str, controls: np.ndarray, null: np.ndarray) -> np.ndarray:
-    return wells.named(by) & ~controls & ~null
+    treated: np.ndarray = wells.named(by) & ~controls & ~null
+    return treated
 
 
 def _everywhere(wells: Profiles, by: str, controls: np.ndarray, null: np.ndarray) -> dict[int, str]:
@@ -317,12 +322,14 @@ def _positions(wells: Profiles) -> np.ndarray | None:
 
 def _fixed_layout(names: np.ndarray, plates: np.ndarray, positions: np.ndarray) -> bool:
     """Tell whether treatments of several plates stand at one position on all of them."""
-    on, at = {}, {}
+    on: dict[str, set[str]] = {}
+    at: dict[str, set[str]] = {}
     for name, plate, position in _zip(names, plates, positions):
         on.setdefault(name, set()).add(plate)
         at.setdefault(name, set()).add(position)
     several = [name for name, plates_of in on.items() if len(plates_of) > 1]
-    return bool(several) and np.mean([len(at[name]) == 1 for name in several]) >= FIXED_SHARE
+    at_one = sum(len(at[name]) == 1 for name in several)
+    return bool(several) and at_one >= FIXED_SHARE * len(several)
 
 
 def _on_all_plates(
@@ -336,5 +343,5 @@ def _on_all_plates(
     return sorted(position for position, found in on.items() if wanted <= found)
 
 
-def _zip(*columns: np.ndarray) -> zip:
+def _zip(*columns: np.ndarray) -> Iterator[tuple[Any, ...]]:
     return zip(*(column.tolist() for column in columns), strict=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -224,7 +225,7 @@ def measure_retrieval(
         names = treatments.texts(by)
         labels = _labels(truth, names.tolist())
         precision = average_precision(cosine_similarity(treatments.features), same_label(labels))
-        measured = evaluate_treatments(treatments.features, labels)
+        measured: dict[str, Any] = evaluate_treatments(treatments.features, labels)
         chance = measured["chance_average_precision"]
         scores["treatments"] = measured | retrieval_scores(precision, names, chance)
     return scores
@@ -264,7 +265,7 @@ def _measures(
     by: str,
     asked: np.ndarray | None,
     truth: Mapping[str, str] | None,
-    **how: object,
+    **how: Any,  # noqa: ANN401  (those of measure_against_controls)
 ) -> dict[str, object]:
     """Measure what is measured of every table."""
     wells = corrected.wells
@@ -324,7 +325,7 @@ def measure_against_controls(
     tested = table.loc[table["p_value"].notna(), by].tolist()
     finest = 1 if tests is None else min(map(tests.finest, tested), default=1)
     told = int((table["q_value"] <= SIGNIFICANT).sum())
-    activity = {
+    activity: dict[str, object] = {
         "treatments": len(table),
         "tested": len(tested),
         # Where no p-value can be small, none is active whatever it does.
@@ -336,7 +337,7 @@ def measure_against_controls(
         "by_treatment": _records(table.rename(columns={by: "treatment"})),
     }
     if doses_of is not None and tests is not None:
-        activity["compounds"] = _compounds(table, tests, by, finest)
+        activity["compounds"] = _compounds(table, tests, by, doses_of, finest)
     placebo = {} if tests is None else {"placebo": run_placebo(tests).summary()}
     if BATCH in corrected.wells.metadata.columns:
         columns = (BATCH, *columns)
@@ -363,10 +364,10 @@ def _compared_with(tests: Significance, tested: list[str], finest: float) -> str
 
 
 def _compounds(
-    table: pd.DataFrame, tests: Significance, by: str, finest: float
+    table: pd.DataFrame, tests: Significance, by: str, doses_of: str, finest: float
 ) -> dict[str, int | None]:
     """Count the compounds that do something at some dose."""
-    compounds = compounds_of(tests.fitted.wells, by, tests.doses_of)
+    compounds = compounds_of(tests.fitted.wells, by, doses_of)
     known = table.dropna(subset="compound_q_value")
     groups = known["compound_q_value"].groupby(known[by].map(compounds)).first()
     active = int((groups <= SIGNIFICANT).sum())
@@ -412,9 +413,9 @@ def _summary(
     by: str,
     asked: np.ndarray | None,
     truth: Mapping[str, str] | None,
-    **how: object,
+    **how: Any,  # noqa: ANN401  (those of measure_against_controls)
 ) -> dict[str, object]:
-    measured = _measures(corrected, controls, by, asked, truth, **how)
+    measured: dict[str, Any] = _measures(corrected, controls, by, asked, truth, **how)
     measured.get("activity", {}).pop("by_treatment", None)
     if "placebo" in measured:
         measured["placebo"] = without_p_values(measured["placebo"])
@@ -452,8 +453,9 @@ def _sweep(
         plates = wells.texts(PLATE)
         if set(plates) == set(plates[controls]):
             methods.append("centred-sphering")
-    how = {"asked": asked, "truth": truth, "relative": relative}
-    return sweep_corrections(wells, controls, by, methods, **how)
+    return sweep_corrections(
+        wells, controls, by, methods, asked=asked, truth=truth, relative=relative
+    )
 
 
 def _same_wells(other: Profiles | CorrectedWells, wells: Profiles, name: str) -> CorrectedWells:

@@ -155,7 +155,9 @@ def _ask(
     fitted: CrossFit, choose: Choose, random: np.random.Generator, queries: int = QUERIES
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Return p-values of placebos, of activity and of likeness, and the smallest possible."""
-    activity, nearest, finest = [], [], 1.0
+    activity: list[float] = []
+    nearest: list[float] = []
+    finest = 1.0
     for _ in range(MOST_ROUNDS):
         named = choose(fitted, random)
         if named is None or len(activity) >= ENOUGH:
@@ -167,8 +169,9 @@ def _ask(
         metadata = fitted.wells.metadata.assign(**{fitted.by: names})
         wells, by = replace(fitted.wells, metadata=metadata), fitted.by
         try:
-            how = {"null": null, "unit": fitted.unit}
-            again = cross_fit(wells, controls, by, fitted.folds[0].correction, **how)
+            again = cross_fit(
+                wells, controls, by, fitted.folds[0].correction, null=null, unit=fitted.unit
+            )
         except ProfileError:
             # Too few controls are left.
             break
@@ -219,7 +222,8 @@ def _lay_out(
     possible = [layout for layout in layouts if fits(layout, nothing)]
     if 2 * len(possible) < len(layouts) or not possible:
         return []
-    chosen, used = [], nothing
+    chosen: list[Layout] = []
+    used = nothing
     while True:
         layout = possible[random.integers(len(possible))]
         if not fits(layout, used):

@@ -312,7 +312,9 @@ class Significance:
         apart = sum(min(held[plate] // count for plate, count in layout) for held in self._held)
         if apart >= FEW_APART or apart == self._ways(layout):
             return drawn
-        return drawn.mean() + (drawn - drawn.mean()) * math.sqrt((apart + 1) / (apart - 1))
+        wider = math.sqrt((apart + 1) / (apart - 1))
+        spread: np.ndarray = drawn.mean() + (drawn - drawn.mean()) * wider
+        return spread
 
     @property
     def _per_fold(self) -> int:
@@ -379,7 +381,8 @@ def mean_by_plate(query: Profiles) -> Profiles:
 def _reduced(query: Profiles | np.ndarray) -> Profiles | np.ndarray:
     if isinstance(query, Profiles):
         return mean_by_plate(query)
-    return unit_length(query.mean(axis=0, keepdims=True))[0]
+    direction: np.ndarray = unit_length(query.mean(axis=0, keepdims=True))[0]
+    return direction
 
 
 def _direction(fold: Fold, query: Profiles | np.ndarray) -> np.ndarray:
@@ -387,12 +390,14 @@ def _direction(fold: Fold, query: Profiles | np.ndarray) -> np.ndarray:
     if not isinstance(query, Profiles):
         return query
     rows = fold.correction.transform(query)
-    return unit_length(rows.metadata[SHARE].to_numpy()[None] @ rows.features)[0]
+    direction: np.ndarray = unit_length(rows.metadata[SHARE].to_numpy()[None] @ rows.features)[0]
+    return direction
 
 
 def _cosines(features: np.ndarray) -> np.ndarray:
     unit = unit_length(features)
-    return unit @ unit.T
+    cosines: np.ndarray = unit @ unit.T
+    return cosines
 
 
 def _mean_of_pairs(
@@ -401,7 +406,8 @@ def _mean_of_pairs(
     """Return the mean cosine of the pairs among what each draw (draws, h) picks, (draws,)."""
     pairs = plates[:, None] != plates if len(layout) > 1 else ~np.eye(len(plates), dtype=bool)
     sums = np.einsum("dh,dh->d", picked @ np.where(pairs, cosines, 0), picked)
-    return sums / np.einsum("dh,dh->d", picked @ pairs, picked)
+    means: np.ndarray = sums / np.einsum("dh,dh->d", picked @ pairs, picked)
+    return means
 
 
 def _draw_wells(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -53,7 +53,7 @@ def write_message(
     stream.flush()
 
 
-def read_message(stream: BinaryIO) -> tuple[dict, dict[str, np.ndarray]] | None:
+def read_message(stream: BinaryIO) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
     """Read one message; None when the stream ended between messages.
 
     Returns
@@ -90,7 +90,7 @@ def read_message(stream: BinaryIO) -> tuple[dict, dict[str, np.ndarray]] | None:
         ) from error
 
 
-def _read_array(stream: BinaryIO, entry: dict) -> np.ndarray:
+def _read_array(stream: BinaryIO, entry: dict[str, Any]) -> np.ndarray:
     dtype, shape = np.dtype(entry["dtype"]), tuple(entry["shape"])
     if dtype.kind not in _KINDS:
         raise ProtocolError(f"expected an array of numbers for {entry['name']}, got dtype {dtype}")
@@ -99,7 +99,8 @@ def _read_array(stream: BinaryIO, entry: dict) -> np.ndarray:
         view = array.reshape(-1).view(np.uint8).data
         filled = 0
         while filled < len(view):
-            got = stream.readinto(view[filled:])
+            # Binary files have it, though their type does not say so.
+            got: int = stream.readinto(view[filled:])  # type: ignore[attr-defined]
             if not got:
                 raise ProtocolError(f"the stream ended after {filled} of {len(view)} bytes")
             filled += got

@@ -12,7 +12,9 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
 
 import cpcnn_core
 from cpcnn_core.children import end_with_parent
@@ -29,13 +31,13 @@ from cpcnn_core.worker.pipe import read_message, write_message
 from cpcnn_core.worker.turns import my_turn, turn_file
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from cpcnn_core.embedding import Embedder, Progress
     from cpcnn_core.models.card import ModelCard
     from cpcnn_core.worker.treatments import Library, Reader
 
-Answer = tuple[dict, dict]
+Message = dict[str, Any]
+Arrays = dict[str, np.ndarray]
+Answer = tuple[Message, Arrays]
 
 
 def main(device: str = "auto", read_library: Reader | None = None) -> None:
@@ -117,9 +119,7 @@ class Worker:
                 header, arrays = _error(error), {}
             write_message(answers, header, arrays)
 
-    def answer(
-        self, header: dict, arrays: dict[str, np.ndarray], report: Progress | None = None
-    ) -> Answer:
+    def answer(self, header: Message, arrays: Arrays, report: Progress | None = None) -> Answer:
         """Answer one request; the module's docstring lists them."""
         answers = {
             "models": self._list,
@@ -136,10 +136,10 @@ class Worker:
             )
         return answers[header["type"]](header, arrays, report)
 
-    def _list(self, header: dict, arrays: dict, report: Progress | None) -> Answer:  # noqa: ARG002
+    def _list(self, header: Message, arrays: Arrays, report: Progress | None) -> Answer:  # noqa: ARG002
         return {"type": "models", "names": list_models()}, {}
 
-    def _describe(self, header: dict, arrays: dict, report: Progress | None) -> Answer:  # noqa: ARG002
+    def _describe(self, header: Message, arrays: Arrays, report: Progress | None) -> Answer:  # noqa: ARG002
         card, path = _asked_model(header)
         return {
             "type": "card",
@@ -150,11 +150,11 @@ class Worker:
             "features": feature_names(card.embed_dim, card.prefix),
         }, {}
 
-    def _accept(self, header: dict, arrays: dict, report: Progress | None) -> Answer:  # noqa: ARG002
+    def _accept(self, header: Message, arrays: Arrays, report: Progress | None) -> Answer:  # noqa: ARG002
         accept_licence(find_model(header["model"])[0])
         return {"type": "accepted"}, {}
 
-    def _embed(self, header: dict, arrays: dict, report: Progress | None) -> Answer:
+    def _embed(self, header: Message, arrays: Arrays, report: Progress | None) -> Answer:
         from cpcnn_core.cell_embedding import embed_cells
         from cpcnn_core.worker.whole_field import shrink_field
 
@@ -167,7 +167,10 @@ class Worker:
         image, centers, scale = arrays["image"], arrays.get("centers"), header.get("um_per_px")
         if centers is None:
             side = model.card.crop_px
-            image, centers = shrink_field(check_image(image), side), [[side / 2, side / 2]]
+            image, centers = (
+                shrink_field(check_image(image), side),
+                np.array([[side / 2, side / 2]]),
+            )
             # Shrunk to a crop, whatever its scale was.
             scale = None
         field = Field(image, tuple(header["channels"]), centers, um_per_px=scale)
@@ -185,11 +188,11 @@ class Worker:
         notes = [str(warning.message) for warning in caught]
         return {"type": "features", "warnings": notes}, {"features": features}
 
-    def _describe_library(self, header: dict, arrays: dict, report: Progress | None) -> Answer:  # noqa: ARG002
+    def _describe_library(self, header: Message, arrays: Arrays, report: Progress | None) -> Answer:  # noqa: ARG002
         library = self._open(header)
         return {"type": "library", **library.describe()}, {}
 
-    def _compare(self, header: dict, arrays: dict, report: Progress | None) -> Answer:  # noqa: ARG002
+    def _compare(self, header: Message, arrays: Arrays, report: Progress | None) -> Answer:  # noqa: ARG002
         from cpcnn_core.worker.treatments import compare
 
         library = self._open(header)
@@ -203,7 +206,7 @@ class Worker:
         )
         return {"type": "compared", "nearest": nearest, **library.describe()}, likeness
 
-    def _open(self, header: dict) -> Library:
+    def _open(self, header: Message) -> Library:
         """Open a library, unless it is open, and see whether the request fits it."""
         from cpcnn_core.worker.treatments import open_library
 
@@ -247,7 +250,7 @@ class Worker:
         return known
 
 
-def _asked_model(header: dict) -> tuple[ModelCard, Path | None]:
+def _asked_model(header: Message) -> tuple[ModelCard, Path | None]:
     """Return card and file of the model asked for, the card for the channels that are named."""
     card, path = find_model(header["model"])
     if header.get("channels") is not None:
@@ -255,7 +258,7 @@ def _asked_model(header: dict) -> tuple[ModelCard, Path | None]:
     return card, path
 
 
-def _error(error: Exception) -> dict:
+def _error(error: Exception) -> Message:
     """Our own errors are written for users; of others they need the kind too."""
     if not isinstance(error, CPCNNError):
         traceback.print_exception(error)

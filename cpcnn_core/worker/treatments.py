@@ -122,7 +122,7 @@ class Library:
         ProfileError
             It is not in the library; says which names are alike.
         """
-        names = self.treatments.treatments.texts(self.treatments.by).tolist()
+        names: list[str] = self.treatments.treatments.texts(self.treatments.by).tolist()
         if treatment in names:
             return names.index(treatment)
         alike = difflib.get_close_matches(treatment, names, 3, 0.4)
@@ -139,8 +139,8 @@ class Library:
         ProfileError
             A correction that goes by plates, and no plate.
         """
-        parts = [split_feature(name) for name in self._features()]
-        if all(parts):
+        parts = _split(self._features())
+        if parts is not None:
             features = features[:, [number for _, number in parts]]
         import pandas as pd
 
@@ -167,17 +167,16 @@ class Library:
         """
         if self.correction is None:
             return measured.features
-        return self.correction.transform(measured).features
+        corrected: np.ndarray = self.correction.transform(measured).features
+        return corrected
 
     def rows_of(self, measured: Profiles) -> np.ndarray:
         """Return the library's wells that are the wells of some rows, (m,) int.
 
-        None where the rows, or the library, do not say plate and well.
+        There are none where the rows, or the library, do not say plate and well.
         """
         wells = self.treatments.wells
-        if not all(
-            column in table.metadata for column in (PLATE, WELL) for table in (wells, measured)
-        ):
+        if not {PLATE, WELL} <= {*measured.metadata} & {*wells.metadata}:
             return np.array([], int)
         mine = set(zip(measured.texts(PLATE), measured.texts(WELL), strict=True))
         theirs = zip(wells.texts(PLATE), wells.texts(WELL), strict=True)
@@ -190,7 +189,7 @@ class Library:
         half of the control wells. Not the cosine, since corrections move the controls
         to the origin, from where everything lies in some other direction.
         """
-        distance = np.linalg.norm(corrected - self.center, axis=1)
+        distance: np.ndarray = np.linalg.norm(corrected - self.center, axis=1)
         return 1 / (1 + distance / self.spread)
 
     def _features(self) -> list[str]:
@@ -333,10 +332,16 @@ def _identity(made: Mapping[str, object]) -> str:
     return f"{name} ({sha256})" if sha256 else str(name)
 
 
+def _split(names: Sequence[str]) -> list[tuple[str, int]] | None:
+    """Return prefix and number of every feature; None where some name has none."""
+    parts = [part for name in names if (part := split_feature(name))]
+    return parts if len(parts) == len(names) else None
+
+
 def _with_prefix(names: Sequence[str], prefix: str) -> list[str]:
     """Give features that CellProfiler's user has named the model's name; not another model's."""
-    parts = [split_feature(name) for name in names]
+    parts = _split(names)
     known = {card.prefix for card in known_cards().values()}
-    if not all(parts) or any(part[0] in known for part in parts):
+    if parts is None or any(part[0] in known for part in parts):
         return list(names)
     return [f"{prefix}_{number:03d}" for _, number in parts]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -51,7 +51,7 @@ def my_turn(path: Path) -> Iterator[None]:
             _unlock(file)
 
 
-if os.name == "nt":
+if sys.platform == "win32":
     import msvcrt
     import time
 
