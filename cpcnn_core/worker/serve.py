@@ -10,7 +10,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -121,25 +121,25 @@ class Worker:
 
     def answer(self, header: Message, arrays: Arrays, report: Progress | None = None) -> Answer:
         """Answer one request; the module's docstring lists them."""
-        answers = {
+        answers: dict[str, Callable[[], Answer]] = {
             "models": self._list,
-            "describe": self._describe,
-            "accept": self._accept,
-            "embed": self._embed,
-            "library": self._describe_library,
-            "compare": self._compare,
+            "describe": lambda: self._describe(header),
+            "accept": lambda: self._accept(header),
+            "embed": lambda: self._embed(header, arrays, report),
+            "library": lambda: self._describe_library(header),
+            "compare": lambda: self._compare(header, arrays),
         }
         if header.get("type") not in answers:
             raise ProtocolError(
                 f"expected one of {', '.join(answers)}, got {header.get('type')!r}; the plugin "
                 "is of another version: run cpcnn cellprofiler install again"
             )
-        return answers[header["type"]](header, arrays, report)
+        return answers[header["type"]]()
 
-    def _list(self, header: Message, arrays: Arrays, report: Progress | None) -> Answer:  # noqa: ARG002
+    def _list(self) -> Answer:
         return {"type": "models", "names": list_models()}, {}
 
-    def _describe(self, header: Message, arrays: Arrays, report: Progress | None) -> Answer:  # noqa: ARG002
+    def _describe(self, header: Message) -> Answer:
         card, path = _asked_model(header)
         return {
             "type": "card",
@@ -150,7 +150,7 @@ class Worker:
             "features": feature_names(card.embed_dim, card.prefix),
         }, {}
 
-    def _accept(self, header: Message, arrays: Arrays, report: Progress | None) -> Answer:  # noqa: ARG002
+    def _accept(self, header: Message) -> Answer:
         accept_licence(find_model(header["model"])[0])
         return {"type": "accepted"}, {}
 
@@ -188,11 +188,11 @@ class Worker:
         notes = [str(warning.message) for warning in caught]
         return {"type": "features", "warnings": notes}, {"features": features}
 
-    def _describe_library(self, header: Message, arrays: Arrays, report: Progress | None) -> Answer:  # noqa: ARG002
+    def _describe_library(self, header: Message) -> Answer:
         library = self._open(header)
         return {"type": "library", **library.describe()}, {}
 
-    def _compare(self, header: Message, arrays: Arrays, report: Progress | None) -> Answer:  # noqa: ARG002
+    def _compare(self, header: Message, arrays: Arrays) -> Answer:
         from cpcnn_core.worker.treatments import compare
 
         library = self._open(header)
