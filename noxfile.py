@@ -37,7 +37,7 @@ def lint(session):
 @nox.session(python=PYTHONS)
 def core(session):
     """Test the library, the worker and the command line."""
-    session.install("-e", ".[anndata,train]", *TOOLS)
+    session.install("-e", ".[anndata,train]", "copairs", *TOOLS)
     session.run("python", "-m", "pytest", "tests/cpcnn_core", *session.posargs)
 
 
