@@ -1,6 +1,6 @@
 """DeepProfiler's 8-bit compression: illumination correction and stretching, plate by plate.
 
-The published configurations embed images that went through it (REFERENCE b.2), so a
+The published configurations embed images that went through it (docs/method.md#compression), so a
 project that has it switched on needs the same bytes.
 """
 
@@ -111,7 +111,7 @@ def illumination_function(
 
     Notes
     -----
-    REFERENCE b.2. The mean is cut to whole numbers before the median, as there.
+    docs/method.md#compression. The mean is cut to whole numbers before the median, as there.
 
     Examples
     --------
@@ -147,7 +147,7 @@ def compress_plane(plane: np.ndarray, illumination: np.ndarray, upper: float) ->
 
     Notes
     -----
-    REFERENCE b.2: the percentiles 0.05 and 99.95 of this image, the latter at most
+    docs/method.md#compression: the percentiles 0.05 and 99.95 of this image, the latter at most
     the plate's, become 0 and 255.
 
     Examples

@@ -1,7 +1,7 @@
 """Object centres to crops, with the reference's exact sampling.
 
 A crop is not an integer slice of the image but a bilinear resample of a box
-around the centre (REFERENCE b.3, b.4): the box is ``crop_px`` wide, its corners
+around the centre (docs/method.md#crops): the box is ``crop_px`` wide, its corners
 are divided by the image size and multiplied by the size minus one, so the crop
 is shifted by up to a pixel and shrunk by under a percent. The published weights
 were trained and used with this sampling; these functions repeat it to the bit.
@@ -19,7 +19,7 @@ from cpcnn_core.normalize import NORMALIZERS, normalize_field
 from cpcnn_core.sampling import resample, sample_axis
 
 CROP_PX = 128
-# REFERENCE b.5: half the side of the patch whose median label names the cell.
+# Half the side of the patch whose median label names the cell, see docs/method.md#masking.
 MASK_PATCH_PX = 5
 
 
@@ -68,7 +68,7 @@ def crop_cells(
 
     Notes
     -----
-    REFERENCE b.3 to b.6. See `touches_border` for crops with zero fill.
+    docs/method.md#crops. See `touches_border` for crops with zero fill.
 
     Examples
     --------
@@ -172,7 +172,7 @@ def label_ids_at(labels: np.ndarray, centers: np.ndarray) -> np.ndarray:
 
     Notes
     -----
-    REFERENCE b.5, with its quirk: for a centre more than 5 px above or left of
+    docs/method.md#masking, with its quirk: for a centre more than 5 px above or left of
     the image the upper bound is negative and counts from the other end. Where
     the labels are known, pass them to `crop_cells` instead.
 
@@ -284,7 +284,7 @@ def check_label_ids(
 
 
 def warn_of_boxes_outside(centers: np.ndarray, shape: tuple[int, ...], crop_px: int) -> None:
-    """Warn where a box lies completely outside the image (REFERENCE b.6).
+    """Warn where a box lies completely outside the image (docs/method.md#normalisation).
 
     Examples
     --------

@@ -44,7 +44,7 @@ class Embedder:
         ``auto`` (a CUDA device when there is one, else the CPU) or a torch device.
     precision : str
         ``float32``, which ``auto`` stands for: equal to the reference within
-        1e-4 at block6a (REFERENCE a). ``mixed``, for GPUs: half precision, features
+        1e-4 at block6a (docs/method.md#network). ``mixed``, for GPUs: half precision, features
         within `cpcnn_core.engines.choice.MIXED_TOLERANCE`, which is tried at load.
     batch_size : int, optional
         Crops of one pass through the network; bounds the memory. Default: what suits the

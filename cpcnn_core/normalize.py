@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-# REFERENCE b.6: keeps a constant channel at zero instead of dividing by zero.
+# Keeps a constant channel at zero, see docs/method.md#normalisation.
 MINMAX_EPSILON = np.float32(1e-7)
 FIELD_PERCENTILES, FIELD_EPSILON = (0.1, 99.9), np.finfo(np.float32).eps
 
@@ -31,7 +31,7 @@ def minmax_per_crop(crops: np.ndarray, out: np.ndarray | None = None) -> np.ndar
 
     Notes
     -----
-    REFERENCE b.6, the normalisation of DeepProfiler's profiling step. Where a
+    docs/method.md#normalisation, that of DeepProfiler's profiling step. Where a
     crop reaches over the border its zero fill takes part in the minimum.
 
     Examples

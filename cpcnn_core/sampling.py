@@ -1,4 +1,4 @@
-"""Where the samples of a crop fall in the image, and their values (REFERENCE b.3, b.4)."""
+"""Where the samples of a crop fall in the image, and their values (docs/method.md#crops)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Axis(NamedTuple):
 
 
 def sample_axis(centers: np.ndarray, size: int, crop_px: int) -> Axis:
-    """Say where the samples of every crop fall along one axis (REFERENCE b.3).
+    """Say where the samples of every crop fall along one axis (docs/method.md#crops).
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ import numpy as np
 from cpcnn_core.crops import check_centers, touches_border
 from cpcnn_core.errors import ImageError
 
-# Crops are stretched by up to a percent anyway (REFERENCE b.3, see `cpcnn_core.crops`),
+# Crops are stretched by up to a percent anyway (docs/method.md#crops),
 # and pixel sizes are often written down with two digits: nothing to blur an image for.
 SAME_SCALE = 0.01
 # From the finest objective in use to the coarsest; beyond it somebody mistook the unit.

@@ -12,7 +12,7 @@ def let_threads_wait() -> None:
     """Ask OpenMP's idle threads to sleep; call before torch is imported.
 
     With several programs on the machine, threads that spin while they wait cost
-    four fifths of the speed (REFERENCE i). What the user has set stays.
+    four fifths of the speed (docs/method.md#speed). What the user has set stays.
 
     Examples
     --------

@@ -180,7 +180,7 @@ def quantize(crops: np.ndarray, dtype: str) -> np.ndarray:
 
     Notes
     -----
-    REFERENCE d, single-cell export: values are floored, not rounded.
+    docs/method.md#single-cell-export: values are floored, not rounded.
 
     Examples
     --------

@@ -156,8 +156,8 @@ class CropStore:
         -------
         ndarray of shape (n, c, crop_px, crop_px), uint8 or uint16
             ``floor(v * 255)``, or 65535, of crops v stretched to 0..1 by channel
-            (REFERENCE d): networks take them divided by 255, or 65535, and not
-            stretched again.
+            (docs/method.md#single-cell-export): networks take them divided by 255, or 65535,
+            and not stretched again.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Crops from the single cells that DeepProfiler exports (REFERENCE d, single-cell export).
+"""Crops from the single cells that DeepProfiler exports (docs/method.md#single-cell-export).
 
 A cell is an 8-bit grey PNG: its channels side by side, each ``crop_px`` wide and high, and
 after them, where the project has outlines, its mask. ``sc-metadata.csv`` beside them names

@@ -1,7 +1,7 @@
 """A network as LiteRT reads it: the same weights and operations, in its flat file format.
 
 Tensors are (n, h, w, c) there, kernels (out, kh, kw, in), depthwise ones (1, kh, kw, c).
-LiteRT's "same" padding is TensorFlow's, which the network has (REFERENCE a).
+LiteRT's "same" padding is TensorFlow's, which the network has (docs/method.md#network).
 """
 
 from __future__ import annotations

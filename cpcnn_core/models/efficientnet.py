@@ -1,7 +1,7 @@
 """EfficientNet-B0 that stops at the layer whose features are wanted.
 
 timm's ``tf_efficientnet_b0`` has TensorFlow's padding and batch norm epsilon;
-REFERENCE a lists the layers and the numbers that must hold.
+docs/method.md#network lists the layers and the numbers that must hold.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class TappedEfficientNet(nn.Module):
     Notes
     -----
     Layers beyond the tap are not built, let alone computed: stopping at block6a
-    saves 32 % of the multiply-adds (REFERENCE a). Built on torch's ``meta``
+    saves 32 % of the multiply-adds (docs/method.md#network). Built on torch's ``meta``
     device: without weights, and without touching the caller's random state.
 
     Examples

@@ -1,6 +1,6 @@
 """Read the Keras checkpoint of the published network; write nothing.
 
-Layout of the file (REFERENCE a, "HDF5 checkpoint"), weights-only flavour; a full
+Layout of the file (docs/method.md#checkpoints), weights-only flavour; a full
 model has the same tree under ``model_weights``::
 
     /                      attributes layer_names, backend, keras_version

@@ -23,7 +23,7 @@ def aggregate(
     """Make one profile of all rows that have the same metadata.
 
     The paper's profiles are the median over the cells of a site, the mean over the
-    sites of a well, and the mean over the wells of a treatment (REFERENCE e).
+    sites of a well, and the mean over the wells of a treatment (docs/method.md#aggregation).
 
     Parameters
     ----------

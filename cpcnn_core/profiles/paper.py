@@ -1,7 +1,7 @@
 """The paper's own measures, quirks included, to compare with its published numbers.
 
 What differs from the textbook's (`cpcnn_core.profiles.retrieval`) is said in each function;
-REFERENCE e lists where it stands in the reference.
+docs/method.md#the-papers-measures puts it together.
 """
 
 from __future__ import annotations

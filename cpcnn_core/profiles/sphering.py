@@ -103,7 +103,7 @@ def fit_sphering(
         normal case.
     regularization : float, above 0
         Lambda. The paper's numbers were made with 1e-5 to 1e-1 on raw features
-        (REFERENCE e); what is good depends on the scale of the features.
+        (docs/method.md#sphering); what is good depends on the scale of the features.
     relative : bool
         `regularization` is a part of the mean eigenvalue of the controls, so that one
         number suits features of any scale.
@@ -121,7 +121,7 @@ def fit_sphering(
     Notes
     -----
     mean and C = X'X / n of the controls (n, not n - 1); C = V diag(s) V';
-    W = V diag(1 / sqrt(s + lambda)) V'. Moshkov et al. 2024, Methods; REFERENCE e. The
+    W = V diag(1 / sqrt(s + lambda)) V'. Moshkov et al. 2024, Methods; docs/method.md#sphering. The
     covariance of the transformed controls is s / (s + lambda) in the eigenvectors' basis.
 
     Examples

@@ -1,6 +1,6 @@
 """A DeepProfiler project as it lies: its users switch by changing one word.
 
-Layout (REFERENCE c)::
+Layout (docs/method.md#deepprofiler-projects)::
 
     inputs/config/*.json                          which channels, box size, masks, compression
     inputs/metadata/index.csv                     one row per site, a column per channel

@@ -90,7 +90,7 @@ def read_locations(path: str | Path) -> Objects | None:
         Numbered as the file says (``ObjectNumber``, ``Nuclei_ObjectNumber``, ...), else from 1
         to n. `locations`: x and y, then every other column in its order, int64 where all of
         them are whole, else float64; for DeepProfiler's own files what it stores itself
-        (REFERENCE c). An object without a centre is named and left out.
+        (docs/method.md#deepprofiler-projects). An object without a centre is named and left out.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """Crops as they could have been seen: cut closer, flipped, turned, brighter, flatter.
 
-REFERENCE d, "Augmentation". What is random is drawn first, for the whole batch, on the CPU;
+See docs/method.md#augmentation. What is random is drawn first, for the whole batch, on the CPU;
 applying it is arithmetic. So a part of a batch, on any device, comes out as it does within
 the whole.
 """
@@ -86,7 +86,8 @@ def draw_augmentation(n: int, c: int, p: int, generator: torch.Generator) -> Aug
     With probability 0.5 a square is cut out, with a side that is uniform among the integers
     from floor(0.8 p) to p - 1 (102 to 127 for 128 pixels), at a place that is uniform among
     those where it fits; flipped with probability 0.5; 0 to 3 quarter turns alike; for each
-    channel U(-0.1, 0.1) is added and contrast multiplied by U(0.8, 1.2). REFERENCE d.
+    channel U(-0.1, 0.1) is added and contrast multiplied by U(0.8, 1.2), see
+    docs/method.md#augmentation.
 
     Examples
     --------

@@ -1,4 +1,7 @@
-"""Every treatment is seen equally often, however many cells it has (REFERENCE d)."""
+"""Every treatment is seen equally often, however many cells it has.
+
+See docs/method.md#balanced-sampling.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,8 @@ def draw_epoch(classes: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     Notes
     -----
     Each class gives `cells_per_class` cells: without replacement where it has as many, with
-    replacement where it has fewer. The reference's sampled crop generator, REFERENCE d.
+    replacement where it has fewer. This is the reference's sampled crop generator, see
+    docs/method.md#balanced-sampling.
 
     Examples
     --------

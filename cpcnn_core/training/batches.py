@@ -40,7 +40,8 @@ def epoch_batches(classes: np.ndarray, seed: int, epoch: int, batch: int) -> np.
     -----
     The draws of `cpcnn_core.training.balancing.draw_epoch`, one after the other, cut into
     batches. As in the reference a batch may reach from one draw into the next, so that all
-    batches are whole, and an epoch has as many as it takes for one draw (REFERENCE d).
+    batches are whole, and an epoch has as many as it takes for one draw, see
+    docs/method.md#balanced-sampling.
 
     Examples
     --------
@@ -146,7 +147,7 @@ def to_unit_range(crops: torch.Tensor, device: torch.device) -> torch.Tensor:
     Returns
     -------
     Tensor of the same shape, float32
-        Not stretched again (REFERENCE d).
+        Not stretched again (docs/method.md#single-cell-export).
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """What a training is made with: every entry, its default and what it may be.
 
-The defaults are the reference's recipe (REFERENCE d). `cpcnn_core.training.config_file` reads
-and writes them as TOML.
+The defaults are the reference's recipe (docs/method.md#training).
+`cpcnn_core.training.config_file` reads and writes them as TOML.
 """
 
 from __future__ import annotations

@@ -62,9 +62,9 @@ def train_model(
 
     Notes
     -----
-    The defaults are the recipe of the reference (REFERENCE d). On a CPU, a training that was
-    stopped and goes on ends with the same bits as one that was not. PyTorch's global random
-    generator is left as it was.
+    The defaults are the recipe of the reference (docs/method.md#training). On a CPU, a training
+    that was stopped and goes on ends with the same bits as one that was not. PyTorch's global
+    random generator is left as it was.
 
     Examples
     --------

@@ -21,7 +21,7 @@ from cpcnn_core.errors import (
 from cpcnn_core.models.efficientnet import import_timm
 from cpcnn_core.models.tls import require_hub_with_tls
 
-# AutoAugment weights, those of the reference (REFERENCE d).
+# AutoAugment weights, those of the reference (docs/method.md#initialisation).
 IMAGENET_WEIGHTS = "tf_efficientnet_b0.aa_in1k"
 # Standard deviation of a standard normal that is cut off at two.
 TRUNCATED_DEVIATION = 0.87962566103423978
@@ -94,7 +94,7 @@ def initialize_from_imagenet(
     -----
     Channel i of the first convolution gets the kernel of channel i mod 3 (R, G, B, R, G for
     five), not rescaled; the classifier is drawn Glorot uniform, its bias is 0; all else is
-    copied. REFERENCE d.
+    copied. docs/method.md#initialisation.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Online label refinement: the labels of cells learn from the network (REFERENCE d).
+"""Online label refinement: the labels of cells learn from the network.
 
 A treatment does not change every cell. A cell that looks like a control then is labelled
-more and more as what it looks like.
+more and more as what it looks like: docs/method.md#label-refinement.
 """
 
 from __future__ import annotations

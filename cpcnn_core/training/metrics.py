@@ -1,4 +1,4 @@
-"""How well a classifier does, as the reference measures it (REFERENCE d)."""
+"""How well a classifier does, as the reference measures it (docs/method.md#metrics)."""
 
 from __future__ import annotations
 

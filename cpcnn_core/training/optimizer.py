@@ -31,7 +31,7 @@ def parameter_groups(
 
     Notes
     -----
-    REFERENCE d: 66 kernels of EfficientNet-B0 decay.
+    docs/method.md#optimiser: 66 kernels of EfficientNet-B0 decay.
 
     Examples
     --------

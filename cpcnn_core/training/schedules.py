@@ -1,4 +1,4 @@
-"""How large the steps of each epoch are (REFERENCE d)."""
+"""How large the steps of each epoch are (docs/method.md#optimiser)."""
 
 from __future__ import annotations
 

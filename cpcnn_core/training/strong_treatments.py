@@ -1,6 +1,6 @@
 """The treatments that are worth learning from: those whose wells lie far from the controls.
 
-As in the paper's notebooks (REFERENCE d, "Strong-treatment selection"). They took the features
+As in the paper's notebooks (docs/method.md#strong-treatments). They took the features
 of a network trained on ImageNet, 6400 a well.
 """
 

@@ -96,7 +96,7 @@ def classifier_row(logits: np.ndarray, classes: np.ndarray, seed: int) -> Row:
     classes : ndarray of shape (n,), integer
         Negative for cells of classes that the network was not taught.
     seed : int
-        Of the draw, which is drawn once, as in the reference (REFERENCE d).
+        Of the draw, which is drawn once, as in the reference (docs/method.md#balanced-sampling).
 
     Returns
     -------

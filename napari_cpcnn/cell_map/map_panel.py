@@ -10,6 +10,7 @@ from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QColor, QGuiApplication, QPalette
 from qtpy.QtWidgets import (
     QComboBox,
+    QCompleter,
     QHBoxLayout,
     QLabel,
     QPushButton,
@@ -111,7 +112,8 @@ class MapPanel(QWidget):
         self.color_by.setEditable(True)
         self.color_by.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         self.color_by.completer().setFilterMode(Qt.MatchFlag.MatchContains)
-        self.color_by.completer().setCompletionMode(self.color_by.completer().PopupCompletion)
+        popup = QCompleter.CompletionMode.PopupCompletion
+        self.color_by.completer().setCompletionMode(popup)
         self.color_by.setMinimumContentsLength(8)
         self.color_by.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon

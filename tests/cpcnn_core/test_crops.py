@@ -1,4 +1,4 @@
-"""Crops: the reference's own, and a slow loop written from REFERENCE b.3 to b.6."""
+"""Crops: the reference's own, and a slow loop written from docs/method.md#crops."""
 
 import math
 import statistics

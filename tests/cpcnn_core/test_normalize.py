@@ -1,4 +1,4 @@
-"""Normalisers against arithmetic written out from REFERENCE b.6."""
+"""Normalisers against arithmetic written out from docs/method.md#normalisation."""
 
 import numpy as np
 import pytest

@@ -17,10 +17,10 @@ SITES = {("P1", "A01", "1"): 4, ("P1", "B02", "3"): 2, ("P-2", "A01", "1"): 3}
 
 
 def export(folder, *, masks, seed=0):
-    """Write what `export-sc` writes, pixel by pixel (REFERENCE d); return crops and masks.
+    """Write what `export-sc` writes, pixel by pixel; return crops and masks.
 
     Every channel is stretched to 0..1 by itself, channels are laid side by side, the mask
-    after them, and the strip goes to 0..255, floored.
+    after them, and the strip goes to 0..255, floored: docs/method.md#single-cell-export.
     """
     random = np.random.default_rng(seed)
     rows, crops, marks = [], [], []

@@ -18,7 +18,8 @@ def test_the_papers_scores_are_the_references(arrays, inputs, scalars):
         ("recall_at_top_10", "recall_top10pct"),
     ):
         assert found[ours] == pytest.approx(expected[theirs], rel=1e-12)
-    # Made with the newer scikit-learn; with the paper's it is a little higher (REFERENCE e).
+    # Made with the newer scikit-learn; with the paper's it is a little higher, see
+    # docs/method.md#the-papers-measures.
     assert found["mean_average_precision"] - expected["mean_average_precision_interpolated"] > 0
     assert found["mean_average_precision"] == pytest.approx(0.6798, abs=5e-5)
 

@@ -1,4 +1,4 @@
-"""Augmentation equals a slow loop over images, and its draws what REFERENCE d says."""
+"""Augmentation equals a slow loop over images, and its draws what docs/method.md says."""
 
 import dataclasses
 

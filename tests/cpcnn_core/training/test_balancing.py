@@ -1,4 +1,4 @@
-"""Epochs are balanced as REFERENCE d says, and the same for equal seeds."""
+"""Epochs are balanced as docs/method.md says, and the same for equal seeds."""
 
 import statistics
 from collections import Counter

@@ -26,7 +26,8 @@ from cpcnn_core.training.config_file import (
 
 def test_the_defaults_are_the_references_recipe():
     config = TrainingConfig()
-    # REFERENCE d. Keras's L2 of 1e-5 adds 1e-5 w^2 to the loss, whose derivative is 2e-5 w.
+    # Keras's L2 of 1e-5 adds 1e-5 w^2 to the loss, whose derivative is 2e-5 w: see
+    # docs/method.md#optimiser.
     expected = {"epochs": 30, "batch": 32, "learning_rate": 0.005, "schedule": "constant"}
     expected |= {"momentum": 0.9, "weight_decay": 2e-5, "label_smoothing": 0.0}
     expected |= {"augmentation": True, "steps": ()}

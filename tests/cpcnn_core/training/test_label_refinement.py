@@ -1,4 +1,4 @@
-"""Soft labels start and move as in REFERENCE d, and survive a file."""
+"""Soft labels start and move as in docs/method.md, and survive a file."""
 
 import numpy as np
 import pytest

@@ -34,7 +34,7 @@ def crops():
 def test_it_has_the_references_size():
     with torch.device("meta"):
         network = TrainableNetwork("efficientnet_b0", 5, 128, 490)
-    # REFERENCE a.
+    # See docs/method.md#network.
     assert sum(value.numel() for value in network.parameters()) == 4_635_814
     norms = [layer for layer in network.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
     assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, 0.01)}
@@ -44,7 +44,7 @@ def test_paths_are_dropped_at_the_references_rates():
     """Measured: how often a block with a skip lets its input through unchanged."""
     with torch.device("meta"):
         network = TrainableNetwork("efficientnet_b0", 5, 128, 2)
-    # REFERENCE a: 0.2 * block / 16, blocks counted from 0, where there is a skip.
+    # A rate of 0.2 * block / 16, counted from 0, where there is a skip: docs/method.md#network.
     repeats = (1, 2, 2, 3, 3, 4, 1)
     place, expected, found = 0, [], []
     torch.manual_seed(0)

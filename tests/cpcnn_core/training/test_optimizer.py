@@ -11,7 +11,7 @@ from torch import nn
 from cpcnn_core.models.efficientnet import create_efficientnet_b0
 from cpcnn_core.training.optimizer import make_optimizer, parameter_groups
 
-# timm's names of the kernels that REFERENCE d counts: the stem, 15 expansions, two of
+# timm's names of the kernels that docs/method.md#optimiser counts: the stem, 15 expansions, two of
 # squeeze-and-excite and one projection in each of 16 blocks, the head, the classifier.
 DENSE = re.compile(
     r"^conv_stem\.weight$|^conv_head\.weight$|^classifier\.weight$"

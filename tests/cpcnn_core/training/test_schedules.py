@@ -1,4 +1,4 @@
-"""Learning rates epoch by epoch, worked out by hand from REFERENCE d."""
+"""Learning rates epoch by epoch, worked out by hand from docs/method.md#optimiser."""
 
 import pytest
 

@@ -76,7 +76,7 @@ def expected(wells, cells, whole):
 
 
 def whiten(wells, rows, regularization):
-    """Sphering from its formula (REFERENCE e)."""
+    """Sphering from its formula (docs/method.md#sphering)."""
     of = wells.metadata["Metadata_Treatment"].to_numpy()
     controls = wells.features[of == "DMSO"].astype(float)
     mean = controls.mean(axis=0)
