@@ -58,7 +58,7 @@ def check_session(session: Mapping, cells: int, arrays: Mapping[str, np.ndarray]
     Parameters
     ----------
     session : mapping
-        As `json.loads` returned it.
+        As `parse_json` returned it.
     cells : int
         How many there are.
     arrays : mapping of str to ndarray

@@ -203,7 +203,7 @@ HOSTILE = {
     ),
     "deep nesting": (
         {"replaced": {"session.json": b"[" * 10**5}},
-        "recursion",
+        "it is nested too deeply",
     ),
 }
 
