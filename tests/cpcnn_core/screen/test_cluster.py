@@ -1,6 +1,8 @@
 """The same tables from a Dask cluster, also when its workers are killed."""
 
+import atexit
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -50,6 +52,21 @@ def test_a_local_cluster_gives_the_same_bytes(screen, embedded, tmp_path):
     assert main([*command, "--cluster", "local:2"]) == 0
     assert states(out) == ["embedded"] * 8
     assert bytes_in(out) == bytes_in(embedded)
+
+
+def end_slowly():
+    atexit.register(time.sleep, 6)
+
+
+def test_workers_end_by_themselves_however_long_it_takes(caplog):
+    log = logging.getLogger("distributed.nanny")
+    log.addHandler(caplog.handler)
+    try:
+        with connect("local:1") as client:
+            client.run(end_slowly)
+    finally:
+        log.removeHandler(caplog.handler)
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 @pytest.mark.long
