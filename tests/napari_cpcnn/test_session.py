@@ -39,7 +39,7 @@ def saved(viewer, widget, qtbot, made_up, tmp_path):
     viewer.layers["Mito"].colormap = "magenta"
     viewer.add_labels(labels, name="cells")
     cells = embed(widget, qtbot)
-    qtbot.waitUntil(lambda: widget.explorer.positions is not None)
+    qtbot.waitUntil(lambda: widget.explorer.positions is not None, timeout=20_000)
     wells = pd.DataFrame(
         {
             "Metadata_Plate": "P",
