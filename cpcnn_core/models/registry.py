@@ -1,4 +1,4 @@
-"""The models known by name, as data, and where their files lie on this machine."""
+"""Models by name or file: which there are on this machine, and where their files lie."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def find_model(name_or_path: str | Path) -> tuple[ModelCard, Path | None]:
     Returns
     -------
     card : ModelCard
-        The card in the file where there is one, else the built-in card.
+        The card in the file where there is one, else the one that is known by the name.
     path : Path or None
         The model's file; None for a model that is made rather than read.
 
@@ -96,6 +96,8 @@ def find_model(name_or_path: str | Path) -> tuple[ModelCard, Path | None]:
     ------
     ModelNotFoundError
         Unknown name (the nearest are listed), or a file or download that is missing.
+    WeightsError
+        The file is no model that cpcnn wrote.
 
     Examples
     --------
