@@ -36,6 +36,13 @@ def big(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def client():
+    """One worker, started once: loading PyTorch takes longer than what it is asked for."""
+    with connect("local:1") as client:
+        yield client
+
+
 def job_for(folder, out):
     return Job(
         load_data=str(folder / "load_data.csv"),
@@ -130,9 +137,10 @@ def test_a_scheduler_elsewhere_is_reached_by_address_and_by_file(screen, embedde
             process.wait()
 
 
-def test_a_site_that_fails_on_a_worker_is_named(own_screen, tmp_path, capsys):
+def test_a_site_that_fails_on_a_worker_is_named(client, own_screen, tmp_path, capsys):
     (own_screen / "3_ER.png").unlink()
-    command = [*command_for(own_screen), "--out", str(tmp_path / "out"), "--cluster", "local:1"]
+    where = client.scheduler.address.replace("tcp://", "dask://")
+    command = [*command_for(own_screen), "--out", str(tmp_path / "out"), "--cluster", where]
     assert main(command) == 1
     said = capsys.readouterr().out
     assert "8 sites; 7 embedded; 1 failed" in said
@@ -141,21 +149,20 @@ def test_a_site_that_fails_on_a_worker_is_named(own_screen, tmp_path, capsys):
     assert "there is no image file" in capsys.readouterr().err
 
 
-def test_a_worker_with_another_model_refuses(screen, tmp_path, capsys):
+def test_a_worker_with_another_model_refuses(client, screen, tmp_path):
     job = job_for(screen, tmp_path / "out")
     other = open_job(job).settings.provenance() | {"model_sha256": "another", "cpcnn": "9"}
-    with connect("local:1") as client:
-        # Not in the folder that Dask would share with all users.
-        (scratch,) = client.run(lambda dask_worker: dask_worker.local_directory).values()
-        temporary = Path(tempfile.gettempdir())
-        owned = next(place for place in Path(scratch).parents if place.parent == temporary)
-        assert owned.name != "dask-scratch-space"
-        assert owned.stat().st_mode & 0o777 == 0o700
-        (report,) = embed_on_cluster(client, job, other, [(0, "P1/A01/1")])
-        assert report.state == "failed"
-        assert "this worker differs in cpcnn, model_sha256 from the program" in report.reason
-        with pytest.raises(SiteError, match="this worker differs"):
-            embed_on_cluster(client, job, other, [(0, "P1/A01/1")], strict=True)
+    # Not in the folder that Dask would share with all users.
+    (scratch,) = client.run(lambda dask_worker: dask_worker.local_directory).values()
+    temporary = Path(tempfile.gettempdir())
+    owned = next(place for place in Path(scratch).parents if place.parent == temporary)
+    assert owned.name != "dask-scratch-space"
+    assert owned.stat().st_mode & 0o777 == 0o700
+    (report,) = embed_on_cluster(client, job, other, [(0, "P1/A01/1")])
+    assert report.state == "failed"
+    assert "this worker differs in cpcnn, model_sha256 from the program" in report.reason
+    with pytest.raises(SiteError, match="this worker differs"):
+        embed_on_cluster(client, job, other, [(0, "P1/A01/1")], strict=True)
 
 
 @pytest.mark.parametrize(
