@@ -12,6 +12,7 @@ JUMP-Target-1 plates (folder of ``BR*.csv.gz``). Run it from the project's folde
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -25,17 +26,12 @@ from cpcnn_core.profiles.significance import Significance
 from cpcnn_core.profiles.wells import choose_rows, well_profiles
 from cpcnn_core.tables.profiles import Profiles
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.cpcnn_core.profiles.test_calibration import METHODS
+
 BY = "Metadata_Treatment"
 CONTROL = "DMSO"
-METHODS = {
-    "none": {"method": "none"},
-    "plate-mad": {"method": "plate-mad"},
-    "sphering .1": {"method": "sphering", "regularization": 0.1, "relative": True},
-    "sphering 1": {"method": "sphering", "regularization": 1.0, "relative": True},
-    "centred-sphering .1": {"method": "centred-sphering", "regularization": 0.1, "relative": True},
-    "centred-sphering 1": {"method": "centred-sphering", "regularization": 1.0, "relative": True},
-    "pca-mad": {"method": "pca-mad", "components": 16},
-}
 QUERIES = 8
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cpcnn_core.atomic import set_time, write_atomically
+from cpcnn_core.json_texts import parse_json
 
 SUFFIX = ".damaged"
 _CHECKSUM = "checksum"
@@ -112,10 +113,7 @@ def read_checked(path: str | Path) -> dict[str, Any]:
     length = len(_ending(""))
     body, ending = text[:-length], text[-length:]
     same = sum(a == b for a, b in zip(ending, _ending(body), strict=False))
-    try:
-        content = json.loads(text)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+    content = parse_json(text)
     if not isinstance(content, dict):
         raise ValueError("it is no JSON object")  # noqa: TRY004  (of the file, not of an argument)
     # An ending that is nearly one of ours is ours: that of an earlier cpcnn is another altogether.

@@ -94,6 +94,10 @@ class TableError(SiteError, ProfileError):
     """A table cannot be read as it is: of a screen's sites, or of profiles."""
 
 
+class JsonError(CPCNNError, ValueError):
+    """A file is not the JSON that it should be."""
+
+
 class DependencyError(CPCNNError, ImportError):
     """A package that is needed here is missing or broken."""
 

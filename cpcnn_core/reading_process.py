@@ -20,6 +20,7 @@ from pathlib import Path
 
 from cpcnn_core import errors
 from cpcnn_core.atomic import temporary_folder
+from cpcnn_core.json_texts import read_json
 
 # Slow disks bring a few MiB in a second.
 SECONDS, BYTES_PER_SECOND = 120, 2**22
@@ -96,7 +97,7 @@ def _environment() -> dict[str, str]:
 
 def _raise_error(place: Path, ended: subprocess.CompletedProcess[bytes]) -> None:
     if place.is_file():
-        told = json.loads(place.read_text(encoding="utf-8"))
+        told = read_json(place)
         if told["kind"] == _MEMORY:
             raise ReadingError("its library wants more memory than such a file can need")
         kind = getattr(errors, told["kind"], ReadingError)

@@ -20,6 +20,7 @@ from napari.utils.colormaps import AVAILABLE_COLORMAPS
 from cpcnn_core.archives import extract_member, open_archive, read_array, seal
 from cpcnn_core.atomic import temporary_folder, write_atomically
 from cpcnn_core.errors import CPCNNError, ProfileError
+from cpcnn_core.json_texts import parse_json
 from cpcnn_core.profiles.files import read_profiles, write_profiles
 from cpcnn_core.tables.profiles import Profiles
 from napari_cpcnn.explorer import LAYER, Explorer
@@ -133,7 +134,7 @@ def open_session(
 
 def _read(path: str | Path) -> tuple[dict[str, Any], Profiles, dict[str, np.ndarray]]:
     with open_archive(path, compressed=".npy") as archive, temporary_folder() as folder:
-        session = json.loads(archive.read(ABOUT))
+        session = parse_json(archive.read(ABOUT))
         if session["format"] != FORMAT:
             raise ProfileError(
                 f"{path} has format {session['format']}, this cpcnn reads {FORMAT}; upgrade "
@@ -181,7 +182,7 @@ def _describe(layer: Layer, viewer: ViewerModel) -> dict[str, object]:
     if isinstance(layer, Image):
         about["contrast_limits"] = [float(value) for value in layer.contrast_limits]
         about["colormap"] = layer.colormap.name
-    result: dict[str, object] = json.loads(json.dumps(about, default=str))
+    result: dict[str, object] = parse_json(json.dumps(about, default=str))
     return result
 
 

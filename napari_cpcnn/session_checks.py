@@ -59,7 +59,7 @@ def check_session(session: Mapping[str, Any], cells: int, arrays: Mapping[str, n
     Parameters
     ----------
     session : mapping
-        As `json.loads` returned it.
+        As `parse_json` returned it.
     cells : int
         How many there are.
     arrays : mapping of str to ndarray

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cpcnn_core.cli.notices import notice, print_out, say_once
 from cpcnn_core.cli.parsers import add_command
-from cpcnn_core.cli.question_options import add_keep_label
+from cpcnn_core.cli.question_options import add_by, add_controls, add_keep_label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,12 +31,8 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument(
         "profiles", help="wells, made by cpcnn profile, with controls; corrected as they are"
     )
-    parser.add_argument(
-        "--by", default="Metadata_Treatment", help="names the treatment (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--controls", metavar="EXPR", help="control wells (default: those of cpcnn profile)"
-    )
+    add_by(parser)
+    add_controls(parser)
     add_keep_label(parser)
     parser.add_argument(
         "--plates",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cpcnn_core.cli.notices import notice, print_out, say_once
 from cpcnn_core.cli.parsers import add_command
-from cpcnn_core.cli.question_options import add_question, add_significance
+from cpcnn_core.cli.question_options import add_controls, add_question, add_significance
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,9 +32,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("profiles", help="wells, made by cpcnn profile")
     add_question(parser)
-    parser.add_argument(
-        "--controls", metavar="EXPR", help="control wells (default: those of cpcnn profile)"
-    )
+    add_controls(parser)
     parser.add_argument(
         "--positive-controls",
         metavar="EXPR",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -58,9 +59,18 @@ VERBS = (
 
 def run() -> None:
     """Run the command line of this process and exit."""
+    if "_ARGCOMPLETE" in os.environ:
+        _complete()
     open_streams()
     stop_on_signals()
     sys.exit(main(sys.argv[1:]))
+
+
+def _complete() -> None:
+    """Tell the shell, which asks for it, how a half-written command may go on, and exit."""
+    import argcomplete
+
+    argcomplete.autocomplete(_parser())
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from cpcnn_core.cli.model_sources import add_fetch, add_import, add_timm
 from cpcnn_core.cli.parsers import add_command
 from cpcnn_core.cli.text_table import as_text
+from cpcnn_core.json_texts import parse_json
 from cpcnn_core.models.card import ONE_BY_ONE
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def _show(options: argparse.Namespace) -> None:
     from cpcnn_core.models.verification import weights_statement
 
     card = card_of(options.model)
-    values = json.loads(card.to_json())
+    values = parse_json(card.to_json())
     if options.json:
         print(json.dumps(values, indent=2))
         return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from cpcnn_core.cli.notices import notice, print_out, say_once
 from cpcnn_core.cli.parsers import add_command
-from cpcnn_core.cli.question_options import add_keep_label, add_significance
+from cpcnn_core.cli.question_options import add_by, add_controls, add_keep_label, add_significance
 from cpcnn_core.printable import printable
 
 if TYPE_CHECKING:
@@ -33,12 +33,8 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--query", required=True, metavar="EXPR", help="the wells that are asked about"
     )
     parser.add_argument("--library", help="wells to search (default: the same table)")
-    parser.add_argument(
-        "--by", default="Metadata_Treatment", help="names the treatment (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--controls", metavar="EXPR", help="control wells (default: those of cpcnn profile)"
-    )
+    add_by(parser)
+    add_controls(parser)
     add_significance(parser)
     add_keep_label(parser)
     parser.add_argument("--count", type=int, default=10, help="how many (default: %(default)s)")

@@ -15,9 +15,7 @@ def add_question(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> N
     >>> parser.parse_args([]).label
     'moa'
     """
-    parser.add_argument(
-        "--by", default="Metadata_Treatment", help="names the treatment (default: %(default)s)"
-    )
+    add_by(parser)
     parser.add_argument(
         "--ask", metavar="EXPR", help="only these wells ask, e.g. those that a network has not seen"
     )
@@ -28,6 +26,36 @@ def add_question(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> N
         "--label", default="moa", help="the label's column; several parted by | (default: moa)"
     )
     add_keep_label(parser)
+
+
+def add_by(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add the treatment's column.
+
+    Examples
+    --------
+    >>> parser = argparse.ArgumentParser()
+    >>> add_by(parser)
+    >>> parser.parse_args([]).by
+    'Metadata_Treatment'
+    """
+    parser.add_argument(
+        "--by", default="Metadata_Treatment", help="names the treatment (default: %(default)s)"
+    )
+
+
+def add_controls(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add which wells are controls, where the table says it itself.
+
+    Examples
+    --------
+    >>> parser = argparse.ArgumentParser()
+    >>> add_controls(parser)
+    >>> parser.parse_args(["--controls", "Treatment == 'DMSO'"]).controls
+    "Treatment == 'DMSO'"
+    """
+    parser.add_argument(
+        "--controls", metavar="EXPR", help="control wells (default: those of cpcnn profile)"
+    )
 
 
 def add_keep_label(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import importlib.util
-import json
 import sys
 import time
 import warnings
@@ -29,6 +28,7 @@ from cpcnn_core.errors import (
     SiteError,
 )
 from cpcnn_core.fields import Field
+from cpcnn_core.json_texts import parse_json
 from cpcnn_core.readers.load_data import read_load_data
 from cpcnn_core.readers.sites import Objects, Site, read_stored
 from cpcnn_core.screen.collect import PLATES_FOLDER, as_described, metadata_names
@@ -287,7 +287,7 @@ def _whole_columns(table: SiteTable, whole: np.ndarray) -> SiteTable:
 
 def main(text: str) -> int:
     """Measure the screen of a job that is given as JSON; return the exit status."""
-    values = json.loads(text)
+    values = parse_json(text)
     values["channels"] = tuple(tuple(pair) for pair in values["channels"])
     try:
         return 1 if measure_screen(Job(**values)) else 0

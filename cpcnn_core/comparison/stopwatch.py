@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cpcnn_core.children import child_command, end_with_parent
+from cpcnn_core.json_texts import read_json
 
 # Until a command that was asked to end is killed.
 PATIENCE_SECONDS = 30
@@ -80,7 +81,7 @@ def measure_command(command: Sequence[str], report: Path, output: Path) -> Measu
     if not report.is_file():
         # The stopwatch itself was stopped.
         return Measured(code or 1, 0.0)
-    return Measured(**json.loads(report.read_text(encoding="utf-8")))
+    return Measured(**read_json(report))
 
 
 def _end(stopwatch: subprocess.Popen[bytes]) -> None:

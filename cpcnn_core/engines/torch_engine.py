@@ -23,8 +23,9 @@ class TorchEngine:
 
     Parameters
     ----------
-    network : TappedEfficientNet or TimmNetwork
-        In evaluation mode, its batch norms folded by `fold_batch_norms`.
+    network : Network
+        Any that `cpcnn_core.models.building` builds; in evaluation mode, its batch norms folded
+        by `fold_batch_norms`.
     device : torch.device
     dtype : torch.dtype
         Of weights and activations; sums are float32 in any case.

@@ -19,6 +19,7 @@ from pathlib import Path
 import cpcnn_core
 from cpcnn_core.atomic import temporary_folder
 from cpcnn_core.errors import HostError
+from cpcnn_core.json_texts import read_json
 from cpcnn_core.models.home import cpcnn_home
 
 MODULE_FILE = "measurecellpaintingcnn.py"
@@ -125,8 +126,8 @@ def read_record(plugins_directory: str | Path) -> dict[str, str]:
     """
     path = Path(plugins_directory) / HELPER_FOLDER / RECORD_FILE
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        record = read_json(path)
+    except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) and "python" in record else {}
 

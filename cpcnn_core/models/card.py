@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cpcnn_core.errors import ChannelError, WeightsError, some_of
+from cpcnn_core.json_texts import parse_json
 from cpcnn_core.models.card_schema import MOST_INPUTS, TEXT_LENGTH, checked, checked_options
 from cpcnn_core.printable import printable
 
@@ -228,8 +229,8 @@ class ModelCard:
                 "get the model from its makers again"
             )
         try:
-            values = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            values = parse_json(text)
+        except ValueError as error:
             raise WeightsError(f"expected a model card in JSON ({error})") from error
         if not isinstance(values, dict):
             raise WeightsError(

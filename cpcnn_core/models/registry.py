@@ -1,4 +1,4 @@
-"""The models known by name, as data, and where their files lie on this machine."""
+"""Models by name or file: which there are on this machine, and where their files lie."""
 
 from __future__ import annotations
 
@@ -88,14 +88,16 @@ def find_model(name_or_path: str | Path) -> tuple[ModelCard, Path | None]:
     Returns
     -------
     card : ModelCard
-        The card in the file where there is one, else the built-in card.
+        The card in the file where there is one, else the one that is known by the name.
     path : Path or None
         The model's file; None for a model that is made rather than read.
 
     Raises
     ------
     ModelNotFoundError
-        Unknown name (close ones are listed), or a file or download that is missing.
+        Unknown name (the nearest are listed), or a file or download that is missing.
+    WeightsError
+        The file is no model that cpcnn wrote.
 
     Examples
     --------
@@ -104,7 +106,7 @@ def find_model(name_or_path: str | Path) -> tuple[ModelCard, Path | None]:
     >>> find_model("untrained-eficientnet-b0")
     Traceback (most recent call last):
     cpcnn_core.errors.ModelNotFoundError: there is no model 'untrained-eficientnet-b0'; \
-did you mean untrained-efficientnet-b0? All names: cpcnn models list
+did you mean untrained-efficientnet-b0? List all names with: cpcnn models list
     """
     if is_model_path(name_or_path):
         path = Path(name_or_path)
@@ -120,17 +122,23 @@ did you mean untrained-efficientnet-b0? All names: cpcnn models list
         return read_card(path), path
     card = known_cards().get(name)
     if card is None:
-        near = difflib.get_close_matches(name, list_models())
         raise ModelNotFoundError(
-            f"there is no model {name!r}; "
-            + (f"did you mean {' or '.join(near)}? " if near else "")
-            + "All names: cpcnn models list"
+            f"there is no model {name!r}; did you mean {' or '.join(_nearest(name))}? "
+            "List all names with: cpcnn models list"
         )
     if not card.trained:
         return card, None
     raise ModelNotFoundError(
         f"{name} is not on this machine yet; get it with: cpcnn models fetch {name}"
     )
+
+
+def _nearest(name: str) -> list[str]:
+    """Return names like one, or that have it as a part; else the few that are least unlike it."""
+    names, name = list_models(), name.lower()
+    alike = difflib.get_close_matches(name, names)
+    with_it = [one for one in names if name and name in one.lower() and one not in alike]
+    return [*alike, *with_it][:3] or difflib.get_close_matches(name, names, cutoff=0)
 
 
 def card_of(name_or_path: str | Path) -> ModelCard:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import CPCNNError, ModelWarning, WeightsError
+from cpcnn_core.json_texts import parse_json
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.home import cpcnn_home
 from cpcnn_core.models.publishers import ask_publisher
@@ -262,9 +263,9 @@ def _entries() -> dict[str, dict[str, str]]:
     try:
         return {
             key: {name: str(entry[name]) for name in _ENTRY}
-            for key, entry in json.loads(file.read_text("utf-8")).items()
+            for key, entry in parse_json(file.read_text("utf-8")).items()
         }
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         warnings.warn(
             f"{file} is damaged ({error}), so no model counts as verified; remove it, and import "
             "or verify the models again",

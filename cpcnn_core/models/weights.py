@@ -19,6 +19,7 @@ from safetensors.numpy import save
 
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import ChannelError, ModelNotFoundError, WeightsError
+from cpcnn_core.json_texts import parse_json
 from cpcnn_core.models.card import ModelCard
 
 FORMAT_VERSION = "1"
@@ -128,7 +129,7 @@ def weights_sha256(weights: Mapping[str, np.ndarray]) -> str:
 def _write_in_order(path: Path, data: bytes) -> None:
     """Write what safetensors made, whose entries of the header come in any order."""
     start = 8 + int.from_bytes(data[:8], "little")
-    header = json.dumps(json.loads(data[8:start]), sort_keys=True, separators=(",", ":")).encode()
+    header = json.dumps(parse_json(data[8:start]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
     with path.open("wb") as file:
         file.write(len(header).to_bytes(8, "little") + header)

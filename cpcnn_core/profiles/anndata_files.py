@@ -17,6 +17,7 @@ from cpcnn_core.archives import open_archive, read_array
 from cpcnn_core.claims import is_believable, refuse_claim
 from cpcnn_core.errors import DependencyError, TableError
 from cpcnn_core.hdf5_checks import check_all
+from cpcnn_core.json_texts import read_json
 from cpcnn_core.profiles.metadata import metadata_named
 from cpcnn_core.profiles.notices import listed
 from cpcnn_core.reading_process import ReadingError, read_elsewhere
@@ -71,7 +72,7 @@ def read_anndata(path: Path) -> Profiles:
         )
     try:
         with read_elsewhere(__name__, path) as folder:
-            about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+            about = read_json(folder / _ABOUT)
             with pa.OSFile(str(folder / _OBS)) as file, pa.ipc.open_file(file) as reader:
                 obs = reader.read_all().to_pandas()
             with open_archive(folder / _X) as archive:

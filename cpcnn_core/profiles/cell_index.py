@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import DependencyError, ProfileError
+from cpcnn_core.json_texts import parse_json
 from cpcnn_core.profiles.checks import check_same_features
 from cpcnn_core.profiles.correction import Correction
 from cpcnn_core.profiles.correction_files import file_sha256
@@ -108,7 +109,7 @@ class CellIndex:
         try:
             with open_parquet(folder / CELLS_FILE) as file:
                 table = file.read()
-            made = json.loads(table.schema.metadata[b"cpcnn"])
+            made = parse_json(table.schema.metadata[b"cpcnn"])
             # faiss takes what it reads for true: a damaged file would end this process.
             if made.get("index_sha256", "") != file_sha256(folder / INDEX_FILE):
                 raise ProfileError(

@@ -27,6 +27,7 @@ import numpy as np
 from cpcnn_core.archives import open_archive, read_array, write_arrays
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import ProfileError
+from cpcnn_core.json_texts import parse_json
 from cpcnn_core.profiles.correction import METHODS, STEPS_OF, Correction
 from cpcnn_core.tables.profiles import Profiles
 
@@ -175,7 +176,7 @@ def file_sha256(path: Path) -> str:
 
 
 def _about(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
-    about: dict[str, Any] = json.loads(read_array(archive, "about").tobytes())
+    about: dict[str, Any] = parse_json(read_array(archive, "about").tobytes())
     _require(isinstance(about, dict), "its description is no JSON object")
     version = about["cpcnn_correction"]
     if isinstance(version, int) and version > FORMAT_VERSION:

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import ProfileError, TableError
+from cpcnn_core.json_texts import parse_json
 from cpcnn_core.profiles.anndata_files import is_anndata, read_anndata
 from cpcnn_core.profiles.metadata import MetadataTypes, learn_types, metadata_named
 from cpcnn_core.profiles.notices import Tell, listed, some, warn
@@ -275,8 +276,8 @@ def is_feature(name: str, prefixes: Sequence[str] = FEATURE_PREFIXES) -> bool:
 
 def _provenance(metadata: dict[bytes, bytes], path: Path) -> dict[str, object]:
     try:
-        provenance = json.loads(metadata.get(b"cpcnn", b"{}"))
-    except (ValueError, RecursionError) as error:
+        provenance = parse_json(metadata.get(b"cpcnn", b"{}"))
+    except ValueError as error:
         raise TableError(f"{path} does not say in JSON what made it: {error}") from error
     if not isinstance(provenance, dict):
         raise TableError(f"{path} says it was made by {provenance!r}; expected names and values")

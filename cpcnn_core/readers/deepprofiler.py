@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ import numpy as np
 
 from cpcnn_core.atomic import is_temporary
 from cpcnn_core.errors import ImageError, SiteError
+from cpcnn_core.json_texts import parse_json
 from cpcnn_core.readers.images import read_plane
 from cpcnn_core.readers.keys import KeyIndex
 from cpcnn_core.readers.load_data import index_keys, require_keys
@@ -111,7 +111,7 @@ def read_project(root: str | Path, config: str | Path | None = None) -> DeepProf
         raise SiteError(f"{root} is no DeepProfiler project: it has no folder inputs")
     path = _config_path(root / "inputs" / "config", config)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_text(encoding="utf-8"))
         images = values["dataset"]["images"]
         locations = values["dataset"]["locations"]
         prepare, profile = values.get("prepare", {}), values.get("profile", {})
@@ -137,14 +137,7 @@ def read_project(root: str | Path, config: str | Path | None = None) -> DeepProf
             down_scale=int(correction.get("down_scale_factor", 4)),
             median_px=int(correction.get("median_filter_size", 24)),
         )
-    except (
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        ArithmeticError,
-        RecursionError,
-    ) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         if isinstance(error, SiteError):
             raise
         raise SiteError(f"{path} is no configuration of DeepProfiler: {error!r}") from error

@@ -7,7 +7,6 @@ page may stand for several planes, whose pixels lie behind its own.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import re
@@ -19,6 +18,7 @@ import numpy as np
 
 from cpcnn_core.claims import ALWAYS_TRUSTED_BYTES, is_believable, refuse_claim
 from cpcnn_core.errors import ImageError
+from cpcnn_core.json_texts import parse_json
 
 if TYPE_CHECKING:
     import tifffile
@@ -184,7 +184,7 @@ def _claimed(file: tifffile.TiffFile, page: tifffile.TiffPage, alone: bool) -> i
         return max(axes // samples, int(said.get("images", 1)))
     if page.is_shaped:
         try:
-            said = json.loads(cast("str", page.shaped_description))
+            said = parse_json(cast("str", page.shaped_description))
             if alone or said.get("truncated"):
                 result: int = math.prod(said["shape"]) // math.prod(page.shape)
                 return result

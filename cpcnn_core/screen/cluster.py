@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import importlib.util
 import os
@@ -26,6 +27,8 @@ LOCAL, DASK = "local", "dask://"
 # large enough for reading ahead.
 SITES_PER_TASK = 16
 CONNECT_SECONDS = 30
+# A worker unloads PyTorch, longer than Dask's 4 seconds where others use the machine.
+CLOSE_SECONDS = 60
 CORES_PER_WORKER = 4
 # A network uses all threads of its worker: one task at a time.
 _ONE_TASK = threading.Lock()
@@ -182,12 +185,11 @@ def connect(cluster: str) -> Iterator[Client]:
     if isinstance(where, int):
         # Dask's own choice is one folder for all users of a machine, and what workers put there
         # is code when it is read again.
-        with (
-            tempfile.TemporaryDirectory() as scratch,
-            _local(where, scratch) as local,
-            Client(local) as client,
-        ):
-            yield client
+        with tempfile.TemporaryDirectory() as scratch, _local(where, scratch) as local:
+            with Client(local) as client:
+                yield client
+            # Not when it ends otherwise: then nobody waits for what a worker is at.
+            local.sync(_close_workers, local)
         return
     try:
         client = Client(**where, timeout=CONNECT_SECONDS)
@@ -226,3 +228,9 @@ def _local(workers: int, scratch: str) -> LocalCluster:
         # Our memory is bounded; Dask shall not guess at it and kill.
         memory_limit=0,
     )
+
+
+async def _close_workers(local: LocalCluster) -> None:
+    """Let all workers end by themselves; the cluster kills those that are left when it closes."""
+    closing = (worker.close(timeout=CLOSE_SECONDS) for worker in local.workers.values())
+    await asyncio.gather(*closing)

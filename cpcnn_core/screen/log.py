@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from cpcnn_core.disk import told_if_full
 from cpcnn_core.errors import SiteError
+from cpcnn_core.json_texts import parse_json
 from cpcnn_core.logs import TOLD
 from cpcnn_core.screen.alike import told_together
 from cpcnn_core.screen.examine import TO_DO
@@ -103,8 +104,8 @@ def read_log(path: str | Path, start: int = 0) -> list[dict[str, Any]]:
         lines = file.readlines()
     entries = []
     for line in lines:
-        with contextlib.suppress(ValueError, RecursionError):
-            entries.append(json.loads(line))
+        with contextlib.suppress(ValueError):
+            entries.append(parse_json(line))
     return entries
 
 

@@ -29,6 +29,7 @@ import numpy as np
 from cpcnn_core.archives import open_archive, read_array, write_arrays
 from cpcnn_core.atomic import set_time, write_atomically
 from cpcnn_core.errors import SiteError
+from cpcnn_core.json_texts import parse_json
 from cpcnn_core.tables.columns import metadata_column
 
 FORMAT_VERSION = 1
@@ -186,7 +187,7 @@ def _read(
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
     try:
         with open_archive(path, whole=whole) as archive:
-            own = json.loads(read_array(archive, "cpcnn").tobytes())
+            own = parse_json(read_array(archive, "cpcnn").tobytes())
             arrays = [read_array(archive, name) for name in names]
         version = own.get("format")
         if version == FORMAT_VERSION:

@@ -26,6 +26,7 @@ import numpy as np
 from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import DependencyError
 from cpcnn_core.hdf5_checks import check_all, has_member, member
+from cpcnn_core.json_texts import read_json
 from cpcnn_core.reading_process import ReadingError, read_elsewhere
 from cpcnn_core.tables.cells import CELL_COLUMNS, cell_columns
 from cpcnn_core.tables.columns import PLATE
@@ -133,7 +134,7 @@ def anndata_plate(path: str | Path) -> str | None:
     """
     try:
         with read_elsewhere(__name__, path) as folder:
-            plate: str | None = json.loads((folder / _PLATE).read_text(encoding="utf-8"))
+            plate: str | None = read_json(folder / _PLATE)
     except (OSError, ReadingError):
         return None
     return plate

@@ -25,6 +25,7 @@ from safetensors.torch import save
 
 from cpcnn_core.atomic import remove_leftovers, write_atomically
 from cpcnn_core.errors import DamageError, TrainingError
+from cpcnn_core.json_texts import parse_json
 from cpcnn_core.training.writing import writing
 
 FORMAT_VERSION = 1
@@ -103,10 +104,10 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     path = Path(path)
     try:
         with safe_open(str(path), framework="pt") as file:
-            content = json.loads(file.metadata()[_ENTRY])
+            content = parse_json(file.metadata()[_ENTRY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         version, facts, sha256 = (content[name] for name in ("format", "facts", "sha256"))
-    except (OSError, SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError) as error:
         raise DamageError(
             f"the checkpoint {path} cannot be read ({' '.join(str(error).split())}); {_DELETE}"
         ) from error

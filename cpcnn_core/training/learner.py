@@ -112,7 +112,8 @@ class Learner:
         Raises
         ------
         TrainingError
-            The loss is NaN or infinite; the weights stay as they are.
+            The loss is NaN or infinite. What is learned stays as it is; running statistics of
+            batch norms have followed the batch, and may be NaN.
         """
         for group in self._optimizer.param_groups:
             group["lr"] = rate

@@ -12,6 +12,7 @@ import numpy as np
 
 import cpcnn_core
 from cpcnn_core.errors import TrainingError
+from cpcnn_core.json_texts import parse_json
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.registry import (
     MODEL_SUFFIX,
@@ -168,7 +169,7 @@ def _made_by(config: TrainingConfig, crops_sha256: str, file: Path) -> bool:
     """Tell whether the same training made this model, which it then may make again."""
     made = find_model(file)[0].provenance
     try:
-        theirs = config_from(json.loads(made["recipe"]))
-    except (KeyError, ValueError, RecursionError):
+        theirs = config_from(parse_json(made["recipe"]))
+    except (KeyError, ValueError):
         return False
     return made.get("crops_sha256") == crops_sha256 and not differences(config, theirs)

@@ -1,4 +1,7 @@
-"""``python -m cpcnn_core.worker``: the way CellProfiler's module starts it."""
+"""``python -m cpcnn_core.worker``: a worker without libraries, as napari's widget starts it.
+
+CellProfiler's module starts ``cpcnn worker``.
+"""
 
 from cpcnn_core.worker.serve import main
 

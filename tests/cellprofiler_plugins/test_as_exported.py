@@ -16,7 +16,8 @@ from cpcnn_core.cli.main import main
 from cpcnn_core.crop_store.store import open_crops
 
 CHANNELS = ("DNA", "RNA", "ER", "AGP", "Mito")
-FEATURES = feature_names(672)
+# Of a small network: what CellProfiler takes to write 672 of them is its own time.
+FEATURES = feature_names(6)
 # Two plates, measured in turn; CellProfiler writes 123 for 000123 and 1 for 01.
 SITES = [
     (plate, well, site)
@@ -24,12 +25,6 @@ SITES = [
     for site in ("01", "02")
     for plate in ("000123", "000456")
 ]
-CNN = {
-    "objects": "Nuclei",
-    "centers": "Nuclei",
-    "model": "untrained-efficientnet-b0",
-    "images": {channel: f"Orig{channel}" for channel in CHANNELS},
-}
 KEYS = ["Metadata_Plate", "Metadata_Well", "Metadata_Site"]
 PLACE = ["Metadata_Location_Center_X", "Metadata_Location_Center_Y"]
 
@@ -75,15 +70,18 @@ TABLES = {
 
 
 @pytest.fixture(scope="module")
-def runs(run_job, screen, tmp_path_factory):
+def runs(run_job, screen, small_model_file, tmp_path_factory):
     """CellProfiler's output folders by the kind of run; each is made when it is asked for."""
+    images = {channel: f"Orig{channel}" for channel in CHANNELS}
+    cnn = {"objects": "Nuclei", "centers": "Nuclei", "images": images}
+    cnn["model_file"] = str(small_model_file)
     made = {}
 
     def run(kind):
         if kind not in made:
             job, arguments = RUNS[kind]
             folder = tmp_path_factory.mktemp(kind.replace(" ", "_"))
-            job = {"load_data": str(screen), "cnn": [CNN], "classical": False, **job}
+            job = {"load_data": str(screen), "cnn": [cnn], "classical": False, **job}
             made[kind] = run_job(folder, job, *map(str, arguments))
         return made[kind]
 
@@ -148,11 +146,11 @@ def ordered(table):
     ],
 )
 def test_cells_are_those_that_cellprofiler_measured_there(
-    runs, screen, tmp_path, capsys, kind, name
+    runs, screen, small_model_file, tmp_path, capsys, kind, name
 ):
     folder = runs(kind)
     objects = ["--load-data", str(screen), "--objects", str(prepared(folder, name))]
-    model = ["--model", CNN["model"], "--device", "cpu"]
+    model = ["--model", str(small_model_file), "--device", "cpu"]
     assert main(["embed", *objects, *model, "--out", str(tmp_path / "out")]) == 0
     out = capsys.readouterr().out
     assert "by their place" not in out
@@ -166,7 +164,8 @@ def test_cells_are_those_that_cellprofiler_measured_there(
     # CellProfiler's spreadsheets have all digits, its database has them, too.
     np.testing.assert_allclose(embedded[PLACE], truth[PLACE], rtol=0, atol=1e-9)
     mine = embedded[[f"Cells_{feature}" for feature in FEATURES]].to_numpy()
-    np.testing.assert_allclose(mine, truth[FEATURES].to_numpy(), rtol=0, atol=1e-4)
+    assert mine.std(axis=0).max() > 1e-4
+    np.testing.assert_allclose(mine, truth[FEATURES].to_numpy(), rtol=0, atol=1e-5)
 
     assert main(["crops", *objects, "--out", str(tmp_path / "crops")]) == 0
     index = ordered(open_crops(tmp_path / "crops").index)

@@ -25,6 +25,46 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="no screen: install xvfb, then tests find it"))
 
 
+@pytest.fixture(scope="session")
+def idle_networks():
+    """The network's process that no widget needs any more, one at most, by its models' home."""
+    idle = {}
+    yield idle
+    for child in idle.values():
+        child.stop()
+
+
+@pytest.fixture(autouse=True)
+def kept_network(monkeypatch, idle_networks):
+    """Hand the network's process from widget to widget: loading PyTorch is most of many tests.
+
+    One that is stopped while it works ends, as in a viewer; how it starts and ends is tested by
+    test_network_process.py.
+    """
+    from napari_cpcnn.embed import embed_panel
+
+    class KeptNetwork(embed_panel.NetworkProcess):
+        working = False
+
+        def embed(self, request, arrays):
+            kept = idle_networks.pop(cpcnn_home(), None)
+            if kept is not None and kept.usable:
+                self._child = kept
+            self.working = True
+            features = yield from super().embed(request, arrays)
+            self.working = False
+            while idle_networks:
+                idle_networks.popitem()[1].stop()
+            idle_networks[cpcnn_home()] = self._child
+            return features
+
+        def stop(self):
+            if self.working:
+                super().stop()
+
+    monkeypatch.setattr(embed_panel, "NetworkProcess", KeptNetwork)
+
+
 @pytest.fixture
 def viewer(make_napari_viewer):
     return make_napari_viewer()

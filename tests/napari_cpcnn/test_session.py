@@ -39,7 +39,7 @@ def saved(viewer, widget, qtbot, made_up, tmp_path):
     viewer.layers["Mito"].colormap = "magenta"
     viewer.add_labels(labels, name="cells")
     cells = embed(widget, qtbot)
-    qtbot.waitUntil(lambda: widget.explorer.positions is not None)
+    qtbot.waitUntil(lambda: widget.explorer.positions is not None, timeout=20_000)
     wells = pd.DataFrame(
         {
             "Metadata_Plate": "P",
@@ -127,17 +127,19 @@ def test_what_is_no_session_is_refused_and_nothing_changes(saved, tmp_path):
     assert not (tmp_path / "empty.cpcnn").exists()
 
 
-def changed(path, change, replaced=(), names=(), compression=zipfile.ZIP_DEFLATED):
-    """Write a session again with something else in it."""
+def changed(path, change=lambda session: None, replaced=(), names=(), deflated=()):
+    """Write a session again with something else in it, stored as sessions are."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     session = json.loads(members["session.json"])
     change(session)
     members |= {"session.json": json.dumps(session).encode(), **dict(replaced)}
     path = path.with_name("changed.cpcnn")
-    with zipfile.ZipFile(path, "w", compression) as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, content in [*members.items(), *names]:
             archive.writestr(name, content)
+        for name, content in deflated:
+            archive.writestr(name, content, zipfile.ZIP_DEFLATED)
     return path
 
 
@@ -147,30 +149,62 @@ def npy(array, **how):
     return file.getvalue()
 
 
+# Each with the sentence that it shall be refused with, not another.
 HOSTILE = {
-    "a path out of its folder": {"names": [("../../evil.py", b"")]},
-    "another file": {"names": [("layers/x.py", b"")]},
-    "twice the same member": {"names": [("selection.npy", npy(np.ones(6, bool)))]},
-    "a link": {"change": lambda s: s["layers"][0].update(path="relative.tif")},
-    "a script": {"change": lambda s: s["layers"][0].update(path="/home/me/a.py", plugin="napari")},
-    "a script called otherwise": {
-        "change": lambda s: s["layers"][0].update(path="/home/me/a.tif.PY", plugin=None),
-    },
-    "an address": {"change": lambda s: s["layers"][0].update(path="http://example.org/a.tif")},
-    "a pickle": {
-        "replaced": {"positions.npy": npy(np.array([{}], object), allow_pickle=True)},
-    },
-    "a picked cell that is not there": {"change": lambda s: s.update(picked=99)},
-    "layers that are none": {"change": lambda s: s.update(layers={"a": 1})},
-    "a layer without a name": {"change": lambda s: s["layers"][0].pop("name")},
-    "limits that are no numbers": {
-        "change": lambda s: s["layers"][0].update(contrast_limits=["__import__", 1]),
-    },
-    "other arguments for the library": {
-        "change": lambda s: s["view"]["library"].update(shell="rm"),
-    },
-    "another number of positions": {"replaced": {"positions.npy": npy(np.ones((3, 2)))}},
-    "deep nesting": {"replaced": {"session.json": b"[" * 10**5}},
+    "a path out of its folder": ({"names": [("../../evil.py", b"")]}, "it holds '../../evil.py'"),
+    "another file": ({"names": [("layers/x.py", b"")]}, "it holds 'layers/x.py'"),
+    "twice the same member": (
+        {"names": [("selection.npy", npy(np.ones(6, bool)))]},
+        "it has twice the member 'selection.npy'",
+    ),
+    "a link": (
+        {"change": lambda s: s["layers"][0].update(path="relative.tif")},
+        "its file of the layer DNA are 'relative.tif'",
+    ),
+    "a script": (
+        {"change": lambda s: s["layers"][0].update(path="/home/me/a.py", plugin="napari")},
+        "its file of the layer DNA are '/home/me/a.py'",
+    ),
+    "a script called otherwise": (
+        {"change": lambda s: s["layers"][0].update(path="/home/me/a.tif.PY", plugin=None)},
+        "its file of the layer DNA are '/home/me/a.tif.PY'",
+    ),
+    "an address": (
+        {"change": lambda s: s["layers"][0].update(path="http://example.org/a.tif")},
+        "its file of the layer DNA are 'http://example.org/a.tif'",
+    ),
+    "a pickle": (
+        {"replaced": {"positions.npy": npy(np.array([{}], object), allow_pickle=True)}},
+        "positions is object (1,)",
+    ),
+    "a picked cell that is not there": (
+        {"change": lambda s: s.update(picked=99)},
+        "its picked cell are 99",
+    ),
+    "layers that are none": (
+        {"change": lambda s: s.update(layers={"a": 1})},
+        "its layers are {'a': 1}",
+    ),
+    "a layer without a name": (
+        {"change": lambda s: s["layers"][0].pop("name")},
+        "its name are None",
+    ),
+    "limits that are no numbers": (
+        {"change": lambda s: s["layers"][0].update(contrast_limits=["__import__", 1])},
+        "its contrast_limits are ['__import__', 1]",
+    ),
+    "other arguments for the library": (
+        {"change": lambda s: s["view"]["library"].update(shell="rm")},
+        "its library are {",
+    ),
+    "another number of positions": (
+        {"replaced": {"positions.npy": npy(np.ones((3, 2)))}},
+        "its positions are (3, 2)",
+    ),
+    "deep nesting": (
+        {"replaced": {"session.json": b"[" * 10**5}},
+        "it is nested too deeply",
+    ),
 }
 
 
@@ -181,16 +215,18 @@ def test_hostile_sessions_are_refused_and_nothing_changes(saved, tmp_path, monke
     monkeypatch.setattr("napari.components.ViewerModel.open", opened)
     before = saved.explorer.cells
     # A bomb: a GiB of zeros in a MiB.
-    bomb = {"names": [("layers/9.npy", npy(np.zeros(0)) + bytes(2**30))]}
-    for name, how in (HOSTILE | {"a bomb": bomb}).items():
+    bomb = {"deflated": [("layers/9.npy", npy(np.zeros(0)) + bytes(2**30))]}
+    attacks = HOSTILE | {"a bomb": (bomb, "its content would take 10")}
+    for name, (how, reason) in attacks.items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            path = changed(tmp_path / "mine.cpcnn", **{"change": lambda _: None, **how})
+            path = changed(tmp_path / "mine.cpcnn", **how)
         notification_manager.records.clear()
         saved.open_session(path)
         assert notification_manager.records, name
         said = notification_manager.records[-1].message
         assert "changed.cpcnn is no session of this widget" in said, name
+        assert reason in said, name
         assert "\n" not in said
         assert saved.explorer.cells is before
 
@@ -205,8 +241,6 @@ def test_a_script_that_a_session_names_as_an_image_does_not_run(saved, tmp_path)
     path = changed(
         tmp_path / "mine.cpcnn",
         change=lambda s: s["layers"][0].update(path=str(script), plugin="napari"),
-        # As sessions are written: nothing but the script is wrong.
-        compression=zipfile.ZIP_STORED,
     )
     notification_manager.records.clear()
     saved.open_session(path)

@@ -8,6 +8,7 @@ from cpcnn_core.errors import ModelNotFoundError, WeightsError
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.home import cpcnn_home
 from cpcnn_core.models.registry import (
+    card_of,
     find_model,
     is_model_path,
     list_models,
@@ -100,10 +101,22 @@ def test_a_name_that_is_nearly_right_is_corrected(name):
         find_model(name)
 
 
-@pytest.mark.parametrize("name", ["resnet", ""])
-def test_a_name_that_is_wrong_leads_to_the_list(name):
-    with pytest.raises(ModelNotFoundError, match=f"no model '{name}'; All names: cpcnn models"):
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("nope", "openphenom"),
+        ("Dino", "dinov2-vit"),
+        ("subcell", "subcell-vit or subcell-mae"),
+        ("resnet", "untrained-resnet18"),
+        ("", "untrained-"),
+    ],
+)
+def test_a_name_that_is_wrong_leads_to_the_nearest_and_to_the_list(name, near):
+    words = rf"no model '{name}'; did you mean .*{near}.*\? List all names with: cpcnn models list"
+    with pytest.raises(ModelNotFoundError, match=words):
         find_model(name)
+    with pytest.raises(ModelNotFoundError, match=words):
+        card_of(name)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):

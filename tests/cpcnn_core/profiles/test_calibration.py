@@ -18,6 +18,7 @@ from cpcnn_core.tables.profiles import Profiles
 
 PLATES = Path(__file__).parents[4] / "shared" / "data" / "profiles" / "jump_target1_wells"
 BY, CONTROL = "Metadata_Treatment", "DMSO"
+# Also those of the benchmark.
 METHODS = {
     "none": {"method": "none"},
     "plate-mad": {"method": "plate-mad"},

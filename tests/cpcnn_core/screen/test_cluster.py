@@ -1,6 +1,8 @@
 """The same tables from a Dask cluster, also when its workers are killed."""
 
+import atexit
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -34,6 +36,13 @@ def big(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def client():
+    """One worker, started once: loading PyTorch takes longer than what it is asked for."""
+    with connect("local:1") as client:
+        yield client
+
+
 def job_for(folder, out):
     return Job(
         load_data=str(folder / "load_data.csv"),
@@ -50,6 +59,21 @@ def test_a_local_cluster_gives_the_same_bytes(screen, embedded, tmp_path):
     assert main([*command, "--cluster", "local:2"]) == 0
     assert states(out) == ["embedded"] * 8
     assert bytes_in(out) == bytes_in(embedded)
+
+
+def end_slowly():
+    atexit.register(time.sleep, 6)
+
+
+def test_workers_end_by_themselves_however_long_it_takes(caplog):
+    log = logging.getLogger("distributed.nanny")
+    log.addHandler(caplog.handler)
+    try:
+        with connect("local:1") as client:
+            client.run(end_slowly)
+    finally:
+        log.removeHandler(caplog.handler)
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 @pytest.mark.long
@@ -113,9 +137,10 @@ def test_a_scheduler_elsewhere_is_reached_by_address_and_by_file(screen, embedde
             process.wait()
 
 
-def test_a_site_that_fails_on_a_worker_is_named(own_screen, tmp_path, capsys):
+def test_a_site_that_fails_on_a_worker_is_named(client, own_screen, tmp_path, capsys):
     (own_screen / "3_ER.png").unlink()
-    command = [*command_for(own_screen), "--out", str(tmp_path / "out"), "--cluster", "local:1"]
+    where = client.scheduler.address.replace("tcp://", "dask://")
+    command = [*command_for(own_screen), "--out", str(tmp_path / "out"), "--cluster", where]
     assert main(command) == 1
     said = capsys.readouterr().out
     assert "8 sites; 7 embedded; 1 failed" in said
@@ -124,21 +149,20 @@ def test_a_site_that_fails_on_a_worker_is_named(own_screen, tmp_path, capsys):
     assert "there is no image file" in capsys.readouterr().err
 
 
-def test_a_worker_with_another_model_refuses(screen, tmp_path, capsys):
+def test_a_worker_with_another_model_refuses(client, screen, tmp_path):
     job = job_for(screen, tmp_path / "out")
     other = open_job(job).settings.provenance() | {"model_sha256": "another", "cpcnn": "9"}
-    with connect("local:1") as client:
-        # Not in the folder that Dask would share with all users.
-        (scratch,) = client.run(lambda dask_worker: dask_worker.local_directory).values()
-        temporary = Path(tempfile.gettempdir())
-        owned = next(place for place in Path(scratch).parents if place.parent == temporary)
-        assert owned.name != "dask-scratch-space"
-        assert owned.stat().st_mode & 0o777 == 0o700
-        (report,) = embed_on_cluster(client, job, other, [(0, "P1/A01/1")])
-        assert report.state == "failed"
-        assert "this worker differs in cpcnn, model_sha256 from the program" in report.reason
-        with pytest.raises(SiteError, match="this worker differs"):
-            embed_on_cluster(client, job, other, [(0, "P1/A01/1")], strict=True)
+    # Not in the folder that Dask would share with all users.
+    (scratch,) = client.run(lambda dask_worker: dask_worker.local_directory).values()
+    temporary = Path(tempfile.gettempdir())
+    owned = next(place for place in Path(scratch).parents if place.parent == temporary)
+    assert owned.name != "dask-scratch-space"
+    assert owned.stat().st_mode & 0o777 == 0o700
+    (report,) = embed_on_cluster(client, job, other, [(0, "P1/A01/1")])
+    assert report.state == "failed"
+    assert "this worker differs in cpcnn, model_sha256 from the program" in report.reason
+    with pytest.raises(SiteError, match="this worker differs"):
+        embed_on_cluster(client, job, other, [(0, "P1/A01/1")], strict=True)
 
 
 @pytest.mark.parametrize(
