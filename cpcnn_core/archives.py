@@ -2,8 +2,8 @@
 
 Nothing is unpacked under a name that the archive gives, nothing is unpickled, and no memory is
 taken before it is known that the bytes are there. A member that changed since it was written is
-noticed by its CRC-32; any byte of the file by that of the whole, which stands in the archive's
-comment (archives of an earlier cpcnn have none).
+detected by its CRC-32, and a change to any byte of the file by the CRC-32 of the whole, which is
+kept in the archive's comment (archives of an earlier cpcnn have none).
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def seal(path: str | Path) -> None:
 
 
 def _seal_of(file: io.BufferedIOBase, size: int) -> bytes:
-    """Return the comment of an archive that has so many bytes without it."""
+    """Return the comment of an archive that has `size` bytes without it."""
     file.seek(0)
     checksum, left = 0, size - 2
     while left and (part := file.read(min(_AT_A_TIME, left))):

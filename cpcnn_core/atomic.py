@@ -9,7 +9,7 @@ belong to a process that is alive:
 - on another machine, with which the folder may be shared, where it was written to in the last
   `SECONDS_KEPT` seconds.
 
-Who knows that nobody else writes a file removes all that is left of it: `remove_leftovers`.
+If no other process writes a file, `remove_leftovers` removes all that is left of it.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def temporary_folder(parent: str | Path | None = None) -> Iterator[Path]:
 
 
 def is_temporary(path: str | Path) -> bool:
-    """Tell from its name whether a file is not complete: nobody shall read or list it.
+    """Tell from its name whether a file is incomplete, so that it must not be read or listed.
 
     Examples
     --------
@@ -111,7 +111,7 @@ def is_temporary(path: str | Path) -> bool:
 
 
 def remove_leftovers(path: str | Path) -> None:
-    """Remove what killed processes have left of this file, which nobody else writes now.
+    """Remove what killed processes have left of this file, which no other process writes now.
 
     Examples
     --------
@@ -124,7 +124,7 @@ def remove_leftovers(path: str | Path) -> None:
 
 
 def remove_leftovers_in(folder: str | Path) -> None:
-    """Remove all that killed processes have left in a folder, into which nobody else writes now.
+    """Remove all that killed processes have left in a folder that no other process writes to now.
 
     Examples
     --------
@@ -207,6 +207,6 @@ def _remove(leftover: Path) -> None:
     if leftover.is_dir() and not leftover.is_symlink():
         shutil.rmtree(leftover, ignore_errors=True)
         return
-    # Somebody else may remove it at the same time; what is not ours to remove stays.
+    # Another process may remove it at the same time; what we may not remove stays.
     with contextlib.suppress(OSError):
         leftover.unlink(missing_ok=True)

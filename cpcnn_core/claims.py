@@ -1,4 +1,4 @@
-"""How much memory a file may claim: what nobody's data reach is refused before it is taken."""
+"""How much memory a file may claim: more than real data ever need is refused beforehand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ALWAYS_TRUSTED_BYTES = 2**29
 
 
 def is_believable(claimed: int, stored: int) -> bool:
-    """Tell whether so many bytes in memory may come of so many in a file.
+    """Tell whether that many bytes in memory may come from that many in a file.
 
     Parameters
     ----------

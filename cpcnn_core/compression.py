@@ -21,7 +21,7 @@ _ILLUMINATION_PERCENTILE = 2
 
 
 class ChannelStatistics:
-    """What compression has to know of all images of one channel of one plate.
+    """The statistics that compression needs of all images of one channel of one plate.
 
     Parameters
     ----------

@@ -118,7 +118,7 @@ def read_checked(path: str | Path) -> dict[str, Any]:
         raise ValueError("it is no JSON object")  # noqa: TRY004  (of the file, not of an argument)
     # An ending that is nearly one of ours is ours: that of an earlier cpcnn is another altogether.
     if same < length and (same > length // 2 or _CHECKSUM in content):
-        raise ValueError("its checksum is another than that of what stands in it")
+        raise ValueError("its checksum does not match its contents")
     content.pop(_CHECKSUM, None)
     return content
 

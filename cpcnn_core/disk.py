@@ -88,7 +88,7 @@ def told_if_full(path: str | Path) -> Iterator[None]:
             raise
         raise DiskFullError(
             f"there is no room left on the disk to write {path}; what was written before is whole: "
-            "make room and run the same again, and it goes on"
+            "make room and run the same again to continue"
         ) from error
 
 

@@ -96,12 +96,12 @@ class Embedder:
 
     @property
     def engine(self) -> str:
-        """What runs the network: ``torch`` or ``litert``."""
+        """The engine that runs the network: ``torch`` or ``litert``."""
         return self._engine.name
 
     @property
     def precision(self) -> str:
-        """``float32``, or ``mixed`` where that was asked for and can be had."""
+        """``mixed`` where that was asked for and is available, else ``float32``."""
         return self._engine.precision
 
     def embed_on_device(self, crops: torch.Tensor) -> torch.Tensor:
@@ -260,7 +260,7 @@ class Passes:
                 if progress is not None:
                     progress(done, len(self.features))
         finally:
-            # After an error, also Ctrl-C, nobody needs those that have not begun.
+            # After an error or Ctrl-C, those that have not begun are not needed.
             for one in self._passes:
                 one.cancel()
         return self.features

@@ -87,7 +87,7 @@ class TrainingError(CPCNNError, ValueError):
 
 
 class DamageError(TrainingError):
-    """What an earlier start of a training wrote is not any more what it wrote."""
+    """A file that an earlier run of a training wrote is no longer as it was written."""
 
 
 class TableError(SiteError, ProfileError):

@@ -51,7 +51,7 @@ class Cells:
 
 @dataclass
 class Embedded:
-    """What became of the cells of one field: features (n, d) float32, or the error.
+    """The outcome for the cells of one field: features (n, d) float32, or the error.
 
     The notes tell what was odd about this field. That it was resampled is not among them:
     its maker gave the scale, and has `cpcnn_core.scale.scale_notice` to say so once.
@@ -166,7 +166,7 @@ class SharedBatches:
         shape = (model.batch_size, len(card.channels), card.crop_px, card.crop_px)
         self._crops = torch.zeros(shape, device=model.device)
         self._filled = 0
-        # Which cells of which field stand in the batch being filled, and in the one on its way.
+        # Which cells of which field are in the batch being filled, and in the one on its way.
         self._filling: list[tuple[_Waiting, slice, slice]] = []
         self._on_its_way: _OnItsWay | None = None
         self._waiting: list[_Waiting] = []

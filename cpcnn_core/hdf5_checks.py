@@ -1,4 +1,4 @@
-"""What an HDF5 file may hold that is read: its own data, as large as they are, in plain types.
+"""Checks of HDF5 files: only their own data, of a believable size and of plain types, are read.
 
 HDF5 can take data from other files (external links, external storage, virtual datasets), load
 code to unpack them (filters), and claim any size for what was never written.

@@ -83,7 +83,7 @@ def read_json(path: str | Path) -> Any:  # noqa: ANN401  (JSON is anything)
 
 
 def _inside(content: object) -> list[object]:
-    """Return the lists and objects that stand directly in one."""
+    """Return the lists and objects that are directly inside one."""
     if isinstance(content, dict):
         content = content.values()
     elif not isinstance(content, list):

@@ -1,4 +1,4 @@
-"""What is logged: every module has a logger of its own name, below the package's ``cpcnn_core``.
+"""Logging: every module has a logger of its own name, below the package's ``cpcnn_core``.
 
 As in any library nothing is heard of them until a program adds handlers: `cpcnn` does
 (`cpcnn_core.cli.messages`), napari and notebooks may::

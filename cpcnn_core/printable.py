@@ -1,4 +1,4 @@
-"""Somebody else's text, shown: it cannot write lines of ours, nor speak to the terminal."""
+"""Show text from elsewhere so that it can neither imitate our lines nor control the terminal."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def _environment() -> dict[str, str]:
     """Return ours, without what makes HDF5 load code, and with one thread for each library."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HDF5_")}
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    # Where this very package lies, whatever the current folder holds.
+    # Where this very package is, whatever the current folder holds.
     own = str(Path(__file__).parents[1])
     paths = os.pathsep.join(filter(None, (own, kept.get("PYTHONPATH"))))
     return {**kept, **dict.fromkeys(threads, "1"), "HDF5_PLUGIN_PRELOAD": "::", "PYTHONPATH": paths}
@@ -114,7 +114,7 @@ def main(module: str, path: str, folder: str, seconds: str, *more: str) -> None:
     """Read a file; what this process is started for."""
     read_here = importlib.import_module(module).read_here
     _limit("RLIMIT_CORE", 0)
-    # Should nobody be there any more to stop it.
+    # In case the process that would stop it has ended.
     _limit("RLIMIT_CPU", int(seconds))
     try:
         _allow(0)
@@ -136,7 +136,7 @@ def _is_memory(error: BaseException | None) -> bool:
 
 
 def _allow(claimed: int) -> None:
-    """Allow memory for data of so many bytes beside what is in use now."""
+    """Allow memory for data of `claimed` bytes in addition to what is in use now."""
     try:
         used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, AttributeError):

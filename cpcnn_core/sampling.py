@@ -121,7 +121,7 @@ def resample(image: np.ndarray, rows: Axis, cols: Axis, crop: np.ndarray) -> Non
 
 
 def _runs(low: np.ndarray, high: np.ndarray) -> Iterator[tuple[slice, int, int]]:
-    """Part samples into runs in which both neighbours advance by one pixel a sample.
+    """Split samples into runs in which both neighbours advance by one pixel a sample.
 
     Samples lie about a pixel apart, so there are few runs, and copying each is much
     faster than gathering sample by sample.

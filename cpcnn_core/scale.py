@@ -1,7 +1,7 @@
 """Micrometres per pixel: from the scale of the images to that of a model.
 
-A crop is so many pixels wide. Where a model was trained at another scale than the images
-have, these pixels show another part of the cell, so the field is resampled first.
+A crop has a fixed width in pixels. If a model was trained at another scale than that of the
+images, the same width covers more or less of the cell, so the field is resampled first.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from cpcnn_core.errors import ImageError
 # Crops are stretched by up to a percent anyway (docs/method.md#crops),
 # and pixel sizes are often written down with two digits: nothing to blur an image for.
 SAME_SCALE = 0.01
-# From the finest objective in use to the coarsest; beyond it somebody mistook the unit.
+# From the finest objective in use to the coarsest; beyond that, the unit was mistaken.
 MOST_ZOOM = 20
 
 
 class Scaled(Protocol):
-    """What has a name and a scale: a `cpcnn_core.ModelCard`."""
+    """Anything with a name and a scale, such as a `cpcnn_core.ModelCard`."""
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Its name."""
 
     @property
     def um_per_px(self) -> float | None:
@@ -55,7 +55,7 @@ def check_um_per_px(value: float) -> float:
     if not number or not 0 < value < math.inf:
         raise ImageError(
             f"expected micrometres per pixel as a positive number, got {value!r}; leave it out "
-            "where nobody knows it"
+            "if it is unknown"
         )
     return float(value)
 
@@ -77,7 +77,7 @@ def zoom_of(card_um_per_px: float | None, image_um_per_px: float | None) -> floa
     Raises
     ------
     ImageError
-        No positive numbers, or scales that lie impossibly far apart.
+        No positive numbers, or scales that are impossibly far apart.
 
     Examples
     --------
@@ -102,7 +102,7 @@ def zoom_of(card_um_per_px: float | None, image_um_per_px: float | None) -> floa
 def zoom_field(
     image: np.ndarray, centers: np.ndarray, labels: np.ndarray | None, zoom: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Resample a field, with what lies on it.
+    """Resample a field together with its centres and labels.
 
     Parameters
     ----------

@@ -115,7 +115,7 @@ def _model_channels(
     for name, mapping in given.items():
         if tuple(mapping) != channels:
             raise ChannelError(
-                f"the studies shall give the same channels of the model in the same order; "
+                f"the studies must give the same channels of the model in the same order; "
                 f"expected {', '.join(channels)}, got {', '.join(mapping)} for {name}"
             )
     return channels, {name: given.get(name, {c: c for c in channels}) for name in stores}

@@ -17,10 +17,10 @@ import numpy as np
 from cpcnn_core.atomic import remove_leftovers, set_time, write_atomically
 from cpcnn_core.errors import CropStoreError, DiskFullError
 
-# However large a site is: so many are held at a time where all are checked.
+# However large a site is: how many are held at a time where all are checked.
 CROPS_AT_A_TIME = 64
 _MAGIC = b"\x93NUMPY\x01\x00"
-_RUN_AGAIN = "run the same cpcnn crops again: it makes anew what is missing or damaged"
+_RUN_AGAIN = "run the same cpcnn crops again: it replaces what is missing or damaged"
 
 
 def write_crops(
@@ -77,7 +77,7 @@ def write_crops(
         raise
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
-    # Of a run that was killed; a site belongs to one shard, so to nobody else.
+    # Left by a run that was killed: a site belongs to one shard, so no other run writes it.
     remove_leftovers(path)
     return np.array(sums, np.uint32)
 
@@ -91,7 +91,7 @@ def read_crops(path: Path, places: np.ndarray, checksums: np.ndarray, out: np.nd
     places : ndarray of shape (n,), integer
         Which crops of the file.
     checksums : ndarray of shape (n,), uint32
-        What their CRC-32 shall be.
+        Their expected CRC-32.
     out : ndarray of shape (n, c, crop_px, crop_px), contiguous
         Written to.
 

@@ -251,7 +251,7 @@ class _Store:
         site, settings = loaded.site, self._settings
         crops, examined = loaded.to_store()
         path = facts_path(self._out, site)
-        # Old facts shall not stand beside new crops, not even after a kill.
+        # Old facts may not remain beside new crops, not even after a kill.
         path.unlink(missing_ok=True)
         place, dtype = crops_path(self._out, site), DTYPES[settings.dtype]
         checksums = write_crops(place, crops.parts, crops.count, settings.shape, dtype)

@@ -1,4 +1,4 @@
-"""What all crops of a store have in common, in ``store.json``."""
+"""The settings that all crops of a store have in common, in ``store.json``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ IMAGES, STRIPS = "images", "strips"
 
 @dataclass(frozen=True)
 class StoreSettings:
-    """What the crops of a store depend on, beside the images.
+    """The settings that the crops of a store depend on, beside the images.
 
     Attributes
     ----------
@@ -42,8 +42,8 @@ class StoreSettings:
     source : str
         `IMAGES`, or DeepProfiler's exported `STRIPS`.
     um_per_px : float, optional
-        Micrometres per pixel of the crops, which are those of the images; None where nobody
-        said it.
+        Micrometres per pixel of the crops, which are those of the images; None where they
+        are unknown.
 
     Raises
     ------
@@ -174,7 +174,7 @@ def read_settings(folder: str | Path) -> StoreSettings:
     if isinstance(found, str):
         raise CropStoreError(
             f"{path} cannot be read: {found}; run the same cpcnn crops again: it is set aside and "
-            "made anew"
+            "made again"
         )
     return found
 

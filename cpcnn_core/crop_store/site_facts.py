@@ -1,4 +1,4 @@
-"""What a store keeps beside the crops of one site, in a ``.json`` file.
+"""The facts that a store keeps beside the crops of one site, in a ``.json`` file.
 
 It is written after the crops: a site is done when this file is there and agrees with them.
 What a screen's own tables say of the site (well, treatment, ...) is not in it; it is read
@@ -20,7 +20,7 @@ from cpcnn_core.damage import read_checked, write_checked
 
 @dataclass(frozen=True)
 class SiteFacts:
-    """What is known of every crop of a site.
+    """The facts known of every crop of a site.
 
     Attributes
     ----------

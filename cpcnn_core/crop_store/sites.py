@@ -1,4 +1,4 @@
-"""What the crops of a site can be made from, whichever files they lie in."""
+"""The sources that the crops of a site can be made from, in whichever files they are."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class SiteCrops:
 
 
 class CropSite(Protocol):
-    """A site whose crops can be had; its text is ``plate/well/site``."""
+    """A site whose crops are available; its text is ``plate/well/site``."""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -69,7 +69,7 @@ class CropSite(Protocol):
 
 
 def crops_path(out: str | Path, site: CropSite) -> Path:
-    """Return where the crops of a site lie.
+    """Return where the crops of a site are.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def crops_path(out: str | Path, site: CropSite) -> Path:
 
 
 def facts_path(out: str | Path, site: CropSite) -> Path:
-    """Return where the facts of a site lie.
+    """Return where the facts of a site are.
 
     Examples
     --------

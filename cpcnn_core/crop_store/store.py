@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 INDEX_FILE, CROPS_FOLDER = "index.parquet", "crops"
-# Columns of the index that say where a crop lies; all others are known to users.
+# Columns of the index that say where a crop is; all others are known to users.
 FILE, PLACE, CHECKSUM = "crop_file", "crop_place", "crop_crc32"
 STUDY = "Metadata_Study"
 
 
 @dataclass(frozen=True, eq=False)
 class CropPlaces:
-    """Where the crops of a store lie.
+    """Where the crops of a store are.
 
     Attributes
     ----------
@@ -104,7 +104,7 @@ class CropStore:
     def sha256(self) -> str:
         """Hash of all that is known of the crops, their checksums included.
 
-        It does not depend on where the store lies.
+        It does not depend on where the store is.
         """
         places = self.places
         digest = hashlib.sha256()
@@ -240,7 +240,7 @@ def open_crops(path: str | Path) -> CropStore:
     except (OSError, KeyError, pa.ArrowException) as error:
         raise CropStoreError(
             f"{folder / INDEX_FILE} is damaged ({error}); delete it and run cpcnn crops again "
-            "without --shard: it collects it anew"
+            "without --shard: it collects it again"
         ) from error
     names = [name for name in table.column_names if name not in (FILE, PLACE, CHECKSUM)]
     paths = [folder / CROPS_FOLDER / name for name in files.dictionary.to_pylist()]

@@ -33,7 +33,7 @@ METADATA_FILE = "sc-metadata.csv"
 # What the strips of a site are called in the record of what its crops were made from.
 _STRIPS = "strips"
 _X, _Y = (f"Nuclei_{name.removeprefix('Metadata_')}" for name in LOCATION)
-# Columns that say where a cell lies, and pandas' own; the others are kept.
+# Columns that say where a cell is, and pandas' own; the others are kept.
 _DROPPED = ("Key", "index", _X, _Y)
 
 
@@ -103,7 +103,7 @@ def _site_key(key: str, path: Path) -> tuple[str, str, str]:
 
 @dataclass
 class ExaminedStrips(Examined):
-    """What there is to do about a site of strips.
+    """The work to do for a site of strips.
 
     Attributes
     ----------

@@ -1,1 +1,1 @@
-"""Readers: one module per format that a screen may lie in; all of them make Sites."""
+"""Readers: one module per format of a screen; all of them make Sites."""

@@ -6,9 +6,9 @@ or compressed, written again as parquet, or in a folder for every site
 ``<prefix>Per_<Objects>`` (or ``Per_Object``). cytominer-database: tables ``Image`` and
 ``<Objects>``, several runs in one file.
 
-A site is found by plate, well and site, which stand beside every object or in the table of
-images. Where nobody says them, image set i is row i of the LoadData table, if there are as many
-and their files' names agree; that is said.
+A site is found by plate, well and site, which are given for every object or in the table
+of images. Where they are missing, image set i is row i of the LoadData table, if there are as many
+and their file names agree; a notice says so.
 """
 
 from __future__ import annotations

@@ -197,7 +197,7 @@ class ColumnarTable:
         if pa.types.is_null(kind):
             return np.full(len(column), "", object)
         encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-        # 0.1 shall be called so, whatever its precision.
+        # 0.1 is written as 0.1, whatever its precision.
         as_kept = np.float32 if kind == pa.float32() else float
         real = pa.types.is_floating(kind) or pa.types.is_decimal(kind)
         known = [

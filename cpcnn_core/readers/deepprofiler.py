@@ -1,4 +1,4 @@
-"""A DeepProfiler project as it lies: its users switch by changing one word.
+"""A DeepProfiler project as it is: its users switch by changing one word.
 
 Layout (docs/method.md#deepprofiler-projects)::
 
@@ -39,7 +39,7 @@ _TIFF = re.compile(r".tiff?\b")
 
 @dataclass(frozen=True)
 class DeepProfilerProject:
-    """What a project's configuration says that matters for embedding.
+    """The parts of a project's configuration that matter for embedding.
 
     Attributes
     ----------

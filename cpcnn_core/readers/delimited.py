@@ -1,4 +1,4 @@
-"""Tables of text parted by commas, semicolons or tabs, as spreadsheets and programs write them."""
+"""Text tables separated by commas, semicolons or tabs, as spreadsheets and programs write them."""
 
 from __future__ import annotations
 
@@ -357,8 +357,8 @@ def _choose_delimiter(path: Path, found: dict[str, list[tuple[list[str], int]]])
     widest = [mark for mark in pool if widths[mark] == max(widths[m] for m in pool)]
     if len(widest) > 1 and pool is even:
         raise TableError(
-            f"{path} may be parted by {' or '.join(map(repr, widest))}; save it with one of them "
-            "only"
+            f"{path} may be separated by {' or '.join(map(repr, widest))}; save it with one of "
+            "them only"
         )
     return widest[0]
 

@@ -1,7 +1,7 @@
 """How much memory a Feather file says that its compressed parts take, without unpacking them.
 
 Arrow's file format, https://arrow.apache.org/docs/format/Columnar.html: a footer that lists the
-batches, each with a header of its own, both as FlatBuffers; before every compressed buffer stands
+batches, each with a header of its own, both as FlatBuffers; every compressed buffer begins with
 its length when unpacked.
 """
 
@@ -42,7 +42,7 @@ def require_believable_feather(path: str | Path) -> None:
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
     ):
         if data[-len(_MAGIC) :] != _MAGIC:
-            # No such file: whoever reads it says so.
+            # Not a Feather file: the reader says so.
             return
         try:
             claimed = sum(_claims(data))
@@ -86,7 +86,7 @@ def _number(data: mmap.mmap, kind: str, place: int) -> int:
 
 
 def _field(data: mmap.mmap, table: int, number: int) -> int:
-    """Return where a field of a table lies; 0 where the table does not have it."""
+    """Return where a field of a table is; 0 where the table does not have it."""
     fields = table - _number(data, "<i", table)
     place = 4 + 2 * number
     if place >= _number(data, "<H", fields):
@@ -103,7 +103,7 @@ def _table(data: mmap.mmap, table: int, number: int) -> int:
 
 
 def _entries(data: mmap.mmap, table: int, number: int, size: int) -> Iterator[int]:
-    """Yield where the entries of a list lie."""
+    """Yield where the entries of a list are."""
     place = _field(data, table, number)
     if place:
         start = place + _number(data, "<I", place)

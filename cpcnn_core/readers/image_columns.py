@@ -3,7 +3,7 @@
 Of an image OrigDNA: ``FileName_OrigDNA`` with ``PathName_OrigDNA``, ``URL_OrigDNA`` (``file:``
 or a plain path), ``Series_OrigDNA`` and ``Frame_OrigDNA``; of its illumination function the same
 with IllumDNA. All of them may begin with ``Image_``, as in CellProfiler. ``ObjectsFileName_*``
-and the like name label images, which are for whoever reads the objects.
+and the like name label images, which are left to the readers of objects.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def _illumination_of(name: str) -> str:
 
 
 class _Row:
-    """A row, and where it stands for those who have to mend it."""
+    """A row, and where it is, for messages to those who have to correct it."""
 
     def __init__(self, row: Mapping[str, str], source: Path, number: int) -> None:
         self.row, self.source, self.number = row, source, number

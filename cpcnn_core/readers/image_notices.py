@@ -1,4 +1,4 @@
-"""What a user should know of a screen's images before they are read, in one sentence each."""
+"""Notices about a screen's images, given before they are read, in one sentence each."""
 
 from __future__ import annotations
 

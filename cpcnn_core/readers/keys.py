@@ -224,7 +224,7 @@ def _told_twice(
     if one == other:
         return (
             f"{start} {'/'.join(one)} twice, in its rows {first + 1} and {second + 1}; it "
-            "shall stand there once"
+            "must be there only once"
         )
     return (
         f"{start} {'/'.join(one)} in row {first + 1} and {'/'.join(other)} in row "

@@ -102,7 +102,7 @@ class LabelImages(SiteFiles):
             expression += re.escape(text)
             if name is not None:
                 pattern += "*"
-                # A field that stands twice says the same both times.
+                # A field that appears twice has the same text both times.
                 expression += f"(?P={name})" if name in known else f"(?P<{name}>[^/]+)"
                 known.add(name)
         found = [(Path(p), re.fullmatch(expression, p)) for p in sorted(glob.glob(pattern))]  # noqa: PTH207

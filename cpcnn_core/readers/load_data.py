@@ -120,13 +120,13 @@ def index_keys(metadata: Sequence[Mapping[str, str]], source: Path) -> KeyIndex:
     --------
     >>> index_keys([{"Plate": "P1", "Well": "A01", "Site": ""}], Path("load_data.csv"))
     Traceback (most recent call last):
-    cpcnn_core.errors.TableError: load_data.csv has no Metadata_Site in row 1; every row shall ...
+    cpcnn_core.errors.TableError: load_data.csv has no Metadata_Site in row 1; every row must ...
     """
     for number, known in enumerate(metadata, start=1):
         empty = [f"Metadata_{name}" for name in KEYS if not known[name]]
         if empty:
             raise TableError(
-                f"{source} has no {' and '.join(empty)} in row {number}; every row shall say "
+                f"{source} has no {' and '.join(empty)} in row {number}; every row must say "
                 "plate, well and site"
             )
     return KeyIndex(map(key_of, metadata), source)

@@ -153,7 +153,7 @@ def _object_numbers(table: Table, values: pd.DataFrame) -> np.ndarray:
     if wrong.any():
         raise TableError(
             f"{table.path} has no whole number in row {int(values.index[wrong][0]) + 1} of the "
-            f"column {name}; every object shall have one of its own"
+            f"column {name}; every object must have its own"
         )
     if len(np.unique(numbers)) != len(numbers):
         first = next(n for n in numbers.tolist() if (numbers == n).sum() > 1)

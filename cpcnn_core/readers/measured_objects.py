@@ -89,7 +89,7 @@ class MeasuredObjects(ObjectSource):
     objects : pandas.DataFrame
         See `read_object_rows`.
     images : pandas.DataFrame or None
-        See `read_image_rows`; None where nobody has written them.
+        See `read_image_rows`; None where there are none.
     image_path : Path
         Of the images, for messages.
 
@@ -111,7 +111,7 @@ class MeasuredObjects(ObjectSource):
         if own:
             objects = self._leave_nameless(objects, path)
         if images is None or (own and not _says_sites(images)):
-            # Nobody knows of image sets without objects.
+            # Image sets without objects are unknown.
             by = list(KEYS) if own else [RUN, IMAGE]
             images, image_path = objects.drop_duplicates(by).assign(**{COUNT: np.nan}), path
         self._path, self._image_path = path, image_path
@@ -324,8 +324,8 @@ def _said_of_end(path: Path) -> list[str]:
             return []
     return [
         (
-            f"{path.name} does not end with a line break: if it was cut, its last object lies "
-            "elsewhere, and others are missing"
+            f"{path.name} does not end with a line break: if it was cut off, the position of "
+            "its last object is wrong, and others are missing"
         )
     ]
 

@@ -1,4 +1,4 @@
-"""Numbers that stand in tables as text: missing ones are known, all else is refused by name."""
+"""Numbers in tables of text: missing ones are recognized, all else is refused by name."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def numbers_of(texts: Sequence[str], source: object, column: str, first: int = 1
 
 def _hint(text: str, column: str) -> str:
     if text == column:
-        return "; the header stands there again: tables were appended, give each by itself"
+        return "; the header is repeated there: tables were appended, give each by itself"
     if number_of(text.replace(",", ".")) is not None:
         return " with a decimal point, not a comma: save the table with points"
     return ", or nothing where it is missing"

@@ -1,4 +1,4 @@
-"""The rows of CellProfiler's tables of objects and of images, whichever format they lie in.
+"""The rows of CellProfiler's tables of objects and of images, whatever their format.
 
 The same measurement has several names: ``Location_Center_X`` in ``Nuclei.csv``,
 ``Nuclei_Location_Center_X`` in a database or a combined table, ``Metadata_...`` where CytoTable

@@ -14,7 +14,7 @@ from cpcnn_core.readers.sites import Objects
 
 @dataclass(frozen=True)
 class ScreenRows:
-    """What the rows of a screen's table say of their sites, for those who look objects up.
+    """The sites in the rows of a screen's table, as needed to look their objects up.
 
     Attributes
     ----------
@@ -132,7 +132,7 @@ class SiteFiles(ObjectSource):
         Raises
         ------
         SiteError
-            The name asks for something that nobody says of the site, or two files differ in
+            The name asks for something that is unknown of the site, or two files differ in
             spelling only.
         """
         path, names = self.plain_file(metadata), self.names()
@@ -147,7 +147,7 @@ class SiteFiles(ObjectSource):
         return None if place is None else paths[place]
 
     def names(self) -> list[str]:
-        """Return what of a site stands in the files' names."""
+        """Return which parts of a site's key are in the files' names."""
         return list(KEYS)
 
     def plain_file(self, metadata: Mapping[str, str]) -> Path:

@@ -1,4 +1,4 @@
-"""The Site: where one field of view lies on disk, before anything of it is read."""
+"""The Site: where one field of view is on disk, before anything of it is read."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Site:
     image_number : int
         Its row in the screen's table, from 1, as CellProfiler counts image sets.
     size : (height, width) in pixels, optional
-        What the images shall be; others are refused.
+        The size that the images must have; others are refused.
     um_per_px : float, optional
         Micrometres per pixel; see `with_scale`.
     object_files : callable () -> tuple of Path

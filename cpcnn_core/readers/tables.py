@@ -19,7 +19,7 @@ _STRANGERS = {
     b"\xd0\xcf\x11\xe0": "an Excel workbook; save it as CSV",
     b"\x89HDF": "an HDF5 file; give a CSV or parquet table",
     b"SQLite format 3": "an SQLite database; give a CSV or parquet table",
-    b"FEA1": "a Feather file of version 1; write it anew as parquet",
+    b"FEA1": "a Feather file of version 1; write it again as parquet",
     b"%PDF": "a PDF; give a CSV or parquet table",
     b"\x28\xb5\x2f\xfd": "compressed with Zstandard; unpack it, or compress it with gzip",
 }
@@ -77,7 +77,7 @@ class FileTable(Table, Protocol):
         numbers : sequence of str
             Columns that are read as numbers, see `numbers`.
         rows : int
-            At most so many at a time, where the format can be cut so.
+            At most this many at a time, where the format can be read in parts.
 
         Yields
         ------
@@ -98,7 +98,7 @@ def open_table(path: str | Path) -> FileTable:
     Parameters
     ----------
     path : str or Path
-        Text parted by commas, semicolons or tabs (UTF-8, or UTF-16 with its mark), as it is
+        Text separated by commas, semicolons or tabs (UTF-8, or UTF-16 with its mark), as it is
         or compressed (gzip, bzip2, xz); parquet; Feather.
 
     Returns
@@ -199,7 +199,7 @@ def require_columns(table: Table, required: Sequence[str]) -> None:
 
 
 def without_empty_end(texts: pd.DataFrame) -> pd.DataFrame:
-    """Leave out the rows at the end in which nothing stands.
+    """Leave out the empty rows at the end.
 
     Examples
     --------

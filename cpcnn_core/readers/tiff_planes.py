@@ -2,7 +2,7 @@
 
 Planes are counted as Bio-Formats, and so CellProfiler, counts them: the pages that are no
 thumbnails, in the file's order; in an OME-TIFF, series by series in the order of its XML. One
-page may stand for several planes, whose pixels lie behind its own.
+page may stand for several planes, whose pixels follow its own.
 """
 
 from __future__ import annotations

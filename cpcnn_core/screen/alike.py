@@ -63,7 +63,7 @@ def told_together(faults: Iterable[tuple[str, str]], many: str, where: str) -> l
     many : str
         What several are called, such as ``sites``.
     where : str
-        Says where all stand by name.
+        Says where all are listed by name.
 
     Examples
     --------

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cpcnn_core.screen.job import Job, OpenJob
 
 LOCAL, DASK = "local", "dask://"
-# What a worker that dies costs is started anew, elsewhere: small enough not to matter,
+# What is started again elsewhere when a worker dies: small enough not to matter,
 # large enough for reading ahead.
 SITES_PER_TASK = 16
 CONNECT_SECONDS = 30
@@ -52,7 +52,7 @@ def embed_on_cluster(
     job : Job
         Its paths have to be the same on every worker; see `Job.absolute`.
     provenance : mapping of str to str
-        What the files shall say; a worker with another model or version refuses.
+        What the files must say; a worker with another model or version refuses.
     sites : sequence of (int, str)
         Place in the job's table, from 0, and name.
     strict : bool
@@ -188,7 +188,7 @@ def connect(cluster: str) -> Iterator[Client]:
         with tempfile.TemporaryDirectory() as scratch, _local(where, scratch) as local:
             with Client(local) as client:
                 yield client
-            # Not when it ends otherwise: then nobody waits for what a worker is at.
+            # Not when it ends otherwise: then nothing waits for what a worker is doing.
             local.sync(_close_workers, local)
         return
     try:
@@ -225,7 +225,7 @@ def _local(workers: int, scratch: str) -> LocalCluster:
         threads_per_worker=max(1, (os.cpu_count() or 1) // workers),
         dashboard_address=None,
         local_directory=scratch,
-        # Our memory is bounded; Dask shall not guess at it and kill.
+        # Our memory is bounded; Dask must not guess at it and kill.
         memory_limit=0,
     )
 

@@ -42,7 +42,7 @@ def collect_plates(
     sites : sequence of Site
         Those of the whole screen, not of one shard of it, that have a file which is up to
         date: see `cpcnn_core.screen.report.SiteReport.counted`. What they say of themselves
-        (treatment, ...) stands in the tables, whatever their files say.
+        (treatment, ...) is in the tables, whatever their files say.
     out : str or Path
         Where `cpcnn_core.screen.run.embed_sites` wrote; tables go to ``plates`` in it.
     settings : Settings

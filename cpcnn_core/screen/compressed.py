@@ -1,12 +1,12 @@
-"""What a DeepProfiler project's compressed images are made from, and whether it still is that.
+"""Records of what a DeepProfiler project's compressed images are made from, and their check.
 
-For every channel of every plate it is kept what its images were made from::
+For every channel of every plate, a record is kept of what its images were made from::
 
     outputs/compressed/images/                            the images, where DeepProfiler has them
     outputs/compressed/made_from/<plate>/<channel>.json   the record
 
 All images of a channel of a plate are compressed by what all of them say together: where one
-changed, all are made anew.
+changed, all are made again.
 """
 
 from __future__ import annotations
@@ -77,12 +77,12 @@ def examine_project(project: DeepProfilerProject, *, force: bool = False) -> lis
 
 
 def said_of_channels(channels: Sequence[PlateChannel]) -> list[str]:
-    """Say which channels of plates are made anew or stay as they are, and why.
+    """Say which channels of plates are made again or stay as they are, and why.
 
     Examples
     --------
     >>> said_of_channels([PlateChannel("P1", "DNA", anew="it has other images")])
-    ['1 channel of a plate is made anew: 1 because it has other images (P1 DNA)']
+    ['1 channel of a plate is made again: 1 because it has other images (P1 DNA)']
     """
     again = _by_reason(one for one in channels if one.state == TO_DO and one.anew)
     kept = [one for one in channels if one.state == KEPT]
@@ -91,7 +91,7 @@ def said_of_channels(channels: Sequence[PlateChannel]) -> list[str]:
         count = sum(map(len, again.values()))
         what = "channel of a plate is" if count == 1 else "channels of plates are"
         parts = (f"{len(ones)} because {why} ({some_of(ones)})" for why, ones in again.items())
-        lines.append(f"{count} {what} made anew: {', '.join(parts)}")
+        lines.append(f"{count} {what} made again: {', '.join(parts)}")
     if kept:
         lines.append(f"what cannot be read stays as it was compressed before: {some_of(kept)}")
     return lines
@@ -112,7 +112,7 @@ def check_channels(channels: Sequence[PlateChannel]) -> str:
     new = sum(one.state == TO_DO and not one.anew for one in channels)
     parts += [f"{new} to do (no images yet)"] if new else []
     again = _by_reason(one for one in channels if one.state == TO_DO and one.anew)
-    parts += [f"{len(ones)} to do anew ({why}: {some_of(ones)})" for why, ones in again.items()]
+    parts += [f"{len(ones)} to do again ({why}: {some_of(ones)})" for why, ones in again.items()]
     return f"{len(channels)} channels of plates: {', '.join(parts)}"
 
 
@@ -150,7 +150,7 @@ def stale_notices(project: DeepProfilerProject, places: Collection[int]) -> list
         return []
     said = (
         f"the originals of {some_of(stale)} have another size or time than those that the "
-        f"compressed images were made from; cpcnn prepare {project.root} makes anew what changed"
+        f"compressed images were made from; cpcnn prepare {project.root} updates what changed"
     )
     return [said]
 
@@ -307,7 +307,7 @@ def _settings(project: DeepProfilerProject) -> dict[str, object]:
 
 
 def images_folder(project: DeepProfilerProject) -> Path:
-    """Return where the compressed images lie.
+    """Return where the compressed images are.
 
     Examples
     --------
@@ -344,7 +344,7 @@ def name_of(project: DeepProfilerProject, target: Path) -> str:
 
 
 def _may_be(now: State, before: Mapping[str, Any]) -> bool:
-    """Tell whether nothing is known to differ, wherever the project lies now."""
+    """Tell whether nothing is known to differ, wherever the project is now."""
     return "size" not in now or may_be_as_recorded({**now, "file": before.get("file")}, before)
 
 

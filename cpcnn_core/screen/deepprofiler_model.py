@@ -62,7 +62,7 @@ def project_model(
     Warns
     -----
     UserWarning
-        The channels of Cell Painting stand in an order that the published network
+        The channels of Cell Painting are in an order that the published network
         was not trained in.
 
     Raises
@@ -86,7 +86,7 @@ def project_model(
     published = set(project.channels) == set(CELL_PAINTING_CHANNELS)
     if published and project.channels != CELL_PAINTING_CHANNELS:
         warnings.warn(
-            f"this project's channels stand in the order {', '.join(project.channels)}; the "
+            f"this project's channels are in the order {', '.join(project.channels)}; the "
             f"published network was trained with {', '.join(CELL_PAINTING_CHANNELS)}. If its "
             "checkpoint is the published one, use --model cell-painting-cnn-v1: then channels are "
             "taken by name",

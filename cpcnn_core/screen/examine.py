@@ -1,4 +1,4 @@
-"""What there is to do about a site: its inputs now against those its file was made from."""
+"""The work to do for a site: its inputs now against those its file was made from."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SAME_PLACE_PX = 1e-6
 
 @dataclass(frozen=True)
 class Record:
-    """What a site's file says it was made from.
+    """A site's own record of what its file was made from.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class Record:
 
 @dataclass
 class Examined:
-    """What there is to do about a site.
+    """The work to do for a site.
 
     Attributes
     ----------
@@ -167,7 +167,7 @@ class Examined:
 
 @dataclass
 class ExaminedSite(Examined):
-    """What there is to do about a site whose images and objects can be read.
+    """The work to do for a site whose images and objects can be read.
 
     Attributes
     ----------

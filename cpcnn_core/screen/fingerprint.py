@@ -1,4 +1,4 @@
-"""What a site is made from: the state of its files, and a hash of what was read from them.
+"""The inputs of a site: the state of its files, and a hash of what was read from them.
 
 A site's own file records, for every channel::
 
@@ -25,7 +25,7 @@ from cpcnn_core.readers.sites import ImageFile, Site
 # Times of files count in steps, of up to two seconds: a file that was written just before it was
 # read may have been written again just after, and have the same time.
 STEP_NS = 2 * 10**9
-# Clocks of file servers may be ahead of ours, by less than this. A time that lies farther in the
+# Clocks of file servers may be ahead of ours, by less than this. A time that is farther in the
 # future is a camera's mistake, and says no less than others.
 CLOCKS_APART_NS = 86400 * 10**9
 State = dict[str, Any]

@@ -1,4 +1,4 @@
-"""What a user asks for, as plain values, and the opening of it: model, sites, settings."""
+"""A user's request, as plain values, and the opening of it: model, sites, settings."""
 
 from __future__ import annotations
 

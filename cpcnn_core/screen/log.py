@@ -1,4 +1,4 @@
-"""What a run did, as JSON lines: one per site, and one at the end."""
+"""The log of a run, as JSON lines: one per site, and one at the end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TROUBLED = ("failed", "no locations")
 class RunLog:
     """Append to a file, a line at a time, so that a crash loses none.
 
-    Where a full disk or a kill left half a line, the next one begins anew; see `read_log`.
+    Where a full disk or a kill left half a line, the next one begins a new line; see `read_log`.
 
     Examples
     --------
@@ -167,14 +167,14 @@ def anew_line(reports: Sequence[SiteReport]) -> str:
     Examples
     --------
     >>> anew_line([SiteReport("P1/A01/1", "embedded", anew="its objects moved")])
-    '1 site is done anew: 1 because its objects moved'
+    '1 site is done again: 1 because its objects moved'
     """
     reasons = Counter(report.anew for report in reports if report.anew and report.counted)
     if not reasons:
         return ""
     count = reasons.total()
     parts = ", ".join(f"{number} because {why}" for why, number in _most_first(reasons))
-    return f"{count} site{' is' if count == 1 else 's are'} done anew: {parts}"
+    return f"{count} site{' is' if count == 1 else 's are'} done again: {parts}"
 
 
 def check_lines(reports: Sequence[SiteReport]) -> list[str]:
@@ -185,10 +185,10 @@ def check_lines(reports: Sequence[SiteReport]) -> list[str]:
     >>> done, new = SiteReport("P1/A01/1", "already done"), SiteReport("P1/A01/2", "to do")
     >>> again = SiteReport("P1/A01/3", "to do", anew="the pixels of DNA changed")
     >>> check_lines([done, new, again])
-    ['3 sites: 1 already done, 1 to do (no file yet), 1 to do anew (the pixels of DNA changed)']
+    ['3 sites: 1 already done, 1 to do (no file yet), 1 to do again (the pixels of DNA changed)']
     """
     states = Counter(
-        f"to do anew ({report.anew})"
+        f"to do again ({report.anew})"
         if report.anew and report.state == TO_DO
         else {TO_DO: "to do (no file yet)", "failed": "cannot be read"}.get(
             report.state, report.state
@@ -210,5 +210,5 @@ def _most_first(counts: Counter[str]) -> list[tuple[str, int]]:
 
 def _order(item: tuple[str, int]) -> int:
     """Put what is done first, then what is to do, then the rest."""
-    starts = ("already done", "to do (", "to do anew")
+    starts = ("already done", "to do (", "to do again")
     return next((i for i, start in enumerate(starts) if item[0].startswith(start)), len(starts))

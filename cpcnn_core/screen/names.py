@@ -1,4 +1,4 @@
-"""What plates, wells and sites may be called, so that files can be called after them."""
+"""The names that plates, wells and sites may have, so that files can be named after them."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _why_not(name: str, kind: str, ending: str, *, windows: bool) -> str:
     if size > LONGEST_NAME:
         return f"with {ending} it has {size} bytes, and {LONGEST_NAME} are allowed"
     if kind == KINDS[0] and (name.startswith(".") or name.endswith(_NO_PLATE)):
-        return "whoever reads the folder would pass over its table"
+        return "programs that read the folder would skip its table"
     if windows and name != name.rstrip(" ."):
         return "Windows allows no space or point at the end"
     if windows and _OF_WINDOWS.fullmatch(name):

@@ -1,4 +1,4 @@
-"""Tables of plates beside those of this run: whoever profiles the folder would count them."""
+"""Tables of plates beside those of this run, which profiling the folder would count."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def remove_others(out: str | Path, written: Sequence[Path], plates: Collection[s
     others = other_tables(out, names, plates)
     for path in others:
         path.unlink()
-    # Of a run that was killed while it collected: nobody else collects now.
+    # Left by a run that was killed while it collected: no other run collects now.
     remove_leftovers_in(Path(out) / PLATES_FOLDER)
     refuse_strangers(out, names)
     return said_of_others(others, "removed")

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class Keyed(Protocol):
-    """What has a place in a screen: plate, well and site."""
+    """Anything with a place in a screen: plate, well and site."""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -38,7 +38,7 @@ class Keyed(Protocol):
 
 @dataclass(frozen=True)
 class Settings:
-    """What the features of a run depend on, beside the images.
+    """The settings that the features of a run depend on, beside the images.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ def scale_notices(card: ModelCard, sites: Sequence[Site]) -> list[str]:
     Returns
     -------
     list of str
-        Empty where nobody says a scale, or all have the model's.
+        Empty where no scale is known, or all have the model's.
 
     Raises
     ------
@@ -120,19 +120,19 @@ def scale_notices(card: ModelCard, sites: Sequence[Site]) -> list[str]:
     --------
     >>> card = ModelCard("tiny", "An example.", ("DNA",), 3, um_per_px=0.65)
     >>> scale_notices(card, [Site({}, {}, lambda: None)])
-    ['tiny was trained at 0.65 µm per pixel, and nobody says what 1 of 1 sites have: they are ...']
+    ['tiny was trained at 0.65 µm per pixel, and the scale of 1 of 1 sites is unknown: they ...']
     """
     counts = Counter(site.um_per_px for site in sites)
     unknown = counts.pop(None, 0)
     if card.um_per_px is None:
-        why = f"nobody recorded at which scale {card.name} was trained: images are not resampled"
+        why = f"the scale at which {card.name} was trained is unknown: images are not resampled"
         return [why] if counts else []
     scales = sorted(scale for scale in counts if scale is not None)
     notices = [scale_notice(card, um_per_px) for um_per_px in scales]
     if unknown:
         notices.append(
-            f"{card.name} was trained at {card.um_per_px:g} µm per pixel, and nobody says what "
-            f"{unknown} of {len(sites)} sites have: they are not resampled; say it with "
+            f"{card.name} was trained at {card.um_per_px:g} µm per pixel, and the scale of "
+            f"{unknown} of {len(sites)} sites is unknown: they are not resampled; give it with "
             "--um-per-px"
         )
     return [notice for notice in notices if notice]
@@ -157,7 +157,7 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def shard_of(sites: Sequence[T], part: int, parts: int) -> list[T]:
-    """Return the part-th of so many parts: every parts-th site.
+    """Return the part-th of ``parts`` parts: every parts-th site.
 
     Examples
     --------
@@ -170,7 +170,7 @@ def shard_of(sites: Sequence[T], part: int, parts: int) -> list[T]:
 def site_file(
     out: str | Path, site: Keyed, folder: str = FEATURES_FOLDER, suffix: str = ".npz"
 ) -> Path:
-    """Return where a site's features lie, in DeepProfiler's layout, or what else it has.
+    """Return where a site's features are, in DeepProfiler's layout, or what else it has.
 
     Examples
     --------
@@ -190,7 +190,7 @@ def site_record(path: str | Path, provenance: Mapping[str, str]) -> Record | str
     ----------
     path : str or Path
     provenance : mapping of str to str
-        Model and settings that it shall be made with.
+        Model and settings that it must be made with.
 
     Returns
     -------
@@ -204,7 +204,7 @@ def site_record(path: str | Path, provenance: Mapping[str, str]) -> Record | str
     """
     try:
         moment = Path(path).stat().st_mtime_ns
-        # Whole, with the features: whoever collects the plates shall not be the first to notice.
+        # Whole, with the features: damage must not be noticed only when plates are collected.
         table = read_site(path)
     except FileNotFoundError:
         return ""

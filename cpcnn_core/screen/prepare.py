@@ -46,7 +46,7 @@ def prepare_project(
     force : bool
         Write all of them.
     tell : callable (str), optional
-        Told how many channels are made anew, and why.
+        Told how many channels are made again, and why.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def _make(
     project: DeepProfilerProject, one: PlateChannel, progress: Callable[[Path], None] | None
 ) -> list[Path]:
     record = record_file(project, one)
-    # No record shall stand beside images of something else, not even after a kill.
+    # No record may remain beside images of something else, not even after a kill.
     record.unlink(missing_ok=True)
     moment = time.time_ns()
     states = {name_of(project, target): image_state(image) for image, target in one.files}

@@ -1,4 +1,4 @@
-"""Sites read ahead, in order, by threads: the network shall not wait for the disk."""
+"""Read sites ahead, in order, in threads, so that the network need not wait for the disk."""
 
 from __future__ import annotations
 
@@ -73,10 +73,10 @@ def in_order(
     items : sequence
         None is not among them.
     work : callable (item) -> result
-        It shall not raise.
+        It must not raise.
     threads : int
     ahead : int
-        At most ``ahead + threads`` results are held that nobody has asked for yet.
+        At most ``ahead + threads`` results are held that have not been asked for yet.
 
     Yields
     ------
@@ -137,7 +137,7 @@ def begin_site(path: Path, examined: ExaminedSite) -> SiteReport | None:
     Returns
     -------
     SiteReport or None
-        None where its field is read and it shall be done.
+        None where its field was read and it has to be done.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def begin_site(path: Path, examined: ExaminedSite) -> SiteReport | None:
     if examined.state == DONE:
         _bring_up_to_date(path, examined)
     elif examined.spoilt:
-        # Whatever becomes of the site now: nobody shall count what was.
+        # Whatever becomes of the site now, its old file must not be counted.
         path.unlink(missing_ok=True)
     if examined.state == TO_DO:
         examined.read()

@@ -1,4 +1,4 @@
-"""What became of a site."""
+"""The outcome of a site."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass
 class SiteReport:
-    """What became of one site.
+    """The outcome of one site.
 
     Attributes
     ----------
@@ -25,7 +25,7 @@ class SiteReport:
         ``plate/well/site``.
     state : str
         ``embedded`` (of crops: ``stored``), ``already done``, ``no objects``,
-        ``no locations`` or ``failed``; ``to do`` where nobody shall do it yet.
+        ``no locations`` or ``failed``; ``to do`` where it is not to be done yet.
     cells : int
     reason : str
         Why it failed, or what was odd about it.

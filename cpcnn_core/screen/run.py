@@ -1,4 +1,4 @@
-"""Embed the sites of a screen: reading and writing go on while the network works."""
+"""Embed the sites of a screen: reading and writing continue while the network works."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def embed_sites(
 
 
 def default_readers(model: Embedder) -> int:
-    """Return how many threads read ahead for a model, where nobody says it.
+    """Return how many threads read ahead for a model by default.
 
     Examples
     --------
@@ -123,7 +123,7 @@ def default_readers(model: Embedder) -> int:
 
 @dataclass
 class _Facts:
-    """What is written beside a site's features; its images are needed no more."""
+    """The facts written beside a site's features; its images are no longer needed."""
 
     site: Site
     image_number: int
@@ -187,7 +187,7 @@ class _Run:
     def __exit__(self, kind: object, *_: object) -> None:
         raised = None
         try:
-            # Also after an error or Ctrl-C: what is embedded shall be written and told.
+            # Also after an error or Ctrl-C: what is embedded must be written and told.
             while self._writing:
                 try:
                     self._settle(0)
@@ -227,7 +227,7 @@ class _Run:
             site, writing = self._writing.popleft()
             try:
                 report = writing.result()
-            except Exception as error:  # noqa: BLE001  (raised again where it shall be)
+            except Exception as error:  # noqa: BLE001  (raised again where it has to be)
                 self.fail(site, error)
             else:
                 self.note(report)
@@ -247,7 +247,7 @@ class _Run:
         )
         path = site_file(self._out, facts.site)
         write_site(path, table, facts.moment_ns)
-        # Of a run that was killed; a site belongs to one shard, so to nobody else.
+        # Left by a run that was killed: a site belongs to one shard, so no other run writes it.
         remove_leftovers(path)
         notes = "; ".join((*facts.notes, *embedded.notes))
         seconds = time.perf_counter() - facts.since

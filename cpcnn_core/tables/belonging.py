@@ -22,12 +22,12 @@ CORRECTION_SHA256 = "correction_sha256"
 # Whether the model's weights are the published ones; features do not depend on that.
 WEIGHTS = "weights"
 _UNKNOWN = ("", "None")
-# What stands before the model's name says of which objects: Cells_CPCNN_000, CPCNN_000.
+# The text before the model's name says of which objects: Cells_CPCNN_000, CPCNN_000.
 _DEEP = re.compile(r"(?:(?P<objects>.+)_)?(?P<model>[A-Za-z][A-Za-z0-9]*)_(?P<number>\d{3,})")
 
 
 class HasOrigin(Protocol):
-    """What is asked about: `Profiles`, `Origin`, or anything with these two."""
+    """Features with an origin: `Profiles`, `Origin`, or anything with these two."""
 
     @property
     def feature_names(self) -> Sequence[str]:
@@ -35,7 +35,7 @@ class HasOrigin(Protocol):
 
     @property
     def provenance(self) -> Mapping[str, object]:
-        """What made them."""
+        """How they were made."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Difference:
-    """What is not the same on the two sides.
+    """A fact that differs between the two sides.
 
     Attributes
     ----------
@@ -277,7 +277,7 @@ def _correction_facts(side: HasOrigin) -> tuple[str, ...]:
 
 
 def _order(mine: HasOrigin, theirs: HasOrigin) -> np.ndarray | None:
-    """Return where each of their features stands among mine, (d,) int; None where one does not."""
+    """Return where each of their features is among mine, (d,) int; None where one is missing."""
     keys: list[tuple[Sequence[object], Sequence[object]]] = [
         (list(mine.feature_names), list(theirs.feature_names))
     ]

@@ -1,4 +1,4 @@
-"""What stands beside the features of every cell, the same in every format."""
+"""The columns beside the features of every cell, the same in every format."""
 
 from __future__ import annotations
 

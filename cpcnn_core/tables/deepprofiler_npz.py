@@ -142,7 +142,7 @@ def read_site(path: str | Path) -> SiteTable:
     if features.ndim != 2 or features.dtype != np.float32 or len(features) != len(numbers):
         raise SiteError(
             f"{path} is no site that cpcnn has embedded: its features are {features.dtype} of "
-            f"shape {features.shape} for {len(numbers)} objects; delete it and embed the site anew"
+            f"shape {features.shape} for {len(numbers)} objects; delete it and embed the site again"
         )
     return SiteTable(
         features,

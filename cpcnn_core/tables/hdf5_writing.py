@@ -43,7 +43,7 @@ class HDF5Place(io.FileIO):
         return size
 
     def truncate(self, size: int | None = None) -> int:
-        """Make the file so long."""
+        """Make the file ``size`` bytes long."""
         if self.error is None:
             try:
                 return super().truncate(size)
@@ -66,7 +66,7 @@ class HDF5Place(io.FileIO):
 
 @contextlib.contextmanager
 def create_hdf5(path: str | Path) -> Iterator[tuple[h5py.File, HDF5Place]]:
-    """Create an HDF5 file; whoever writes much to it asks now and then whether that works.
+    """Create an HDF5 file; a caller that writes much calls ``check`` of its place now and then.
 
     Examples
     --------

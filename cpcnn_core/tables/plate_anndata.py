@@ -124,7 +124,7 @@ def write_plate_anndata(
 def anndata_plate(path: str | Path) -> str | None:
     """Return the plate of a file that `write_plate_anndata` wrote; None for any other.
 
-    One that somebody has added to since, such as a map of the cells, is such another. The file
+    A file that was added to since, such as a map of the cells, counts as another. The file
     is opened by another Python: a damaged one may crash its library.
 
     Examples

@@ -151,7 +151,7 @@ def test_what_is_no_scale_is_refused(value):
         check_um_per_px(value)
     if value is not None:
         # Also where nothing would be zoomed.
-        with pytest.raises(ImageError, match=r"leave it out where nobody knows it"):
+        with pytest.raises(ImageError, match=r"leave it out if it is unknown"):
             zoom_of(None, value)
 
 

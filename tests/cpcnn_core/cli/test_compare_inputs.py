@@ -1,4 +1,4 @@
-"""``cpcnn compare`` on a screen that changed: what is done anew, by every one who takes part."""
+"""``cpcnn compare`` on a screen that changed: what is done again, by every one who takes part."""
 
 import dataclasses
 import json
@@ -82,19 +82,19 @@ def test_what_changed_is_done_anew_by_all_and_nothing_else(screen, command, tmp_
     assert everything(tmp_path) == before
     network, classical = said[: said.index("classical:")], said[said.index("classical:") :]
     why = "the pixels of DNA changed"
-    assert f"24 sites: 23 already done, 1 to do anew ({why})" in network
+    assert f"24 sites: 23 already done, 1 to do again ({why})" in network
     outlines = "the outlines of its objects changed"
     assert (
-        f"24 sites: 22 already done, 1 to do anew ({outlines}), 1 to do anew ({why})" in classical
+        f"24 sites: 22 already done, 1 to do again ({outlines}), 1 to do again ({why})" in classical
     )
     said = lines_of(capsys, command)
     assert any(
-        line.startswith("two: done; ") and line.endswith(f"; 1 site is done anew: 1 because {why}")
+        line.startswith("two: done; ") and line.endswith(f"; 1 site is done again: 1 because {why}")
         for line in said
     )
     assert any(
         line.startswith("classical: done; ")
-        and line.endswith(f"; 2 sites are done anew: 1 because {outlines}, 1 because {why}")
+        and line.endswith(f"; 2 sites are done again: 1 because {outlines}, 1 because {why}")
         for line in said
     )
     assert_as_fresh(command, out, tmp_path)
@@ -116,7 +116,7 @@ def test_force_and_renamed_plates(screen, command, tmp_path, capsys):
     out = tmp_path / "out"
     cells = json.loads((out / "models" / "two" / "cost.json").read_text())["cells"]
     said = lines_of(capsys, command, "--force")
-    forced = "24 sites are done anew: 24 because --force was given"
+    forced = "24 sites are done again: 24 because --force was given"
     again = [line.partition(":")[0] for line in said if line.endswith(forced)]
     assert again == ["two", "classical"]
     assert json.loads((out / "models" / "two" / "cost.json").read_text())["cells"] == cells

@@ -1,4 +1,4 @@
-"""Crops are cut anew where what they were cut from changed, and nowhere else."""
+"""Crops are cut again where what they were cut from changed, and nowhere else."""
 
 import json
 import os
@@ -97,8 +97,8 @@ def test_pixels_and_segmentations_that_changed_are_cut_anew(own_screen, out, tmp
         "P1/A03/2": "it has other objects",
     }
     assert (
-        "2 sites are done anew: 1 because it has other objects, 1 because the pixels of AGP changed"
-        in capsys.readouterr().out.splitlines()
+        "2 sites are done again: 1 because it has other objects, 1 because the pixels of AGP "
+        "changed" in capsys.readouterr().out.splitlines()
     )
     assert_as_fresh(command_for(own_screen), out, tmp_path)
     assert main(command) == 0
@@ -196,7 +196,7 @@ def test_stores_of_an_earlier_cpcnn_are_cut_anew(own_screen, out, tmp_path, caps
     capsys.readouterr()
     assert main([*command_for(own_screen), "--out", str(out)]) == 0
     assert (
-        "8 sites are done anew: 8 because an earlier cpcnn made the file, which does not say what "
+        "8 sites are done again: 8 because an earlier cpcnn made the file, which does not say what "
         "from" in capsys.readouterr().out.splitlines()
     )
     assert_as_fresh(command_for(own_screen), out, tmp_path)
@@ -243,7 +243,7 @@ def test_a_check_says_what_would_be_done_and_touches_nothing(own_screen, out, tm
     assert main([*command, "--out", str(out), "--check"]) == 0
     why = "the pixels of DNA changed"
     assert capsys.readouterr().out.splitlines() == [
-        f"8 sites: 6 already done, 1 to do (no file yet), 1 to do anew ({why})",
+        f"8 sites: 6 already done, 1 to do (no file yet), 1 to do again ({why})",
         f"would write {out / 'index.parquet'}",
     ]
     assert main([*command, "--out", str(tmp_path / "none"), "--check", "--shard", "1/4"]) == 0
@@ -252,7 +252,7 @@ def test_a_check_says_what_would_be_done_and_touches_nothing(own_screen, out, tm
         "With --shard, the index is not written.",
     ]
     assert main([*command, "--out", str(out), "--check", "--force"]) == 0
-    assert "7 to do anew (--force was given)" in capsys.readouterr().out
+    assert "7 to do again (--force was given)" in capsys.readouterr().out
     assert main([*command, "--out", str(out), "--check", "--mask"]) == 1
     assert "mask none; mask before stretching was asked for" in capsys.readouterr().err
     assert everything(tmp_path) == before

@@ -77,7 +77,7 @@ def test_a_damaged_record_of_answers_is_named(card):
     assert aside.read_text() == '{"noble": 3}'
     content = licence_file().read_bytes().replace(b"accepted", b"acceptde")
     licence_file().write_bytes(content)
-    with pytest.raises(LicenceError, match="its checksum is another"):
+    with pytest.raises(LicenceError, match="its checksum does not match"):
         check_licence(card)
 
 

@@ -1,4 +1,4 @@
-"""Tables of text: as pandas reads them, whatever they are parted by and packed in."""
+"""Tables of text: as pandas reads them, whatever they are separated by and packed in."""
 
 import bz2
 import gzip
@@ -127,7 +127,7 @@ def test_the_rows_tell_what_parts_a_header_that_does_not(tmp_path):
     assert table.columns == ["Well", "Treatment, dose"]
     table = written(tmp_path / "t.csv", "Well\tName; dose, unit\nA01\ttaxol\n")
     assert table.columns == ["Well", "Name; dose, unit"]
-    with pytest.raises(TableError, match="may be parted by"):
+    with pytest.raises(TableError, match="may be separated by"):
         written(tmp_path / "t.csv", "a,b;c\n1,2;3\n")
 
 

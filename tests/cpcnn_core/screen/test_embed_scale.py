@@ -143,11 +143,11 @@ def test_without_a_scale_files_are_as_they_were(screen, embedded, tmp_path, caps
     assert set(read_site(embedded / SITE).provenance) == OLD_ENTRIES
     assert not {"um_per_px", "zoom"} & set(start_of(embedded))
     assert start_of(embedded)["notices"] == [AS_STORED]
-    # A model that nobody knows the scale of takes images of any, and the user hears of it.
+    # A model of unknown scale takes images of any, and the user hears of it.
     assert main([*command_for(screen), "--um-per-px", "1.3", "--out", str(tmp_path)]) == 0
     said = capsys.readouterr().err.splitlines()
     assert said[0] == (
-        "nobody recorded at which scale untrained-efficientnet-b0 was trained: images are not "
+        "the scale at which untrained-efficientnet-b0 was trained is unknown: images are not "
         "resampled"
     )
     assert start_of(tmp_path)["notices"] == [said[0], AS_STORED]
@@ -159,8 +159,8 @@ def test_without_a_scale_files_are_as_they_were(screen, embedded, tmp_path, caps
 def test_a_model_with_a_scale_asks_for_that_of_the_images(command, tmp_path, capsys):
     assert main([*command, "--out", str(tmp_path)]) == 0
     assert capsys.readouterr().err.splitlines()[0] == (
-        "seeded was trained at 0.65 µm per pixel, and nobody says what 8 of 8 sites have: they "
-        "are not resampled; say it with --um-per-px"
+        "seeded was trained at 0.65 µm per pixel, and the scale of 8 of 8 sites is unknown: "
+        "they are not resampled; give it with --um-per-px"
     )
 
 
@@ -179,7 +179,7 @@ def test_every_site_may_have_its_own_scale(own_screen, seeded, resampled, tmp_pa
     assert main([*command, "--out", str(out)]) == 0
     said = capsys.readouterr().err.splitlines()
     assert said[0] == NOTICE
-    assert "nobody says what 1 of 8 sites have" in said[1]
+    assert "the scale of 1 of 8 sites is unknown" in said[1]
     assert start_of(out)["notices"] == [*said[:2], AS_STORED]
     model = load_model(seeded, device="cpu", engine="torch")
     for number, place, scale, zoom in (

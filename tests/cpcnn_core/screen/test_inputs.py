@@ -1,4 +1,4 @@
-"""Done means done with these inputs: whatever changed is done anew, and nothing else."""
+"""Done means done with these inputs: whatever changed is done again, and nothing else."""
 
 import dataclasses
 import json
@@ -56,7 +56,7 @@ def run(folder, out, *more, code=0, capsys=None):
 
 
 def anew(out):
-    """Why sites were done anew in the last run, by site."""
+    """Why sites were done again in the last run, by site."""
     last = max(i for i, line in enumerate(log_of(out)) if line["event"] == "start")
     lines = [line for line in log_of(out)[last:] if line["event"] == "site"]
     return {line["site"]: line["anew"] for line in lines if line["anew"]}
@@ -108,7 +108,7 @@ def test_pixels_changed_in_place_are_embedded_anew(own_screen, out, tmp_path, ca
         "P1/A03/1": "the pixels of DNA and ER changed",
     }
     assert (
-        "2 sites are done anew: 1 because the pixels of DNA and ER changed, 1 because the pixels "
+        "2 sites are done again: 1 because the pixels of DNA and ER changed, 1 because the pixels "
         "of DNA changed" in said.splitlines()
     )
     assert_as_fresh(command_for(own_screen), out, tmp_path)
@@ -168,7 +168,7 @@ def test_images_of_the_same_names_in_another_folder_are_other_images(
     found, said = run(other, out, capsys=capsys)
     assert found == ["embedded"] * 8
     assert (
-        "8 sites are done anew: 8 because DNA, RNA, ER, AGP and Mito are other images"
+        "8 sites are done again: 8 because DNA, RNA, ER, AGP and Mito are other images"
         in said.splitlines()
     )
     assert_as_fresh(command_for(other), out, tmp_path)
@@ -266,7 +266,7 @@ def test_an_illumination_function_is_an_input(own_screen, out, tmp_path, capsys)
     found, said = run(own_screen, out, capsys=capsys)
     assert found == ["embedded"] * 2 + ["already done"] * 6
     assert (
-        "2 sites are done anew: 2 because the illumination function of DNA changed"
+        "2 sites are done again: 2 because the illumination function of DNA changed"
         in said.splitlines()
     )
     assert_as_fresh(command_for(own_screen), out, tmp_path)
@@ -298,7 +298,7 @@ def test_objects_that_moved_or_are_others_are_embedded_anew(own_screen, out, tmp
     found, said = run(own_screen, out, capsys=capsys)
     assert found == ["already done", "embedded", *["already done"] * 4, "embedded", "already done"]
     assert (
-        "2 sites are done anew: 1 because it has other objects, 1 because its objects moved"
+        "2 sites are done again: 1 because it has other objects, 1 because its objects moved"
         in said.splitlines()
     )
     assert_as_fresh(command_for(own_screen), out, tmp_path)
@@ -661,7 +661,7 @@ def test_files_that_do_not_say_what_they_were_made_from_are_made_anew(
     found, said = run(own_screen, out, capsys=capsys)
     assert found == ["embedded"] * 8
     assert (
-        "8 sites are done anew: 8 because an earlier cpcnn made the file, which does not say what "
+        "8 sites are done again: 8 because an earlier cpcnn made the file, which does not say what "
         "from" in said.splitlines()
     )
     assert_as_fresh(command_for(own_screen), out, tmp_path)
@@ -683,7 +683,7 @@ def test_force_does_everything_anew(own_screen, out, tmp_path, capsys):
     cells, plates = cells_in(out), tables(out)
     found, said = run(own_screen, out, "--force", capsys=capsys)
     assert found == ["embedded"] * 8
-    assert "8 sites are done anew: 8 because --force was given" in said.splitlines()
+    assert "8 sites are done again: 8 because --force was given" in said.splitlines()
     assert (cells_in(out), tables(out)) == (cells, plates)
     assert run(own_screen, out, "--force", "--shard", "2/4")[0] == ["embedded"] * 2
 
@@ -718,7 +718,7 @@ def test_a_check_says_what_would_be_done_and_touches_nothing(own_screen, out, tm
     said = found.out.splitlines()
     assert found.err.splitlines() == [AS_STORED]
     why = "the pixels of DNA changed"
-    states_now = f"3 already done, 2 to do (no file yet), 1 to do anew ({why})"
+    states_now = f"3 already done, 2 to do (no file yet), 1 to do again ({why})"
     gone, plates = own_screen / "6_ER.png", out / "plates"
     kept = f"there is no image file {gone}; what an earlier run made of it is kept"
     assert said == [

@@ -24,8 +24,8 @@ from .conftest import command_for
         (("P1", "A01", "\ud800"), "it has characters that file names cannot have"),
         (("P" * 250, "A01", "1"), "with .consensus.parquet it has 268 bytes, and 255 are allowed"),
         (("P1", "ä" * 128, "1"), "it has 256 bytes, and 255 are allowed"),
-        ((".P1", "A01", "1"), "whoever reads the folder would pass over its table"),
-        (("P1.consensus", "A01", "1"), "whoever reads the folder would pass over its table"),
+        ((".P1", "A01", "1"), "programs that read the folder would skip its table"),
+        (("P1.consensus", "A01", "1"), "programs that read the folder would skip its table"),
     ],
 )
 def test_names_that_no_system_takes(key, reason):

@@ -76,7 +76,7 @@ def test_one_original_that_changed_means_its_plates_channel_anew(project, tmp_pa
     times = {name: file.stat().st_mtime_ns for name, file in compressed(project).items()}
     said = prepare(project, capsys)
     assert said[0] == (
-        "1 channel of a plate is made anew: 1 because the pixels of 1 of its 4 images changed "
+        "1 channel of a plate is made again: 1 because the pixels of 1 of its 4 images changed "
         "(P1 DNA)"
     )
     assert said[1].startswith("4 images were made; all are in ")
@@ -135,7 +135,7 @@ def test_missing_and_unrecorded_images_are_made(project, tmp_path, capsys):
     # Made by DeepProfiler itself, or by an earlier cpcnn.
     shutil.rmtree(project / "outputs" / "compressed" / "made_from")
     (why, count) = prepare(project, capsys)
-    assert f"5 channels of plates are made anew: 5 because {UNRECORDED}" in why
+    assert f"5 channels of plates are made again: 5 because {UNRECORDED}" in why
     assert pixels(project) == before
 
 
@@ -144,7 +144,7 @@ def test_a_damaged_record_is_none(project, capsys, damage):
     path = project / "outputs" / "compressed" / "made_from" / "P1" / "DNA.json"
     path.write_text(damage)
     (why, _) = prepare(project, capsys)
-    assert f"1 channel of a plate is made anew: 1 because {UNRECORDED} (P1 DNA)" in why
+    assert f"1 channel of a plate is made again: 1 because {UNRECORDED} (P1 DNA)" in why
 
 
 def test_originals_that_are_gone_leave_what_was_made_of_them(project, capsys):
@@ -182,10 +182,10 @@ def test_force_and_check(project, capsys, tmp_path):
     there = everything(tmp_path)
     why = "the pixels of 1 of its 4 images changed: P1 RNA"
     (said,) = prepare(project, capsys, "--check")
-    assert said == f"5 channels of plates: 4 already done, 1 to do anew ({why})"
+    assert said == f"5 channels of plates: 4 already done, 1 to do again ({why})"
     why = "--force was given: P1 DNA, P1 RNA, P1 ER, P1 AGP, P1 Mito"
     (said,) = prepare(project, capsys, "--check", "--force")
-    assert said == f"5 channels of plates: 5 to do anew ({why})"
+    assert said == f"5 channels of plates: 5 to do again ({why})"
     assert everything(tmp_path) == there
     shutil.rmtree(project / "outputs" / "compressed")
     there = everything(tmp_path)
@@ -223,8 +223,7 @@ def test_embed_says_that_compressed_images_are_of_other_originals(project, tmp_p
     assert main(command) == 0
     assert (
         "the originals of P1 DNA have another size or time than those that the compressed images "
-        f"were made from; cpcnn prepare {project} makes anew what changed"
-        in capsys.readouterr().err
+        f"were made from; cpcnn prepare {project} updates what changed" in capsys.readouterr().err
     )
     prepare(project, capsys)
     assert main(command) == 0
