@@ -1,4 +1,4 @@
-"""``cpcnn compare`` on a screen that changed: what is done anew, by every one who takes part."""
+"""``cpcnn compare`` on a screen that changed: what every contestant does again."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""What a checkpoint keeps, which are kept, and what becomes of a damaged one."""
+"""Contents of checkpoints, which of them are kept, and how a damaged one is handled."""
 
 import numpy as np
 import pytest

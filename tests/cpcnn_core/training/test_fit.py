@@ -1,4 +1,4 @@
-"""Trainings from start to end: they learn, they go on, they say what they did."""
+"""Trainings from start to end: they learn, they resume, they say what they did."""
 
 import csv
 import dataclasses
@@ -152,7 +152,7 @@ def test_killed_in_mid_epoch_it_goes_on_to_the_last_bit(undisturbed, make_config
 
 
 def stop_after(count):
-    """Cancel after so many steps."""
+    """Cancel after that many steps."""
     steps = iter(range(count - 1))
     return lambda: next(steps, None) is None
 
