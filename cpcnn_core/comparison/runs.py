@@ -121,7 +121,7 @@ def _reason(measured: Measured, events: list[dict[str, Any]], output: Path) -> s
     if errors:
         return errors[-1].removeprefix(_ERROR)
     said = next((line for line in reversed(lines) if line.strip()), "nothing")
-    return f"it ended with code {measured.code}; the last that it said is: {said} ({output})"
+    return f"it ended with code {measured.code}; its last line is: {said} ({output})"
 
 
 def _keep_cost(
