@@ -51,7 +51,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "cpcnn cellprofiler create cellprofiler-env",
         _create,
     )
-    create.add_argument("folder", help="where it shall lie; must not exist yet")
+    create.add_argument("folder", help="where to put it; must not exist yet")
     create.add_argument("--python", help="a Python 3.9 or 3.8 (default: looked for)")
     _add_permissions(commands)
 

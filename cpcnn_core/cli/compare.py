@@ -65,7 +65,7 @@ def _add_question(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="COLUMN",
-        help="columns that controls shall not find each other by, beside plate and well",
+        help="columns that controls should not find each other by, besides plate and well",
     )
 
 

@@ -1,4 +1,4 @@
-"""``cpcnn embed``: every cell of a screen, from what lies on disk to tables."""
+"""``cpcnn embed``: every cell of a screen, from files on disk to tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The file of ``--log``: whole lines, whoever else writes to it."""
+"""The file of ``--log``: whole lines, even if other processes write to it too."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from cpcnn_core.errors import CPCNNError
 from cpcnn_core.printable import printable
 
 _STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z ")
-# What addresses may hold that is nobody else's business.
+# The private parts of an address.
 _USER = re.compile(r"(:/{1,2})[^/\s@]+@")
-# Each sign is looked at a few times only, however often such a word stands in a text.
+# Each character is looked at only a few times, however often such a word is in a text.
 _SECRET = re.compile(
     r"(?i)([?&](?=[^?=&\s]*(?:token|key|secret|passw|signature|credential))[^?=&\s]*=)[^&\s'\"]+"
 )
@@ -78,7 +78,7 @@ class LogFile(logging.Handler):
             )
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record; the work goes on where that is not possible."""
+        """Write a record; if that is not possible, the work continues all the same."""
         if self._failed:
             return
         try:

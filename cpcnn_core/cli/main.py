@@ -67,7 +67,7 @@ def run() -> None:
 
 
 def _complete() -> None:
-    """Tell the shell, which asks for it, how a half-written command may go on, and exit."""
+    """Tell the shell, which asks for it, how to complete a half-written command, and exit."""
     import argcomplete
 
     argcomplete.autocomplete(_parser())
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str]) -> int:
     Returns
     -------
     int
-        0 only when everything asked for is done; 1 after an error, which stands on
+        0 only when everything asked for is done; 1 after an error, which is written to
         stderr; 130 after Ctrl-C, 143 and 129 after SIGTERM and SIGHUP.
 
     Examples

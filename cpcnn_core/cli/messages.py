@@ -39,8 +39,8 @@ def add_message_options(parser: argparse.ArgumentParser, *, again: bool = True) 
     ----------
     parser : argparse.ArgumentParser
     again : bool
-        Whether the options may have been given before, to ``cpcnn`` itself: what was said
-        there stands, unless it is said anew.
+        Whether the options may have been given before, to ``cpcnn`` itself: what was given
+        there holds, unless it is given again.
 
     Examples
     --------
@@ -163,7 +163,7 @@ class TerminalHandler(logging.Handler):
         self.addFilter(lambda record: verbose or _is_for_terminal(record))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record; where nobody listens any more, the work goes on."""
+        """Write a record; if the stream is closed, the work continues all the same."""
         of = "" if _is_ours(record) else f"{record.name}: "
         text = f"{of}{record.getMessage()}"
         text = f"{_PREFIXES.get(record.levelno, '')}{printable(text)}\n"

@@ -109,7 +109,7 @@ def names(text: str) -> list[str]:
 
 
 def _is_whole(name: str) -> bool:
-    """Tell whether the model is here and undamaged; a damaged one is fetched anew."""
+    """Tell whether the model is here and undamaged; a damaged one is fetched again."""
     from cpcnn_core.errors import CPCNNError
     from cpcnn_core.models.registry import model_file
     from cpcnn_core.models.weights import read_model

@@ -1,4 +1,4 @@
-"""What a command says: results on standard output, all else beside it."""
+"""Output of commands: results on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def print_out(text: str) -> None:
     Parameters
     ----------
     text : str
-        Its lines; whoever laid them out saw to it that no cell holds another line's end.
+        Its lines; the caller makes sure that no cell holds a line break.
 
     Examples
     --------

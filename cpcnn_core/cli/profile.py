@@ -51,7 +51,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="of sphering (default: %(default)s)",
     )
     parser.add_argument(
-        "--relative", action="store_true", help="lambda is a part of the mean eigenvalue"
+        "--relative", action="store_true", help="lambda is a fraction of the mean eigenvalue"
     )
     parser.add_argument(
         "--drop-features",

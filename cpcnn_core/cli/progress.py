@@ -1,4 +1,4 @@
-"""Progress bars: on stderr, where that is a terminal and nobody asked for quiet."""
+"""Progress bars: on stderr, if that is a terminal and ``--quiet`` was not given."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def progress_bar(total: int | None, unit: str, **how: object) -> tqdm:
-    """Return a bar that is only seen where somebody looks.
+    """Return a bar that is only shown where it can be seen.
 
     Parameters
     ----------

@@ -128,11 +128,11 @@ def add_force(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None
     >>> parser.parse_args(["--force"]).force
     True
     """
-    parser.add_argument("--force", action="store_true", help="do everything anew")
+    parser.add_argument("--force", action="store_true", help="do everything again")
 
 
 def add_check(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Add that it is only said what would be done.
+    """Add the option that only says what would be done.
 
     Examples
     --------

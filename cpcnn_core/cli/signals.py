@@ -20,7 +20,7 @@ _LOST_AFTER_S = 0.5
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asked the program to end; whoever tidies up after Ctrl-C does so after this.
+    """A signal asked the program to end; code that tidies up after Ctrl-C does so after this.
 
     Parameters
     ----------
@@ -47,12 +47,12 @@ def stop_on_signals() -> None:
 
     def stop(number: int, _: FrameType | None) -> None:
         if os.getpid() != mine:
-            # A process that was forked off ends as if nobody had asked for anything else.
+            # A process that was forked off ends in the default way.
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
             return
         for one in numbers:
-            # Once is enough, and tidying up shall not be disturbed. Ctrl-C still may.
+            # Once is enough, and tidying up should not be disturbed. Ctrl-C still may.
             signal.signal(one, signal.SIG_IGN)
         if hasattr(signal, "setitimer"):
             # Python lets no exception out of destructors, and of functions called before a fork.
@@ -71,7 +71,7 @@ def _raise(number: int) -> None:
 
 
 def _is_answered() -> bool:
-    """Tell whether somebody tidies up after `Stopped`, in this thread."""
+    """Tell whether code of this thread is tidying up after `Stopped`."""
     return any(isinstance(one, Stopped) for one in origins(sys.exc_info()[1]))
 
 
@@ -108,7 +108,7 @@ def open_streams() -> None:
 
 
 def flush_or_let_go() -> None:
-    """Bring out what was printed; where nobody takes it, have it go nowhere.
+    """Flush what was printed; if standard output is closed, discard it.
 
     Examples
     --------
@@ -117,5 +117,5 @@ def flush_or_let_go() -> None:
     try:
         sys.stdout.flush()
     except OSError:
-        # Python flushes once more at exit, and shall find somebody listening.
+        # Python flushes once more at exit, and needs an open file for it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -77,6 +77,6 @@ def _simulate(options: argparse.Namespace) -> None:
         return
     show(f"wrote {out / 'load_data.csv'} and {out / 'platemap.csv'}; the truth is beside them")
     show(
-        f"go on with: cpcnn embed --load-data {out / 'load_data.csv'} --labels {out / 'labels'} "
+        f"continue with: cpcnn embed --load-data {out / 'load_data.csv'} --labels {out / 'labels'} "
         "--out embedded"
     )

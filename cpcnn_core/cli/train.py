@@ -21,7 +21,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser = add_command(
         verbs,
         "train",
-        "Train a network on crops, or go on where that was stopped.",
+        "Train a network on crops, or resume a training that was stopped.",
         "cpcnn train --write-config train.toml\n  cpcnn train train.toml\n"
         "  accelerate launch -m cpcnn_core.cli train train.toml   (several GPUs)",
         _train,

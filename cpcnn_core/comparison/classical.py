@@ -64,7 +64,7 @@ def require_cp_measure() -> None:
 
 @dataclass(frozen=True)
 class ClassicalSettings:
-    """What the measurements depend on, beside the images.
+    """Settings that the measurements depend on, besides the images.
 
     Attributes
     ----------

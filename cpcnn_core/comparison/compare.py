@@ -39,7 +39,7 @@ Tell = Callable[[str], None]
 
 @dataclass
 class Result:
-    """What became of one who takes part.
+    """The result of one contestant.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All results, and the wells that were asked; None where nobody's could be."""
+    """All results, and the wells that were asked; None if no contestant's could be."""
 
     results: list[Result]
     posed: Posed | None
@@ -93,7 +93,7 @@ def compare(
     classical : bool
         Also measure the cells with cp_measure.
     tell : callable (str)
-        Told what is going on.
+        Called with a line for each step.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def compare(
     ------
     CPCNNError
         What cannot be asked of this screen's wells, before any work is done. What goes wrong
-        with a model is in its result, and the others go on.
+        with a model is in its result, and the others continue.
 
     Examples
     --------
@@ -155,7 +155,7 @@ def require_answers(job: Job, question: Question, *, classical: bool) -> None:
 
 
 def folder_of(job: Job, name: str) -> Path:
-    """Return where the features of one who takes part lie.
+    """Return the folder of a contestant's features.
 
     Examples
     --------

@@ -22,7 +22,7 @@ from cpcnn_core.tables.profiles import Profiles
 
 @dataclass(frozen=True)
 class Judged:
-    """What was found of some profiles.
+    """Scores of some profiles, and the correction that they had.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Judged:
 def judge(posed: Posed, question: Question) -> list[Judged]:
     """Measure profiles as they are, and sphered with the lambda that suits them best.
 
-    Lambda is a part of the mean eigenvalue of the controls' covariance, chosen for every
+    Lambda is a fraction of the mean eigenvalue of the controls' covariance, chosen for every
     model in the same way: the one of `cpcnn_core.profiles.correction_sweep.LAMBDAS` with which
     the wells that ask find their replicates best, the largest of equals: it changes least. No
     label is needed for that choice. How well replicates are found is told of treatments that it

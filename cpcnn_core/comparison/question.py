@@ -1,4 +1,4 @@
-"""What all are asked: which wells, which controls, whose retrieval, which labels."""
+"""The question that all are asked: which wells, which controls, whose retrieval, which labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cpcnn_core.tables.profiles import Profiles
 
 @dataclass(frozen=True)
 class Question:
-    """What the profiles of every model are asked.
+    """A question to the profiles of every model.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class Question:
     truth : mapping of str to str, optional
         Labels of treatments.
     confounders : tuple of str
-        Columns whose values control wells shall not find each other by, beside plate and well.
+        Columns whose values control wells should not find each other by, besides plate and well.
     keep_labels : tuple of str
         Texts such as ``NA`` that are labels here.
     tell : callable

@@ -27,7 +27,7 @@ _READ = {
     "treatment_leave_wells_out": "treatment read, wells held out",
     "treatment_leave_plates_out": "treatment read, plates held out",
 }
-_UNUSABLE = "Nobody's features could be judged."
+_UNUSABLE = "No features could be judged."
 
 
 def write_comparison(path: str | Path, comparison: Comparison) -> None:
@@ -52,9 +52,9 @@ def write_comparison(path: str | Path, comparison: Comparison) -> None:
             "treatments. active: treatments whose wells are more alike than control wells (q at "
             "most .05). placebo: the share of p-values at most .05 of control wells that are "
             "called treatments, which should be .05, and what that means. sphered: with the "
-            "lambda, a part of the controls' mean eigenvalue, that lets those who ask find their "
-            "replicates best; chosen so for every model. Replicates: chosen on four fifths of the "
-            "treatments and measured on the last fifth, in turn."
+            "lambda, a fraction of the controls' mean eigenvalue, with which the wells that ask "
+            "find their replicates best; chosen so for every model. Replicates: chosen on four "
+            "fifths of the treatments and measured on the last fifth, in turn."
         ),
         *_figures(comparison),
         *_confounders(comparison.results),
@@ -153,8 +153,8 @@ def _confounders(results: list[Result]) -> list[str]:
             "Controls that find those of their plate or place, and plates that are read from "
             "controls, more often than by chance: the profiles tell where a well was. The gap "
             "between treatments read with wells and with plates held out was read from the plate. "
-            "These are of all wells, whoever asks; sphered controls are such as the correction was "
-            f"not fitted on. {MISSING}: cannot be asked, e.g. on one plate."
+            "These are of all wells, whichever ask; sphered controls are those that the correction "
+            f"was not fitted on. {MISSING}: cannot be asked, e.g. on one plate."
         ),
     ]
 

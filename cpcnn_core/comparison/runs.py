@@ -20,7 +20,7 @@ _NOT_SETTINGS = ("time", "event", "sites", "shard", "cluster", "notices")
 
 @dataclass(frozen=True)
 class Cost:
-    """What it cost to embed cells.
+    """The cost of embedding cells.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Run:
-    """What became of a model.
+    """The run of a model, and how it ended.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Run:
     cost : Cost or None
         Of the run that embedded its cells, this one or an earlier.
     notices : list of str
-        What shall be known: that images were resampled, which features were left out.
+        What users should know: that images were resampled, which features were left out.
     anew : str
         How many sites were done again, and why; empty where none was.
     damage : str
@@ -78,7 +78,7 @@ class Run:
 
 
 def run_measured(command: Sequence[str], out: Path, log: Path) -> Run:
-    """Run a command that embeds a screen, or goes on with it, and measure what it costs.
+    """Run a command that embeds a screen, or resumes it, and measure what it costs.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def _reason(measured: Measured, events: list[dict[str, Any]], output: Path) -> s
     if errors:
         return errors[-1].removeprefix(_ERROR)
     said = next((line for line in reversed(lines) if line.strip()), "nothing")
-    return f"it ended with code {measured.code}; the last that it said is: {said} ({output})"
+    return f"it ended with code {measured.code}; its last line is: {said} ({output})"
 
 
 def _keep_cost(

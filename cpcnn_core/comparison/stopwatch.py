@@ -25,7 +25,7 @@ PATIENCE_SECONDS = 30
 
 @dataclass(frozen=True)
 class Measured:
-    """What a command cost.
+    """The cost of a command.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ def measure_command(command: Sequence[str], report: Path, output: Path) -> Measu
     try:
         code = stopwatch.wait()
     except BaseException:
-        # Ctrl-C, say: nothing shall go on that nobody waits for.
+        # After Ctrl-C, say: leave no command running that is no longer waited for.
         _end(stopwatch)
         raise
     if not report.is_file():

@@ -13,7 +13,7 @@ _CORNER = (
     ("Left and right rectangle positions:501,700", "Left and right rectangle positions:101,800"),
     ("Top and bottom rectangle positions:251,450", "Top and bottom rectangle positions:101,800"),
 )
-# Each field is cropped by itself, so that a part of them can be run alone (-f, -l).
+# Each field is cropped by itself, so that some of them can be run alone (-f, -l).
 _EVERY = (
     "Apply which cycle's cropping pattern?:First",
     "Apply which cycle's cropping pattern?:Every",

@@ -38,7 +38,7 @@ def run_demo(
     Returns
     -------
     str
-        What was measured and where it lies, in a few lines.
+        What was measured and where it is, in a few lines.
 
     Raises
     ------

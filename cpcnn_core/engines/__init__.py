@@ -1,1 +1,1 @@
-"""What runs a network: PyTorch, which always works, or LiteRT, faster on CPUs."""
+"""Engines that run a network: PyTorch, which always works, or LiteRT, faster on CPUs."""

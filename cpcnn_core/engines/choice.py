@@ -16,12 +16,12 @@ from cpcnn_core.models.efficientnet import TappedEfficientNet
 
 ENGINES = ("auto", "torch", "litert")
 PRECISIONS = ("auto", "float32", "mixed")
-# How far the features of a trial batch may lie from those computed in float64: as far as the
-# layer may from the reference (docs/method.md#network), or some times as far as PyTorch's own
-# float32 does, which grows with a network's features.
+# How far the features of a trial batch may be from those computed in float64: as far as the
+# layer may be from the reference (docs/method.md#network), or a few times as far as PyTorch's
+# own float32 is, which grows with a network's features.
 TOLERANCES = {"block6a_activation": 1e-4, "pool5": 5e-4, "ClassProb": 5e-5}
 TIMES_ROUNDING = 10
-# What mixed precision may do to the features of a crop: to each, as a part of 1 + its
+# What mixed precision may do to the features of a crop: to each, as a fraction of 1 + its
 # size, and to the angle by which crops are compared.
 MIXED_TOLERANCE = 0.05
 MIXED_COSINE = 0.9999

@@ -1,4 +1,4 @@
-"""What every engine offers."""
+"""The interface that every engine offers."""
 
 from __future__ import annotations
 

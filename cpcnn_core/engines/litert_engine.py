@@ -17,7 +17,7 @@ from ai_edge_litert.interpreter import Interpreter
 from cpcnn_core.engines.litert_model import litert_model
 from cpcnn_core.engines.torch_engine import TorchEngine
 
-# So many that a pass is worth its overhead, so few that they stay in a core's cache.
+# Enough that a pass is worth its overhead, few enough to stay in a core's cache.
 CROPS = 4
 
 

@@ -61,7 +61,7 @@ def litert_model(
         for block in stage:
             x = _block(graph, x, block)
     if not to_top:
-        # The tap lies within the block, after its depthwise convolution.
+        # The tap is within the block, after its depthwise convolution.
         last = net.blocks[5][0]
         x = graph.swish(_convolve(graph, x, last.conv_pw))
         x = graph.swish(_convolve(graph, x, last.conv_dw))

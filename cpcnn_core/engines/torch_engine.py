@@ -60,7 +60,7 @@ class TorchEngine:
         return self.on_device(batch).cpu().numpy()
 
     def on_device(self, batch: torch.Tensor) -> torch.Tensor:
-        """Return the features of a batch that lies on the device, left there, float32."""
+        """Return the float32 features of a batch on the device, and leave them there."""
         with torch.inference_mode(), _exact_float32(self.device):
             batch = batch.to(self.dtype, memory_format=torch.channels_last)
             result: torch.Tensor = self.network(batch).float()

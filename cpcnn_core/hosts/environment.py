@@ -64,7 +64,7 @@ def create_environment(
     Parameters
     ----------
     folder : str or Path
-        Where the environment shall lie. A complete one is left as it is, one
+        Where to put the environment. A complete one is left as it is, one
         that an earlier run did not finish is made again, one that another
         program is making is waited for.
     python : str or Path, optional
@@ -81,7 +81,7 @@ def create_environment(
     ------
     HostError
         No such Python, no JDK, no C compiler, or pip failed: with pip's last lines
-        and where the whole log lies.
+        and the path of the whole log.
 
     Notes
     -----
@@ -98,7 +98,7 @@ def create_environment(
     if is_complete(folder):
         return environment_python(folder)
     with _alone(report):
-        # Whoever was waited for may have made it.
+        # The process that was waited for may have made it.
         if not is_complete(folder):
             _create(folder, python, report)
     return environment_python(folder)
@@ -193,7 +193,7 @@ def check_python(python: str | Path) -> Path:
 
 
 def find_java_home() -> Path:
-    """Find the Java development kit: ``JAVA_HOME``, else where ``javac`` lies.
+    """Find the Java development kit: ``JAVA_HOME``, else where ``javac`` is.
 
     Raises
     ------
@@ -299,7 +299,7 @@ def _run(command: Sequence[str], folder: Path, environ: Mapping[str, str] | None
     # Programs of the environment that is made, and words of ours; no shell.
     done = subprocess.run(  # noqa: S603
         command,
-        # Not where the user stands: modules are imported from there before all others.
+        # Not in the user's current folder: modules are imported from there before all others.
         cwd=cpcnn_home(),
         env={**os.environ, **(environ or {})},
         text=True,
@@ -315,7 +315,7 @@ def _run(command: Sequence[str], folder: Path, environ: Mapping[str, str] | None
     if done.returncode != 0:
         last = " / ".join(done.stdout.strip().splitlines()[-8:])
         raise HostError(
-            f"this step failed (exit {done.returncode}): {' '.join(command[:6])} ...; the last "
-            f"that it said is: {last}; all stands in {log}"
+            f"this step failed (exit {done.returncode}): {' '.join(command[:6])} ...; its last "
+            f"lines are: {last}; its whole output is in {log}"
         )
     return done.stdout

@@ -1,7 +1,7 @@
 """Commands for another Python, which may be an old one.
 
 What Python is told by ``-c`` and ``-m`` can import from the current folder before all else. That
-may be a folder that somebody has sent, with a ``json.py`` of its own; no option forbids it before
+may be a folder from someone else, with a ``json.py`` of its own; no option forbids it before
 Python 3.11. So these commands do it themselves.
 """
 

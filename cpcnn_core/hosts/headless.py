@@ -74,8 +74,8 @@ def run_pipeline(
     if done.returncode != 0:
         last = " / ".join(log.read_text(encoding="utf-8").strip().splitlines()[-_LAST_LINES:])
         raise HostError(
-            f"CellProfiler ended with exit status {done.returncode}; the last that it said is: "
-            f"{last}; all stands in {log}"
+            f"CellProfiler ended with exit status {done.returncode}; its last lines are: "
+            f"{last}; its whole output is in {log}"
         )
 
 

@@ -1,6 +1,6 @@
 """Put the CellProfiler module where CellProfiler finds it, and say where cpcnn is.
 
-What lies in the plugins folder afterwards::
+The plugins folder afterwards::
 
     measurecellpaintingcnn.py       the module
     _cpcnn/                         what it needs; CellProfiler ignores the name
@@ -104,7 +104,7 @@ def install_plugin(
             for path in plugin_files():
                 shutil.copyfile(plugin_source() / path, temporary / path)
             (fresh / RECORD_FILE).write_text(json.dumps(record, indent=2) + "\n")
-            # Helpers before the module: the module must never stand there alone.
+            # Helpers before the module: the module must never be there without them.
             shutil.rmtree(helpers, ignore_errors=True)
             fresh.replace(helpers)
             (temporary / MODULE_FILE).replace(folder / MODULE_FILE)

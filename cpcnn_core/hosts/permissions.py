@@ -63,7 +63,7 @@ def allowed_pythons() -> list[str]:
     Raises
     ------
     HostError
-        The list is damaged, or somebody else can write it.
+        The list is damaged, or another user can write it.
 
     Examples
     --------

@@ -29,10 +29,10 @@ LONGEST_JSON = 8 * 2**20
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a model takes, what it gives, where it comes from. Plain data.
+    """A model's inputs, outputs and origin, as plain data.
 
     The truth about preprocessing lives here, so that a host cannot feed a model
-    wrongly without an error. Whoever makes one, each entry is checked against
+    wrongly without an error. However a card is made, each entry is checked against
     `cpcnn_core.models.card_schema`, and its texts can be shown as they are.
 
     Attributes
@@ -72,7 +72,7 @@ class ModelCard:
     mean, std : tuple of float
         One for every channel, or one for all; for ``mean-std``.
     um_per_px : float or None
-        Micrometres per pixel of the training images; None where nobody recorded it.
+        Micrometres per pixel of the training images; None if it was not recorded.
     dtype_in : str
         The pixel type of the images that its makers trained it with; for the reader.
     normalizer : str
@@ -83,7 +83,7 @@ class ModelCard:
         False for a network whose weights are random.
     licence, licence_url, source, citation : str
     commercial : bool or None
-        Whether the licence allows commercial use; None where nobody said so.
+        Whether the licence allows commercial use; None if that is not known.
     hub, hub_file : str
         A repository on Hugging Face and the file in it that holds the weights.
     sha256 : str or None

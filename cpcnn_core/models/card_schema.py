@@ -1,4 +1,4 @@
-"""What each entry of a model's card may be: its type, its length, its range.
+"""Rules for each entry of a model's card: its type, its length, its range.
 
 Cards come in files from strangers, so every value is one that is expected here, or the card is
 refused; and all text is such that it can be shown (`cpcnn_core.printable.printable`).
@@ -30,7 +30,7 @@ Rule = Callable[[object], Any]
 
 
 class _Unfit(Exception):  # noqa: N818  (never leaves this module)
-    """What was expected."""
+    """An entry breaks its rule; the text says what was expected."""
 
 
 def checked(name: object, values: Mapping[str, object]) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Get a model's published weights: from this machine's caches, a mirror, or where they lie."""
+"""Get a model's published weights: from this machine's caches, a mirror, or their publisher."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def download_weights(
     name : str
         A model whose card says where its weights are published.
     folder : str or Path
-        Where the file shall lie. A complete file that is there is not fetched again.
+        Where to put the file. A complete file that is there is not fetched again.
     url : str, optional
         The file's address elsewhere. What comes from there, or from a mirror, is compared at
         import with the checksum that its publisher tells.

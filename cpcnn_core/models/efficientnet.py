@@ -172,7 +172,7 @@ def create_efficientnet_b0(channels: int, classes: int) -> nn.Module:
 
 
 def import_timm() -> ModuleType:
-    """Return timm, or say why it cannot be had.
+    """Return timm, or say why it is not available.
 
     Raises
     ------

@@ -85,7 +85,7 @@ def save_timm_model(
     WeightsError
         No such network, one that cannot take such crops, or weights of another.
     DownloadError
-        timm's weights cannot be had.
+        timm's weights are not available.
 
     Examples
     --------
@@ -101,7 +101,7 @@ def save_timm_model(
         name=name,
     )
     if is_model_path(card.name) or card.name in known_cards():
-        raise WeightsError(f"the name {card.name} cannot be had; give another with --name")
+        raise WeightsError(f"the name {card.name} cannot be used; give another with --name")
     values = _pretrained(card, weights, insecure) if seed is None else random_weights(card, seed)
     path = model_file(card.name)
     return save_model(path, card, values), path
@@ -208,7 +208,7 @@ def _pretrained(
                 "that belongs to this name of timm's"
             ) from error
         raise DownloadError(
-            f"the weights of {backbone} could not be had ({reason}). By hand: get "
+            f"the weights of {backbone} are not available ({reason}). By hand: get "
             f"model.safetensors from {card.source} on any machine, copy it here, and run again "
             "with: --weights model.safetensors; or take random ones with: --untrained 1"
         ) from error

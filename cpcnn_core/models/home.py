@@ -1,4 +1,4 @@
-"""Where this user's models and answers lie."""
+"""The folders in which this user's models and answers are kept."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ def cpcnn_home() -> Path:
 
 
 def private_folder() -> Path:
-    """Return a folder that nobody but this user can write, which is made when it is missing.
+    """Return a folder that only this user can write to, which is made when it is missing.
 
-    Also where ``CPCNN_HOME`` is shared: nobody can put a file there that this user then opens.
+    This holds even if ``CPCNN_HOME`` is shared: no other user can put a file there that this
+    user then opens.
 
     Raises
     ------
     PrivacyError
-        It cannot be made, or belongs to somebody else.
+        It cannot be made, or belongs to another user.
 
     Examples
     --------

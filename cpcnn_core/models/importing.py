@@ -88,7 +88,7 @@ def import_model(
         path = _path_to_write(name, out)
         card, weights = read_keras_model(weights_file, name, channels)
     hashes = file_hashes(weights_file)
-    against, why = "", "nobody publishes a model of this name" if known is None else ""
+    against, why = "", "no published model has this name" if known is None else ""
     if known is not None and not unverified:
         against, why = _compare_with_published(weights_file, known, hashes)
     card = save_model(path, card, weights)
@@ -137,7 +137,7 @@ def import_keras_model(
     channels: Sequence[str] | None = None,
     out: str | Path | None = None,
 ) -> tuple[ModelCard, Path]:
-    """Import a Keras EfficientNet-B0 checkpoint; nobody is asked whether it is the published one.
+    """Import a Keras EfficientNet-B0 checkpoint, without comparing it with the published one.
 
     Parameters
     ----------

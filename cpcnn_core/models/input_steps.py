@@ -1,4 +1,4 @@
-"""What happens to crops between the cutting and the network, as the model's card says."""
+"""Steps between the cutting of crops and the network, as the model's card says."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class WithInput(nn.Module):
 
     Notes
     -----
-    In this order: range, size, standardizing; authors who standardize before they resize
-    have it so. Features of channels that go alone lie side by side in the card's order of
-    channels. All of it is float32, whatever the network's weights are.
+    In this order: range, size, standardizing; for authors who standardize before they resize,
+    in theirs. Features of channels that go through the network alone are side by side, in the
+    card's order of channels. All of it is float32, whatever the network's weights are.
 
     Examples
     --------

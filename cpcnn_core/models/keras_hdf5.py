@@ -235,7 +235,7 @@ def _last_part(name: str) -> str:
 
 
 class _Weight(NamedTuple):
-    """What Keras and timm call a weight, and its shape as timm has it."""
+    """A weight's names in Keras and in timm, and its shape in timm."""
 
     layer: str
     weight: str

@@ -100,5 +100,5 @@ def _entries() -> dict[str, dict[str, str]]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LicenceError(
             f"{file} is damaged ({error}); accept the licences again with: cpcnn models accept "
-            "NAME, and it is set aside and written anew"
+            "NAME, which sets the file aside and writes a new one"
         ) from error

@@ -73,7 +73,7 @@ class OpenPhenomNetwork(nn.Module):
         from timm.models.vision_transformer import ParallelScalingBlock
 
         norm = functools.partial(nn.LayerNorm, eps=NORM_EPSILON)
-        # These weights are replaced; nobody's random numbers are used up.
+        # These weights are replaced; the caller's random state stays as it was.
         with torch.random.fork_rng(devices=[]):
             self.patch_embed = nn.Conv2d(1, width, PATCH_PX, PATCH_PX)
             self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
@@ -124,7 +124,7 @@ class OpenPhenomNetwork(nn.Module):
 
 
 def sine_positions(side: int, width: int) -> torch.Tensor:
-    """Return what tells a patch of one channel where it lies.
+    """Return the position encoding of the patches of one channel.
 
     Parameters
     ----------

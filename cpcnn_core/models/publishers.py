@@ -13,18 +13,18 @@ from cpcnn_core.models.tls import follow_with_tls
 if TYPE_CHECKING:
     from cpcnn_core.models.card import ModelCard
 
-# Whatever mirror weights come from: what they shall be, the publisher says.
+# Whatever mirror the weights come from, the publisher says what they should be.
 PUBLIC_HUB = "https://huggingface.co"
 DOI = "doi:"
 _ZENODO = re.compile(r"10\.5281/zenodo\.(\d+)")
 _SHA256 = re.compile("[0-9a-f]{64}")
-# An answer is short; who has no connection shall not wait for it.
+# An answer is short; users without a connection should not have to wait for it.
 SECONDS = 10
 
 
 @dataclass(frozen=True)
 class Published:
-    """What a publisher says of a file.
+    """A publisher's checksum of a file.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Published:
 
 
 def publisher(card: ModelCard) -> str:
-    """Say who publishes a model's weights; an empty text where nobody tells their checksum.
+    """Say who publishes a model's weights; an empty text if no publisher gives their checksum.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Models by name or file: which there are on this machine, and where their files lie."""
+"""Models by name or file: which there are on this machine, and where their files are."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def model_folder() -> Path:
 
 
 def model_file(name: str) -> Path:
-    """Return where the model of that name lies, or would lie.
+    """Return the file of the model of that name, whether it exists or not.
 
     Examples
     --------
@@ -147,7 +147,7 @@ def card_of(name_or_path: str | Path) -> ModelCard:
     Raises
     ------
     ModelNotFoundError
-        As `find_model`, for a name that nobody knows and for a file that is missing.
+        As `find_model`, for an unknown name and for a file that is missing.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What an author does to pixels before the network: range, size, standardizing. Pure functions.
+"""Pure functions for what an author does to pixels first: range, size, standardizing.
 
 A model card names its standardizer, so that crops cut in one way for all models reach each
 network as its own authors prepared them.

@@ -84,7 +84,7 @@ class SubCellNetwork(nn.Module):
 
         norm = functools.partial(nn.LayerNorm, eps=NORM_EPSILON)
         self.native_side = native_px // PATCH_PX
-        # These weights are replaced; nobody's random numbers are used up.
+        # These weights are replaced; the caller's random state stays as it was.
         with torch.random.fork_rng(devices=[]):
             self.patch_embed = nn.Conv2d(len(passes[0]), width, PATCH_PX, PATCH_PX)
             self.cls_token = nn.Parameter(torch.zeros(1, 1, width))

@@ -59,7 +59,7 @@ class TimmNetwork(nn.Module):
         options: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__()
-        # timm draws weights, which are replaced; nobody's random numbers are used up.
+        # timm draws weights, which are replaced; the caller's random state stays as it was.
         with torch.random.fork_rng(devices=[]):
             self.net = create_backbone(backbone, channels, 0, crop_px, options)
 
@@ -112,7 +112,7 @@ def create_backbone(
     crop_px: int,
     options: Mapping[str, object] | None = None,
 ) -> nn.Module:
-    """Make a network of timm, with a classifier for so many classes, or none.
+    """Make a network of timm, with a classifier for that many classes, or none.
 
     Parameters
     ----------

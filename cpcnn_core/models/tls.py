@@ -1,4 +1,4 @@
-"""Connections that nobody on the way can change: what comes without TLS is refused."""
+"""Connections that cannot be tampered with on the way: anything without TLS is refused."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Whether a model's weights are those that were published, as far as this machine knows.
 
-What is known lies in this user's folder of cpcnn, never in a model's file, which travels and
+What is known is kept in this user's cpcnn folder, never in a model's file, which travels and
 could claim anything. Layout of ``verified.json``, an entry for each model that was imported here::
 
     {"HASH OF CARD AND WEIGHTS": {"model": NAME, "md5": .., "sha256": .., "against": TEXT}}
@@ -195,10 +195,10 @@ def verify_model(card: ModelCard, path: str | Path | None, sha256: str | None = 
             f"{wanted}; get the published file again"
         )
     if entry is None:
-        # What the card says of its file is what somebody wrote into it.
+        # What the card says of its file could have been written by anyone.
         raise WeightsError(
-            f"{card.name} was not imported on this machine by this version of cpcnn, so nobody "
-            "here has seen the file that its weights come from; import that file again: "
+            f"{card.name} was not imported on this machine by this version of cpcnn, so the file "
+            "that its weights come from is not known here; import that file again: "
             "cpcnn models import FILE --name NAME"
         )
     if wanted is not None:
@@ -207,7 +207,7 @@ def verify_model(card: ModelCard, path: str | Path | None, sha256: str | None = 
         known = known_cards().get(card.name)
         if known is None or not known.hub:
             raise WeightsError(
-                f"nobody publishes {card.name}; when you know its file's sha256, give it: --sha256"
+                f"{card.name} has no publisher; if you know its file's sha256, give it: --sha256"
             )
         published = ask_publisher(known)
         require_published(published, entry, f"what {card.name} was imported from")
@@ -233,7 +233,7 @@ def _key(card: ModelCard) -> str:
         if field.name not in _WORDS
     }
     if card.takes_any_channels:
-        # Whoever uses it names them, and they decide how many features there are.
+        # The user names them, and they decide how many features there are.
         del values["channels"], values["embed_dim"]
     # Entries that a later version adds say nothing of models of today.
     plain = {field.name: field.default for field in dataclasses.fields(card)}

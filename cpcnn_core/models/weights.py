@@ -51,7 +51,7 @@ def save_model(path: str | Path, card: ModelCard, weights: Mapping[str, np.ndarr
     """
     path = Path(path)
     card = dataclasses.replace(card, sha256=weights_sha256(weights))
-    # safetensors writes the bytes as they lie in memory, whatever the strides say.
+    # safetensors writes the bytes as they are in memory, whatever the strides say.
     tensors = {name: np.ascontiguousarray(value) for name, value in weights.items()}
     data = save(tensors, {"cpcnn_format": FORMAT_VERSION, "cpcnn_card": card.to_json()})
     write_atomically(path, lambda temporary: _write_in_order(temporary, data))

@@ -1,4 +1,4 @@
-"""What is drawn of AGP: actin fibres, membrane ruffles, and the Golgi apparatus as points."""
+"""Drawing of AGP: actin fibres, membrane ruffles, and the Golgi apparatus as points."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NUCLEUS, NEAR, NEAR_UM = 1.6, 0.35, 6.0
 RUFFLE_UM = 0.9
 FIBRE_UM, FIBRE_DISTANCE_UM = 0.3, 2.2
 GOLGI_PARTS, VESICLES = 90, 14
-# The Golgi apparatus lies beside the nucleus, along its outline.
+# The Golgi apparatus is beside the nucleus, along its outline.
 GOLGI_GAP_UM, GOLGI_ALONG = 0.5, 1.7
 
 
@@ -108,7 +108,7 @@ def golgi(cell: Cell, nuclei: Sequence[Outline], pixel_size: float) -> Points:
 
 
 def _fibres(cell: Cell, pixels: Pixels, textures: Textures, pixel_size: float) -> np.ndarray:
-    """Return bundles of fibres: lines about along the cell, each bright for a part of its way."""
+    """Return bundles of fibres: lines roughly along the cell, each bright over some length."""
     random = cell.random("fibres")
     turn = cell.angle + 0.35 * random.standard_normal()
     bent = [

@@ -37,7 +37,7 @@ def photograph(
     light : ndarray of shape (5, h, w), float32
         In counts; channels as `CHANNELS`.
     floating : ndarray of shape (5, h, w), float32, optional
-        Light of what lies above the focus.
+        Light of what is above the focus.
     technique : mapping of str to float
         See `cpcnn_core.simulation.technique.technique_of_plate`.
     pixel_size : float

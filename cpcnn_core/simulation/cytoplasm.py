@@ -1,4 +1,4 @@
-"""What is drawn of RNA and ER: dense around the nucleus, thinner towards the border."""
+"""Drawing of RNA and ER: dense around the nucleus, thinner towards the border."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from cpcnn_core.simulation.pixels import Pixels
 from cpcnn_core.simulation.population import Cell
 from cpcnn_core.simulation.textures import Textures
 
-# Relative to the cytoplasm beside the nucleus: what lies far out, and above or below a nucleus.
+# Relative to the cytoplasm beside the nucleus: what is far out, and above or below a nucleus.
 RNA_FAR, RNA_NUCLEUS, RNA_SPREAD_UM, RNA_TEXTURE = 0.3, 0.63, 7.5, 0.24
 ER_FAR, ER_NUCLEUS = 0.2, 0.49
-# How much thicker one side of the nucleus is, where the Golgi apparatus lies.
+# How much thicker one side of the nucleus is, where the Golgi apparatus is.
 SIDE = 0.3
 
 
@@ -34,7 +34,7 @@ def thickness(pixels: Pixels) -> np.ndarray:
 
 
 def above_nucleus(pixels: Pixels, edge_um: float) -> np.ndarray:
-    """Return the part of each pixel that lies above or below a nucleus, whose edge is so soft.
+    """Return the fraction of each pixel above or below a nucleus with an edge of that width.
 
     Returns
     -------

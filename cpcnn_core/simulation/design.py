@@ -1,4 +1,4 @@
-"""What a virtual screen consists of, as plain values."""
+"""The design of a virtual screen, as plain values."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ScreenDesign:
     plates : int
         Of every study; replicates of each other.
     wells : int
-        Of every plate, filled row by row in the smallest plate that has so many.
+        Of every plate, filled row by row in the smallest plate that has that many.
     sites : int
         Fields of every well.
     treatments : int

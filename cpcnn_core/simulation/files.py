@@ -17,7 +17,7 @@ IMAGES, LABELS, NUCLEI, CELLS = "images", "labels", "nuclei", "cells"
 
 
 def image_file(well: Well, site: int, channel: str) -> Path:
-    """Return where the image of a channel lies in the screen's folder.
+    """Return the path of a channel's image in the screen's folder.
 
     Examples
     --------
@@ -28,7 +28,7 @@ def image_file(well: Well, site: int, channel: str) -> Path:
 
 
 def label_file(folder: str, well: Well, site: int) -> Path:
-    """Return where a label image lies, under the name that ``cpcnn embed --labels`` looks for.
+    """Return the path of a label image, with the name that ``cpcnn embed --labels`` looks for.
 
     Examples
     --------
@@ -39,7 +39,7 @@ def label_file(folder: str, well: Well, site: int) -> Path:
 
 
 def cells_file(well: Well, site: int) -> Path:
-    """Return where the table of a field's cells lies in the screen's folder.
+    """Return the path of the table of a field's cells in the screen's folder.
 
     Examples
     --------

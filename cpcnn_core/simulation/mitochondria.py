@@ -1,4 +1,4 @@
-"""What is drawn of mitochondria: a haze of the cytoplasm, and filaments as rows of points."""
+"""Drawing of mitochondria: a haze of the cytoplasm, and filaments as rows of points."""
 
 from __future__ import annotations
 

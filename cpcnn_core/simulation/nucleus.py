@@ -1,4 +1,4 @@
-"""What is drawn of a nucleus: chromatin in DNA, nucleoli in RNA."""
+"""Drawing of a nucleus: chromatin in DNA, nucleoli in RNA."""
 
 from __future__ import annotations
 

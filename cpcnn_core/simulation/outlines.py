@@ -41,7 +41,7 @@ class Outline:
         return np.hypot(down, right), self.radii[step.astype(np.int32) % STEPS]
 
     def box(self, shape: tuple[int, int], seam: float = 1.0) -> tuple[slice, slice]:
-        """Return the part of an image that the curve, made so much wider, may touch."""
+        """Return the part of an image that the curve, made wider by ``seam``, may touch."""
         reach = seam * float(self.radii.max()) + 4
         rows, cols = (
             slice(max(0, int(center - reach)), max(0, min(side, int(center + reach) + 1)))
@@ -194,7 +194,7 @@ def _with_blebs(cell: Cell, radii: np.ndarray, pixel_size: float) -> np.ndarray:
 def _arrangement(
     cell: Cell, radius: float, random: np.random.RandomState
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return where nuclei lie around the cell's centre: touching, beside each other."""
+    """Return the places of nuclei around the cell's centre: touching, beside each other."""
     offset = cell.values["nucleus_offset"] * radius * random.standard_normal()
     toward = cell.angle + 0.3 * random.standard_normal()
     turn: np.ndarray = toward + 2 * math.pi * np.arange(cell.nuclei) / cell.nuclei

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from cpcnn_core.simulation.outlines import Outline
 
-# A nucleus owns its pixels and a seam of cytoplasm around, whoever's protrusion crosses it.
+# A nucleus owns its pixels and a seam of cytoplasm around, whichever cell reaches across it.
 SEAM = 1.25
 
 
@@ -32,7 +32,7 @@ def own_pixels(
     -------
     labels, nucleus_labels : ndarray of shape (h, w), int32
         0 where there is none, else the cell's place in `cells` plus 1. Where outlines
-        overlap, a pixel is the cell's in which it lies less far out.
+        overlap, a pixel belongs to the cell in which it is less far out.
 
     Examples
     --------

@@ -50,7 +50,7 @@ class Parameter:
     kind: Kind = "cell"
 
     def value(self, deviation: float) -> float:
-        """Return the value that lies so many spreads above the typical one."""
+        """Return the value that is ``deviation`` spreads above the typical one."""
         if self.kind == "chance":
             odds = self.typical / (1 - self.typical) * math.exp(self.spread * deviation)
             return odds / (1 + odds)

@@ -69,7 +69,7 @@ class Points:
     light: np.ndarray
 
     def within(self, labels: np.ndarray, number: int) -> Points:
-        """Return those that lie on the pixels of one label."""
+        """Return those that are on the pixels of one label."""
         rows, cols = np.rint(self.rows).astype(int), np.rint(self.cols).astype(int)
         height, width = labels.shape
         there = (rows >= 0) & (rows < height) & (cols >= 0) & (cols < width)
@@ -129,7 +129,7 @@ def splat(points: Sequence[Points], shape: tuple[int, int]) -> np.ndarray:
     Returns
     -------
     ndarray of that shape, float32
-        Holds as much light as the points that lie on it.
+        Holds as much light as the points on it.
 
     Examples
     --------

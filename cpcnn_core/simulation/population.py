@@ -1,4 +1,4 @@
-"""The cells of one field: where they lie, in which state, with which values."""
+"""The cells of one field: their positions, states and values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ State = Literal["interphase", "dividing", "rounded"]
 # this margin, reach into it.
 DISTANCE_UM, MARGIN_UM = 19.0, 30.0
 TRIES = 12
-# Width of the gaps and clumps in which cells lie, and how marked they are.
+# Width of the gaps and clumps of cells, and how marked they are.
 CLUMP_UM, CLUMPING = 50.0, 0.85
 # What rounding up does to a cell: factors on its values.
 DIVIDING = {"cell_area": 0.5, "nucleus_area": 0.3, "dna_intensity": 1.5}
@@ -59,7 +59,7 @@ class Cell:
     key: tuple[object, ...]
 
     def random(self, what: str) -> np.random.RandomState:
-        """Return the cell's own random numbers for drawing a part of it."""
+        """Return the cell's own random numbers for drawing one of its parts."""
         return stream(*self.key, what)
 
 
@@ -142,7 +142,7 @@ def _cell(
     random = stream(*key, "cell")
     values = draw_values(random, effects)
     chances = random.uniform(size=4)
-    # Neighbours lie along each other, loosely.
+    # Neighbours are loosely aligned.
     angle = common + 0.7 * random.standard_normal()
     state: State = "interphase"
     nuclei = 1

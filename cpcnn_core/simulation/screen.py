@@ -19,7 +19,7 @@ DESIGN = "design.json"
 
 
 class FieldCounts(NamedTuple):
-    """What `simulate_screen` did: fields made, fields that were there, fields still missing."""
+    """Fields that `simulate_screen` made, that were there, and that are still missing."""
 
     made: int
     found: int
@@ -133,5 +133,5 @@ def _read_design(path: Path) -> dict[str, object]:
         return dict(read_checked(path)["design"])
     except (ValueError, KeyError, TypeError) as error:
         raise SiteError(
-            f"{path} is damaged; remove the folder {path.parent} to simulate it anew"
+            f"{path} is damaged; remove the folder {path.parent} to simulate it again"
         ) from error

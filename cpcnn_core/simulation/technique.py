@@ -1,4 +1,4 @@
-"""What differs between studies, plates and wells without a biological cause."""
+"""Differences between studies, plates and wells that have no biological cause."""
 
 from __future__ import annotations
 

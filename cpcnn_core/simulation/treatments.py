@@ -17,14 +17,14 @@ CONTROL = "DMSO"
 STRENGTH_SPREAD = 0.25
 # What a treatment does beyond its mechanism, in spreads of every parameter between cells.
 DEVIATION = 0.15
-# Between these, evenly in the logarithm, lies the dose that does half of what is possible.
+# Range, even in the logarithm, of the dose that has half of the largest possible effect.
 HALF_DOSES = (0.03, 0.5)
 DOSE_STEP = 3.0
 
 
 @dataclass(frozen=True)
 class Treatment:
-    """What one treatment does.
+    """One treatment and its effects.
 
     Attributes
     ----------

@@ -1,7 +1,7 @@
 """Crops as they could have been seen: cut closer, flipped, turned, brighter, flatter.
 
 See docs/method.md#augmentation. What is random is drawn first, for the whole batch, on the CPU;
-applying it is arithmetic. So a part of a batch, on any device, comes out as it does within
+applying it is arithmetic. So any slice of a batch, on any device, comes out as it does within
 the whole.
 """
 
@@ -14,7 +14,7 @@ import torch
 from cpcnn_core.errors import CropError
 
 CROP_PROBABILITY = FLIP_PROBABILITY = 0.5
-# Smallest side of what is cut out, as a part of the crop: 102 of 128 pixels.
+# Smallest side of what is cut out, as a fraction of the crop: 102 of 128 pixels.
 SMALLEST_PART = (4, 5)
 BRIGHTNESS = 0.1
 CONTRAST = 0.2
@@ -22,7 +22,7 @@ CONTRAST = 0.2
 
 @dataclass(frozen=True)
 class AugmentationDraws:
-    """What was drawn for each crop of a batch, on the CPU; ``draws[a:b]`` is a part of it.
+    """Random values for each crop of a batch, on the CPU; ``draws[a:b]`` is a slice of them.
 
     Attributes
     ----------
@@ -208,7 +208,7 @@ def _check(crops: torch.Tensor, draws: AugmentationDraws) -> None:
 def _sample_positions(
     start: torch.Tensor, side: torch.Tensor, p: int, backwards: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Say between which pixels (n, p) of the crop the samples of a square lie, and where."""
+    """Say between which pixels (n, p) of the crop the samples of a square are, and where."""
     # On the CPU, where draws are, and in float64: not every accelerator has it.
     step = side[:, None].double() / p
     position = (step * (torch.arange(p) + 0.5) - 0.5).clamp_(min=0)

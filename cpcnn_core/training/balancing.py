@@ -23,7 +23,7 @@ def cells_per_class(classes: np.ndarray) -> int:
     Returns
     -------
     int
-        Rounded down where the median lies between two whole numbers.
+        Rounded down where the median is between two whole numbers.
 
     Raises
     ------

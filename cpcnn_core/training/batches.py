@@ -58,7 +58,7 @@ def epoch_batches(classes: np.ndarray, seed: int, epoch: int, batch: int) -> np.
 
 
 class CropReader:
-    """Reads batches of a store ahead of whoever trains.
+    """Reads batches of a store ahead of the training.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class CropReader:
     Attributes
     ----------
     waited : float
-        Seconds in which whoever trains had to wait for batches.
+        Seconds in which the training had to wait for batches.
 
     Examples
     --------
@@ -106,7 +106,7 @@ class CropReader:
             num_workers=self._workers,
             pin_memory=self._pin,
             prefetch_factor=AHEAD if self._workers else None,
-            # The loader draws a seed, which nobody uses; not from the caller's generator.
+            # The loader draws a seed, which is not used; not from the caller's generator.
             generator=torch.Generator(),
             worker_init_fn=let_signals_through,
         )

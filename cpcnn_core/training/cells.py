@@ -1,4 +1,4 @@
-"""The cells of a training: where their crops lie, what class they are, what they are for."""
+"""The cells of a training: where their crops are, what class they are, what they are for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All that a training needs to go on as if it had never been stopped.
+"""All that a training needs to resume as if it had never been stopped.
 
 Layout of the folder::
 
@@ -31,7 +31,7 @@ from cpcnn_core.training.writing import writing
 FORMAT_VERSION = 1
 _NAME = re.compile(r"checkpoint_(\d+)(?:_(\d+))?\.safetensors")
 _ENTRY = "cpcnn_checkpoint"
-_DELETE = "delete it, and the training goes on from the one before"
+_DELETE = "delete it, and the training resumes from the one before"
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if version != FORMAT_VERSION:
         raise TrainingError(
             f"the checkpoint {path} has format {version}, this cpcnn reads "
-            f"{FORMAT_VERSION}; go on with the cpcnn that wrote it"
+            f"{FORMAT_VERSION}; continue with the cpcnn that wrote it"
         )
     # Those of earlier versions have none of their facts.
     told = content.get("facts_sha256", _facts_sha256(facts))
@@ -136,7 +136,7 @@ def last_checkpoint(folder: str | Path) -> Path | None:
 
 
 def remove_old(folder: str | Path, keep_every: int) -> None:
-    """Remove checkpoints but the last one and those after every so many whole epochs.
+    """Remove all checkpoints but the last and those after every ``keep_every`` whole epochs.
 
     Refined labels go with their checkpoints, and so do leftovers of killed processes.
 
@@ -183,7 +183,7 @@ def moment_of(path: Path) -> tuple[int, int]:
 
 
 def soft_labels_file(folder: str | Path, epoch: int) -> Path:
-    """Name the refined labels after so many epochs.
+    """Name the file of the refined labels after that many epochs.
 
     Examples
     --------

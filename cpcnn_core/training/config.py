@@ -1,4 +1,4 @@
-"""What a training is made with: every entry, its default and what it may be.
+"""Configuration of a training: every entry, its default and its allowed values.
 
 The defaults are the reference's recipe (docs/method.md#training).
 `cpcnn_core.training.config_file` reads and writes them as TOML.
@@ -31,7 +31,7 @@ def _entry(
     below: float | None = None,
     free: bool = False,
 ) -> Any:  # noqa: ANN401  (as of `dataclasses.field`)
-    """Describe an entry; a free one may be changed when a training goes on."""
+    """Describe an entry; a free one may be changed when a training resumes."""
     rules = {"about": about, "choices": choices, "least": least, "above": above, "below": below}
     return field(default=default, metadata={**rules, "free": free})
 
@@ -66,7 +66,7 @@ class SplitConfig:
 
     kind: str = _entry(
         "cells",
-        "cells: a part of every class. plates, studies: whole ones. column: by a column's values.",
+        "cells: some of every class. plates, studies: whole ones. column: by a column's values.",
         choices=KINDS,
     )
     column: str = _entry("", "For column, e.g. Metadata_Replicate.")
@@ -84,11 +84,11 @@ class SplitConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """What learns."""
+    """The network that learns."""
 
     backbone: str = _entry("efficientnet_b0", "efficientnet_b0, or timm's name of a network.")
     initialization: str = _entry(
-        "random", "random, imagenet, or the name or file of a model to go on from."
+        "random", "random, imagenet, or the name or file of a model to start from."
     )
     imagenet_file: str = _entry(
         "", "timm's model.safetensors, where it cannot be downloaded. Empty: it is.", free=True
@@ -130,14 +130,14 @@ class RefinementConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """What is looked at on the way; it changes nothing in what is learned."""
+    """Evaluation during training; it changes nothing in what is learned."""
 
     every: int = _entry(1, "Epochs; the last one is looked at in any case.", least=1)
     controls: str = _entry(
         "", "Which wells are negative controls, e.g. \"Treatment == 'DMSO'\". Empty: none."
     )
     regularization: float = _entry(0.1, "Lambda of the sphering on control wells.", above=0)
-    relative: bool = _entry(True, "Lambda is a part of the mean eigenvalue.")
+    relative: bool = _entry(True, "Lambda is a fraction of the mean eigenvalue.")
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class RunConfig:
         "float32", "bfloat16 and float16: mixed, faster on GPUs.", choices=PRECISIONS
     )
     parts: int = _entry(
-        1, "A batch is cut into so many; processes share them. Needs less memory.", least=1
+        1, "A batch is cut into this many; processes share them. Needs less memory.", least=1
     )
     workers: int = _entry(2, "Processes that read crops. 0: none.", least=0, free=True)
     checkpoint_steps: int = _entry(
@@ -183,7 +183,7 @@ class TrainingConfig:
 
 
 def differences(mine: TrainingConfig, theirs: TrainingConfig) -> list[str]:
-    """Name the entries that differ and may not when a training goes on, with both values.
+    """Name the entries that differ but must not when a training resumes, with both values.
 
     Examples
     --------

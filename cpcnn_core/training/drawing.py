@@ -9,7 +9,7 @@ import numpy as np
 
 
 def draw_part(names: Iterable[str], groups: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Draw a part of every group.
+    """Draw a fraction of every group.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ CONFIG_FILE, TENSORBOARD = "config.toml", "tensorboard"
 def train_model(
     config: TrainingConfig, progress: Progress | None = None, cancel: Cancel | None = None
 ) -> Path:
-    """Train a network on the crops of a screen, or go on where that was stopped.
+    """Train a network on the crops of a screen, or resume a training that was stopped.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def train_model(
     Returns
     -------
     Path
-        The model's file. Beside it lie ``config.toml`` (every entry), ``log.csv`` (a row an
+        The model's file. Beside it are ``config.toml`` (every entry), ``log.csv`` (one row per
         epoch), ``tensorboard`` and ``checkpoints``.
 
     Raises
@@ -63,7 +63,7 @@ def train_model(
     Notes
     -----
     The defaults are the recipe of the reference (docs/method.md#training). On a CPU, a training
-    that was stopped and goes on ends with the same bits as one that was not. PyTorch's global
+    that was stopped and resumed ends with the same bits as one that was not. PyTorch's global
     random generator is left as it was.
 
     Examples
@@ -122,4 +122,4 @@ def _train(
 
 
 def _ignore(_: Report) -> None:
-    """Tell nobody."""
+    """Ignore a report."""

@@ -1,7 +1,7 @@
 """Signals wait while processes are forked off.
 
 Python runs functions of libraries before and after a fork, and lets no exception out of them:
-Ctrl-C in that moment would be lost, and the program go on.
+Ctrl-C in that moment would be lost, and the program would continue.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the table of crops says of each cell, as texts without gaps."""
+"""The table of crops' entries for each cell, as texts without gaps."""
 
 from __future__ import annotations
 

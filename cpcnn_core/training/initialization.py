@@ -1,4 +1,4 @@
-"""What a network begins with: random weights as Keras draws them, or those of ImageNet."""
+"""Initial weights of a network: random ones as Keras draws them, or those of ImageNet."""
 
 from __future__ import annotations
 

@@ -164,7 +164,7 @@ class SoftLabels:
             # A damaged archive fails in as many ways as it has parts.
             raise DamageError(
                 f"{path} does not hold soft labels, or is damaged "
-                f"({' '.join(str(error).split()) or type(error).__name__}); go on from an earlier "
+                f"({' '.join(str(error).split()) or type(error).__name__}); resume from an earlier "
                 "checkpoint"
             ) from error
         if version != FORMAT_VERSION:

@@ -33,7 +33,7 @@ _AUGMENTATION, _NETWORK = 1, 2
 
 
 class StepResult(NamedTuple):
-    """What a step found, over the whole batch, before it moved the weights."""
+    """Results of a step, over the whole batch, before it moved the weights."""
 
     loss: float
     accuracy: float
@@ -44,8 +44,8 @@ class Learner:
     """A network and its optimiser, which learn batch by batch.
 
     Everything random is drawn from generators that are seeded by seed, epoch, step and part:
-    so a training that goes on is one that was not stopped, and processes that share the
-    parts of a batch do what one process does with all of them.
+    so a training that resumes is the same as one that was not stopped, and processes that share
+    the parts of a batch do what one process does with all of them.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ class Learner:
         if not np.isfinite(result.loss):
             raise TrainingError(
                 f"the loss is {result.loss} in step {step + 1} of epoch {epoch + 1}; lower "
-                "training.learning_rate, or go on with run.precision float32"
+                "training.learning_rate, or continue with run.precision float32"
             )
         self._wrapped.step()
         return result

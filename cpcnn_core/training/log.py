@@ -35,7 +35,7 @@ COLUMNS = {
 
 
 def write_log(path: str | Path, rows: Sequence[Row]) -> None:
-    """Write all rows anew, a row an epoch; what was not measured is empty.
+    """Write all rows again, one per epoch; what was not measured is empty.
 
     Examples
     --------

@@ -59,7 +59,7 @@ def start_accelerator(run: RunConfig) -> Accelerator:
         )
     except (ValueError, RuntimeError) as error:
         raise TrainingError(
-            f"run.device {run.device} with run.precision {run.precision} cannot be had here "
+            f"run.device {run.device} with run.precision {run.precision} is not available here "
             f"({' '.join(str(error).split())})"
         ) from error
     if run.precision == "float16" and accelerator.device.type == "cpu":

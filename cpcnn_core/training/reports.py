@@ -1,4 +1,4 @@
-"""What a training tells whoever watches it."""
+"""Reports of a training to those who watch it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StartReport:
-    """What is about to be trained, in a few lines.
+    """A description of the training that starts, in a few lines.
 
     Attributes
     ----------
@@ -102,7 +102,7 @@ def start_report(
     if cells.notice:
         lines.insert(1, cells.notice)
     if epoch or step:
-        lines.append(f"going on after epoch {epoch}" + (f", step {step}" if step else ""))
+        lines.append(f"resuming after epoch {epoch}" + (f", step {step}" if step else ""))
     return StartReport(tuple(lines))
 
 

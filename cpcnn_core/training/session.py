@@ -1,4 +1,4 @@
-"""A training on its way: how far it is, epoch by epoch, and how it goes on."""
+"""A training on its way: how far it is, epoch by epoch, and how it continues."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ class Session:
                 note(self.step, steps, self._sums[0] / self.step)
             if cancel is not None and cancel():
                 self._save()
-                raise CancelledError("cancelled; the same training, started again, goes on")
+                raise CancelledError("cancelled; start the same training again to resume it")
             is_due = run.checkpoint_steps and self.step % run.checkpoint_steps == 0
             if is_due and self.step < steps:
                 self._save()

@@ -1,4 +1,4 @@
-"""What both sides of a split must have, for a network to be trained and watched."""
+"""Requirements on both sides of a split, for a network to be trained and watched."""
 
 from __future__ import annotations
 

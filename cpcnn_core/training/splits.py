@@ -32,7 +32,7 @@ class Split:
     Attributes
     ----------
     kind : str
-        ``cells``: a part of the cells of every class. ``plates``, ``studies``: whole plates
+        ``cells``: a fraction of the cells of every class. ``plates``, ``studies``: whole plates
         or studies. ``column``: all cells with some values of a column.
     column : str
         For ``column`` only.
@@ -151,7 +151,7 @@ def assign_split(
 def describe(
     index: pd.DataFrame, split: Split, sides: np.ndarray, label_column: str = "Metadata_Treatment"
 ) -> dict[str, object]:
-    """Tell of a split what its model shall remember.
+    """Describe a split as its model should remember it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a network begins with: chance, ImageNet, or another model of cells."""
+"""Starting weights of a network: random, ImageNet's, or those of another model of cells."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def make_network(
     Raises
     ------
     ModelNotFoundError, DownloadError, DependencyError
-        The weights cannot be had.
+        The weights are not available.
     WeightsError
         They are those of another network.
     TrainingError
-        The model to go on from has not the channels of the crops.
+        The model to start from lacks channels of the crops.
 
     Examples
     --------
@@ -92,7 +92,7 @@ def _take(
     channels: Sequence[str],
     classes: Sequence[str],
 ) -> None:
-    """Go on from a model, whose channels are taken by name; what it lacks stays as drawn."""
+    """Start from a model, whose channels are taken by name; what it lacks stays as drawn."""
     if card.architecture != network.architecture:
         raise WeightsError(
             f"{card.name} is a {card.architecture}, and the network to be trained is "

@@ -1,4 +1,4 @@
-"""The treatments that are worth learning from: those whose wells lie far from the controls.
+"""The treatments that are worth learning from: those whose wells are far from the controls.
 
 As in the paper's notebooks (docs/method.md#strong-treatments). They took the features
 of a network trained on ImageNet, 6400 a well.
@@ -28,7 +28,7 @@ NEIGHBORS = 15
 
 @dataclass(frozen=True)
 class StrongTreatments:
-    """What was chosen, and by what.
+    """The chosen treatments, and the wells by which they were chosen.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ def choose_strong_treatments(
     use_map: bool = True,
     seed: int = 0,
 ) -> StrongTreatments:
-    """Choose the treatments of which several wells lie far from the controls.
+    """Choose the treatments of which several wells are far from the controls.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def choose_strong_treatments(
     by : str
         The column of the treatments. Wells without one are never chosen.
     fewest_wells : int
-        So many wells of a treatment must be far. The paper's notebooks: 3 where there are 4
+        This many wells of a treatment must be far. The paper's notebooks: 3 where there are 4
         or 5 replicates (BBBC022, TA-ORF), 5 where there are about 8 (CDRP).
     regularization : float, optional
         Lambda of the sphering on the controls that comes first; the notebooks' by default.
@@ -127,7 +127,7 @@ def choose_strong_treatments(
 
 
 def far_along_components(features: np.ndarray, controls: np.ndarray) -> np.ndarray:
-    """Tell which wells lie far from the controls along a principal component.
+    """Tell which wells are far from the controls along a principal component.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def far_along_components(features: np.ndarray, controls: np.ndarray) -> np.ndarr
 
 
 def far_in_map(coordinates: np.ndarray, controls: np.ndarray) -> np.ndarray:
-    """Tell which wells lie farther from the middle of the controls than 95 % of these do.
+    """Tell which wells are farther from the middle of the controls than 95 % of these are.
 
     Parameters
     ----------

@@ -1,7 +1,8 @@
 """How a training goes: what the classifier tells apart, what the features know, and of what.
 
-A network may learn to tell plates apart instead of treatments. So beside the classifier
-stand profiles of wells that it did not learn from, and how well plates are read from controls.
+A network may learn to tell plates apart instead of treatments. So, besides the classifier,
+profiles of wells that it did not learn from are judged, and how well plates are read from
+controls.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is said when a training cannot write."""
+"""The message when a training cannot write."""
 
 from __future__ import annotations
 
@@ -35,5 +35,5 @@ def writing(path: str | Path) -> Iterator[None]:
     except OSError as error:
         raise TrainingError(
             f"{path} cannot be written ({error.strerror or error}); what was written before is "
-            "whole: make room and start the same training again, and it goes on"
+            "whole: make room and start the same training again, and it resumes"
         ) from error

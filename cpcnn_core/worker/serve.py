@@ -213,7 +213,7 @@ class Worker:
         if self._read_library is None:
             raise DependencyError("this worker knows no libraries; start it with: cpcnn worker")
         path = Path(header["library"])
-        # What has been written anew is read anew.
+        # A file that was written again is read again.
         state = path.stat() if path.is_file() else None
         key = (path, header["by"], state and (state.st_mtime_ns, state.st_size))
         if key not in self._libraries:
@@ -243,7 +243,7 @@ class Worker:
         card = find_model(name)[0]
         asked = channels if card.takes_any_channels else None
         known = self._models.get((name, asked))
-        # A model may be imported anew under its name while its user's program runs.
+        # A model may be imported again under its name while its user's program runs.
         if known is None or card.sha256 not in (None, known.card.sha256):
             known = load_model(name, device=self.device, channels=asked)
             self._models[name, asked] = known

@@ -1,6 +1,6 @@
 """Compare the cells of an image with a library of treatments.
 
-What reads libraries is handed in (`Reader`): this room lies below those that know
+The function that reads libraries is passed in (`Reader`): this package is below those that know
 tables of profiles, and the dock widget's worker needs none.
 """
 
@@ -187,7 +187,7 @@ class Library:
 
         1 / (1 + distance / spread): 1 where the controls' mean is, 0.5 as far from it as
         half of the control wells. Not the cosine, since corrections move the controls
-        to the origin, from where everything lies in some other direction.
+        to the origin, from where everything is in some other direction.
         """
         distance: np.ndarray = np.linalg.norm(corrected - self.center, axis=1)
         return 1 / (1 + distance / self.spread)
@@ -198,7 +198,7 @@ class Library:
 
 
 def open_library(path: str, by: str, read: Reader) -> Library:
-    """Read a library, and find out where its controls lie.
+    """Read a library, and find out where its controls are.
 
     Raises
     ------

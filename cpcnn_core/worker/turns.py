@@ -15,7 +15,7 @@ from cpcnn_core.models.home import private_folder
 def turn_file() -> Path:
     """Return the file whose holder's turn it is, one for each user and machine.
 
-    It lies where nobody else can write: another user who could lock it would stop all workers.
+    No other user can write where it is: one who could lock it would stop all workers.
     A home may be shared by machines, each of which has a GPU of its own.
 
     Raises

@@ -8,7 +8,7 @@ import numpy as np
 def shrink_field(image: np.ndarray, crop_px: int) -> np.ndarray:
     """Shrink a field so that its longer side is as long as a crop.
 
-    Every new pixel is the mean of those it stands for.
+    Every new pixel is the mean of those it replaces.
 
     Parameters
     ----------

@@ -106,7 +106,7 @@ def test_numbers_that_differ_are_not_used(monkeypatch):
     pytest.importorskip("ai_edge_litert")
     from cpcnn_core.engines import choice
 
-    # No other numbers can be had from a sound engine than by asking for too much.
+    # A sound engine gives other numbers only if too much is asked of it.
     monkeypatch.setattr(choice, "TOLERANCES", {"block6a_activation": 0.0})
     monkeypatch.setattr(choice, "TIMES_ROUNDING", 0)
     with pytest.warns(EngineWarning, match="its features are off by"):

@@ -121,7 +121,7 @@ def compare(screen, out, *more):
 
 @pytest.fixture(scope="module")
 def compared(screen, models, tmp_path_factory):
-    """What comes out when one model of three cannot run."""
+    """The result when one model of three cannot run."""
     out = tmp_path_factory.mktemp("compared")
     files = [str(models / name) for name in ("two.safetensors", "bag.safetensors")]
     code, said = compare(screen, out, *files, "untrained-efficientnet-b0", "--classical")

@@ -1,4 +1,4 @@
-"""``cpcnn compare`` on a screen that changed: what is done again, by every one who takes part."""
+"""``cpcnn compare`` on a screen that changed: what is done again, by every contestant."""
 
 import dataclasses
 import json

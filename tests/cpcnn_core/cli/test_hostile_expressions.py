@@ -162,7 +162,7 @@ def test_checkpoints_that_carry_them(place, crops, capsys, name):
         content = json.loads(text)
         attack = ATTACKS[name].replace("{file}", str(place / "made"))
         content["facts"]["config"]["evaluation"]["controls"] = attack
-        # Whoever makes such a checkpoint makes its checksum, too.
+        # An attacker who makes such a checkpoint makes its checksum, too.
         facts = json.dumps(content["facts"], sort_keys=True).encode()
         content["facts_sha256"] = hashlib.sha256(facts).hexdigest()
         save_file(tensors, path, {entry: json.dumps(content)})

@@ -185,7 +185,7 @@ def test_closed_streams_change_nothing(closed, tmp_path):
 
 
 FETCH = ["models", "fetch", "cell-painting-cnn-v1", "--insecure", "--url"]
-# As a program is started in the foreground, whoever runs the tests.
+# As a program is started in the foreground, however the tests are run.
 DEFAULT = {"SIGINT": "default_int_handler", "SIGTERM": "SIG_DFL", "SIGHUP": "SIG_DFL"}
 
 

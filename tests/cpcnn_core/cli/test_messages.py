@@ -1,4 +1,4 @@
-"""What is said goes through Python's logging: to the terminal, and to ``--log FILE``."""
+"""Messages go through Python's logging: to the terminal, and to ``--log FILE``."""
 
 import argparse
 import json

@@ -121,6 +121,6 @@ def test_import_says_what_it_wrote(capsys, keras_weights, tmp_path):
     assert main(["models", "import", str(keras_weights), "--out", str(out)]) == 0
     assert capsys.readouterr().out == (
         f"wrote {out}: mine, 672 features of 5 channels (DNA, RNA, ER, AGP, Mito)\n"
-        "not verified: nobody publishes a model of this name\n"
+        "not verified: no published model has this name\n"
         f"use it as: {out}\n"
     )

@@ -1,4 +1,4 @@
-"""Results on standard output, notices beside it; nobody's text writes lines or escapes."""
+"""Results on standard output, notices on standard error; no text writes lines or escapes."""
 
 import argparse
 import contextlib

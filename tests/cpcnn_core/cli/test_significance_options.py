@@ -1,4 +1,4 @@
-"""What p-values compare with, doses, and the design of a screen, by commands."""
+"""Null distributions of p-values, doses, and the design of a screen, by commands."""
 
 import json
 import sys

@@ -25,7 +25,7 @@ def test_it_makes_a_screen_says_where_and_goes_on_where_it_stopped(tmp_path, cap
     assert said[1].startswith(f"wrote {tmp_path / 'load_data.csv'} and ")
     labels = tmp_path / "labels"
     command = f"cpcnn embed --load-data {tmp_path / 'load_data.csv'} --labels {labels}"
-    assert said[2] == f"go on with: {command} --out embedded"
+    assert said[2] == f"continue with: {command} --out embedded"
 
 
 def test_every_entry_of_the_design_is_an_option(tmp_path, capsys):

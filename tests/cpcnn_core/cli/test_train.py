@@ -155,7 +155,7 @@ def test_a_damaged_checkpoint_is_named_and_kept(train, crops, tmp_path, capsys):
     assert train(crops) == 0
     said = capsys.readouterr().err
     assert f"{path} was damaged: it is kept as {path.name}.damaged" in said
-    assert "going on after epoch 1" in said
+    assert "resuming after epoch 1" in said
     assert path.with_name(f"{path.name}.damaged").read_bytes() == damaged
     assert path.is_file()
 

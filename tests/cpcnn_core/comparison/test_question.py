@@ -1,4 +1,4 @@
-"""What wells are asked: the same answers before they are embedded as after."""
+"""The wells that are asked are the same before they are embedded as after."""
 
 import numpy as np
 import pandas as pd

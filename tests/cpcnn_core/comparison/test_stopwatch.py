@@ -1,4 +1,4 @@
-"""What a command costs, measured of that command and nothing else."""
+"""The cost of a command, measured of that command and nothing else."""
 
 import json
 import sys

@@ -99,7 +99,7 @@ def test_the_corner_becomes_700_pixels_wide_and_high():
     assert kept == [line for line in PIPELINE.splitlines() if not any(t in line for t in changed)]
     assert "cycle's cropping pattern?:Every" in new
     assert "cycle's cropping pattern?:First" not in new
-    # CellProfiler's own filter drops images below ~/.local, where the demo's lie.
+    # CellProfiler's own filter drops images below ~/.local, where the demo's are.
     assert "Filter images?:No filtering" in new
 
 

@@ -1,4 +1,4 @@
-"""What CellProfiler wrote, read back: complete, or an error."""
+"""CellProfiler's output, read back: complete, or an error."""
 
 import numpy as np
 import pandas as pd

@@ -204,8 +204,8 @@ def test_a_step_that_fails_says_its_last_lines_and_where_the_log_is(path, tmp_pa
         create_environment(tmp_path / "env", report=told.append)
     log = tmp_path / "env" / "cpcnn-install.log"
     assert str(caught.value) == (
-        f"this step failed (exit 3): {python} -m venv --clear {tmp_path / 'env'} ...; the last "
-        f"that it said is: no such step; all stands in {log}"
+        f"this step failed (exit 3): {python} -m venv --clear {tmp_path / 'env'} ...; its last "
+        f"lines are: no such step; its whole output is in {log}"
     )
     assert log.read_text().splitlines()[1] == "no such step"
     assert told == [

@@ -1,4 +1,4 @@
-"""What lies in the current folder, where somebody's files may be, is never run as a module."""
+"""Files in the current folder, which may be a stranger's, are never run as modules."""
 
 import contextlib
 import subprocess
@@ -18,7 +18,7 @@ from napari_cpcnn.child_process import ChildProcess
 
 @pytest.fixture
 def mark(tmp_path, monkeypatch):
-    """Stand in a folder with modules of a stranger, which leave a mark when they are imported."""
+    """Enter a folder with modules of a stranger, which leave a mark when they are imported."""
     here = tmp_path / "from a stranger"
     here.mkdir()
     mark = tmp_path / "mark"

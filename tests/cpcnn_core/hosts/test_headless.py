@@ -28,7 +28,7 @@ def test_a_run_that_fails_says_its_last_lines_and_keeps_the_log(tmp_path):
         run(sys.executable, tmp_path)
     log = tmp_path / "cellprofiler.log"
     assert str(caught.value).startswith("CellProfiler ended with exit status 1; ")
-    assert str(caught.value).endswith(f"No module named cellprofiler; all stands in {log}")
+    assert str(caught.value).endswith(f"No module named cellprofiler; its whole output is in {log}")
     assert "No module named cellprofiler" in log.read_text()
 
 

@@ -27,7 +27,7 @@ def certificate(tmp_path_factory):
 
 @pytest.fixture
 def archive(certificate, mirror, monkeypatch):
-    """Stand in for the publishers; gives the answers, to be filled, by address.
+    """Take the publishers' place; gives the answers, to be filled, by address.
 
     An answer is a status and a body, or where one is sent on to; and further headers.
     """

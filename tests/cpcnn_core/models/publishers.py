@@ -1,4 +1,4 @@
-"""What Zenodo and Hugging Face answer, for a server of these tests that stands in for them."""
+"""Answers of Zenodo and Hugging Face, for a server of these tests that takes their place."""
 
 import hashlib
 import json

@@ -226,7 +226,7 @@ def test_another_shape_is_named(tmp_path):
 
 
 class Runs:
-    """What a file of PyTorch may hold: something that is run when it is read."""
+    """Something that a file of PyTorch may hold: it is run when it is read."""
 
     def __init__(self, path):
         self.path = path

@@ -20,7 +20,7 @@ CELLPAINTSSL_STD = (0.12594905, 0.15605405, 0.16031352, 0.15751939, 0.15773378)
 
 
 class Means(nn.Module):
-    """Stands in for a network: the means of what it sees, channel by channel, and their squares."""
+    """Take a network's place: the means of what it sees, channel by channel, and their squares."""
 
     tap = "pooled"
     embed_dim = 2

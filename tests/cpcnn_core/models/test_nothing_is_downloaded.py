@@ -1,4 +1,4 @@
-"""A stranger's model file is opened in every way there is: nobody is called, nothing is written."""
+"""A stranger's model file, opened in every way there is: no connection is made, no file written."""
 
 import json
 import subprocess
@@ -94,7 +94,7 @@ def attacks(address, folder):
     cfg = {"url": f"{address}/evil.pth", "architecture": "resnet18", "custom_load": False}
     options = {"pretrained": True, "pretrained_cfg": cfg, "cache_dir": str(folder / "planted")}
     yield {"architecture_options": options}
-    # What a card says of its publisher is asked of nobody.
+    # The publisher that a card names is not asked.
     yield {"hub": f"{address}/", "hub_file": "evil.pth", "name": "cell-painting-cnn-v1"}
     yield {"architecture_options": {"checkpoint_path": f"{address}/evil.pth"}}
     for name in ("hf-hub:someone/model", "hf_hub:x/resnet18", "local-dir:/tmp", "timm/resnet18"):

@@ -53,7 +53,7 @@ def test_channels_are_named_in_the_card_and_counted_in_the_stem():
 
 @pytest.fixture
 def spots():
-    """Return a function that draws crops of so many channels: spots of many sizes."""
+    """Return a function that draws crops of a number of channels: spots of many sizes."""
 
     def draw(channels):
         rng = np.random.default_rng(0)

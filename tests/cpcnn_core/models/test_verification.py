@@ -43,7 +43,7 @@ def verify(*arguments):
 
 
 def shown(capsys, model=MODEL):
-    """What ``models show`` says of the weights."""
+    """Return the statement of ``models show`` about the weights."""
     capsys.readouterr()
     assert main(["models", "show", str(model)]) == 0
     return re.search(r"^weights +(.+)$", capsys.readouterr().out, re.MULTILINE)[1]
@@ -170,7 +170,7 @@ def test_a_models_own_file_cannot_claim_to_be_verified(
     assert import_it(keras_weights) == 0
     genuine, _ = find_model(MODEL)
     _, noise = read_model(import_keras_model(random_keras, out=tmp_path / "n.safetensors")[1])
-    # Its card says all that the genuine one says; of the weights' hash it lies, or not.
+    # Its card says all that the genuine one says; its hash of the weights is false, or not.
     forged = save_model(tmp_path / "forged.safetensors", genuine, noise)
     assert shown(capsys, tmp_path / "forged.safetensors") == "not verified"
     lying = tmp_path / "lying.safetensors"

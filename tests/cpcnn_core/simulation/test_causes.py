@@ -116,7 +116,7 @@ def golgi_height(field):
 
 
 def golgi_width(field):
-    """Return how far a cell's brightest AGP pixels lie from their middle."""
+    """Return how far a cell's brightest AGP pixels are from their middle."""
     plane, widths = above(field, AGP), []
     plane = plane - ndimage.gaussian_filter(plane, 6)
     for region in measure.regionprops(field.cell_labels, plane):

@@ -128,7 +128,7 @@ def test_a_stopped_screen_goes_on_to_the_same_bytes(screen, tmp_path):
         simulate_screen(DESIGN, tmp_path, lambda *seen: done.append(seen), lambda: len(done) == 2)
     assert done == [(1, 4), (2, 4)]
     assert not (tmp_path / "cells.csv").exists()
-    # A killed process may leave an image alone, and a part of the next.
+    # A killed process may leave an image alone, and an incomplete one.
     (tmp_path / "images" / "S1P1" / "A02_1_ER.tif").unlink()
     part = tmp_path / "images" / "S1P1" / ".other-1.part.A02_1_ER.tif"
     part.write_bytes(b"half")

@@ -11,7 +11,7 @@ MANY = ScreenDesign(studies=150, plates=2, wells=2, treatments=1)
 
 
 def logs_of(design, name):
-    """Return the logarithm of a factor, (studies, plates), and where it stands."""
+    """Return the logarithm of a factor, of shape (studies, plates)."""
     first = [well for well in lay_out(design) if well.name == "A01"]
     values = [technique_of_plate(design, well)[name] / FACTORS[name].typical for well in first]
     return np.log(values).reshape(design.studies, design.plates)

@@ -76,7 +76,7 @@ if hasattr(os, "fork"):
 
 @pytest.fixture
 def ctrl_c():
-    # Whoever runs the tests may have it ignored.
+    # SIGINT may be ignored where the tests run.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

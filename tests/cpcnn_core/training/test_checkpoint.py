@@ -1,4 +1,4 @@
-"""What a checkpoint keeps, which are kept, and what becomes of a damaged one."""
+"""Contents of checkpoints, which of them are kept, and how a damaged one is handled."""
 
 import numpy as np
 import pytest
@@ -72,7 +72,7 @@ def test_a_damaged_one_is_named_and_says_what_to_do(tmp_path, damage):
     with pytest.raises(TrainingError) as error:
         read_checkpoint(path)
     assert str(path) in str(error.value)
-    assert "goes on from the one before" in str(error.value)
+    assert "resumes from the one before" in str(error.value)
     assert "\n" not in str(error.value)
 
 

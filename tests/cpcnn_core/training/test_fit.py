@@ -1,4 +1,4 @@
-"""Trainings from start to end: they learn, they go on, they say what they did."""
+"""Trainings from start to end: they learn, they resume, they say what they did."""
 
 import csv
 import dataclasses
@@ -145,14 +145,14 @@ def test_killed_in_mid_epoch_it_goes_on_to_the_last_bit(undisturbed, make_config
     assert (checkpoint.epoch, checkpoint.step) == (1, 4)
     reports = []
     path = train_model(config, reports.append)
-    assert "going on after epoch 1, step 4" in str(reports[0])
+    assert "resuming after epoch 1, step 4" in str(reports[0])
     assert (reports[1].epoch, reports[1].step) == (2, 5)
     assert_same_bits(config, undisturbed[0])
     assert read_model(path)[0].sha256 == read_model(undisturbed[1])[0].sha256
 
 
 def stop_after(count):
-    """Cancel after so many steps."""
+    """Cancel after that many steps."""
     steps = iter(range(count - 1))
     return lambda: next(steps, None) is None
 
@@ -160,7 +160,7 @@ def stop_after(count):
 def test_cancelled_it_goes_on_to_the_last_bit(undisturbed, make_config):
     config = make_config(training={"epochs": 3})
     for count in (3, 5 + STEPS, 2):
-        with pytest.raises(CancelledError, match="goes on"):
+        with pytest.raises(CancelledError, match="to resume it"):
             train_model(config, cancel=stop_after(count))
     assert (kept(config).epoch, kept(config).step) == (2, 2)
     train_model(config)
@@ -183,7 +183,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_goes_on(undisturbe
     reports = []
     train_model(config, reports.append)
     assert str(reports[0]) == f"{last} was damaged: it is kept as {last.name}.damaged"
-    assert str(reports[1]).endswith("going on after epoch 1")
+    assert str(reports[1]).endswith("resuming after epoch 1")
     assert last.with_name(f"{last.name}.damaged").is_file()
     assert read_model(model_path(config))[0].sha256 == read_model(undisturbed[1])[0].sha256
 

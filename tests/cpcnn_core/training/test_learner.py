@@ -1,4 +1,4 @@
-"""A step is what can be worked out by hand, whoever shares the batch."""
+"""A step is what can be worked out by hand, however the batch is shared."""
 
 import copy
 import math

@@ -1,4 +1,4 @@
-"""What a network begins with."""
+"""Starting weights of a network."""
 
 import json
 

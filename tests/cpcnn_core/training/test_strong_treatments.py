@@ -123,7 +123,7 @@ def test_wells_without_a_treatment_are_never_chosen(plate):
 @pytest.mark.filterwarnings("ignore:Tensorflow not installed:ImportWarning")
 @pytest.mark.skipif(find_spec("umap") is None, reason="umap-learn is not installed")
 def test_a_treatment_far_on_the_map_is_taken_too():
-    """Ten wells that lie together far from all others, in a direction of little variance."""
+    """Ten wells that are together far from all others, in a direction of little variance."""
     random = np.random.default_rng(2)
     names = np.array(["DMSO@0"] * 60 + ["weak@1"] * 10 + ["apart@1"] * 10)
     features = random.normal(size=(80, 12))

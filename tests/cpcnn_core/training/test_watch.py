@@ -1,4 +1,4 @@
-"""What is said of a network on the way, beside slow loops and scikit-learn."""
+"""Evaluation of a network during training, compared with slow loops and scikit-learn."""
 
 import numpy as np
 import pandas as pd

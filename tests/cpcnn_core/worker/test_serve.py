@@ -159,7 +159,7 @@ def test_a_model_file_is_served_by_its_path(worker, model_file, parity):
 
 def test_masked_embedding_equals_that_of_this_process(worker, cells):
     image, centers, labels = cells
-    # The ids asked for are those of neighbours, which nobody could guess.
+    # The ids asked for are those of neighbours, which cannot be guessed.
     ids = labels[tuple(centers.astype(int).T)] + 1
     features = embed(worker, image, centers, labels=labels, label_ids=ids)[1]["features"]
     model = load_model(UNTRAINED)
