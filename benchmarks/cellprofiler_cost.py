@@ -1,4 +1,4 @@
-"""What deep features cost in CellProfiler, beside the classical ones of the same cells.
+"""Cost of deep features in CellProfiler, beside the classical ones of the same cells.
 
 Runs ``examples/cell_painting_deep_beside_classical.cppipe`` headless on three real Cell
 Painting fields, each several times over, in three ways: with no measurement at all, with

@@ -97,7 +97,7 @@ def as_it_comes():
 
 
 def openvino():
-    # None stands for a package that cannot be imported: this one reports to Intel.
+    # None makes a package impossible to import: this one reports to Intel.
     sys.modules["openvino_telemetry"] = None
     import openvino
 

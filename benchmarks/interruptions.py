@@ -1,6 +1,6 @@
 """Every verb disturbed at random moments and at its writes, run again, and compared.
 
-A run is killed, asked to end, loses whoever reads its output, or one of its calls of `os.replace`,
+A run is killed, asked to end, loses the reader of its output, or one of its calls of `os.replace`,
 `os.fsync` and `open` fails, finds the disk full from then on, or is the last that it does. What the
 second run leaves must be the bytes of an undisturbed run of another Python process. The short form
 is ``tests/test_interruptions.py``. Run it from the project's folder::

@@ -1,8 +1,8 @@
-"""What layouts of plates do to activity: of inert treatments, and of active ones.
+"""Effect of plate layouts on activity: of inert treatments, and of active ones.
 
 Wells are drawn: 4 plates of 96 wells, 24 of them controls, half of the treatments inert, the others
-with an effect of .7 standard deviations (root mean square over 60 features). On them lie effects
-of the plate, of the edge and the row, or none, and treatments stand at random positions, at fixed
+with an effect of .7 standard deviations (root mean square over 60 features). They have effects
+of the plate, of the edge and the row, or none, and treatments are at random positions, at fixed
 ones, or each on one plate alone. Run it from the project's folder::
 
     python benchmarks/layouts.py --record

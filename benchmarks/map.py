@@ -1,7 +1,7 @@
 """Milliseconds to draw, recolour and lasso a map of cells, medians.
 
 The canvas of the napari plugin is shown in a window and draws as for a user: from the call
-until the picture is on the screen. Cells lie in nine clouds. ``PCA`` is the time until the
+until the picture is on the screen. Cells are in nine clouds. ``PCA`` is the time until the
 map of that many cells with 672 features is computed, in its thread. Run it from the
 project's folder, with a screen or under ``xvfb-run``::
 

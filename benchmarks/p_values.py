@@ -3,7 +3,7 @@
 Of wells in which nothing differs but chance, p-values at or below .05 should be 5 % of all. Such
 wells are drawn (``gauss``), or are the untreated wells of real plates, some of which are called
 treatments. And whole positions of untreated wells are called treatments on plates whose
-compounds stand at fixed positions, which only a null of positions can answer. The fast part,
+compounds are at fixed positions, which only a null of positions can answer. The fast part,
 with fewer rounds, is tests/cpcnn_core/profiles/test_calibration.py. Needs the seven
 JUMP-Target-1 plates (folder of ``BR*.csv.gz``). Run it from the project's folder::
 

@@ -3,7 +3,7 @@
 Two are tried, both learned from control wells alone, after the mean of every plate's controls is
 taken away: ``two-way``, effects of rows and of columns, the same on all plates, shrunk (a ridge);
 ``patterns``, the first principal components of the controls' mean at every position, taken out of
-all wells. Then wells are sphered (lambda 1, relative). Beside them stands ``centred-sphering``,
+all wells. Then wells are sphered (lambda 1, relative). Beside them is ``centred-sphering``,
 which knows nothing of positions. They are asked of the seven JUMP-Target-1 plates (folder of
 ``BR*.csv.gz``), and of drawn screens with effects of the edge, see benchmarks/layouts.py.
 Run it from the project's folder::
@@ -57,7 +57,7 @@ def main():
     for name, how in TRIED.items():
         found, precision = ask_jump(jump, truth, how)
         uncorrected = precision if uncorrected is None else uncorrected
-        # Compounds drawn anew, the same for both.
+        # Compounds are resampled, the same for both.
         gain = bootstrap_interval(precision - uncorrected, range(len(precision)))
         found["mechanisms, more than without"] = [round(one, 4) for one in gain.values()]
         result["JUMP-Target-1"][name] = found

@@ -1,4 +1,4 @@
-"""What corrections do to real profiles: BBBC021 and seven JUMP plates.
+"""Effect of corrections on real profiles: BBBC021 and seven JUMP plates.
 
 Needs a folder with ``bbbc021_wells`` (the tables of cytominergallery: well means of Ljosa et
 al. 2013, images, mechanisms) and ``jump_target1_wells`` (plates BR00117010 to 13 and 24 to 26

@@ -1,10 +1,10 @@
-"""How long napari's window stands still while the dock widget works, milliseconds.
+"""How long napari's window is frozen while the dock widget works, milliseconds.
 
 A timer asks the window's thread for a sign of life every 5 ms; written down is the longest wait
 between two signs while a real viewer with the widget embeds a field (1080 x 1080, about 90 cells),
 makes a map of 50,000 cells, a UMAP of them and clusters. Then the time until a Labels layer of
 1080 x 1080 shows another selection. Under Xvfb, software draws the window: then whatever changes
-in it, a progress bar too, has the whole canvas composed anew. How long that takes alone is
+in it, a progress bar too, has the whole canvas composed again. How long that takes alone is
 written down beside the rest, and embedding once more with the canvas hidden.
 Run it from the project's folder, with a screen or under ``xvfb-run``::
 
@@ -92,7 +92,7 @@ def main():
     signs, still = Signs(), {}
     wait(2000)
     still["nothing to do"] = signs.longest("nothing to do")
-    # What is drawn, by software here, stands between any two signs of life.
+    # Drawing, by software here, comes between any two signs of life.
     window = viewer.window._qt_window  # noqa: SLF001  (no public way)
     canvas = viewer.window._qt_viewer.canvas.native  # noqa: SLF001
     for _ in range(ROUNDS):

@@ -1,4 +1,4 @@
-"""What the pipe to the worker costs, beside the embedding itself.
+"""Cost of the pipe to the worker, beside the embedding itself.
 
 Field of 1080 x 1080 x 5 float32 with 100 cells, sent by the CellProfiler module's
 own client. A request with the same image and no cell costs what the pipe costs (and

@@ -35,7 +35,7 @@ What do I get as output?
 ^^^^^^^^^^^^^^^^^^^^^^^^
 
 The window shows the crops of some objects as the model sees them, and a map on which
-objects with like features lie close together, for all image sets measured so far. With a
+objects with similar features are close together, for all image sets measured so far. With a
 library, it names the treatments that the image looks like.
 
 Measurements made by this module
@@ -184,7 +184,7 @@ class MeasureCellPaintingCNN(Module):  # noqa: D101  (help shows the text above)
     def prepare_run(self, workspace):
         if self._missing:
             raise RuntimeError(self._missing)
-        # Without a window nobody has validated; an error here stops the run before
+        # Without a window nothing was validated; an error here stops the run before
         # the first image set, and with an exit status other than 0.
         try:
             self.test_valid(workspace.pipeline)
@@ -224,7 +224,7 @@ class MeasureCellPaintingCNN(Module):  # noqa: D101  (help shows the text above)
 
 
 def _room(name):
-    """Import a module of the folder ``_cpcnn`` beside this file, wherever that lies."""
+    """Import a module of the folder ``_cpcnn`` beside this file, wherever that is."""
     folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_cpcnn")
     package = "_cpcnn"
     if package not in sys.modules:

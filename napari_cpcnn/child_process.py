@@ -109,7 +109,7 @@ class ChildProcess:
             if hasattr(os, "setpriority"):
                 # So it does elsewhere, where all cores are at work.
                 os.setpriority(os.PRIO_PROCESS, self._process.pid, NICENESS)
-        # Somebody has to read, or the process waits for room in its pipe.
+        # Its output has to be read, or the process waits for room in its pipe.
         threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
         return True
 

@@ -1,4 +1,4 @@
-"""What napari calls by name: the reader of tables, and the command for a selection."""
+"""Functions that napari calls by name: the reader of tables, and the command for a selection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all panels of the dock widget look at: cells, selection, map, library."""
+"""State shared by all panels of the dock widget: cells, selection, map, library."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Explorer(QObject):
         self._after: list[np.ndarray] = []
 
     def set_cells(self, cells: Profiles | None) -> None:
-        """Replace all cells; selection, map and undo begin anew."""
+        """Replace all cells; selection, map and undo are reset."""
         self.cells = cells
         self.selection = np.zeros(0 if cells is None else len(cells.metadata), bool)
         self.picked, self.positions = None, None
@@ -164,7 +164,7 @@ class Explorer(QObject):
         self.picked_changed.emit()
 
     def select(self, mask: np.ndarray, how: str = REPLACE) -> None:
-        """Change the selection; the one before can be had back by `undo`."""
+        """Change the selection; `undo` restores the one before."""
         mask = np.asarray(mask, bool)
         new = mask.copy()
         if how == ADD:
@@ -193,7 +193,7 @@ class Explorer(QObject):
         return np.array([] if self.picked is None else [self.picked], int)
 
     def _with_what_was_known(self, cells: Profiles) -> Profiles:
-        """Give cells that are embedded anew what was known of them: phenotype, treatment, ..."""
+        """Give cells that are embedded again what was known of them: phenotype, treatment, ..."""
         keys, old = [LAYER, PLANE, LABEL], cast("Profiles", self.cells).metadata
         if not {*keys} <= {*old.columns} & {*cells.metadata.columns}:
             return cells
@@ -202,7 +202,7 @@ class Explorer(QObject):
         known = [name for name in known if name != CLUSTER]
         before = old[[*keys, *known]].drop_duplicates(keys)
         metadata = cells.metadata.merge(before, on=keys, how="left")
-        # What nobody has named has an empty name.
+        # Cells without a name have an empty one.
         texts = [name for name in known if metadata[name].dtype == object]
         metadata[texts] = metadata[texts].fillna("")
         return replace(cells, metadata=metadata)

@@ -38,7 +38,7 @@ class FileMenu(QToolButton):
         self.setText("File")
         self.setToolTip("Open tables of cells and their images; save and open sessions")
         self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        # In the viewer's style the little arrow would lie on the text.
+        # In the viewer's style the little arrow would cover the text.
         self.setStyleSheet("QToolButton { padding-right: 10px; }")
         menu = QMenu(self)
         menu.setToolTipsVisible(True)
@@ -58,7 +58,13 @@ class FileMenu(QToolButton):
                 SESSIONS,
                 save_session,
             ),
-            ("Open session…", "Go on where a session was saved", ask_open, SESSIONS, open_session),
+            (
+                "Open session…",
+                "Continue where a session was saved",
+                ask_open,
+                SESSIONS,
+                open_session,
+            ),
         ):
             action = menu.addAction(text)
             action.setToolTip(tip)
@@ -66,7 +72,7 @@ class FileMenu(QToolButton):
                 lambda _, text=text, ask=ask, kind=kind, do=do: ask(parent, text, kind, do)
             )
         close = menu.addAction("Close all cells")
-        close.setToolTip("Begin anew, with other cells or another model; layers stay")
+        close.setToolTip("Start again with other cells or another model; layers stay")
         close.triggered.connect(lambda _: close_cells())
         self.setMenu(menu)
 

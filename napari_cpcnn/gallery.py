@@ -43,7 +43,7 @@ def nearest_first(features: np.ndarray, rows: np.ndarray, center: int | None = N
     features : ndarray of shape (n, d)
         Of all cells.
     rows : ndarray of shape (m,), int
-        The cells to be sorted; every so many of them, where they are more than 5,000.
+        The cells to be sorted; where they are more than 5,000, an evenly spaced sample of them.
     center : int, optional
         The row of the cell that they are compared with.
 
@@ -281,5 +281,5 @@ class _CropPainter(QStyledItemDelegate):
 def _image(picture: np.ndarray) -> QImage:
     height, width = picture.shape[:2]
     data = np.ascontiguousarray(picture)
-    # A copy: Qt would go on reading the array's memory after it is gone.
+    # A copy: Qt would keep reading the array's memory after it is gone.
     return QImage(data.data, width, height, 3 * width, QImage.Format.Format_RGB888).copy()

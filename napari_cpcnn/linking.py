@@ -177,9 +177,9 @@ class ViewerLink(QObject):
         layers = self._viewer.layers
         overlay = layers[OVERLAY]
         if layers[-1] is not overlay:
-            # Images that were opened later are added to what lies below them.
+            # Images that were opened later are blended with the layers below them.
             layers.move(layers.index(overlay), len(layers))
-        # napari draws a layer anew at every assignment, changed or not.
+        # napari redraws a layer at every assignment, changed or not.
         for name in ("scale", "translate"):
             if not np.array_equal(getattr(overlay, name), getattr(shown, name)[-2:]):
                 setattr(overlay, name, getattr(shown, name)[-2:])

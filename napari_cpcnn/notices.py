@@ -1,4 +1,4 @@
-"""What is said to users, by napari's notifications and to this package's logger; and counts."""
+"""Notices to users, by napari's notifications and this package's logger; and counts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def tell_error(error: object) -> None:
     >>> tell_error("select cells first")  # doctest: +SKIP
     """
     text = _lines(error)
-    # A sentence for the user; nobody looks for a traceback to it.
+    # A sentence for the user, without a traceback.
     LOGGER.error("%s", text)
     notifications.show_error(as_text(text))
 

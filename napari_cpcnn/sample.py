@@ -14,7 +14,7 @@ from cpcnn_core.simulation.mechanisms import MECHANISMS
 COLORS = {"DNA": "blue", "RNA": "green", "ER": "yellow", "AGP": "magenta", "Mito": "red"}
 DESIGN = ScreenDesign(plates=1, wells=6, sites=2, treatments=1, seed=7)
 MECHANISM = "Aurora kinase inhibitor"
-# Of the tissue, in pixels: how far nuclei are smoothed, lie apart, and reach.
+# Of the tissue, in pixels: how far nuclei are smoothed, are apart, and reach.
 SMOOTH, APART, REACH, SMALLEST_AREA = 3, 5, 41, 60
 
 
@@ -54,8 +54,9 @@ def tissue() -> list[tuple[np.ndarray, dict[str, Any], str]]:
 
     Notes
     -----
-    The two stains are parted as Ruifrok and Johnston (2001) do, by scikit-image. Nuclei lie
-    close: a pixel is theirs where it is brighter than its surroundings.
+    The two stains are separated by the method of Ruifrok and Johnston (2001), with
+    scikit-image. Nuclei are close to each other: a pixel is theirs where it is brighter than its
+    surroundings.
 
     Examples
     --------

@@ -56,7 +56,7 @@ def save_session(
     explorer : Explorer
     link : ViewerLink
     view : dict
-        What else shall be found again; anything JSON can hold.
+        What else to restore; anything JSON can hold.
 
     Raises
     ------

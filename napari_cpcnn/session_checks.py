@@ -15,7 +15,7 @@ _MEMBER = re.compile(r"cells\.parquet|session\.json|selection\.npy|positions\.np
 _VIEW = ("map", "color_by", "images", "library")
 _LIBRARY = {"path", "controls", "by"}
 _MOST_AXES = 8
-# napari reads much more than images, and a .py by running it. Images in other files lie in the
+# napari reads much more than images, and a .py by running it. Images of other files are in the
 # session itself.
 _IMAGES = (
     *(".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".dib", ".gif", ".npy", ".zarr", ".n5"),

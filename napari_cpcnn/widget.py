@@ -60,7 +60,7 @@ class CellPaintingWidget(QWidget):
         self.tabs = QTabWidget()
         for panel, name, tip in (
             (self.embed, "Embed", "Compute the features of every cell"),
-            (self.map, "Map", "Cells that look alike lie together"),
+            (self.map, "Map", "Cells that look alike are close together"),
             (self.nearest, "Nearest", "Which treatments do these cells look like?"),
             (self.gallery, "Gallery", "The selected cells, the most typical first"),
             (self.phenotypes, "Phenotypes", "Name what you see, and export it"),

@@ -1,1 +1,1 @@
-"""What MeasureCellPaintingCNN needs besides CellProfiler; Python 3.8 and numpy only."""
+"""Code of MeasureCellPaintingCNN outside of CellProfiler; Python 3.8 and numpy only."""

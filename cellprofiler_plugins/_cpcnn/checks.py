@@ -1,4 +1,4 @@
-"""What would stop a run or spoil its results, found before it begins."""
+"""Checks before a run: find what would stop it or spoil its results."""
 
 from cellprofiler_core.setting import ValidationError
 

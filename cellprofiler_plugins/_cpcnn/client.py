@@ -185,7 +185,7 @@ class Worker:
                 self._answers.put(message)
                 if message is None:
                     return
-        except Exception as error:  # noqa: BLE001  (it is raised again where somebody waits)
+        except Exception as error:  # noqa: BLE001  (it is raised again for the caller that waits)
             self._answers.put(WorkerError("The worker's answer cannot be read: %s" % error))
 
     def _read_stderr(self):

@@ -1,4 +1,4 @@
-"""What the window says about every setting."""
+"""Help texts of the settings."""
 
 from .models import DEFAULT_MODEL, MODEL_FILE
 from .python_finder import ALLOW as ALLOW_BUTTON
@@ -38,21 +38,21 @@ The model decides how many channels there are, and how many features.""" % {
     "file": MODEL_FILE,
 }
 
-MODEL_DIRECTORY = "The folder in which the model file lies."
+MODEL_DIRECTORY = "The folder that contains the model file."
 
 MODEL_FILE_NAME = """\
 A file written by ``cpcnn models import``. The run ends with an error if the file
 changes in its course."""
 
 ACCEPT = """\
-The licence of this model forbids commercial use. It is asked about once; the answer is
-kept where the models lie, and ``cpcnn models accept`` gives it as well."""
+The licence of this model forbids commercial use. You are asked about it once; your answer
+is kept with the models. ``cpcnn models accept`` records it as well."""
 
 UM_PER_PX = """\
 How many micrometres of the specimen one pixel of the images shows, such as 0.65. Where
 the model was trained at another scale, the images are resampled to it before crops are
-cut. *Unknown*: they are taken as they are; so they are for models, like the published
-one, of whose images nobody recorded it."""
+cut. *Unknown*: the images are not resampled. They never are for models whose training
+scale was not recorded, such as the published one."""
 
 PREFIX = (
     """\
@@ -92,11 +92,11 @@ that ``cpcnn profile`` made with the same model. Every image gets the treatments
 its cells look like; every object how near it is to the negative controls, and how much
 it looks like a treatment of your choice. The library's batch correction is applied."""
 
-LIBRARY_DIRECTORY = "The folder in which the library lies."
+LIBRARY_DIRECTORY = "The folder that contains the library."
 
 LIBRARY_FILE_NAME = """\
 A table of wells made by ``cpcnn profile``, such as *profiles.parquet*. If it is
-corrected, its correction (*profiles.parquet.correction.npz*) has to lie beside it."""
+corrected, its correction (*profiles.parquet.correction.npz*) has to be in the same folder."""
 
 TREATMENT_COLUMN = """\
 The column of the library that names the treatments, with or without *Metadata_*."""

@@ -1,4 +1,4 @@
-"""Where this user's models and answers lie, the same place as ``cpcnn_core.models.home`` says."""
+"""The folder of this user's models and answers, the same as in ``cpcnn_core.models.home``."""
 
 import os
 import sys

@@ -119,7 +119,7 @@ def _layers(module, objects, numbers):
         return
     left = np.ones(len(numbers), bool)
     for labels, indices in objects.get_labels():
-        # Labels that overlap lie in several planes; each object is in one.
+        # Labels that overlap are in several planes; each object is in one.
         chosen = left & np.isin(numbers, indices)
         if chosen.any():
             left &= ~chosen

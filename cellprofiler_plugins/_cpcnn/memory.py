@@ -9,7 +9,7 @@ _answers = {}
 
 
 def forget():
-    """Ask anew: something was changed that answers depend on."""
+    """Forget all answers: something that they depend on has changed."""
     _answers.clear()
 
 

@@ -73,13 +73,13 @@ def licence_question(module):
 
 
 def accept_licence(module):
-    """Write down, where the models lie, that the user accepts the model's licence."""
+    """Record, with the models, that the user accepts the model's licence."""
     asking.ask(module, {"type": "accept", "model": chosen_model(module)})
     forget()
 
 
 def um_per_px(module):
-    """Return the images' micrometres per pixel as a number, or None where nobody knows.
+    """Return the images' micrometres per pixel as a number, or None where unknown.
 
     Raises a RuntimeError for anything else.
     """

@@ -1,4 +1,4 @@
-"""What the measurements are called, and whose they are.
+"""Names of the measurements, and the objects that they belong to.
 
 With the model's own name CPCNN and objects Cells::
 
@@ -113,13 +113,13 @@ def _library_columns(module):
 
 
 def categories(module, object_name):
-    """List the first parts of the names of somebody's measurements."""
+    """List the first parts of the names of an object's or the image's measurements."""
     names = [name for whose, name, _ in columns(module) if whose == object_name]
     return list(dict.fromkeys(name.split("_")[0] for name in names))
 
 
 def measurements(module, object_name, category):
-    """List the names of somebody's measurements behind that first part."""
+    """List the names of an object's or the image's measurements, without that first part."""
     start = category + "_"
     return [
         name[len(start) :]

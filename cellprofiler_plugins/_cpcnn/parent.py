@@ -1,6 +1,6 @@
 """End with CellProfiler: its analysis processes live on when it is killed, as idle orphans.
 
-They mean to end, but first say so on a pipe that nobody reads any more, which fails
+They mean to end, but first say so on a pipe that is no longer read, which fails
 (CellProfiler 4.2.8, ``exit_on_stdin_close``).
 """
 

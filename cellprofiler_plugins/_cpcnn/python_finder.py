@@ -132,7 +132,7 @@ def _of_command():
     """Return the Python of the command ``cpcnn`` on the PATH.
 
     Its entries that mean the current folder (``.``, empty ones, and Windows's own habit) are
-    passed over: that may be the folder of a pipeline that somebody has sent.
+    passed over: that may be the folder of a pipeline of unknown origin.
     """
     for folder in os.get_exec_path():
         for name in ("cpcnn", "cpcnn.exe"):
@@ -146,6 +146,6 @@ def _of_command():
 def _python_beside(command):
     folder = os.path.dirname(command)
     beside = [os.path.join(folder, name) for name in ("python", "python3", "python.exe")]
-    # Conda's on Windows lies above the folder of the commands.
+    # Conda's on Windows is above the folder of the commands.
     beside.append(os.path.join(os.path.dirname(folder), "python.exe"))
     return next((path for path in beside if os.path.isfile(path)), None)

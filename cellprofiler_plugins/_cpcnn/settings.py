@@ -31,7 +31,7 @@ NO_TREATMENT = "None"
 LEFT_OUT = "Leave out"
 DEFAULT_CHANNELS = ("DNA", "RNA", "ER", "AGP", "Mito")
 MOST_NEIGHBORS = 10
-# Of the first revision, in its order: what came later stands behind.
+# Of the first revision, in its order: what came later follows.
 FIRST_REVISION = (
     "objects",
     "center_objects",
@@ -54,7 +54,7 @@ LATER = {
 }
 # What came with the third revision.
 LATEST = {"um_per_px": UNKNOWN}
-# Behind these stand name and image of every channel.
+# These are followed by name and image of every channel.
 FIXED = (*FIRST_REVISION, *LATER, *LATEST, "channel_count")
 
 
@@ -205,7 +205,7 @@ def visible(module):
 
 
 def explained(module):
-    """List the settings that the help explains; one channel stands for all."""
+    """List the settings that the help explains; the first channel represents all."""
     names = ["unit", *(name for name in FIXED if name not in ("unit", "channel_count"))]
     first = [group.image for group in module.channels[:1]]
     buttons = [module.guess_button, module.accept_button, module.allow_button]

@@ -1,4 +1,4 @@
-"""What the module's window needs of an image set, small enough to be sent to it."""
+"""Data of an image set for the module's window, small enough to be sent to it."""
 
 import numpy as np
 
@@ -50,7 +50,7 @@ def keep_for_display(module, workspace, card, image, centers, values, library, l
 
 
 def crop(image, center, side):
-    """Cut a square around a centre (row, col); what lies outside the image is zero."""
+    """Cut a square around a centre (row, col); pixels outside the image are zero."""
     top, left = (round(value) - side // 2 for value in center.tolist())
     cut = np.zeros((len(image), side, side), np.float32)
     rows = slice(max(top, 0), min(top + side, image.shape[1]))
@@ -63,7 +63,7 @@ def crop(image, center, side):
 
 
 def sheet(crops):
-    """Lay crops (c, h, w) below each other and their channels side by side, from 0 to 1.
+    """Arrange crops (c, h, w) below each other, their channels side by side, from 0 to 1.
 
     Every channel of a crop is stretched by itself, as the model sees it.
     """

@@ -1,4 +1,4 @@
-"""What the worker may see of the program it is started from: not its libraries."""
+"""Environment of the worker, without the libraries of the program that starts it."""
 
 import contextlib
 import ctypes
@@ -20,9 +20,9 @@ FOREIGN_VARIABLES = (
 
 
 def worker_environ(threads=None):
-    """Return the environment variables of a worker that may use so many threads."""
+    """Return the environment variables of a worker that may use that many threads."""
     environ = {k: v for k, v in os.environ.items() if k not in FOREIGN_VARIABLES}
-    # Nothing that lies in the current folder shall pass for a package.
+    # Nothing in the current folder must be imported as a package.
     environ["PYTHONSAFEPATH"] = "1"
     # What it says on stderr is read as UTF-8, also on a Windows of another code page.
     environ["PYTHONUTF8"] = "1"

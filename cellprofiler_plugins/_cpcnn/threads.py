@@ -12,7 +12,7 @@ from .python_finder import AUTOMATIC
 # CellProfiler's analysis processes have this among their arguments.
 ANALYSIS_ARGUMENT = "--work-announce"
 VARIABLE = "OMP_NUM_THREADS"
-# A pipeline of somebody else shall not make a machine stand still.
+# A pipeline of unknown origin must not bring the machine to a halt.
 MOST_THREADS = 1024
 NUMBER = re.compile(r"[0-9]{1,4}")
 

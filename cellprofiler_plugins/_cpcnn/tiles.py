@@ -6,7 +6,7 @@ import numpy as np
 def tile_centers(shape, side):
     """Return the centres (row, col) of the tiles that cover a field, row by row.
 
-    Tiles of `side` pixels lie side by side around the middle of the field; what is
+    Tiles of `side` pixels are side by side around the middle of the field; what is
     left at its borders is less than a tile. A field smaller than a tile gets one.
     """
     rows, cols = (_centers_along(length, side) for length in shape)

@@ -10,7 +10,7 @@ def write_features(measurements, owner, features, values):
     """Write a value, or a value for each object, under each name.
 
     `values` is (n, d) for objects and (d,) for the image. `add_measurement` numbers the
-    objects anew with every measurement, which takes half of its time; it is used for the
+    objects again with every measurement, which takes half of its time; it is used for the
     first one, and the dictionary that it fills (the same in CellProfiler 4.2 and 5) for
     all others.
     """

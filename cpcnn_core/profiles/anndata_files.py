@@ -55,7 +55,7 @@ def read_anndata(path: Path) -> Profiles:
     Raises
     ------
     TableError
-        No AnnData, no ``X`` of numbers, columns of one name, data that lie in other files, or
+        No AnnData, no ``X`` of numbers, columns of one name, data kept in other files, or
         more data than a file of this size can hold.
     DependencyError
         AnnData is not installed.
@@ -103,7 +103,7 @@ def read_here(path: Path, folder: Path, allow: Allow) -> None:
 
     with h5py.File(path, "r") as file:
         allow(check_all(file) + _dense_bytes(file))
-    # It warns of names of rows that are not unique, and nobody asks for these.
+    # It warns of names of rows that are not unique; they are not used.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         table = anndata.read_h5ad(path)

@@ -1,4 +1,4 @@
-"""What honesty compares with: the number of cells alone, and classical measurements."""
+"""Baselines for an honest comparison: the number of cells alone, and classical measurements."""
 
 from __future__ import annotations
 

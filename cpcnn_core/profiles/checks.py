@@ -1,4 +1,4 @@
-"""What every step asks of the features that it is given."""
+"""Checks that every step makes of the features that it is given."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def compare_values(column: pd.Series, sign: str, value: Value) -> np.ndarray:
     sign : str
         ``==``, ``!=``, ``<``, ``<=``, ``>`` or ``>=``.
     value : str, int, float, bool, None, or several of them
-        Of several: equal to one of them. An empty text, or None, stands for no value.
+        Of several: equal to one of them. An empty text, or None, means no value.
 
     Returns
     -------

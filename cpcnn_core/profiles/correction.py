@@ -131,7 +131,7 @@ class Correction:
         ----------
         path : str or Path
         wells : Profiles, optional
-            What it has corrected, where it is to lie beside a table of that; see
+            The wells that it has corrected, where it is written beside their table; see
             `cpcnn_core.profiles.library_files.write_corrected`, which writes both.
         uncorrected : ndarray of shape (wells, d), optional
             The same wells before.
@@ -160,7 +160,7 @@ class Correction:
 
 
 def correction_file(table: str | Path) -> Path:
-    """Name the file in which a table's correction lies beside it.
+    """Name the file beside a table that holds its correction.
 
     Examples
     --------
@@ -279,8 +279,8 @@ def refit_correction(
 ) -> Correction:
     """Fit a correction of the same method and settings to other wells.
 
-    Parameters, errors and result are those of `fit_correction`; a lambda that is a part of the
-    mean eigenvalue is a part of that of these controls.
+    Parameters, errors and result are those of `fit_correction`; a lambda that is a fraction of
+    the mean eigenvalue is a fraction of that of these controls.
 
     Examples
     --------

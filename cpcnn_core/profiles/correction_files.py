@@ -72,7 +72,7 @@ def write_correction(
     path : str or Path
         Gets the suffix ``.npz`` where it has none.
     wells : Profiles, optional
-        The corrected wells that lie beside it.
+        The corrected wells in the table beside it.
     uncorrected : ndarray of shape (wells, d), optional
         The same wells before, with the features that the correction was fitted on. p-values
         fit it again.

@@ -33,7 +33,7 @@ FOLDS = 5
 
 @dataclass(frozen=True)
 class Tried:
-    """What one correction does.
+    """Results of one correction.
 
     Attributes
     ----------
@@ -81,7 +81,7 @@ class CorrectionSweep:
 
     @property
     def chance(self) -> float:
-        """What a random order of the wells is expected to reach."""
+        """Return what a random order of the wells is expected to reach."""
         return float(self.tried[0].replicates.chance[self.asked].mean())
 
     def precision(self, one: Tried) -> np.ndarray:
@@ -195,7 +195,7 @@ def sweep_corrections(
     asked : ndarray of shape (n,), bool, optional
         Only these wells count; they look for their replicates among all.
     truth : mapping of str to str, optional
-        Labels of treatments, several parted by ``|``.
+        Labels of treatments, several separated by ``|``.
     relative : bool
         See `cpcnn_core.profiles.sphering.fit_sphering`.
 

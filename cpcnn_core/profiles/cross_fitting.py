@@ -137,7 +137,7 @@ def cross_fit(
     Where other wells are known to be without effect, these are compared with instead: one fit on
     all controls does.
 
-    Where at least 90 % of the treatments that are on several plates stand at one position on all
+    Where at least 90 % of the treatments that are on several plates are at one position on all
     of them, what all wells of a position share would pass for the treatment. Controls are then
     held out, and drawn, position by position, if at least 12 positions are controls on every
     plate with treatments; else well by well, plate by plate.
@@ -241,7 +241,7 @@ def refuse_controls(null: np.ndarray, controls: np.ndarray) -> None:
 def null_positions(fitted: CrossFit) -> dict[int, str]:
     """Return the position of every well compared with that is one on all plates, by row.
 
-    Empty where treatments do not stand at fixed positions, see `cross_fit`.
+    Empty where treatments have no fixed positions, see `cross_fit`.
 
     Examples
     --------
@@ -321,7 +321,7 @@ def _positions(wells: Profiles) -> np.ndarray | None:
 
 
 def _fixed_layout(names: np.ndarray, plates: np.ndarray, positions: np.ndarray) -> bool:
-    """Tell whether treatments of several plates stand at one position on all of them."""
+    """Tell whether treatments of several plates are at one position on all of them."""
     on: dict[str, set[str]] = {}
     at: dict[str, set[str]] = {}
     for name, plate, position in _zip(names, plates, positions):

@@ -1,7 +1,7 @@
 """q-values of compounds that were given in several doses.
 
-Each dose is a treatment of its own, but doses of one compound stand and fall together: first it is
-asked which compounds do anything, and then, of those, at which doses.
+Each dose is a treatment of its own, but doses of one compound are judged together: first
+it is asked which compounds do anything, and then, of those, at which doses.
 """
 
 from __future__ import annotations

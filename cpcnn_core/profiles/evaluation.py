@@ -40,7 +40,7 @@ CELL_COUNT_ALONE = "cell count alone"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate_profiles` found, and what it looked at.
+    """Result of `evaluate_profiles`, and what it was computed from.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ def evaluate_profiles(
     asked : ndarray of shape (n,), bool, optional
         Whose retrieval is measured, see `measure_retrieval`. Default: that of all.
     truth : mapping of str to str, optional
-        Labels of treatments, several parted by ``|``.
+        Labels of treatments, several separated by ``|``.
     beside : mapping of str to Profiles or CorrectedWells, optional
         Other profiles of the same wells, e.g. before correction or of an untrained network,
         measured in the same way. The number of cells alone is measured too, where it is
@@ -195,7 +195,7 @@ def measure_retrieval(
         treatments that ask for those of their label are the means of these wells. So a
         network that has learned from the others is asked about what it has not seen.
     truth : mapping of str to str, optional
-        Labels of treatments, several parted by ``|``.
+        Labels of treatments, several separated by ``|``.
 
     Returns
     -------
@@ -203,14 +203,14 @@ def measure_retrieval(
         ``replicates`` and, with `truth`, ``treatments``: JSON's types only. Both have
         ``mean_average_precision``; ``interval``, its 95 % interval, resampling treatments, None
         where one treatment is all that asks; ``chance_average_precision``, of a random order;
-        and ``above_chance``, whether the whole interval lies above it. ``replicates`` tells how
+        and ``above_chance``, whether the whole interval is above it. ``replicates`` tells how
         many ``wells`` and ``treatments`` were asked, ``of_wells`` and ``of_treatments``, and how
         many of those asked were asked ``on_other_plates``.
 
     Raises
     ------
     ProfileError
-        No such column, NaN, a well twice, nobody who asks has replicates, no label is shared.
+        No such column, NaN, a well twice, no asking well has replicates, no label is shared.
 
     Examples
     --------

@@ -60,7 +60,7 @@ def _is_missing(column: pd.Series) -> np.ndarray:
     return result
 
 
-# By name: how many texts stand beside the column, and the test.
+# By name: how many texts follow the column, and the test.
 TESTS: dict[str, tuple[int, Callable[..., np.ndarray]]] = {
     "startswith": (1, _texts(str.startswith)),
     "endswith": (1, _texts(str.endswith)),
@@ -150,7 +150,7 @@ class _Question:
             raise self._refusal("it cannot be parsed") from error
 
     def _plain(self, text: str) -> str:
-        """Return a part of the expression as Python reads it: words for signs, plain names."""
+        """Return part of the expression as Python reads it: words for signs, plain names."""
         text = _NAME.sub(self._plain_name, text)
         text = re.sub(r"~", " not ", text)
         return text.replace("&", " and ").replace("|", " or ")

@@ -1,4 +1,4 @@
-"""What the report draws, and how a figure becomes part of a page."""
+"""Figures of the report, and how a figure becomes part of a page."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Draw = Callable[[Axes], None]
 
 
 def figure_as_html(title: str, draw: Draw, size: tuple[float, float], width: int = 0) -> str:
-    """Draw a figure and return it as an image that lies within the page.
+    """Draw a figure and return it as an image embedded in the page.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def draw_p_values(p_values: Mapping[str, Sequence[float]]) -> Draw:
             axes.plot(*places, "o", markersize=3, color=color, label=name)
             ends += [places[0].max(), places[1].max()]
         end = max(ends)
-        axes.plot([0, end], [0, end], color=GREY, linestyle="--", label="as they should lie")
+        axes.plot([0, end], [0, end], color=GREY, linestyle="--", label="as they should be")
         axes.set(xlabel="expected, -log10 p", ylabel="found, -log10 p")
         axes.legend(frameon=False)
 

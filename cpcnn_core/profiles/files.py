@@ -28,14 +28,14 @@ from cpcnn_core.tables.values import arrow_table
 
 # What features are called by cpcnn, CellProfiler, pycytominer and CytoTable.
 FEATURE_PREFIXES = ("Cells", "Nuclei", "Cytoplasm", "CPCNN", "PC_")
-# In CellProfiler's spreadsheets deep features stand without the objects' name: DINOv2S_000.
+# In CellProfiler's spreadsheets deep features lack the objects' name: DINOv2S_000.
 DEEP = re.compile(r"(?!Metadata_)[A-Za-z][A-Za-z0-9]*_\d{3,}")
 # What our CellProfiler module says of objects beside a library's treatments. Profiles that held
 # it would have seen what they are tested on.
 LIKENESSES = ("Like_Controls", "Like_Treatment")
 # What CellProfiler says of objects that is text by nature.
 _TEXTS = re.compile(r"_(?:Metadata|FileName|PathName|URL|MD5Digest)(?:_|$)")
-# Numbers that nobody takes for measurements.
+# Numbers that are never measurements.
 _COUNTED = ("ImageNumber", "ObjectNumber", "TableNumber")
 # What tables are called in a folder; of a file that is named, its content tells.
 FORMATS = (
@@ -44,7 +44,7 @@ FORMATS = (
 )
 ROWS_AT_A_TIME = 8192
 _WRITTEN = (".parquet", ".csv", ".csv.gz")
-# Says that the types of the metadata are as somebody had them in memory.
+# Says that the types of the metadata are as they were in memory.
 _TYPED = b"cpcnn_typed"
 
 
@@ -60,7 +60,7 @@ def read_profiles(
     Parameters
     ----------
     path : str or Path
-        Text parted by commas, semicolons or tabs, also compressed; parquet; Feather
+        Text separated by commas, semicolons or tabs, also compressed; parquet; Feather
         (`cpcnn_core.readers.tables.open_table`); or AnnData (``.h5ad``).
     prefixes : sequence of str
         Columns whose name begins with one of these are features, and those of any model in
@@ -71,7 +71,7 @@ def read_profiles(
     keep_labels : collection of str
         Texts such as ``NA`` that are names here, see `cpcnn_core.profiles.metadata`.
     tell : callable
-        Takes one sentence: which columns of numbers are taken for metadata, what stands for
+        Takes one sentence: which columns of numbers are taken for metadata, which texts mean
         missing labels.
 
     Returns
@@ -299,7 +299,7 @@ def _profiles(
     metadata = frame if layout.typed else types.apply(frame)
     metadata = metadata_named(metadata, layout.table.path)
     if layout.metadata:
-        # Spreadsheets leave rows in which nothing stands.
+        # Spreadsheets leave empty rows.
         filled = ~(metadata.isna() | (metadata == "")).all(axis=1).to_numpy()
         filled |= ~np.isnan(features).all(axis=1)
         metadata, features = metadata[filled], features[filled]

@@ -71,7 +71,7 @@ class TreatmentLibrary:
 
     @cached_property
     def significance(self) -> Significance:
-        """What p-values are computed with: the correction, fitted again without some controls.
+        """Basis of the p-values: the correction, fitted again without some controls.
 
         Raises
         ------
@@ -102,7 +102,7 @@ class TreatmentLibrary:
         count : int
             How many treatments, at most.
         exclude : ndarray of shape (treatments,), bool, optional
-            Those that shall not be found, see `same_as`.
+            Those that are not to be found, see `same_as`.
         significance : bool
             Add ``p_value``, ``q_value`` and ``support``.
         uncorrected : Profiles, optional
@@ -118,11 +118,11 @@ class TreatmentLibrary:
             The nearest first: ``similarity`` (cosine) and the treatment's metadata, with
             ``Metadata_Replicates``, its number of wells (a column that the table calls so
             becomes ``Metadata_Replicates_in_table``). ``p_value``: how often control wells,
-            drawn as the treatment's wells lie on the plates, look as much like the query, see
+            drawn from the plates like the treatment's wells, look as much like the query, see
             `cpcnn_core.profiles.significance`. ``q_value``: corrected for the number of
             treatments that are searched, those not shown too, or for compounds and their doses
-            (then ``compound_q_value`` tells of the compound). ``support``: the part of its wells
-            that is more like the query than 95 % of the control wells.
+            (then ``compound_q_value`` tells of the compound). ``support``: the fraction of its
+            wells that is more like the query than 95 % of the control wells.
 
         Raises
         ------
@@ -205,7 +205,7 @@ def build_library(
     Parameters
     ----------
     wells : Profiles or CorrectedWells
-        Of ``cpcnn profile``, or other profiles of wells; corrected, if they shall be. Corrected
+        Of ``cpcnn profile``, or other profiles of wells; corrected, if wanted. Corrected
         ones have p-values where it is known what they were before, see
         `cpcnn_core.profiles.library_files.with_uncorrected`.
     by : str

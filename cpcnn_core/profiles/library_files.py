@@ -35,7 +35,7 @@ AGAIN = "make both again with: cpcnn profile"
 
 @dataclass(frozen=True)
 class Written:
-    """What `write_corrected` has done.
+    """Result of `write_corrected`.
 
     Attributes
     ----------
@@ -60,8 +60,8 @@ def write_corrected(
 ) -> Written:
     """Write wells, and beside them the correction that they were made with.
 
-    Whenever the process is killed, no table lies beside a correction that would be taken for its
-    own and is not.
+    Whenever the process is killed, no table is left beside a correction that would be taken for
+    its own and is not.
 
     Parameters
     ----------

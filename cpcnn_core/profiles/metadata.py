@@ -1,11 +1,11 @@
-"""What the columns of metadata hold: numbers, names, or nothing.
+"""Content of the columns of metadata: numbers, names, or nothing.
 
 A column of texts holds numbers when all that is there are plain numbers, such as ``10``,
 ``0.5`` or ``1e-3``, none with a leading zero, and its name is not that of an identifier:
 plate, well, site, barcode, ``..._id``, InChIKey, ... (see `is_identifier`). So doses, counts
 and concentrations compare and add, and the plate ``000123`` keeps its zeros. What says that
 there is no value (`cpcnn_core.readers.numbers.MISSING`: empty, NA, nan, NULL, None, ...) is
-NaN among numbers and an empty text among texts, unless somebody says that it is a name.
+NaN among numbers and an empty text among texts, unless the caller says that it is a name.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _IDENTIFIER = re.compile(
 
 @dataclass(frozen=True)
 class MetadataTypes:
-    """What the columns of a table hold; made by `learn_types`.
+    """Content of the columns of a table; made by `learn_types`.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class MetadataTypes:
     missing: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def apply(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the frame, or a part of it, with values of these types."""
+        """Return the frame, or some of its rows, with values of these types."""
         columns = {name: self._values(values, str(name)) for name, values in frame.items()}
         return pd.DataFrame(columns, columns=frame.columns, index=frame.index)
 
@@ -74,7 +74,7 @@ class MetadataTypes:
         return (_numbers(known) if name in self.numbers else np.array(known, object))[codes]
 
     def said_missing(self, columns: Collection[str]) -> str:
-        """Say which columns have no value where something else than nothing stands."""
+        """Say which columns have no value although their cells are not empty."""
         found = {
             name: {text: count for text, count in self.missing.get(name, {}).items() if text}
             for name in columns

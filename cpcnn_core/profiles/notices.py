@@ -1,4 +1,4 @@
-"""What is not an error but has to be said: to a host's own line, else as a warning."""
+"""Notices that are not errors: for a host's own line, else as a warning."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHOWN = 10
 
 
 def warn(text: str) -> None:
-    """Say it as a `ProfileWarning`, where nobody else listens.
+    """Issue a `ProfileWarning`, where no host takes the notice.
 
     Examples
     --------

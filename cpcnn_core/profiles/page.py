@@ -39,7 +39,7 @@ def write_page(path: str | Path, title: str, parts: Sequence[str]) -> None:
 
 
 def table_as_html(rows: Sequence[Sequence[object]], head: Sequence[str] = ()) -> str:
-    """Return a table; numbers stand to the right, those with a point get three places.
+    """Return a table; numbers are aligned right, those with a point get three decimals.
 
     Examples
     --------

@@ -232,7 +232,7 @@ def _curve(scores: np.ndarray, matches: np.ndarray) -> tuple[np.ndarray, np.ndar
 def precision_at(similarity: np.ndarray, matches: np.ndarray, k: int) -> float:
     """Return the precision among the k most similar, as the notebooks compute it.
 
-    They leave the last query's column out of every ranking, and take what then stands at a
+    They leave the last query's column out of every ranking, and take what is then at a
     place for the profile of that number, so profiles after that row are read one too far
     left. Only for comparison with the published numbers.
 

@@ -1,4 +1,4 @@
-"""What the whole procedure says of controls that are called treatments: it should be nothing."""
+"""Result of the whole procedure for controls called treatments: it should find nothing."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Placebo:
     Attributes
     ----------
     activity, nearest : ndarray of shape (k,), float64
-        Of controls of the unit that p-values draw: wells that lie on plates as treatments do, or
+        Of controls of the unit that p-values draw: wells arranged on plates like treatments, or
         positions. ``nearest``: how like they are to real treatments.
     positions : ndarray of shape (k,), float64
-        Activity of whole positions where wells are drawn, although treatments stand at fixed
+        Activity of whole positions where wells are drawn, although treatments have fixed
         positions: there are too few control positions to draw from.
     apart : int
-        Into how many placebos the controls can be parted at once. Those that were asked share
+        Into how many placebos the controls can be split at once. Those that were asked share
         controls, so that intervals count no more than these.
     finest : float
         The smallest p-value that a placebo can have.
@@ -235,7 +235,7 @@ def _lay_out(
 def _choose_wells(
     layouts: Sequence[Layout], fitted: CrossFit, random: np.random.Generator
 ) -> np.ndarray | None:
-    """Name a quarter of the controls, as treatments with replicates lie, (n,) str."""
+    """Name a quarter of the controls, arranged like treatments with replicates, (n,) str."""
     plates = fitted.plates
     quarter = {plate: number // PART for plate, number in _null_wells(fitted).items()}
     chosen = _lay_out(layouts, Counter(quarter), random)

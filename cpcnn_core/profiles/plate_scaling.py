@@ -14,7 +14,7 @@ from cpcnn_core.profiles.checks import check_features, check_fitted, check_same_
 
 @dataclass(frozen=True)
 class PlateScaling:
-    """Where the controls of every plate lie, and how far they spread.
+    """Centre and spread of the controls of every plate.
 
     Attributes
     ----------

@@ -40,7 +40,7 @@ def find_tables(
         A file is taken as it is. Of a folder, all tables in it and below it (those of
         ``plates`` only, where ``cpcnn embed`` wrote it): parquet, Feather, AnnData, CSV and
         TSV, also compressed. A pattern such as ``profiles/**/*_augmented.csv.gz`` chooses
-        among them; ``**`` stands for any folders.
+        among them; ``**`` matches any folders.
     leave_out : collection of str or Path
         Files that are none of the plates, e.g. the plate map, or what is about to be written.
     tell : callable
@@ -110,7 +110,7 @@ def _has_features(path: Path) -> bool:
     try:
         return any(map(is_feature, open_table(path).columns))
     except TableError:
-        # Perhaps a damaged plate: whoever reads it says what is wrong.
+        # Perhaps a damaged plate: reading it later says what is wrong.
         return True
 
 

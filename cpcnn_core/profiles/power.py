@@ -131,7 +131,8 @@ def measure_effects(wells: Profiles, controls: np.ndarray, by: str) -> Effects:
         sizes.append(math.sqrt(max(square - noise, 0)))
     if not directions:
         raise ProfileError(
-            f"no well with a {by} stands on a plate with controls: whose effects are to be found?"
+            f"expected wells with a {by}, other than controls, on plates with two control wells or "
+            "more, there is none; keep some treated wells"
         )
     return Effects(np.array(directions), np.array(sizes))
 
@@ -280,7 +281,7 @@ def _with_interval(hits: np.ndarray, rounds: list[int]) -> tuple[float, float, f
     """Return the share of hits and its 95 % interval.
 
     Over the rounds, as treatments of one share its controls; but no narrower than the exact one
-    (Clopper and Pearson) of so many that are independent: where all are found it is not of width 0.
+    (Clopper and Pearson) of as many independent ones: its width is not 0 where all are found.
     """
     low, high = exact_interval(int(hits.sum()), len(hits))
     over_rounds = bootstrap_interval(hits, rounds)

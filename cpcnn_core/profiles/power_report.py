@@ -1,4 +1,4 @@
-"""What simulated screens find, as one HTML file that opens without a network."""
+"""Report of what simulated screens find: one HTML file that opens without a network."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def fit_principal_components(profiles: np.ndarray, count: int) -> PrincipalCompo
     ----------
     profiles : ndarray of shape (n, d)
     count : int
-        How many; at most n - 1 and d are there to be had, more are not an error.
+        How many; at most n - 1 and d are available, more are not an error.
 
     Returns
     -------
@@ -103,6 +103,6 @@ def fit_principal_components(profiles: np.ndarray, count: int) -> PrincipalCompo
     rows = np.linalg.svd((profiles - mean) / scale, full_matrices=False)[2]
     components = rows[: min(count, len(profiles) - 1)]
     largest = np.abs(components).argmax(axis=1)
-    # The sign of a component is arbitrary; two machines shall choose the same.
+    # The sign of a component is arbitrary; two machines must choose the same.
     signs = np.sign(np.take_along_axis(components, largest[:, None], axis=1))
     return PrincipalComponents(mean, scale, components * signs)

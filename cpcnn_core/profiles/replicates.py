@@ -15,7 +15,7 @@ from cpcnn_core.tables.profiles import Profiles
 
 @dataclass(frozen=True)
 class ReplicateRetrieval:
-    """What `find_replicates` found, for each of n wells.
+    """Result of `find_replicates`, for each of n wells.
 
     Attributes
     ----------
@@ -44,10 +44,10 @@ class ReplicateRetrieval:
 def find_replicates(wells: Profiles, by: str) -> ReplicateRetrieval:
     """Measure how well every well finds the wells of its treatment.
 
-    Decided for each treatment: one that stands on several plates is looked for on other plates
-    than the asking well's, among the wells there, as on its own plate a well would find what the
-    plate has in common. One that stands on a single plate is looked for there, among the wells of
-    that plate, which have the plate in common with it all alike.
+    Decided for each treatment. If it is on several plates, a well looks for its replicates on the
+    other plates, among the wells there: on its own plate it would find what the plate has in
+    common. If it is on a single plate, a well looks there, among the wells of that plate, which
+    all share the plate alike.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def find_replicates(wells: Profiles, by: str) -> ReplicateRetrieval:
     precision = average_precision(similarity, matches)
     if np.isnan(precision).all():
         raise ProfileError(
-            f"no treatment in the column {by} has replicates beside which other wells stand"
+            f"no treatment in the column {by} has replicates to rank among other wells"
         )
     chance = chance_average_precision(matches.sum(axis=1), searched.sum(axis=1))
     return ReplicateRetrieval(names, precision, chance, on_other_plates)

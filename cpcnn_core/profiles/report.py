@@ -147,9 +147,10 @@ def _sweep(scores: dict[str, Any]) -> list[str]:
         figure_as_html("Replicates found with sphering", draw_sweep(scores["sweep"]), (6, 3.4)),
         table_as_html(_choice_rows(scores["choice"])) if scores["choice"] else "",
         note_as_html(
-            "Mean average precision; no annotation is needed for this choice. What finds "
-            "replicates best among so many finds others of them a little less well: chosen on four "
-            "fifths of the treatments and measured on the last fifth, in turn, tells how well. "
+            "Mean average precision; no annotation is needed for this choice. The best of "
+            "several corrections looks a little better than it is on new treatments: choosing it "
+            "on four fifths of the treatments and measuring it on the last fifth, in turn, tells "
+            "how well it does there. "
             "Without a preference begin with --lambda 1 --relative, and with centred-sphering "
             "where features have the scale that they were measured in. What a small lambda takes "
             "from replicates may be what their position gave them: see the last column."
@@ -216,8 +217,8 @@ def _activity(scores: dict[str, Any]) -> list[str]:
         "<h2>Active treatments</h2>",
         table_as_html(rows, head),
         note_as_html(
-            "p: how often control wells that lie on the plates as the treatment's wells do are as "
-            "much alike as these (mean cosine of pairs). q: corrected for the number of treatments "
+            "p: how often control wells, drawn from the plates like the treatment's wells, are as "
+            "similar as these (mean cosine of pairs). q: corrected for the number of treatments "
             "(Benjamini-Hochberg). Average precision, how high replicates rank among control "
             f"wells, shows the size of the effect. {told[:1].upper()}{told[1:]}"
         ),
@@ -370,8 +371,8 @@ def _plates(evaluation: Evaluation) -> list[str]:
     parts = [
         "<h2>Plates</h2>",
         note_as_html(
-            "How far each well lies from the mean of the controls of all plates. Rows, columns or "
-            "edges that stand out are effects of the place."
+            "Distance of each well from the mean of the controls of all plates. Rows, columns or "
+            "edges that stand out are position effects."
         ),
     ]
     for plate in plates[:MOST_PLATES]:
@@ -387,10 +388,10 @@ def _plates(evaluation: Evaluation) -> list[str]:
 
 
 def _distances(wells: Profiles, controls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return how far wells lie from the controls' mean, and the limits of what is shown of it."""
+    """Return the wells' distances from the controls' mean, and the limits of the colour scale."""
     center = wells.features[controls].mean(axis=0) if controls.any() else 0
     distance = np.linalg.norm(wells.features - center, axis=1)
-    # A few treatments lie far out; the logarithm leaves something to see of the others.
+    # A few treatments are far out; the logarithm keeps the others visible.
     limits = np.maximum(np.percentile(distance, [2, 98]), 1e-12) * [1, 1 + 1e-9]
     return distance, limits
 

@@ -91,7 +91,7 @@ def chance_average_precision(matches: np.ndarray, others: np.ndarray) -> np.ndar
         raise ProfileError("there are more matches than others to be ranked")
     harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, others.max(initial=0) + 1))])
     h = harmonic[others]
-    # Of a single other the second factor is 0, whatever stands before it.
+    # Of a single other the second factor is 0, whatever the first one is.
     more = (matches - 1) / np.maximum(others - 1, 1)
     found = (more * (others - h) + h) / np.maximum(others, 1)
     return np.where(matches > 0, found, np.nan)
@@ -167,7 +167,7 @@ def fold_enrichment(
     folds : ndarray of shape (n,)
         (matches in the top k / k) / (all matches / (n - 1)).
     p_values : ndarray of shape (n,)
-        Of so many matches or more (hypergeometric, one-sided Fisher test).
+        Of as many matches or more (hypergeometric, one-sided Fisher test).
 
     Examples
     --------

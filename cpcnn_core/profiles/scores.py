@@ -30,7 +30,7 @@ def retrieval_scores(precision: np.ndarray, names: np.ndarray, chance: float) ->
     ----------
     precision : ndarray of shape (n,)
     names : ndarray of shape (n,), str
-        What is drawn anew for the interval: treatments.
+        What is resampled for the interval: treatments.
     chance : float
         The mean that a random order is expected to have.
 
@@ -38,7 +38,7 @@ def retrieval_scores(precision: np.ndarray, names: np.ndarray, chance: float) ->
     -------
     dict
         ``mean_average_precision``; ``interval``, None where one treatment is all there is;
-        ``chance_average_precision``; ``above_chance``, whether the whole interval lies above it.
+        ``chance_average_precision``; ``above_chance``, whether the whole interval is above it.
 
     Examples
     --------

@@ -177,7 +177,7 @@ class Significance:
         """Tell how surely the wells of every treatment are alike.
 
         The statistic is the mean cosine over the pairs of its wells on different plates, or of
-        one plate where it stands on a single one.
+        one plate where it is on a single one.
 
         Returns
         -------
@@ -219,7 +219,7 @@ class Significance:
         layout = self.layouts[list(self.treatments).index(name)]
         if not layout:
             return math.nan
-        # However many ways there are, only so many draws are made.
+        # However many ways there are, the number of draws is limited.
         drawn = self._per_fold * len(self.fitted.folds)
         return 1 / (1 + min(self._ways(layout), drawn))
 
@@ -251,7 +251,7 @@ class Significance:
 
     @cached_property
     def layouts(self) -> list[Layout]:
-        """How many wells of every treatment stand on which plate, in the order of `treatments`."""
+        """Number of wells of every treatment on each plate, in the order of `treatments`."""
         plates = self.fitted.plates
         counts = (Counter(plates[rows].tolist()) for rows in self.treatments.values())
         return [tuple(sorted(count.items())) for count in counts]
@@ -286,7 +286,7 @@ class Significance:
         return {}
 
     def _draws(self, number: int, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
-        """Draw held-out controls as a treatment's wells lie.
+        """Draw held-out controls, arranged on the plates like a treatment's wells.
 
         Returns
         -------

@@ -22,7 +22,7 @@ from cpcnn_core.tables.values import texts_of
 
 @dataclass
 class SiteRows:
-    """What a table holds; made by `read_site_rows`.
+    """Content of a table; made by `read_site_rows`.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ def read_site_rows(
 
     rows = _gather(_whole_sites(parts(tell)), method, path)
     if rows.profiles is not None and rows.losses.what == "cell" and _is_scattered(rows.profiles):
-        # The cells of a site do not stand together, so all are needed at once.
+        # The cells of a site are not in adjacent rows, so all are needed at once.
         rows = _gather([join_rows(list(parts(_nobody)))], method, path)
     return rows
 

@@ -105,7 +105,7 @@ def fit_sphering(
         Lambda. The paper's numbers were made with 1e-5 to 1e-1 on raw features
         (docs/method.md#sphering); what is good depends on the scale of the features.
     relative : bool
-        `regularization` is a part of the mean eigenvalue of the controls, so that one
+        `regularization` is a fraction of the mean eigenvalue of the controls, so that one
         number suits features of any scale.
 
     Returns

@@ -1,4 +1,4 @@
-"""What is known of treatments: their mechanisms, targets, pathways."""
+"""Annotations of treatments: their mechanisms, targets, pathways."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def read_truth(
         A table, see `cpcnn_core.readers.tables.open_table`.
     by, label : str
         Columns of the treatment and of its label, with or without ``Metadata_``. A treatment
-        may have several rows, and a row several labels, parted by ``|``.
+        may have several rows, and a row several labels, separated by ``|``.
     keep_labels : collection of str
         Texts such as ``NA`` that are names here; else what says that there is no label
         (`cpcnn_core.readers.numbers.MISSING`) is none.
     tell : callable
-        Takes a sentence: how many treatments have no label, and what stands there.
+        Takes a sentence: how many treatments have no label, and what their cells hold.
 
     Returns
     -------
     dict of str to str
-        All labels of a treatment, parted by ``|``; empty where there is none.
+        All labels of a treatment, separated by ``|``; empty where there is none.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def read_truth(
     if without:
         tell(
             f"{path} has no {label.removeprefix('Metadata_')} for {without} of "
-            f"{some(len(found), 'treatment')}; in its place stands {counted(unlabelled)}"
+            f"{some(len(found), 'treatment')}; found instead: {counted(unlabelled)}"
         )
     return found
 

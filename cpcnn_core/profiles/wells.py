@@ -47,7 +47,7 @@ def well_profiles(
         Tables (`read_profiles`), folders or patterns of them (`find_tables`). Rows are cells
         (``Metadata_ObjectNumber``), sites (``Metadata_Site``) or wells; plate, well and site
         may have any of the names of `cpcnn_core.readers.keys.SYNONYMS`. Cells are read a part
-        at a time, where those of a site stand together.
+        at a time, where those of a site are in adjacent rows.
     cells, sites : str
         ``median`` or ``mean``; the paper's are the defaults.
     prefixes, keep_labels

@@ -29,7 +29,7 @@ LIGHT_INK, DARK_INK = (240, 241, 242), (42, 42, 44)
 
 @dataclass(frozen=True)
 class CategoryLegend:
-    """Which colour stands for what.
+    """Categories and their colours.
 
     Attributes
     ----------

@@ -78,7 +78,7 @@ class MapCanvas(QWidget):
         self.set_points(None)
 
     def set_points(self, positions: np.ndarray | None) -> None:
-        """Show other points (n, 2), or none; colours, selection and view begin anew."""
+        """Show other points (n, 2), or none; colours, selection and view are reset."""
         self._positions = np.zeros((0, 2), np.float32) if positions is None else positions
         count = len(self._positions)
         # In a random order, or the last plate of a table would cover all others.
@@ -147,7 +147,7 @@ class MapCanvas(QWidget):
             self._box.setRange(QRectF(corner, QPointF(x1 + spare, y1 + spare)), padding=0)
 
     def event(self, event: QEvent) -> bool:
-        """Draw anew for another screen's pixels, which Qt tells of since 6.6."""
+        """Redraw for another screen's pixels; Qt reports the change since 6.6."""
         if event.type() == getattr(QEvent.Type, "DevicePixelRatioChange", None):
             self._plan()
         result: bool = super().event(event)
@@ -186,7 +186,7 @@ class MapCanvas(QWidget):
         )
 
     def _plan(self) -> None:
-        # Not begun anew when it runs: a picture shall come during a long drag, too.
+        # Not restarted while it runs: the picture must also be updated during a long drag.
         if not self._timer.isActive():
             since = 1000 * (perf_counter() - self._ready)
             self._timer.start(max(0, round(self._rest - since)))

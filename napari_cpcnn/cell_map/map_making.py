@@ -75,7 +75,7 @@ class MapMaking(QObject):
         return name in self._running or name in self._waiting
 
     def ask(self, name: str, clusters: int = 0) -> None:
-        """Have a map made, or so many clusters; `made` says when it is there."""
+        """Have a map made, or that many clusters; `made` says when it is there."""
         if self._features is None:
             return
         if name == CLUSTERS and name in self._running:
@@ -112,7 +112,7 @@ class MapMaking(QObject):
             except CPCNNError as error:
                 result = error
             finally:
-                # After any other error, too, which napari shows: nobody shall wait for ever.
+                # Also after any other error, which napari shows: nothing must wait forever.
                 mailbox.came.emit(name, features, result)
 
         threading.Thread(target=run, daemon=True).start()

@@ -42,7 +42,7 @@ FIRST_CLUSTERS, MOST_CLUSTERS = 8, 50
 
 
 class MapPanel(QWidget):
-    """A map of the explorer's cells: similar ones lie together.
+    """A map of the explorer's cells: similar ones are close together.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ class MapPanel(QWidget):
         self.color_by.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
-        self.color_by.setToolTip("Type a part of a column's or a feature's name")
+        self.color_by.setToolTip("Type part of a column's or a feature's name")
         self.clusters.setRange(2, MOST_CLUSTERS)
         self.clusters.setValue(FIRST_CLUSTERS)
         self.clusters.setToolTip("How many clusters")
@@ -170,7 +170,7 @@ class MapPanel(QWidget):
         self.making.failed.connect(self._tell_failure)
 
     def _show_cells(self) -> None:
-        """Begin anew with other cells; if only their metadata changed, keep the map."""
+        """Start again with other cells; if only their metadata changed, keep the map."""
         cells = self.explorer.cells
         if self.making.set_features(None if cells is None else cells.features):
             with QSignalBlocker(self.method):

@@ -72,9 +72,9 @@ class MapProcess:
 
 
 def _serve() -> None:
-    """Read components, write what is asked for, until nobody asks: what the process does."""
+    """Serve as the process: read components, write what is asked for, until the pipe is closed."""
     out = os.fdopen(os.dup(1), "wb")
-    # What libraries print shall not get into the answers.
+    # What libraries print must not get into the answers.
     os.dup2(2, 1)
     write_message(out, {"type": "hello"})
     while message := read_message(sys.stdin.buffer):

@@ -6,7 +6,7 @@ import numpy as np
 
 from cpcnn_core.profiles.principal_components import PrincipalComponents
 
-# The components are learned from so many cells, and computed of so many at a time.
+# How many cells the components are learned from, and computed of at a time.
 SAMPLE, CHUNK, COMPONENTS = 20_000, 20_000, 50
 NEIGHBORS = 15
 

@@ -72,7 +72,7 @@ def draw_points(
     background: Rgb = (0, 0, 0),
     scale: float = 1.0,
 ) -> np.ndarray:
-    """Draw a dot for every point; later points lie on top of earlier ones.
+    """Draw a dot for every point; later points are drawn over earlier ones.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def draw_density(
     background: Rgb = (0, 0, 0),
     scale: float = 1.0,
 ) -> np.ndarray:
-    """Draw how many points lie where: their mean colour, the stronger the more there are.
+    """Draw the density of points in their mean colour, the stronger the more there are.
 
     The strength grows with the logarithm of the count, and counts are spread over the eight
     pixels around, so that a lone point is seen; further on a screen of finer pixels.
@@ -183,7 +183,7 @@ def nearest_point(positions: np.ndarray, at: tuple[float, float], within: float)
 
 
 def inside_polygon(positions: np.ndarray, polygon: np.ndarray) -> np.ndarray:
-    """Tell which points (n, 2) lie inside a polygon (k, 2), closed of itself.
+    """Tell which points (n, 2) are inside a polygon (k, 2), which is closed automatically.
 
     Examples
     --------

@@ -38,7 +38,7 @@ def label_nuclei(plane: np.ndarray) -> np.ndarray:
 
 def _serve() -> None:
     out = os.fdopen(os.dup(1), "wb")
-    # What libraries print shall not get into the answers.
+    # What libraries print must not get into the answers.
     os.dup2(2, 1)
     write_message(out, {"type": "hello"})
     while message := read_message(sys.stdin.buffer):

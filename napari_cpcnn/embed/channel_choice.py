@@ -32,7 +32,7 @@ class ChannelChoice(QWidget):
         self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
 
     def ask_for(self, channels: Sequence[str]) -> None:
-        """Begin anew with other channels."""
+        """Start again with other channels."""
         while self._form.rowCount():
             self._form.removeRow(0)
         self.boxes, self._by_hand = {}, set()
@@ -67,7 +67,7 @@ def layer_box(tip: str) -> QComboBox:
 
 
 def fill_box(box: QComboBox, names: list[str], wanted: str) -> None:
-    """Offer other layers, choose one, and tell nobody."""
+    """Offer other layers and choose one, without emitting a signal."""
     box.blockSignals(True)
     box.clear()
     box.addItems(names)

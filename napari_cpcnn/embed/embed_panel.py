@@ -40,7 +40,7 @@ from napari_cpcnn.notices import Refusal, tell, tell_error
 from napari_cpcnn.plain_text import PlainLabel
 from napari_cpcnn.planes import check_channels, pixels, plane_indices, um_per_px_of
 
-# Between two things that each have the window drawn anew.
+# Between two things that each redraw the window.
 PAUSE_MS = 30
 
 
@@ -176,7 +176,7 @@ class EmbedPanel(QWidget):
     def _part_from_its_namesake(self, labels: Labels) -> None:
         """Rename a layer that is called as another was whose cells are on the map.
 
-        Cells know their layer by its name; those of the next field shall not take their place.
+        Cells know their layer by its name; those of the next field must not take their place.
         """
         name, cells = labels.name, self._explorer.cells
         other = self._embedded.get(name)

@@ -29,7 +29,7 @@ INTENSITY = "Metadata_MeanIntensity_"
 
 @dataclass(frozen=True)
 class EmbedRequest:
-    """What is to be embedded.
+    """Request to embed cells: model, layers and settings.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ def embed_layers(request: EmbedRequest, network: NetworkProcess) -> Generator[St
     [(0, 120), (4, 120), ...]
     """
     card = _card(request)
-    # Objects first: what is missing shall be said before the network is loaded.
+    # Objects first: what is missing is reported before the network is loaded.
     objects = [objects_of(np.asarray(pixels(request.labels)[index])) for index in request.planes]
     total = sum(len(found.numbers) for found in objects)
     if not total:

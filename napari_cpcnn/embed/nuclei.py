@@ -10,7 +10,7 @@ SMOOTH_PX, SMALLEST_AREA_PX, SMALLEST_DISTANCE_PX = 1.5, 60, 7
 
 
 def find_nuclei(image: np.ndarray) -> np.ndarray:
-    """Label the nuclei of a DNA image: smoothed, thresholded (Otsu), parted by their shape.
+    """Label the nuclei of a DNA image: smoothed, thresholded (Otsu), split by their shape.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def find_nuclei(image: np.ndarray) -> np.ndarray:
     if not np.ptp(image) > 0:
         raise ImageError("the image has the same value everywhere; choose the DNA channel")
     smooth = gaussian(image, SMOOTH_PX, preserve_range=True)
-    # Of the square root: nuclei differ in brightness, and the dim ones shall be found too.
+    # Of the square root: nuclei differ in brightness, and the dim ones must be found too.
     smooth = np.sqrt(smooth - smooth.min())
     regions = ndimage.label(ndimage.binary_fill_holes(smooth > threshold_otsu(smooth)))[0]
     regions[np.bincount(regions.ravel())[regions] < SMALLEST_AREA_PX] = 0

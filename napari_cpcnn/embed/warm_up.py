@@ -1,4 +1,4 @@
-"""What takes longest the first time, done before anybody waits for it."""
+"""Warm-up: what takes longest the first time is done before anyone waits for it."""
 
 from __future__ import annotations
 

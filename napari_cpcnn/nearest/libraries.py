@@ -71,7 +71,7 @@ class OpenLibrary:
 def open_library(
     path: str | Path, controls: str | None = None, by: str | None = None
 ) -> OpenLibrary:
-    """Open a table of wells, with the correction that lies beside it.
+    """Open a table of wells, with the correction file beside it.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ def query_of(cells: Profiles, rows: np.ndarray, opened: OpenLibrary) -> Query:
 
 
 class Matches(NamedTuple):
-    """What `find_matches` found.
+    """Result of `find_matches`.
 
     Attributes
     ----------

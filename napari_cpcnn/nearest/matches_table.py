@@ -176,7 +176,7 @@ class _Bar(QtWidgets.QStyledItemDelegate):
         bar = option.rect.adjusted(0, 3, 0, -3)
         bar.setWidth(int(bar.width() * min(max(index.data(VALUE), 0), 1)))
         if option.state & QtWidgets.QStyle.StateFlag.State_Selected:
-            # The ground of a marked row would hide what lies behind it.
+            # The background of a selected row would hide the bar behind it.
             super().paint(painter, option, index)
             painter.fillRect(bar, QtGui.QColor(*ACCENT, 70))
         else:

@@ -255,7 +255,7 @@ class NearestPanel(QtWidgets.QWidget):
             self._show_matches(*result)
 
     def _failed(self, error: Exception) -> None:
-        """Go on after an error that nobody thought of; napari shows where it came from."""
+        """Continue after an unexpected error; napari shows where it came from."""
         self._opening = False
         self._show_matches(None, f"{type(error).__name__}: {error}")
 

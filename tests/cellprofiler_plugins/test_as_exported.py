@@ -1,4 +1,4 @@
-"""What CellProfiler's export modules write with their settings as they come, read by cpcnn.
+"""Tables of CellProfiler's export modules with their default settings, read by cpcnn.
 
 Every cell of ``cpcnn embed`` and ``cpcnn crops`` has to be the one that CellProfiler measured
 at that site: features and positions are compared with the module's own, by the names of the

@@ -52,7 +52,7 @@ def pipelines(write_pipeline, write_load_data, made_up_sites, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tables(pipelines, cellprofiler_python, plugins, tmp_path_factory):
-    """What CellProfiler wrote, by the model's name."""
+    """Tables that CellProfiler wrote, by the model's name."""
     found = {}
     for name, pipeline in pipelines.items():
         out = tmp_path_factory.mktemp(name)

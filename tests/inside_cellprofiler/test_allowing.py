@@ -281,7 +281,7 @@ def test_without_a_window_the_button_allows_nothing(program):
 
 
 class Window(types.ModuleType):
-    """What the button asks of wxPython, which CellProfiler without a window does not have."""
+    """The part of wxPython that the button uses; CellProfiler without a window lacks it."""
 
     YES, YES_NO, NO_DEFAULT, OK, ICON_WARNING, ICON_ERROR = 1, 2, 4, 8, 16, 32
 
@@ -322,7 +322,7 @@ def test_the_button_says_why_it_cannot_allow(tmp_path, monkeypatch):
 
 
 def test_the_command_and_the_module_read_one_list(program, home):
-    """What ``cpcnn cellprofiler allow`` writes counts here, and the other way round."""
+    """Programs allowed by ``cpcnn cellprofiler allow`` are allowed here, and vice versa."""
     import subprocess
 
     def cpcnn(*arguments):

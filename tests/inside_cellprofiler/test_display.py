@@ -1,4 +1,4 @@
-"""What the window shows, drawn without a window into matplotlib's own figure."""
+"""Content of the window, drawn without a window into matplotlib's own figure."""
 
 import os
 
@@ -73,7 +73,7 @@ def test_crops_are_those_around_the_objects():
     assert data.crops.shape == (5 * 132, 5 * 132)
     pixels = np.random.RandomState(3)
     image = [pixels.uniform(size=SHAPE).astype(np.float32) for _ in CHANNELS]
-    # Object 4 in the channel RNA; its crop lies within the image.
+    # Object 4 in the channel RNA; its crop is within the image.
     cut = image[1][110 - 64 : 110 + 64, 120 - 64 : 120 + 64]
     expected = (cut - cut.min()) / (cut.max() - cut.min())
     np.testing.assert_allclose(data.crops[264:392, 132:260], expected, atol=1e-6)

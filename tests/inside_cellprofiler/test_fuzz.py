@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 EXAMPLES = int(os.environ.get("CPCNN_FUZZ_EXAMPLES", "25"))
 SMALL = os.environ["CPCNN_TEST_SMALL_MODEL"]
 SIZE = 6
-# What somebody meets who has not been spoken to.
+# What a user sees where there is no proper message.
 NO_SENTENCE = re.compile(r"Traceback|^\W|\b[A-Z]\w*(Error|Exception):|object at 0x")
 
 sometimes = st.sampled_from([True] + 7 * [False])

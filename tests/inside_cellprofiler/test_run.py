@@ -77,7 +77,7 @@ def test_masking_neighbours_changes_the_features(consecutive):
 
 
 def around_nuclei(parent=None, child=None):
-    """Measure two cells around nuclei that lie elsewhere; nucleus 3 belongs to cell 1."""
+    """Measure two cells around nuclei that are elsewhere; nucleus 3 belongs to cell 1."""
     cells = squares(SHAPE, {1: (60, 60), 2: (140, 150)}, half=30)
     nuclei = squares(SHAPE, {1: (150, 160), 3: (50, 55)}, half=5)
     bench = Bench().add_images(SHAPE).add_objects(cells).add_objects(nuclei, "Nuclei")

@@ -1,4 +1,4 @@
-"""What a pipeline keeps, what is found before the run, and what the columns are called."""
+"""Settings kept in a pipeline, errors found before the run, and names of the columns."""
 
 import importlib.util
 import io

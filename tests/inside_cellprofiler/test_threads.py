@@ -39,7 +39,7 @@ def test_several_processes_share_the_cores(monkeypatch, sibling):
 
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(sys, "argv", ["worker", "--work-announce", "tcp://x"])
-    # This process shall be the parent that is asked for its children.
+    # Make this process the parent that is asked for its children.
     monkeypatch.setattr(psutil.Process, "parent", lambda self: psutil.Process())
     monkeypatch.setattr(threads(), "usable_cores", lambda: 16)
     for _ in range(3):

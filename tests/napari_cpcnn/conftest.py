@@ -18,7 +18,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "tests/napari_cpcnn/" not in item.path.as_posix():
             continue
-        # napari and what it stands on announce changes of their own.
+        # napari and its dependencies announce changes of their own.
         item.add_marker(pytest.mark.filterwarnings("ignore::DeprecationWarning"))
         item.add_marker(pytest.mark.filterwarnings("ignore::FutureWarning"))
         if no_screen:

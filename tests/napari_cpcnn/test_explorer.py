@@ -1,4 +1,4 @@
-"""What the panels look at: cells of fields and tables beside each other."""
+"""State shared by the panels: cells of fields and tables beside each other."""
 
 import numpy as np
 import pandas as pd

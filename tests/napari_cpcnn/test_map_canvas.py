@@ -218,7 +218,7 @@ def test_points_are_seen_where_they_are(grid, qtbot):
     colors = np.zeros((121, 3), np.uint8)
     colors[:, 0] = 2 * np.arange(121)
     grid.set_colors(colors)
-    # Also after the picture was drawn anew for another view.
+    # Also after the picture was redrawn for another view.
     for _ in range(2):
         assert color_at(grid, (3, 2), qtbot) == (50, 0, 0)
         assert color_at(grid, (2, 3), qtbot) == (70, 0, 0)

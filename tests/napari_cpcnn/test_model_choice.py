@@ -44,7 +44,7 @@ def bag(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
-    """Accept no licence in the name of whoever runs the tests."""
+    """Accept no licence on behalf of the person who runs the tests."""
     monkeypatch.setenv("CPCNN_HOME", str(tmp_path / "home"))
 
 

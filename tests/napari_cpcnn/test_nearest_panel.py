@@ -62,7 +62,7 @@ def path(tmp_path, wells, correction):
 
 @pytest.fixture
 def expected(wells, correction):
-    """What the core answers about some cells."""
+    """Return a function that asks the core about some cells."""
 
     def nearest(cells, rows, count=20, **options):
         corrected = correction.transform(wells)

@@ -63,7 +63,7 @@ def test_stopping_ends_it_at_once(network, arrays):
 
 
 def test_a_process_that_dies_is_told_with_its_last_words(network, arrays):
-    # So many that it cannot have answered yet.
+    # Enough that it cannot have answered yet.
     many = arrays | {"centers": np.resize(arrays["centers"], (2000, 2))}
     steps = network.embed({"model": UNTRAINED, "channels": CHANNELS}, many)
     next(steps)

@@ -62,6 +62,6 @@ def test_cellpose_is_stopped(viewer, widget, qtbot, dna):
     widget.embed.nuclei.click()
     qtbot.waitUntil(lambda: not widget.embed.nuclei.running, timeout=10_000)
     assert "nuclei" not in viewer.layers
-    # And all goes on.
+    # And everything continues.
     with qtbot.waitSignal(widget.embed.nuclei.found, timeout=10_000):
         widget.embed.nuclei.find(THRESHOLD)

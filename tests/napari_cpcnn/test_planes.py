@@ -26,7 +26,7 @@ def test_channels_are_guessed_by_what_people_call_them(names):
 
 
 def test_what_tells_nothing_is_not_guessed():
-    # "er" is a part of these, but no word of its own.
+    # "er" is part of these, but not a word of its own.
     found = guess_channels(CHANNELS, ["layer", "filter", "Image [1]"])
     assert found == dict.fromkeys(CHANNELS)
 

@@ -1,4 +1,4 @@
-"""What napari knows of the plugin: its manifest, sample, reader and theme."""
+"""The plugin as napari sees it: its manifest, sample, reader and theme."""
 
 from importlib.resources import files
 
@@ -42,7 +42,7 @@ def test_the_map_follows_naparis_theme(viewer, widget, qtbot):
 
 def test_the_window_closes_with_nothing_left(viewer, widget):
     widget.detach()
-    # A second time does nothing, and the viewer goes on.
+    # A second time does nothing, and the viewer keeps working.
     widget.detach()
     viewer.add_image(np.zeros((4, 4)))
     assert not any("cpcnn" in repr(callback) for callback in viewer.mouse_drag_callbacks)

@@ -57,7 +57,7 @@ def saved(viewer, widget, qtbot, made_up, tmp_path):
     explorer.select(np.arange(6) % 2 == 0)
     explorer.pick(4)
     explorer.set_metadata("Metadata_Phenotype", np.array([1]), "odd")
-    # A map that nobody could make again: it shall be this one that comes back.
+    # A map that cannot be made again: this very one must come back.
     widget.map.show_map("UMAP", np.random.default_rng(3).normal(size=(6, 2)).astype("f4"))
     widget.map.color_by.setCurrentText("Phenotype")
     widget.save_session(tmp_path / "mine.cpcnn")
@@ -149,7 +149,7 @@ def npy(array, **how):
     return file.getvalue()
 
 
-# Each with the sentence that it shall be refused with, not another.
+# Each with the sentence that it must be refused with.
 HOSTILE = {
     "a path out of its folder": ({"names": [("../../evil.py", b"")]}, "it holds '../../evil.py'"),
     "another file": ({"names": [("layers/x.py", b"")]}, "it holds 'layers/x.py'"),

@@ -53,7 +53,7 @@ def last_message():
 
 @pytest.fixture(autouse=True)
 def no_dialog(monkeypatch):
-    """A dialog that nobody answers would wait for ever."""
+    """A dialog without an answer would wait forever."""
     monkeypatch.setattr(file_menu.QFileDialog, "getOpenFileName", lambda *_: ("", ""))
 
 

@@ -21,7 +21,7 @@ def test_nuclei_are_blue_and_the_protein_is_brown_in_the_photograph(layers):
     nuclei, protein = layers["nuclei"] > 0, layers["FHL2 as AGP"]
     brown = protein > np.percentile(protein, 90)
     glands = protein > np.median(protein)
-    # In the glands nuclei lie among brown, outside of them among white.
+    # In the glands nuclei are surrounded by brown, outside of them by white.
     assert tint[nuclei & glands].mean() > tint[~nuclei & glands].mean() + 10
     assert tint[nuclei & ~glands].mean() > tint[~nuclei & ~glands].mean() + 10
     assert tint[brown].mean() < tint[~brown].mean() - 30

@@ -107,7 +107,7 @@ def test_all_planes_of_a_time_series(viewer, widget, qtbot, made_up, expected_fe
 
 
 def outline(labels, numbers):
-    """What lies within two pixels of something else, slowly."""
+    """Return what is within two pixels of something else, computed slowly."""
     cross = np.zeros((5, 5), bool)
     cross[2], cross[:, 2] = True, True
     low = ndimage.minimum_filter(labels, footprint=cross, mode="nearest")

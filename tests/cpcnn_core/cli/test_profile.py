@@ -393,7 +393,7 @@ def test_treatments_without_a_mechanism_share_none(wells, tmp_path, capsys, text
     said = run(capsys, *command, "--truth", moa)
     assert json.loads(said.out)["treatments"]["queries"] == 2
     assert (
-        f"has no moa for 2 of 4 treatments; in its place stands {text or 'an empty cell'} (2)"
+        f"has no moa for 2 of 4 treatments; found instead: {text or 'an empty cell'} (2)"
         in said.err
     )
     if text:

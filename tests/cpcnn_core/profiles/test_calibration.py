@@ -31,7 +31,7 @@ METHODS = {
 
 
 def screen(seed, plates=2, controls=16, treatments=16, dim=120, well=False):
-    """Wells that differ by chance alone; with `well`, everything stands at one position."""
+    """Wells that differ by chance alone; with `well`, everything is at one position."""
     random = np.random.default_rng(seed)
     names = [CONTROL] * controls + [f"T{n}" for n in range(treatments)]
     wells = [f"{chr(65 + n // 12)}{n % 12 + 1:02d}" for n in range(len(names))]

@@ -96,12 +96,12 @@ def test_a_probe_equals_ridge_regression_by_hand():
 def test_treatments_of_one_plate_each_cannot_be_read_from_another():
     wells = screen(shift=0)
     treated = wells.select((wells.metadata[BY] != "DMSO").to_numpy())
-    # Every treatment on one plate: what stands on the other is never learned.
+    # Every treatment on one plate: what is on the other is never learned.
     own = treated.metadata["Metadata_Plate"] + treated.metadata[BY]
     alone = Profiles(treated.features, treated.metadata.assign(**{BY: own}), treated.feature_names)
     assert linear_probe(alone, BY, apart="Metadata_Plate") is None
     assert linear_probe(alone, BY) is not None
-    # Two treatments stand on all plates; what is on one only does not pull them down.
+    # Two treatments are on all plates; what is on one only does not pull them down.
     names = zip(treated.texts(BY), own, strict=True)
     some = [name if name in ("T0", "T1") else one for name, one in names]
     mixed = Profiles(treated.features, treated.metadata.assign(**{BY: some}), alone.feature_names)

@@ -311,7 +311,7 @@ def test_damage_of_any_kind_is_one_sentence(save, method):
             start = random.integers(len(data))
             data[start : start + random.integers(1, 400)] = random.bytes(random.integers(0, 400))
         path.write_bytes(data)
-        # What nobody reads, e.g. a date, may be anything.
+        # Entries that are not read, e.g. a date, may be anything.
         with contextlib.suppress(ProfileError):
             assert Correction.load(path).method == method
 

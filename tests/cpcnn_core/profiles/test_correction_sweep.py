@@ -1,4 +1,4 @@
-"""Corrections tried on replicates: as each alone, and a choice that flatters nobody."""
+"""Corrections tried on replicates: as each alone, and a choice that flatters none of them."""
 
 from pathlib import Path
 

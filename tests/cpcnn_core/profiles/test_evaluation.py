@@ -73,7 +73,7 @@ def test_other_profiles_of_the_same_wells_get_their_own_numbers(wells, controls,
 
 
 def without_values(placebo):
-    """What is kept of tables beside: no lists."""
+    """Return what is kept of tables beside: no lists."""
     kept = {}
     for name, found in placebo.items():
         lists = isinstance(found, dict)

@@ -193,7 +193,7 @@ def test_numbers_that_are_no_features_by_their_name_are_said(tmp_path, frame, en
     assert parts == said
     with pytest.warns(ProfileWarning, match="AreaShape_Area"):
         read_profiles(tmp_path / f"t.{ending}")
-    # Whoever says which are features has said which are not.
+    # Saying which columns are features also says which are not.
     read_profiles(tmp_path / f"t.{ending}", ["Cells", "Nuclei"])
 
 

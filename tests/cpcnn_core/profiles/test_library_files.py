@@ -200,7 +200,7 @@ def test_tables_of_earlier_versions_that_share_one_are_refused(tmp_path, one, ot
     # As it is advised.
     (tmp_path / "screen.correction.npz").rename(correction_file(tmp_path / other))
     assert same(read_wells(tmp_path / other)[1], second)
-    # Written anew, the first does not make the second's certain.
+    # Written again, the first does not make the second's certain.
     write_as_before(tmp_path / other, seed=2)
     correction_file(tmp_path / other).unlink()
     anew = write(tmp_path / one, seed=3)

@@ -1,4 +1,4 @@
-"""What is left out is counted and named, and never most of it."""
+"""Losses: what is left out is counted and named, and is never most of the data."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""What has to be said, and is no error."""
+"""Notices that are not errors."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Controls that are called treatments lie on the plates as treatments do."""
+"""Controls that are called treatments are arranged on the plates like treatments."""
 
 from collections import Counter
 

@@ -122,7 +122,7 @@ def test_several_processing_levels_are_refused_and_one_can_be_chosen(tmp_path, f
     assert chosen[0] in files
     with pytest.raises(ProfileError, match="several processing levels"):
         found(f"{tmp_path}/**/*.*")
-    # Whoever names files has chosen.
+    # Files that are named have been chosen.
     assert len(found(*(tmp_path / name for name in files))[0]) == len(files)
 
 

@@ -1,4 +1,4 @@
-"""Power as simulated from control wells is that of screens that are drawn anew."""
+"""Power as simulated from control wells is that of newly drawn screens."""
 
 import numpy as np
 import pandas as pd
@@ -99,7 +99,7 @@ def test_a_treatments_size_is_the_one_it_was_given():
     found = measure_effects(wells, controls_of(wells), BY)
     means = [found.sizes[given == size].mean() for size in (0.5, 2.0)]
     np.testing.assert_allclose(means, [0.5, 2.0], rtol=0.05)
-    # Half of those without any effect lie below what noise shows of nothing.
+    # Half of those without any effect are below what noise shows of nothing.
     assert np.median(found.sizes[given == 0]) < 0.1
     assert np.sqrt((found.directions**2).mean(axis=1)) == pytest.approx(1, abs=0.1)
 
@@ -132,7 +132,7 @@ def test_what_cannot_be_asked_has_a_reason(pilot):
 def test_what_has_no_effect_to_look_for_is_refused(pilot):
     none = Correction("none", pilot.feature_names, [])
     alone = pilot.select(controls_of(pilot))
-    with pytest.raises(ProfileError, match="whose effects are to be found"):
+    with pytest.raises(ProfileError, match="or more, there is none; keep some treated wells"):
         simulate_power(alone, controls_of(alone), BY, none, [Design(2, 1, 8)], [1.0])
     with pytest.raises(ProfileError, match="expected effects from 0, got -1"):
         simulate_power(pilot, controls_of(pilot), BY, none, [Design(2, 1, 8)], [-1.0])

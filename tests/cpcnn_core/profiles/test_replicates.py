@@ -1,4 +1,4 @@
-"""Replicates are looked for where they stand, treatment by treatment, beside an exact chance."""
+"""Replicates are looked for where they are, treatment by treatment, beside an exact chance."""
 
 from itertools import combinations
 
@@ -67,7 +67,7 @@ def test_each_treatment_is_looked_for_where_its_replicates_stand():
 
 
 def test_one_strong_treatment_on_several_plates_is_not_the_whole_score():
-    # Thirty treatments that do nothing stand on one plate each, the strong one on three.
+    # Thirty treatments that do nothing are on one plate each, the strong one on three.
     inert = [f"T{i:02d}" for i in range(30) for _ in range(3)]
     plates = [f"P{i % 3 + 1}" for i in range(30) for _ in range(3)]
     wells = noise([*inert, *["strong"] * 3], [*plates, "P1", "P2", "P3"])
@@ -99,7 +99,7 @@ def test_noise_reaches_chance():
 
 def test_where_nothing_else_is_to_be_found_nobody_is_asked():
     wells = noise(["a", "a", "b", "b"], ["P1", "P1", "P2", "P2"])
-    with pytest.raises(ProfileError, match="has replicates beside which other"):
+    with pytest.raises(ProfileError, match="has replicates to rank among other"):
         find_replicates(wells, BY)
 
 

@@ -21,7 +21,7 @@ BY = "Metadata_Treatment"
 
 
 class Page(HTMLParser):
-    """What a browser would fetch, and the text it would show."""
+    """Collect what a browser would fetch, and the text it would show."""
 
     def __init__(self, text):
         super().__init__()

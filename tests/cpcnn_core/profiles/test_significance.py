@@ -179,7 +179,7 @@ def test_what_a_position_has_in_common_is_not_activity():
     wells.features += [effect[place] for place in wells.texts(WELL)]
     p_values = significance(wells).activity()["p_value"].drop("T0")
     assert (p_values <= 0.05).mean() < 0.15
-    # Well by well, what stands at one position everywhere passes for the treatment.
+    # Well by well, what is at one position everywhere passes for the treatment.
     shuffled = wells.metadata[WELL].to_numpy().copy()
     random.shuffle(shuffled)
     blind = Profiles(wells.features, wells.metadata.drop(columns=WELL), wells.feature_names)
@@ -307,7 +307,7 @@ def test_what_does_nothing_is_mostly_above_a_twentieth():
 
 def test_the_smallest_p_values_are_said_of_all_treatments_not_of_the_best_placed_alone():
     wells = screen(plates=3, controls=24, treatments=20, fixed=True)
-    # One that stands twice on every plate can have smaller ones than all the others.
+    # One that is twice on every plate can have smaller ones than all the others.
     names = wells.metadata[BY].replace("T7", "T6")
     found = significance(replace(wells, metadata=wells.metadata.assign(**{BY: names})))
     assert found.fitted.unit == POSITION

@@ -31,10 +31,7 @@ def test_no_label_is_none_and_is_counted(tmp_path, text):
     table = f"Treatment,moa\na,tubulin\nb,{text}\nc,{text}\nd,x|{text}\ne,NA@NA\n"
     found, [said] = read(tmp_path / "moa.csv", table)
     assert found == {"a": "tubulin", "b": "", "c": "", "d": "x", "e": "NA@NA"}
-    assert (
-        f"has no moa for 2 of 5 treatments; in its place stands {text or 'an empty cell'} (3)"
-        in said
-    )
+    assert f"has no moa for 2 of 5 treatments; found instead: {text or 'an empty cell'} (3)" in said
     if text:
         kept, said = read(tmp_path / "moa.csv", table, keep_labels=[text])
         assert kept == found | {"b": text, "c": text, "d": "|".join(sorted(["x", text]))}
@@ -49,9 +46,7 @@ def test_rows_without_a_treatment_are_no_treatment(tmp_path):
 
 def test_a_library_is_warned(tmp_path):
     (tmp_path / "moa.csv").write_text("Treatment,moa\na,NA\n")
-    with pytest.warns(
-        ProfileWarning, match="has no moa for 1 of 1 treatment; in its place stands NA"
-    ):
+    with pytest.warns(ProfileWarning, match="has no moa for 1 of 1 treatment; found instead: NA"):
         read_truth(tmp_path / "moa.csv", "Treatment", "moa")
 
 

@@ -389,7 +389,7 @@ def test_cells_that_are_left_out_are_said_well_by_well(folder, rows, monkeypatch
     np.testing.assert_allclose(wells.features, expected, rtol=0, atol=1e-14)
     assert wells.metadata["Metadata_CellCount"].tolist() == [9, 8]
     assert said.startswith("13 of 30 cells are left out, for missing or infinite values of ")
-    # In whatever part they stand.
+    # In whatever part they are.
     assert "Cells_CPCNN_001 (10), Cells_CPCNN_000 (2), Cells_CPCNN_002 (1)" in said
     for text in ("P1/A01 (1 of 10)", "P1/A02 (10 of 10)", "P1/B01 (2 of 10)"):
         assert text in said

@@ -124,8 +124,7 @@ def test_what_cannot_be_measured_is_empty_and_told():
     row = profile_row(cells_of(1, 1), BY, EvaluationConfig())
     assert row["replicates"] is row["nearest_treatment"] is row["plate_from_controls"] is None
     assert (
-        row["note"]
-        == f"no treatment in the column {BY} has replicates beside which other wells stand"
+        row["note"] == f"no treatment in the column {BY} has replicates to rank among other wells"
     )
     only_controls = cells_of(treatments=("DMSO",))
     assert profile_row(only_controls, BY, CONTROLS)["note"] == "no treated wells"
