@@ -27,11 +27,12 @@ WINDOW_TOOLS = (*TOOLS, "pytest-qt", "pytest-xvfb")
 
 @nox.session(python=PYTHONS[0])
 def lint(session):
-    """Check style and the contracts between the rooms."""
+    """Check style, the contracts between the rooms, and types."""
     session.install("-e", ".[lint]")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports")
+    session.run("mypy")
 
 
 @nox.session(python=PYTHONS)

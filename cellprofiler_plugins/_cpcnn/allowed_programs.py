@@ -29,7 +29,7 @@ LONGEST_PATH = 4096
 _INSIDE = (("bin", "python"), ("Scripts", "python.exe"), ("python.exe",))
 _BLOCK_BYTES = 1 << 20
 # A program is read once in a process, and again when the system says that it has changed.
-_checksums: dict[tuple, str] = {}
+_checksums: dict[tuple[object, ...], str] = {}
 
 
 def full_path(text: str) -> str:
@@ -155,7 +155,7 @@ def allowed(home: Path) -> dict[str, dict[str, str]]:
     Raises
     ------
     ValueError
-        The list is damaged, or somebody else can write it.
+        The list is damaged, or another user can write it.
 
     Examples
     --------
@@ -241,7 +241,7 @@ def _refuse_open_to_all(program: str) -> None:
 
 
 def _refuse_others(file: Path, found: os.stat_result) -> None:
-    """Refuse a list that somebody else wrote, or can write."""
+    """Refuse a list that another user wrote, or can write."""
     if os.name == "nt":
         return
     if found.st_uid != os.getuid():

@@ -155,7 +155,7 @@ def allowed(home: Path) -> dict[str, dict[str, str]]:
     Raises
     ------
     ValueError
-        The list is damaged, or somebody else can write it.
+        The list is damaged, or another user can write it.
 
     Examples
     --------
@@ -241,7 +241,7 @@ def _refuse_open_to_all(program: str) -> None:
 
 
 def _refuse_others(file: Path, found: os.stat_result) -> None:
-    """Refuse a list that somebody else wrote, or can write."""
+    """Refuse a list that another user wrote, or can write."""
     if os.name == "nt":
         return
     if found.st_uid != os.getuid():

@@ -208,8 +208,8 @@ def _find(
     kind = "plane" if any(plane.behind for plane in planes) else "page"
     count = _several(len(planes), kind)
     if page is None and len(planes) != 1:
-        parted = f" in {len(by_series)} series" if series is None and len(by_series) > 1 else ""
-        raise ImageError(f"{path} has {count}{parted}; say which {kind} is which channel")
+        in_series = f" in {len(by_series)} series" if series is None and len(by_series) > 1 else ""
+        raise ImageError(f"{path} has {count}{in_series}; say which {kind} is which channel")
     if page is not None and not 0 <= page < len(planes):
         raise ImageError(f"{path} has {count}, and no {kind} {page} (the first is 0)")
     return planes[page or 0]

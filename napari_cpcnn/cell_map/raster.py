@@ -16,7 +16,7 @@ SMALLEST_RADIUS, LARGEST_RADIUS = 1.6, 5.0
 DIMMED, FAINTEST = 0.3, 0.45
 LEVELS = 8
 RING_GAP = 6
-NOBODY = -1
+NO_OWNER = -1
 
 
 def draw_map(
@@ -245,7 +245,7 @@ def _dots(
     seen = np.flatnonzero(last[places] == numbers)
     places, numbers = places[seen], numbers[seen]
     # A dot reaches over the margin's edge into the line above or below: harmless, it is cut off.
-    owners = np.full(high * wide, NOBODY, np.int32)
+    owners = np.full(high * wide, NO_OWNER, np.int32)
     count = np.int32(len(colors))
     for down, right, level in _disc(radius):
         at = np.clip(places + np.int32(down * wide + right), 0, high * wide - 1)
