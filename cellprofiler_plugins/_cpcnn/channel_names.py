@@ -109,7 +109,8 @@ def told_channels(image: str, channels: Sequence[str]) -> set[str]:
     words = _words(image, _KNOWN | own)
     if not _shows_a_channel(words):
         return set()
-    told, taken = set(), set()
+    told: set[str] = set()
+    taken: set[int] = set()
     for channel, phrase in phrases:
         for start in range(len(words) - len(phrase) + 1):
             if words[start : start + len(phrase)] == phrase:
