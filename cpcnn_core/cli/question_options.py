@@ -23,7 +23,7 @@ def add_question(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> N
         "--truth", help="CSV (or .tsv): the treatment, under the name of --by, and its label"
     )
     parser.add_argument(
-        "--label", default="moa", help="the label's column; several split by | (default: moa)"
+        "--label", default="moa", help="the label's column; several separated by | (default: moa)"
     )
     add_keep_label(parser)
 

@@ -214,22 +214,19 @@ def _lay_out(
     Of a screen in which most treatments need more wells than are free, none: the others would
     not tell of these.
     """
+    left = Counter(free)
 
-    def fits(layout: Layout, used: Mapping[str, int]) -> bool:
-        return all(used[plate] + count <= free[plate] for plate, count in layout)
+    def fits(layout: Layout) -> bool:
+        return all(left[plate] >= count for plate, count in layout)
 
-    nothing: Counter[str] = Counter()
-    possible = [layout for layout in layouts if fits(layout, nothing)]
+    possible = [layout for layout in layouts if fits(layout)]
     if 2 * len(possible) < len(layouts) or not possible:
         return []
     chosen: list[Layout] = []
-    used = nothing
-    while True:
-        layout = possible[random.integers(len(possible))]
-        if not fits(layout, used):
-            return chosen
-        used = used + Counter(dict(layout))
+    while fits(layout := possible[random.integers(len(possible))]):
         chosen.append(layout)
+        left.subtract(dict(layout))
+    return chosen
 
 
 def _choose_wells(
@@ -238,7 +235,7 @@ def _choose_wells(
     """Name a quarter of the controls, arranged like treatments with replicates, (n,) str."""
     plates = fitted.plates
     quarter = {plate: number // PART for plate, number in _null_wells(fitted).items()}
-    chosen = _lay_out(layouts, Counter(quarter), random)
+    chosen = _lay_out(layouts, quarter, random)
     if not chosen:
         return None
     left = {

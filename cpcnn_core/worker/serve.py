@@ -167,10 +167,8 @@ class Worker:
         image, centers, scale = arrays["image"], arrays.get("centers"), header.get("um_per_px")
         if centers is None:
             side = model.card.crop_px
-            image, centers = (
-                shrink_field(check_image(image), side),
-                np.array([[side / 2, side / 2]]),
-            )
+            image = shrink_field(check_image(image), side)
+            centers = np.array([[side / 2, side / 2]])
             # Shrunk to a crop, whatever its scale was.
             scale = None
         field = Field(image, tuple(header["channels"]), centers, um_per_px=scale)
