@@ -35,12 +35,12 @@ let_threads_wait()
 
 import torch
 
-from cpcnn_core.crops import check_image, cut_crops
+from cpcnn_core.imaging.crops import check_image, cut_crops
+from cpcnn_core.io.deepprofiler import read_project, read_sites
+from cpcnn_core.io.deepprofiler_npz import SiteTable, write_site
+from cpcnn_core.io.sites import read_field
 from cpcnn_core.models.registry import CELL_PAINTING_CHANNELS as CHANNELS
-from cpcnn_core.readers.deepprofiler import read_project, read_sites
-from cpcnn_core.readers.sites import read_field
-from cpcnn_core.screen.deepprofiler_model import project_model
-from cpcnn_core.tables.deepprofiler_npz import SiteTable, write_site
+from cpcnn_core.screen.job import project_model
 
 # After our own package: the tests' folder holds one of its name.
 sys.path.append(str(Path(__file__).parents[1] / "tests"))

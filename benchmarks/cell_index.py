@@ -24,9 +24,9 @@ import numpy as np
 import pandas as pd
 from machine import machine
 
+from cpcnn_core.io.profile_files import write_profiles
 from cpcnn_core.profiles.cell_index import CellIndex, build_cell_index
-from cpcnn_core.profiles.files import write_profiles
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.schema.profiles import Profiles
 
 CELLS, DIM, KINDS, SPREAD, PLATES = 1_000_000, 672, 300, 20, 20
 QUERIES, NEAREST = 50, 20

@@ -22,10 +22,10 @@ from pathlib import Path
 
 from machine import machine
 
-from cpcnn_core.hosts.environment import CELLPROFILER_VERSION, create_environment
+from cpcnn_core.hosts.environments import CELLPROFILER_VERSION, create_environment
 from cpcnn_core.hosts.headless import run_pipeline
 from cpcnn_core.hosts.install import install_plugin
-from cpcnn_core.models.home import cpcnn_home
+from cpcnn_core.models.folders import cpcnn_home
 
 PIPELINE = Path(__file__).parents[1] / "examples" / "cell_painting_deep_beside_classical.cppipe"
 CHANNELS = ("DNA", "RNA", "ER", "AGP", "Mito")

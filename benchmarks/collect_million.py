@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 from machine import machine
 
-from cpcnn_core.models.shelf import known_cards
-from cpcnn_core.readers.sites import Site
+from cpcnn_core.io.deepprofiler_npz import SiteTable, read_site, write_site
+from cpcnn_core.io.sites import Site
+from cpcnn_core.models.registry import known_cards
 from cpcnn_core.screen.collect import FORMATS, collect_plates
 from cpcnn_core.screen.plan import Settings, site_file
-from cpcnn_core.tables.deepprofiler_npz import SiteTable, read_site, write_site
 
 WELLS, SITES_PER_WELL, CELLS, DIM = 384, 9, 290, 672
 SETTINGS = Settings(known_cards()["untrained-efficientnet-b0"])

@@ -17,12 +17,12 @@ import numpy as np
 import pandas as pd
 from machine import machine
 
+from cpcnn_core.evaluation.intervals import bootstrap_interval
+from cpcnn_core.evaluation.placebo import run_placebo
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.cross_fitting import cross_fit
-from cpcnn_core.profiles.intervals import bootstrap_interval
-from cpcnn_core.profiles.placebo import run_placebo
 from cpcnn_core.profiles.significance import Significance
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.schema.profiles import Profiles
 
 BY = "Metadata_Treatment"
 PLATES, ROWS, COLUMNS, CONTROLS, DIM = 4, 8, 12, 24, 60

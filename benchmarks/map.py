@@ -19,9 +19,9 @@ import numpy as np
 from machine import machine
 from qtpy.QtWidgets import QApplication
 
+from napari_cpcnn.cell_map.density_raster import inside_polygon, nearest_point
 from napari_cpcnn.cell_map.map_canvas import MapCanvas
 from napari_cpcnn.cell_map.maps import components_of
-from napari_cpcnn.cell_map.raster import inside_polygon, nearest_point
 
 COUNTS, ROUNDS, SIZE, CORNERS = (10_000, 100_000, 1_000_000), 9, (700, 700), 200
 PCA_COUNTS, FEATURES = (10_000, 100_000), 672

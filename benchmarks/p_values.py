@@ -24,7 +24,7 @@ from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.cross_fitting import cross_fit
 from cpcnn_core.profiles.significance import Significance
 from cpcnn_core.profiles.wells import choose_rows, well_profiles
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.schema.profiles import Profiles
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 

@@ -21,13 +21,13 @@ import numpy as np
 from layouts import BY, screen
 from machine import machine
 
+from cpcnn_core.evaluation.annotations import label_of, read_truth
+from cpcnn_core.evaluation.intervals import bootstrap_interval
+from cpcnn_core.evaluation.replicates import find_replicates
 from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.profiles.correction import fit_correction
-from cpcnn_core.profiles.intervals import bootstrap_interval
-from cpcnn_core.profiles.replicates import find_replicates
 from cpcnn_core.profiles.retrieval import average_precision
 from cpcnn_core.profiles.similarity import cosine_similarity, same_label
-from cpcnn_core.profiles.truth import label_of, read_truth
 from cpcnn_core.profiles.wells import choose_rows, well_profiles
 
 COMPOUND = "Metadata_InChIKey"

@@ -18,12 +18,12 @@ import numpy as np
 from machine import machine
 from p_values import BY, METHODS
 
+from cpcnn_core.evaluation.intervals import bootstrap_interval
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.cross_fitting import POSITION, SINGLE, cross_fit
-from cpcnn_core.profiles.intervals import bootstrap_interval
 from cpcnn_core.profiles.significance import Significance
 from cpcnn_core.profiles.wells import choose_rows, well_profiles
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.schema.profiles import Profiles
 
 ASKING, COMPOUND = 3, "Metadata_InChIKey"
 CHOSEN = ("none", "plate-mad", "sphering .1", "sphering 1", "centred-sphering 1")

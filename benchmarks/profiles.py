@@ -28,7 +28,7 @@ from cpcnn_core.profiles.library import build_library
 from cpcnn_core.profiles.retrieval import average_precision
 from cpcnn_core.profiles.similarity import cosine_similarity
 from cpcnn_core.profiles.sphering import fit_sphering
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.schema.profiles import Profiles
 
 PROFILES, DIM, REPLICATES, TREATMENTS = 4000, 672, 4, 20_000
 

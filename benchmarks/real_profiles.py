@@ -18,11 +18,11 @@ import pandas as pd
 from machine import machine
 
 from cpcnn_core.errors import ProfileWarning
+from cpcnn_core.evaluation.replicates import find_replicates
+from cpcnn_core.evaluation.scores import evaluate_treatments
+from cpcnn_core.io.profile_files import read_profiles
 from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.profiles.correction import fit_correction
-from cpcnn_core.profiles.files import read_profiles
-from cpcnn_core.profiles.replicates import find_replicates
-from cpcnn_core.profiles.scores import evaluate_treatments
 from cpcnn_core.profiles.similarity import cosine_similarity
 from cpcnn_core.profiles.wells import choose_rows, well_profiles
 

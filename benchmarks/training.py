@@ -26,7 +26,7 @@ let_threads_wait()
 
 import torch
 
-from cpcnn_core.crop_store.crop_file import write_crops
+from cpcnn_core.crop_store.crop_files import write_crops
 from cpcnn_core.crop_store.settings import StoreSettings, claim_store
 from cpcnn_core.training.config import (
     DataConfig,

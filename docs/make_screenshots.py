@@ -18,10 +18,10 @@ from PIL import Image
 from qtpy.QtCore import QEventLoop, QTimer
 from qtpy.QtWidgets import QApplication
 
-from cpcnn_core.profiles.files import write_profiles
-from cpcnn_core.tables.profiles import Profiles
-from napari_cpcnn.explorer import LAYER
-from napari_cpcnn.sample import COLORS
+from cpcnn_core.io.profile_files import write_profiles
+from cpcnn_core.schema.profiles import Profiles
+from napari_cpcnn.opened_fields import COLORS
+from napari_cpcnn.shared_state import LAYER
 from napari_cpcnn.widget import CellPaintingWidget
 
 IMAGES = Path(__file__).parent / "images"

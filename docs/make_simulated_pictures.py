@@ -21,8 +21,8 @@ from skimage import filters, measure
 from cpcnn_core.simulation.design import ScreenDesign
 from cpcnn_core.simulation.field import simulate_field
 from cpcnn_core.simulation.layout import find_well
-from cpcnn_core.simulation.mechanisms import MECHANISMS
 from cpcnn_core.simulation.technique import CHANNELS, FACTORS, technique_of_well
+from cpcnn_core.simulation.treatments import MECHANISMS
 
 IMAGES = Path(__file__).parent / "images"
 TYPICAL = {name: factor.typical for name, factor in FACTORS.items()}

@@ -12,17 +12,17 @@ from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 
-from cpcnn_core.children import child_command
+from cpcnn_core.child_processes import child_command
 from cpcnn_core.errors import CancelledError, CPCNNError, ProtocolError
-from cpcnn_core.worker.pipe import read_message, write_message
+from cpcnn_core.worker.protocol import read_message, write_message
 
 LAST_LINES, NICENESS = 20, 10
 
 
 class ChildProcess:
-    """``python -m MODULE``, which speaks `cpcnn_core.worker.pipe`; once stopped it stays so.
+    """``python -m MODULE``, which speaks `cpcnn_core.worker.protocol`; once stopped it stays so.
 
-    It ends with this process too, whatever it does: see `cpcnn_core.children`.
+    It ends with this process too, whatever it does: see `cpcnn_core.child_processes`.
 
     Parameters
     ----------

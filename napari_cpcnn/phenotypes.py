@@ -10,13 +10,12 @@ import numpy as np
 from qtpy import QtWidgets
 from qtpy.QtCore import Qt, Signal
 
-from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.profiles.files import write_profiles
-from cpcnn_core.spreadsheets import write_csv
-from napari_cpcnn.explorer import PHENOTYPE, Explorer
-from napari_cpcnn.notices import or_error
-from napari_cpcnn.plain_text import PlainLabel
+from cpcnn_core.io.atomic import write_atomically
+from cpcnn_core.io.profile_files import write_profiles
+from cpcnn_core.io.spreadsheets import write_csv
+from napari_cpcnn.messages import PlainLabel, or_error
+from napari_cpcnn.shared_state import PHENOTYPE, Explorer
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,18 +16,18 @@ from qtpy.QtWidgets import QMessageBox, QTabWidget, QVBoxLayout, QWidget
 from cpcnn_core.profiles.library_files import read_marked
 from napari_cpcnn.cell_map.map_panel import MapPanel
 from napari_cpcnn.embed.embed_panel import EmbedPanel
-from napari_cpcnn.explorer import FIELD, LAYER, Explorer
 from napari_cpcnn.file_menu import LOAD_DATA, FileMenu, ask_open
 from napari_cpcnn.gallery import Gallery
-from napari_cpcnn.linking import ViewerLink
+from napari_cpcnn.layer_links import ViewerLink
+from napari_cpcnn.messages import counted, or_error, tell, tell_error, tell_warning
 from napari_cpcnn.nearest.nearest_panel import NearestPanel
-from napari_cpcnn.notices import counted, or_error, tell, tell_error, tell_warning
+from napari_cpcnn.opened_fields import SiteOpener
 from napari_cpcnn.phenotypes import PhenotypePanel
 from napari_cpcnn.session import open_session, save_session
-from napari_cpcnn.site_opening import SiteOpener
+from napari_cpcnn.shared_state import FIELD, LAYER, Explorer
 
 if TYPE_CHECKING:
-    from cpcnn_core.tables.profiles import Profiles
+    from cpcnn_core.schema.profiles import Profiles
 
 _OPEN: WeakKeyDictionary[napari.Viewer, CellPaintingWidget] = WeakKeyDictionary()
 SELECTION_LAYER = "selection"

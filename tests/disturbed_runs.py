@@ -22,7 +22,7 @@ import numpy as np
 
 CALLS = ("replace", "fsync", "open")
 SESSION = "--session"
-CHILDREN = "cpcnn_core.children"
+CHILDREN = "cpcnn_core.child_processes"
 
 
 def serve():
@@ -64,11 +64,11 @@ def load_everything():
     from torch.utils import tensorboard  # noqa: F401
 
     import cpcnn_core.cli.main
-    import cpcnn_core.comparison.compare
     import cpcnn_core.crop_store.image_sites
-    import cpcnn_core.profiles.evaluation
+    import cpcnn_core.evaluation.comparison
+    import cpcnn_core.evaluation.evaluation
+    import cpcnn_core.evaluation.report
     import cpcnn_core.profiles.library_files
-    import cpcnn_core.profiles.report
     import cpcnn_core.screen.job
     import cpcnn_core.screen.prepare
     import cpcnn_core.simulation.screen
@@ -78,7 +78,7 @@ def load_everything():
 
 def leave_after(function, *arguments):
     """Call what this process was forked off for, and end with the status that it comes to."""
-    from cpcnn_core.cli.signals import exit_status
+    from cpcnn_core.cli.main import exit_status
 
     status = 1
     try:
@@ -96,8 +96,7 @@ def leave_after(function, *arguments):
 
 def do_job(job, writer):
     """Become the run, with its fault; close the writer when it can be signalled."""
-    from cpcnn_core.cli.main import run
-    from cpcnn_core.cli.signals import stop_on_signals
+    from cpcnn_core.cli.main import run, stop_on_signals
 
     fault = job["fault"]
     log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -182,8 +181,8 @@ class ForkingPopen(subprocess.Popen):
 
 
 def become_child(words):
-    """Be what ``python -m cpcnn_core.children`` would be."""
-    from cpcnn_core.children import main
+    """Be what ``python -m cpcnn_core.child_processes`` would be."""
+    from cpcnn_core.child_processes import main
 
     # As in any new program: no files, no handlers.
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
@@ -199,10 +198,10 @@ def save_session(path):
     from napari.components import ViewerModel
     from qtpy.QtWidgets import QApplication
 
-    from cpcnn_core.profiles.files import read_profiles
-    from napari_cpcnn.explorer import Explorer
-    from napari_cpcnn.linking import ViewerLink
+    from cpcnn_core.io.profile_files import read_profiles
+    from napari_cpcnn.layer_links import ViewerLink
     from napari_cpcnn.session import save_session
+    from napari_cpcnn.shared_state import Explorer
 
     application = QApplication([])
     viewer, explorer = ViewerModel(), Explorer()

@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from cpcnn_core.atomic import is_temporary
+from cpcnn_core.io.atomic import is_temporary
 
 from .disturbed_runs import CALLS, SESSION
 

@@ -3,8 +3,7 @@
 import dataclasses
 
 from cpcnn_core.models.licences import accept_licence
-from cpcnn_core.models.registry import model_file
-from cpcnn_core.models.shelf import known_cards
+from cpcnn_core.models.registry import known_cards, model_file
 
 # By name: how many features five channels give, and the first part of their names.
 MODELS = {
@@ -17,8 +16,8 @@ MODELS = {
 
 def make_models():
     """Put the three that have files among the models of ``CPCNN_HOME``, and accept a licence."""
-    from cpcnn_core.models.building import random_weights
     from cpcnn_core.models.from_timm import save_timm_model
+    from cpcnn_core.models.network_builder import random_weights
     from cpcnn_core.models.weights import save_model
 
     save_timm_model("test_resnet", "bag", seed=1, crop_px=64, input_px=64, name="bag")

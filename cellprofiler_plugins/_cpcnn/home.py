@@ -1,4 +1,4 @@
-"""The folder of this user's models and answers, the same as in ``cpcnn_core.models.home``."""
+"""The folder of this user's models and answers, the same as in ``cpcnn_core.models.folders``."""
 
 import os
 import sys

@@ -1,6 +1,6 @@
 """Our side of the worker's pipe: a JSON header, then the raw bytes of arrays.
 
-The other side is ``cpcnn_core.worker.pipe``, which describes the layout. It is
+The other side is ``cpcnn_core.worker.protocol``, which describes the layout. It is
 written twice because the two sides live in different Pythons, installed apart.
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cpcnn_core.cli.parsers import add_command
+from cpcnn_core.cli.options import add_command
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -107,7 +107,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _create(options: argparse.Namespace) -> None:
-    from cpcnn_core.hosts.environment import create_environment
+    from cpcnn_core.hosts.environments import create_environment
 
     python = create_environment(options.folder, options.python, print)
     print(f"CellProfiler's Python: {python}")

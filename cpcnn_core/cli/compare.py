@@ -6,20 +6,23 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING
 
-from cpcnn_core.cli.embed_options import add_screen, refuse_what_does_not_fit
+from cpcnn_core.cli.embed import add_screen, refuse_what_does_not_fit
 from cpcnn_core.cli.messages import message_words
-from cpcnn_core.cli.notices import notice, print_out, say_once, show
-from cpcnn_core.cli.parsers import add_command
-from cpcnn_core.cli.question_options import add_question
-from cpcnn_core.cli.screen_options import add_check, add_force, add_scale, image_of
-from cpcnn_core.cli.text_table import as_text
+from cpcnn_core.cli.options import (
+    add_check,
+    add_command,
+    add_force,
+    add_question,
+    add_scale,
+    image_of,
+)
+from cpcnn_core.cli.terminal import as_text, notice, print_out, say_once, show
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cpcnn_core.comparison.compare import Comparison
-    from cpcnn_core.comparison.contestants import Contestant
-    from cpcnn_core.comparison.question import Question
+    from cpcnn_core.evaluation.comparison import Comparison, Contestant
+    from cpcnn_core.evaluation.comparison_scores import Question
     from cpcnn_core.models.card import ModelCard
     from cpcnn_core.screen.job import Job
 
@@ -85,8 +88,7 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
 def _compare(options: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from cpcnn_core.comparison.compare import compare
-    from cpcnn_core.comparison.contestants import find_contestants
+    from cpcnn_core.evaluation.comparison import compare, find_contestants
 
     refuse_what_does_not_fit(options)
     if options.check:
@@ -112,9 +114,13 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from cpcnn_core.cli.main import main
-    from cpcnn_core.comparison.classical import examine_screen
-    from cpcnn_core.comparison.compare import folder_of, require_answers
-    from cpcnn_core.comparison.contestants import CLASSICAL, find_contestants
+    from cpcnn_core.evaluation.classical import examine_screen
+    from cpcnn_core.evaluation.comparison import (
+        CLASSICAL,
+        find_contestants,
+        folder_of,
+        require_answers,
+    )
 
     job = _job(options)
     contestants = find_contestants(options.models)
@@ -171,9 +177,9 @@ def _job(options: argparse.Namespace) -> Job:
 
 
 def _question(options: argparse.Namespace) -> Question:
-    from cpcnn_core.comparison.question import Question
-    from cpcnn_core.profiles.truth import read_truth
-    from cpcnn_core.tables.columns import metadata_column
+    from cpcnn_core.evaluation.annotations import read_truth
+    from cpcnn_core.evaluation.comparison_scores import Question
+    from cpcnn_core.schema.columns import metadata_column
 
     say, keep, by = say_once(), options.keep_label, metadata_column(options.by)
     truth = None
@@ -193,10 +199,9 @@ def _question(options: argparse.Namespace) -> Question:
 
 
 def _write(comparison: Comparison, out: Path) -> None:
-    from cpcnn_core.atomic import write_atomically
-    from cpcnn_core.comparison.report import write_comparison
-    from cpcnn_core.comparison.table import rows_of, shown_rows
-    from cpcnn_core.spreadsheets import write_csv
+    from cpcnn_core.evaluation.comparison_report import rows_of, shown_rows, write_comparison
+    from cpcnn_core.io.atomic import write_atomically
+    from cpcnn_core.io.spreadsheets import write_csv
 
     print_out(as_text(*shown_rows(comparison)))
     path = out / "compare.csv"

@@ -9,11 +9,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cpcnn_core.cli.notices import notice, show
-from cpcnn_core.cli.parsers import add_command
-from cpcnn_core.cli.progress import SiteBar, progress_bar
-from cpcnn_core.cli.screen_options import (
+from cpcnn_core.cli.options import (
     WITH_LOAD_DATA,
+    add_command,
     add_load_data,
     add_objects,
     add_project,
@@ -24,6 +22,7 @@ from cpcnn_core.cli.screen_options import (
     refuse_strangers,
     require_objects,
 )
+from cpcnn_core.cli.terminal import SiteBar, notice, progress_bar, show
 from cpcnn_core.errors import SiteError
 from cpcnn_core.logs import TOLD
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
     from cpcnn_core.crop_store.settings import StoreSettings
     from cpcnn_core.crop_store.sites import CropSite
-    from cpcnn_core.screen.report import SiteReport
+    from cpcnn_core.screen.site_report import SiteReport
 
 LOGGER = logging.getLogger(__name__)
 LOG_FILE = "crops.jsonl"
@@ -123,12 +122,12 @@ def _crops(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 def _store(options: argparse.Namespace) -> int:
     from cpcnn_core.crop_store.run import READERS, store_crops
     from cpcnn_core.crop_store.settings import require_settings
-    from cpcnn_core.disk import require_room
-    from cpcnn_core.readers.tables import read_text_table
-    from cpcnn_core.screen.log import RunLog, anew_line, summary
-    from cpcnn_core.screen.names import require_apart, require_names
+    from cpcnn_core.io.disk import require_room
+    from cpcnn_core.io.tables import read_text_table
     from cpcnn_core.screen.plan import parse_shard, shard_of
-    from cpcnn_core.screen.report import counted_sites
+    from cpcnn_core.screen.run_log import RunLog, anew_line, summary
+    from cpcnn_core.screen.site_names import require_apart, require_names
+    from cpcnn_core.screen.site_report import counted_sites
 
     part, parts = parse_shard(options.shard or "1/1")
     if options.platemap:
@@ -172,7 +171,7 @@ def _check(
     options: argparse.Namespace, sites: Sequence[CropSite], settings: StoreSettings, *, whole: bool
 ) -> int:
     from cpcnn_core.crop_store.run import READERS, examine_crops
-    from cpcnn_core.screen.log import check_lines
+    from cpcnn_core.screen.run_log import check_lines
 
     how = {"force": options.force, "readers": options.readers or READERS}
     reports = examine_crops(sites, options.out, settings, **how)
@@ -247,8 +246,7 @@ def _refuse_what_does_not_fit(options: argparse.Namespace) -> None:
 def _check_store(folder: str) -> int:
     from cpcnn_core.crop_store.check import check_store
     from cpcnn_core.crop_store.store import open_crops
-    from cpcnn_core.screen.alike import told_together
-    from cpcnn_core.screen.log import ASK_FOR_ALL
+    from cpcnn_core.screen.run_log import ASK_FOR_ALL, told_together
 
     store = open_crops(folder)
     files = store.places.files

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from cpcnn_core.cli.notices import notice, show
-from cpcnn_core.cli.parsers import add_command
+from cpcnn_core.cli.options import add_command
+from cpcnn_core.cli.terminal import notice, show
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

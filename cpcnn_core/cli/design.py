@@ -6,9 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from cpcnn_core.cli.notices import notice, print_out, say_once
-from cpcnn_core.cli.parsers import add_command
-from cpcnn_core.cli.question_options import add_by, add_controls, add_keep_label
+from cpcnn_core.cli.options import add_by, add_command, add_controls, add_keep_label
+from cpcnn_core.cli.terminal import notice, print_out, say_once
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,22 +73,22 @@ def _design(options: argparse.Namespace) -> None:
 
     import numpy as np
 
-    from cpcnn_core.atomic import write_atomically
-    from cpcnn_core.disk import require_room
     from cpcnn_core.errors import ProfileError
-    from cpcnn_core.profiles.cross_fitting import plates_of
-    from cpcnn_core.profiles.library_files import read_marked, with_uncorrected
-    from cpcnn_core.profiles.losses import complete
-    from cpcnn_core.profiles.notices import some
-    from cpcnn_core.profiles.power import (
+    from cpcnn_core.evaluation.power import (
         Design,
         measure_effects,
         simulate_power,
         smallest_designs,
     )
+    from cpcnn_core.io.atomic import write_atomically
+    from cpcnn_core.io.disk import require_room
+    from cpcnn_core.io.spreadsheets import write_csv
+    from cpcnn_core.profiles.cross_fitting import plates_of
+    from cpcnn_core.profiles.library_files import read_marked, with_uncorrected
+    from cpcnn_core.profiles.losses import complete
     from cpcnn_core.profiles.wells import choose_rows
-    from cpcnn_core.spreadsheets import write_csv
-    from cpcnn_core.tables.columns import metadata_column
+    from cpcnn_core.schema.columns import metadata_column
+    from cpcnn_core.user_messages import some
 
     _require_counts(options)
     if options.out:
@@ -139,7 +138,7 @@ def _design(options: argparse.Namespace) -> None:
         notice(f"no design that was asked about finds {WANTED:.0%} with an effect of {sizes}")
     if options.out:
         # Not before: it draws, and loads what draws.
-        from cpcnn_core.profiles.power_report import write_power_report
+        from cpcnn_core.evaluation.power import write_power_report
 
         path = Path(options.out) / "design.csv"
         write_atomically(path, lambda place: write_csv(table, place))

@@ -6,15 +6,14 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from cpcnn_core.cli.notices import notice, print_out, say_once
-from cpcnn_core.cli.parsers import add_command
-from cpcnn_core.cli.question_options import add_controls, add_question, add_significance
+from cpcnn_core.cli.options import add_command, add_controls, add_question, add_significance
+from cpcnn_core.cli.terminal import notice, print_out, say_once
 
 if TYPE_CHECKING:
     import numpy as np
 
     from cpcnn_core.profiles.corrected_wells import CorrectedWells
-    from cpcnn_core.tables.profiles import Profiles
+    from cpcnn_core.schema.profiles import Profiles
 
 
 # Treatments, in a terminal.
@@ -62,13 +61,13 @@ def _evaluate(options: argparse.Namespace) -> None:
     import json
     from pathlib import Path
 
-    from cpcnn_core.atomic import write_atomically
-    from cpcnn_core.disk import require_room
-    from cpcnn_core.profiles.evaluation import evaluate_profiles
+    from cpcnn_core.evaluation.annotations import read_truth
+    from cpcnn_core.evaluation.evaluation import evaluate_profiles
+    from cpcnn_core.io.atomic import write_atomically
+    from cpcnn_core.io.disk import require_room
     from cpcnn_core.profiles.library_files import read_marked, with_uncorrected
     from cpcnn_core.profiles.losses import complete
-    from cpcnn_core.profiles.truth import read_truth
-    from cpcnn_core.tables.columns import metadata_column
+    from cpcnn_core.schema.columns import metadata_column
 
     say, keep = say_once(), options.keep_label
 
@@ -110,7 +109,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     print_out(json.dumps(_shortened(scores), indent=2) if sys.stdout.isatty() else text)
     if options.out:
         # Not before: it draws, and loads what draws.
-        from cpcnn_core.profiles.report import write_report
+        from cpcnn_core.evaluation.report import write_report
 
         path = Path(options.out) / "evaluation.json"
         write_atomically(path, lambda place: place.write_text(text))
@@ -122,7 +121,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _shortened(scores: dict[str, Any]) -> dict[str, object]:
     """Return what fits on a few screens of a terminal; say what is not shown."""
-    from cpcnn_core.profiles.placebo import without_p_values
+    from cpcnn_core.evaluation.placebo import without_p_values
 
     scores = dict(scores)
     table = scores.get("activity", {}).get("by_treatment", [])

@@ -6,16 +6,21 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, cast
 
-from cpcnn_core.cli.notices import notice, print_out, say_once
-from cpcnn_core.cli.parsers import add_command
-from cpcnn_core.cli.question_options import add_by, add_controls, add_keep_label, add_significance
+from cpcnn_core.cli.options import (
+    add_by,
+    add_command,
+    add_controls,
+    add_keep_label,
+    add_significance,
+)
+from cpcnn_core.cli.terminal import notice, print_out, say_once
 from cpcnn_core.printable import printable
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from cpcnn_core.profiles.library import TreatmentLibrary
-    from cpcnn_core.tables.profiles import Profiles
+    from cpcnn_core.schema.profiles import Profiles
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -53,16 +58,16 @@ def _nearest(options: argparse.Namespace) -> None:
 
     import numpy as np
 
-    from cpcnn_core.atomic import write_atomically
-    from cpcnn_core.disk import require_room
+    from cpcnn_core.io.atomic import write_atomically
+    from cpcnn_core.io.disk import require_room
+    from cpcnn_core.io.spreadsheets import write_csv
     from cpcnn_core.profiles.library import build_library
     from cpcnn_core.profiles.library_files import read_marked, with_uncorrected
     from cpcnn_core.profiles.losses import complete
     from cpcnn_core.profiles.wells import choose_rows
-    from cpcnn_core.spreadsheets import write_csv
-    from cpcnn_core.tables.belonging import CORRECTION_SHA256, aligned, require_same_origin
-    from cpcnn_core.tables.columns import metadata_column
-    from cpcnn_core.tables.values import texts_of
+    from cpcnn_core.schema.columns import metadata_column
+    from cpcnn_core.schema.origin import CORRECTION_SHA256, aligned, require_same_origin
+    from cpcnn_core.schema.values import texts_of
 
     if options.out:
         # Now, not after the work.
@@ -151,7 +156,7 @@ def _has_significance(library: TreatmentLibrary) -> bool:
 
 def _print(found: pd.DataFrame) -> None:
     """Print the table for people, or, where standard output is no terminal, as CSV."""
-    from cpcnn_core.spreadsheets import harmless_table
+    from cpcnn_core.io.spreadsheets import harmless_table
 
     if not sys.stdout.isatty():
         print_out(harmless_table(found).to_csv(index=False, lineterminator="\n").rstrip("\n"))

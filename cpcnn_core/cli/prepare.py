@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from cpcnn_core.cli.notices import show
-from cpcnn_core.cli.parsers import add_command
-from cpcnn_core.cli.progress import progress_bar
-from cpcnn_core.cli.screen_options import add_check, add_force
+from cpcnn_core.cli.options import add_check, add_command, add_force
+from cpcnn_core.cli.terminal import progress_bar, show
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -26,8 +24,8 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def _prepare(options: argparse.Namespace) -> None:
-    from cpcnn_core.readers.deepprofiler import read_project
-    from cpcnn_core.screen.compressed import check_channels, examine_project, images_folder
+    from cpcnn_core.io.deepprofiler import read_project
+    from cpcnn_core.screen.compressed_images import check_channels, examine_project, images_folder
     from cpcnn_core.screen.prepare import prepare_project
 
     project = read_project(options.project, options.config)

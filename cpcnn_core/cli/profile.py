@@ -6,14 +6,13 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from cpcnn_core.cli.notices import say_once, show
-from cpcnn_core.cli.parsers import add_command
-from cpcnn_core.cli.question_options import add_keep_label
+from cpcnn_core.cli.options import add_command, add_keep_label
+from cpcnn_core.cli.terminal import say_once, show
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cpcnn_core.tables.profiles import Profiles
+    from cpcnn_core.schema.profiles import Profiles
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -74,13 +73,13 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def _profile(options: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from cpcnn_core.disk import require_room
     from cpcnn_core.errors import ProfileError
+    from cpcnn_core.io.disk import require_room
+    from cpcnn_core.io.profile_files import require_format
     from cpcnn_core.profiles.correction import fit_correction
-    from cpcnn_core.profiles.files import require_format
     from cpcnn_core.profiles.library_files import consensus_file, write_corrected
     from cpcnn_core.profiles.wells import choose_rows, join_platemap, well_profiles
-    from cpcnn_core.tables.columns import metadata_column
+    from cpcnn_core.schema.columns import metadata_column
 
     if options.correction != "none" and not options.controls:
         raise ProfileError(
@@ -143,9 +142,9 @@ def _write_consensus(
     import numpy as np
 
     from cpcnn_core.errors import ProfileError
+    from cpcnn_core.io.profile_files import write_profiles
     from cpcnn_core.profiles.aggregate import aggregate
-    from cpcnn_core.profiles.files import write_profiles
-    from cpcnn_core.tables.columns import metadata_column
+    from cpcnn_core.schema.columns import metadata_column
 
     by = [metadata_column(name) for name in columns]
     named = np.logical_and.reduce([wells.named(name) for name in by])

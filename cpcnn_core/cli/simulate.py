@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from cpcnn_core.cli.notices import show
-from cpcnn_core.cli.parsers import add_command
-from cpcnn_core.cli.progress import progress_bar
+from cpcnn_core.cli.options import add_command
+from cpcnn_core.cli.terminal import progress_bar, show
 from cpcnn_core.simulation.design import ScreenDesign
 
 # By the design's own names and defaults.

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Self
 
-from cpcnn_core.cli.notices import notice, show
-from cpcnn_core.cli.parsers import add_command
-from cpcnn_core.cli.progress import progress_bar
+from cpcnn_core.cli.options import add_command
+from cpcnn_core.cli.terminal import notice, progress_bar, show
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -37,7 +36,7 @@ def _train(options: argparse.Namespace) -> None:
     if options.write_config:
         _write_config(options.write_config)
         return
-    from cpcnn_core.training.config_file import read_config
+    from cpcnn_core.training.config import read_config
     from cpcnn_core.training.fit import train_model
 
     config = read_config(options.config)
@@ -51,8 +50,7 @@ def _write_config(file: str) -> None:
     from pathlib import Path
 
     from cpcnn_core.errors import TrainingError
-    from cpcnn_core.training.config import TrainingConfig
-    from cpcnn_core.training.config_file import write_config
+    from cpcnn_core.training.config import TrainingConfig, write_config
 
     if Path(file).exists():
         raise TrainingError(f"{file} is there already; choose another name, or remove it")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from cpcnn_core.cli.parsers import add_command
+from cpcnn_core.cli.options import add_command
 
 if TYPE_CHECKING:
     from cpcnn_core.profiles.correction import Correction
@@ -25,7 +25,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def _work(options: argparse.Namespace) -> None:
-    from cpcnn_core.worker.serve import main
+    from cpcnn_core.worker.server import main
 
     main(options.device, _read_library)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cpcnn_core.crop_store.crop_file import CROPS_AT_A_TIME, read_crops
+from cpcnn_core.crop_store.crop_files import CROPS_AT_A_TIME, read_crops
 from cpcnn_core.crop_store.store import CropStore
 from cpcnn_core.errors import CropStoreError
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cpcnn_core.atomic import write_atomically
 from cpcnn_core.crop_store.settings import StoreSettings
 from cpcnn_core.crop_store.sites import OBJECT_NUMBER, CropSite, crops_path, facts_if_done
 from cpcnn_core.crop_store.store import CHECKSUM, CROPS_FOLDER, FILE, INDEX_FILE, PLACE, STUDY
 from cpcnn_core.errors import CropStoreError
-from cpcnn_core.profiles.notices import Tell, warn
-from cpcnn_core.tables.columns import PLATE, WELL
-from cpcnn_core.tables.parquet_files import write_parquet
-from cpcnn_core.tables.profiles import Profiles
-from cpcnn_core.tables.values import texts_of
+from cpcnn_core.io.atomic import write_atomically
+from cpcnn_core.io.parquet_files import write_parquet
+from cpcnn_core.schema.columns import PLATE, WELL
+from cpcnn_core.schema.profiles import Profiles
+from cpcnn_core.schema.values import texts_of
+from cpcnn_core.user_messages import Tell, warn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +38,7 @@ def collect_index(
     ----------
     sites : sequence of CropSite
         Those of the whole screen, not of one shard of it, that have crops which are up to
-        date: see `cpcnn_core.screen.report.SiteReport.counted`.
+        date: see `cpcnn_core.screen.site_report.SiteReport.counted`.
     out : str or Path
         Where `cpcnn_core.crop_store.run.store_crops` wrote.
     settings : StoreSettings

@@ -16,7 +16,8 @@ from cpcnn_core.crop_store.settings import (
     StoreSettings,
 )
 from cpcnn_core.crop_store.sites import SiteCrops
-from cpcnn_core.crops import (
+from cpcnn_core.errors import SiteError
+from cpcnn_core.imaging.crops import (
     CROP_PX,
     check_image,
     check_label_ids,
@@ -24,15 +25,14 @@ from cpcnn_core.crops import (
     touches_border,
     warn_of_boxes_outside,
 )
-from cpcnn_core.errors import SiteError
-from cpcnn_core.fields import Field
-from cpcnn_core.readers.deepprofiler import read_project, read_sites
-from cpcnn_core.readers.load_data import read_load_data
-from cpcnn_core.readers.sites import Objects, Site, with_scale
-from cpcnn_core.screen.examine import ExaminedSite, Record, examine
+from cpcnn_core.imaging.field import Field
+from cpcnn_core.io.cell_columns import CELL_COLUMNS
+from cpcnn_core.io.deepprofiler import read_project, read_sites
+from cpcnn_core.io.load_data import read_load_data
+from cpcnn_core.io.sites import Objects, Site, with_scale
+from cpcnn_core.schema.columns import metadata_column
+from cpcnn_core.screen.examination import ExaminedSite, Record, examine
 from cpcnn_core.screen.job import Job, find_objects, screen_notices
-from cpcnn_core.tables.cells import CELL_COLUMNS
-from cpcnn_core.tables.columns import metadata_column
 
 # Crops cut and written at a time; they bound the memory whatever a site holds.
 CROPS_AT_A_TIME = 64
@@ -120,7 +120,7 @@ class ImageSite:
         return {metadata_column(name): value for name, value in self.site.metadata.items()}
 
     def examine(self, settings: StoreSettings, record: Record | str) -> ExaminedSite:
-        """Look at the states of its files; see `cpcnn_core.screen.examine.examine`."""
+        """Look at the states of its files; see `cpcnn_core.screen.examination.examine`."""
         masked = settings.mask == MASKED_BEFORE
         return examine(self.site, settings.channels, record, masked=masked)
 

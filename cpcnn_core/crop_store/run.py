@@ -12,32 +12,34 @@ from typing import cast
 
 import numpy as np
 
-from cpcnn_core.atomic import set_time
-from cpcnn_core.crop_store.crop_file import write_crops
+from cpcnn_core.crop_store.crop_files import write_crops
 from cpcnn_core.crop_store.settings import (
     DTYPES,
     StoreSettings,
     claim_store,
     require_settings,
 )
-from cpcnn_core.crop_store.site_facts import SiteFacts, read_facts, write_facts
 from cpcnn_core.crop_store.sites import (
     DAMAGED,
     IMAGE_NUMBER,
     LOCATION,
     CropSite,
     SiteCrops,
+    SiteFacts,
     crops_path,
     facts_if_done,
     facts_path,
+    read_facts,
     site_record,
+    write_facts,
 )
-from cpcnn_core.damage import said_aside, set_aside
 from cpcnn_core.errors import DiskFullError
-from cpcnn_core.profiles.notices import Tell, warn
-from cpcnn_core.screen.examine import DONE, TO_DO, Examined, Record
-from cpcnn_core.screen.reading import in_order, look_at
-from cpcnn_core.screen.report import SiteReport, failure, stopped
+from cpcnn_core.io.atomic import set_time
+from cpcnn_core.io.damaged_files import said_aside, set_aside
+from cpcnn_core.screen.examination import DONE, TO_DO, Examined, Record
+from cpcnn_core.screen.prefetch import in_order, look_at
+from cpcnn_core.screen.site_report import SiteReport, failure, stopped
+from cpcnn_core.user_messages import Tell, warn
 
 READERS = 2
 SITES_AHEAD = 1

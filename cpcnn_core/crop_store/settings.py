@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 import cpcnn_core
-from cpcnn_core.damage import read_checked, said_aside, set_aside, write_checked
 from cpcnn_core.errors import CropStoreError
-from cpcnn_core.profiles.notices import Tell, warn
-from cpcnn_core.scale import check_um_per_px
+from cpcnn_core.imaging.scale import check_um_per_px
+from cpcnn_core.io.damaged_files import read_checked, said_aside, set_aside, write_checked
+from cpcnn_core.user_messages import Tell, warn
 
 FORMAT_VERSION = 1
 STORE_FILE = "store.json"

@@ -1,20 +1,28 @@
-"""The sources that the crops of a site can be made from, in whichever files they are."""
+"""The sources that the crops of a site can be made from, in whichever files they are.
+
+The facts that a store keeps beside the crops of one site, in a ``.json`` file.
+
+It is written after the crops: a site is done when this file is there and agrees with them.
+What a screen's own tables say of the site (well, treatment, ...) is not in it; it is read
+from them when the store is collected.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from cpcnn_core.crop_store.crop_file import CROPS_AT_A_TIME, is_whole, read_crops
+from cpcnn_core.crop_store.crop_files import CROPS_AT_A_TIME, is_whole, read_crops
 from cpcnn_core.crop_store.settings import DTYPES, StoreSettings
-from cpcnn_core.crop_store.site_facts import SiteFacts, read_facts
 from cpcnn_core.crop_store.store import CROPS_FOLDER
 from cpcnn_core.errors import CropStoreError
-from cpcnn_core.screen.examine import UNRECORDED, Examined, Record, is_record
+from cpcnn_core.io.atomic import remove_leftovers
+from cpcnn_core.io.damaged_files import read_checked, write_checked
+from cpcnn_core.screen.examination import UNRECORDED, Examined, Record, is_record
 from cpcnn_core.screen.plan import site_file
 
 DAMAGED = "its crops are damaged or missing"
@@ -32,7 +40,7 @@ class SiteCrops:
     parts : iterator of ndarray of shape (k, c, crop_px, crop_px)
         All crops in order, some at a time, of the store's dtype.
     columns : dict of str to ndarray of shape (count,)
-        See `cpcnn_core.crop_store.site_facts.SiteFacts`.
+        See `cpcnn_core.crop_store.sites.SiteFacts`.
     notes : list of str
         What was odd; complete when all parts were taken.
 
@@ -56,7 +64,7 @@ class CropSite(Protocol):
         """Plate, well and site."""
 
     def examine(self, settings: StoreSettings, record: Record | str) -> Examined:
-        """Look at the states of its files, as `cpcnn_core.screen.examine.examine` does."""
+        """Look at the states of its files, as `cpcnn_core.screen.examination.examine` does."""
 
     def load(self, settings: StoreSettings, examined: Any) -> SiteCrops:  # noqa: ANN401  (its own)
         """Read what the crops are made from, of a site that is to be done.
@@ -160,3 +168,81 @@ def crops_that_fail(path: Path, facts: SiteFacts, settings: StoreSettings) -> st
 def _are_as_written(path: Path, moment_ns: int, facts: SiteFacts, settings: StoreSettings) -> bool:
     """Tell it by the file's time, which is that of its facts; of another, by every crop."""
     return path.stat().st_mtime_ns == moment_ns or not crops_that_fail(path, facts, settings)
+
+
+@dataclass(frozen=True)
+class SiteFacts:
+    """The facts known of every crop of a site.
+
+    Attributes
+    ----------
+    checksums : ndarray of shape (n,), uint32
+        CRC-32 of every crop.
+    columns : dict of str to ndarray of shape (n,)
+        Numbers, by the index's column: ``Metadata_ObjectNumber``, positions, ...
+    inputs : dict
+        What the crops were made from, see `cpcnn_core.screen.fingerprint`; empty in stores of
+        an earlier cpcnn.
+
+    Examples
+    --------
+    >>> facts = SiteFacts(np.array([7], "u4"), {"Metadata_ObjectNumber": np.array([1])})
+    >>> len(facts.checksums)
+    1
+    """
+
+    checksums: np.ndarray
+    columns: dict[str, np.ndarray]
+    inputs: Mapping[str, object] = field(default_factory=dict)
+
+
+def write_facts(
+    path: str | Path, facts: SiteFacts, settings: StoreSettings, moment_ns: int | None = None
+) -> None:
+    """Write the facts of a site; equal facts give equal bytes.
+
+    Parameters
+    ----------
+    path : str or Path
+    facts : SiteFacts
+    settings : StoreSettings
+    moment_ns : int, optional
+        When the site was looked at, which becomes the file's time. Default: now.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> facts = SiteFacts(np.array([7], "u4"), {"Metadata_ObjectNumber": np.array([1])})
+    >>> settings = StoreSettings(("DNA",), 64)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_facts(f"{folder}/1.json", facts, settings)
+    ...     read_facts(f"{folder}/1.json", settings).columns["Metadata_ObjectNumber"].tolist()
+    [1]
+    """
+    content = {
+        "settings": settings.as_json(),
+        "crc32": facts.checksums.tolist(),
+        "columns": {name: values.tolist() for name, values in facts.columns.items()},
+        "inputs": dict(facts.inputs),
+    }
+    write_checked(path, content, moment_ns=moment_ns)
+    remove_leftovers(path)
+
+
+def read_facts(path: str | Path, settings: StoreSettings) -> SiteFacts | None:
+    """Read the facts of a site; None where they are missing, damaged or of other settings.
+
+    Examples
+    --------
+    >>> read_facts("nowhere.json", StoreSettings(("DNA",), 64)) is None
+    True
+    """
+    try:
+        content = read_checked(path)
+        if content["settings"] != settings.as_json():
+            return None
+        columns = {name: np.array(values) for name, values in content["columns"].items()}
+        checksums = np.array(content["crc32"], np.uint32)
+        return SiteFacts(checksums, columns, content.get("inputs") or {})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

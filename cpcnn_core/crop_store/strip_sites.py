@@ -20,11 +20,11 @@ import numpy as np
 from cpcnn_core.crop_store.settings import MASKED_AFTER, STRIPS, UNMASKED, StoreSettings
 from cpcnn_core.crop_store.sites import LOCATION, OBJECT_NUMBER, SiteCrops
 from cpcnn_core.errors import CropStoreError, ImageError, SiteError
-from cpcnn_core.readers.images import read_plane
-from cpcnn_core.readers.tables import read_text_table
-from cpcnn_core.screen.examine import Examined, Record
+from cpcnn_core.io.images import read_plane
+from cpcnn_core.io.tables import read_text_table
+from cpcnn_core.schema.columns import metadata_column
+from cpcnn_core.screen.examination import Examined, Record
 from cpcnn_core.screen.fingerprint import State, file_state, is_as_recorded, plane_hash
-from cpcnn_core.tables.columns import metadata_column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -198,7 +198,7 @@ class StripSite:
         }
 
     def examine(self, settings: StoreSettings, record: Record | str) -> ExaminedStrips:
-        """Look at the states of its strips; see `cpcnn_core.screen.examine.examine`."""
+        """Look at the states of its strips; see `cpcnn_core.screen.examination.examine`."""
         moment = time.time_ns()
         states = [file_state(path) for path in self._paths()]
         inputs = {"images": {_STRIPS: _together(self.folder, states)}, "objects": []}

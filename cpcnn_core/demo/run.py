@@ -1,19 +1,27 @@
-"""From an empty folder to measured cells: set up, run, look, report."""
+"""From an empty folder to measured cells: set up, run, look, report.
+
+The ExampleFly pipeline that comes with CellProfiler, and our module in it.
+
+Read what CellProfiler wrote, and check that nothing is missing.
+"""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-from cpcnn_core.demo.pipeline import add_module, widen_corner
+import numpy as np
+
 from cpcnn_core.errors import HostError
-from cpcnn_core.hosts.environment import CELLPROFILER_VERSION, create_environment
-from cpcnn_core.hosts.foreign_python import code_command
+from cpcnn_core.hosts.environments import CELLPROFILER_VERSION, code_command, create_environment
 from cpcnn_core.hosts.headless import run_pipeline
 from cpcnn_core.hosts.install import install_plugin
-from cpcnn_core.models.home import cpcnn_home
+from cpcnn_core.models.folders import cpcnn_home
+from cpcnn_core.schema.columns import feature_names
 
 # The channels of ExampleFly as its pipeline names them, and their files' ends.
 IMAGES = {"Blue": "CropBlue", "Green": "CropGreen", "Red": "CropRed"}
@@ -50,7 +58,6 @@ def run_demo(
     >>> run_demo("demo_output")  # doctest: +SKIP
     """
     from cpcnn_core.demo.picture import draw_cells
-    from cpcnn_core.demo.summary import summarize
     from cpcnn_core.models.untrained import untrained_efficientnet_b0
     from cpcnn_core.models.weights import save_model
 
@@ -112,3 +119,182 @@ def _example_folder(python: str | Path) -> Path:
     if not (folder / "ExampleFly.cppipe").is_file():
         raise HostError(f"CellProfiler in {python} comes without its ExampleFly images ({folder})")
     return folder
+
+
+# The example measures a corner of 200 x 200 pixels; crops of 128 want more room.
+_CORNER = (
+    ("Left and right rectangle positions:501,700", "Left and right rectangle positions:101,800"),
+    ("Top and bottom rectangle positions:251,450", "Top and bottom rectangle positions:101,800"),
+)
+# Each field is cropped by itself, so that some of them can be run alone (-f, -l).
+_EVERY = (
+    "Apply which cycle's cropping pattern?:First",
+    "Apply which cycle's cropping pattern?:Every",
+)
+# "Images only" passes over all folders below one whose name begins with a dot, such as ~/.local,
+# where cpcnn keeps CellProfiler.
+_ANY_FOLDER = ("Filter images?:Images only", "Filter images?:No filtering")
+_HEADING = re.compile(r"^(\w+):\[module_num:(\d+)\|", re.MULTILINE)
+
+
+def add_module(
+    pipeline: str,
+    model_file: Path,
+    images: Mapping[str, str],
+    objects: str = "Cells",
+    centers: str = "Nuclei",
+) -> str:
+    r"""Add MeasureCellPaintingCNN to a pipeline, after everything else is measured.
+
+    Parameters
+    ----------
+    pipeline : str
+        Text of a ``.cppipe`` file.
+    model_file : Path
+    images : mapping of str to str
+        The image of each channel of the model, in the model's order.
+    objects, centers : str
+        The objects to measure, and those whose centres the crops are cut around.
+
+    Returns
+    -------
+    str
+        Text of the new pipeline.
+
+    Raises
+    ------
+    HostError
+        The pipeline has no ExportToSpreadsheet.
+
+    Examples
+    --------
+    >>> text = "ModuleCount:1\n\nExportToSpreadsheet:[module_num:1|enabled:True]\n    A:B\n"
+    >>> new = add_module(text, Path("m.safetensors"), {"DNA": "OrigBlue"})
+    >>> [line for line in new.splitlines() if "module_num" in line][1][:34]
+    'ExportToSpreadsheet:[module_num:2|'
+    """
+    exports = [m for m in _HEADING.finditer(pipeline) if m.group(1) == "ExportToSpreadsheet"]
+    if not exports:
+        raise HostError("the pipeline has no ExportToSpreadsheet to put the measurements out")
+    place, number = exports[0].start(), int(exports[0].group(2))
+    block = module_text(number, model_file, images, objects, centers)
+    after = _HEADING.sub(
+        lambda m: f"{m.group(1)}:[module_num:{int(m.group(2)) + 1}|", pipeline[place:]
+    )
+    count = len(_HEADING.findall(pipeline))
+    before = pipeline[:place].replace(f"ModuleCount:{count}\n", f"ModuleCount:{count + 1}\n")
+    return f"{before}{block}\n{after}"
+
+
+def module_text(
+    number: int, model_file: Path, images: Mapping[str, str], objects: str, centers: str
+) -> str:
+    """Write the module's part of a ``.cppipe`` file.
+
+    Examples
+    --------
+    >>> module_text(7, Path("m.safetensors"), {"DNA": "A"}, "Cells", "Nuclei")[:37]
+    'MeasureCellPaintingCNN:[module_num:7|'
+    """
+    folder = str(model_file.absolute().parent).replace("\\", "\\\\")
+    settings = [
+        ("Select the objects to measure", objects),
+        ("Measure around the centre of", centers),
+        ("Mask neighbouring cells?", "No"),
+        ("Select the model", "Model file"),
+        ("Model file location", f"Elsewhere...|{folder}"),
+        ("Model file name", model_file.name),
+        ("Python with cpcnn", "Automatic"),
+        ("Channel count", len(images)),
+    ]
+    for channel, image in images.items():
+        settings += [
+            ("Channel of the model", channel),
+            (f"Select the {channel} image", image),
+        ]
+    heading = (
+        f"MeasureCellPaintingCNN:[module_num:{number}|svn_version:'Unknown'"
+        "|variable_revision_number:1|show_window:False|notes:[]"
+        "|batch_state:array([], dtype=uint8)|enabled:True|wants_pause:False]\n"
+    )
+    return heading + "".join(f"    {text}:{value}\n" for text, value in settings)
+
+
+def widen_corner(pipeline: str) -> str:
+    """Let the ExampleFly pipeline look at 700 x 700 pixels of each field, in any folder.
+
+    Raises
+    ------
+    HostError
+        This is not the pipeline that we know.
+
+    Examples
+    --------
+    >>> widen_corner("something else")
+    Traceback (most recent call last):
+    cpcnn_core.errors.HostError: CellProfiler's ExampleFly pipeline is not the one of 4.2.8...
+    """
+    for old, new in (*_CORNER, _EVERY, _ANY_FOLDER):
+        if old not in pipeline:
+            raise HostError(
+                f"CellProfiler's ExampleFly pipeline is not the one of 4.2.8 ({old!r} is missing); "
+                "let the demo make its own CellProfiler: leave out --cellprofiler-python"
+            )
+        pipeline = pipeline.replace(old, new)
+    return pipeline
+
+
+class Cells(NamedTuple):
+    """The measured cells: features (n, d), field (n,) from 1, centre (n, 2) as (row, col)."""
+
+    features: np.ndarray
+    field: np.ndarray
+    centers: np.ndarray
+    fields: int
+    classical: int
+
+
+def summarize(csv: str | Path, dim: int) -> Cells:
+    r"""Read the cells of an ExportToSpreadsheet file.
+
+    Parameters
+    ----------
+    csv : str or Path
+    dim : int
+        Number of deep features that every cell must have.
+
+    Returns
+    -------
+    Cells
+
+    Raises
+    ------
+    HostError
+        Features or values are missing.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> head = "ImageNumber,ObjectNumber,Location_Center_X,Location_Center_Y,CPCNN_000"
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     csv = Path(folder, "Cells.csv")
+    ...     _ = csv.write_text(f"{head}\n1,1,7.5,8.5,0.25\n")
+    ...     summarize(csv, 1).centers.tolist()
+    [[8.5, 7.5]]
+    """
+    import pandas as pd
+
+    table = pd.read_csv(csv, float_precision="round_trip")
+    names = feature_names(dim)
+    missing = [name for name in names if name not in table.columns]
+    if missing or table[names].isna().to_numpy().any():
+        what = f"the columns {missing[0]} and on" if missing else "values of some cells"
+        raise HostError(f"{csv} lacks {what}; look at cellprofiler.log beside it")
+    others = [c for c in table.columns if c not in (*names, "ImageNumber", "ObjectNumber")]
+    return Cells(
+        features=table[names].to_numpy(),
+        field=table["ImageNumber"].to_numpy(),
+        centers=table[["Location_Center_Y", "Location_Center_X"]].to_numpy(),
+        fields=table["ImageNumber"].nunique(),
+        classical=len(others),
+    )

@@ -1,17 +1,24 @@
-"""PyTorch as an engine: on any of its devices, always there, the truth for the others."""
+"""PyTorch as an engine: on any of its devices, always there, the truth for the others.
+
+Fold batch norms into the convolutions before them: the same numbers, sooner.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from cpcnn_core.models.efficientnet import TappedEfficientNet
 
 if TYPE_CHECKING:
-    from cpcnn_core.models.building import Network
+    from cpcnn_core.models.network_builder import Network
 
 # On a CPU: as many activations as still fit a core's cache. PyTorch's 1x1 convolutions
 # round otherwise with fewer crops.
@@ -24,8 +31,8 @@ class TorchEngine:
     Parameters
     ----------
     network : Network
-        Any that `cpcnn_core.models.building` builds; in evaluation mode, its batch norms folded
-        by `fold_batch_norms`.
+        Any that `cpcnn_core.models.network_builder` builds; in evaluation mode, its batch norms
+        folded by `fold_batch_norms`.
     device : torch.device
     dtype : torch.dtype
         Of weights and activations; sums are float32 in any case.
@@ -90,3 +97,55 @@ def _exact_float32(device: torch.device) -> contextlib.AbstractContextManager[ob
     if device.type != "cuda":
         return contextlib.nullcontext()
     return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+
+
+N = TypeVar("N", bound=nn.Module)
+
+# Which convolution each batch norm of timm's blocks follows.
+_PAIRS = {
+    "ConvBnAct": (("conv", "bn1"),),
+    "DepthwiseSeparableConv": (("conv_dw", "bn1"), ("conv_pw", "bn2")),
+    "InvertedResidual": (("conv_pw", "bn1"), ("conv_dw", "bn2"), ("conv_pwl", "bn3")),
+}
+
+
+def fold_batch_norms(network: N) -> N:
+    """Fold every batch norm of a `TappedEfficientNet`, in place; for inference only.
+
+    Parameters
+    ----------
+    network : Module in evaluation mode, weights loaded
+        Other networks than `TappedEfficientNet` stay as they are.
+
+    Returns
+    -------
+    Module
+        The same object. Features differ by rounding only (below 5e-5 for features
+        of 25, the test says).
+
+    Examples
+    --------
+    >>> fold_batch_norms(network)  # doctest: +SKIP
+    """
+    if not isinstance(network, TappedEfficientNet):
+        return network
+    net = network.net
+    _fold(net, "conv_stem", "bn1")
+    for stage in net.blocks:
+        for block in stage:
+            for conv, norm in _PAIRS[type(block).__name__]:
+                _fold(block, conv, norm)
+    _fold(net, "conv_head", "bn2")
+    return network
+
+
+def _fold(owner: nn.Module, conv_name: str, norm_name: str) -> None:
+    conv, norm = getattr(owner, conv_name), getattr(owner, norm_name)
+    # Beyond the tap there is nothing to fold.
+    if isinstance(conv, nn.Identity) or isinstance(norm, nn.Identity):
+        return
+    plain = nn.BatchNorm2d(norm.num_features, eps=norm.eps)
+    plain.load_state_dict(norm.state_dict())
+    setattr(owner, conv_name, fuse_conv_bn_eval(conv, plain.eval()))
+    # timm's batch norm holds the activation that follows it.
+    setattr(owner, norm_name, norm.act)

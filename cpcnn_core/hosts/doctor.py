@@ -14,8 +14,7 @@ import numpy as np
 
 import cpcnn_core
 from cpcnn_core.errors import CPCNNError, HostError
-from cpcnn_core.hosts.environment import environment_python
-from cpcnn_core.hosts.foreign_python import code_command, module_command
+from cpcnn_core.hosts.environments import code_command, environment_python, module_command
 from cpcnn_core.hosts.install import (
     MODULE_FILE,
     default_plugins_directory,
@@ -23,7 +22,7 @@ from cpcnn_core.hosts.install import (
     read_record,
 )
 from cpcnn_core.models.registry import find_model
-from cpcnn_core.worker.pipe import read_message, write_message
+from cpcnn_core.worker.protocol import read_message, write_message
 
 PUBLISHED_MODEL = "cell-painting-cnn-v1"
 _PATIENCE_SECONDS = 300
@@ -76,7 +75,7 @@ def examine(
 def _network() -> Finding:
     """Load torch and timm, and embed a crop."""
     try:
-        from cpcnn_core.embedding import load_model
+        from cpcnn_core.embedding.embedder import load_model
 
         model = load_model("untrained-efficientnet-b0")
         model.embed(np.zeros((1, 5, 128, 128), np.float32))

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cpcnn_core.errors import HostError
-from cpcnn_core.hosts.environment import find_java_home
-from cpcnn_core.hosts.foreign_python import module_command
+from cpcnn_core.hosts.environments import find_java_home, module_command
 
 _LAST_LINES = 25
 
@@ -29,7 +28,7 @@ def run_pipeline(
     Parameters
     ----------
     python : str or Path
-        A Python with CellProfiler, see `cpcnn_core.hosts.environment`.
+        A Python with CellProfiler, see `cpcnn_core.hosts.environments`.
     pipeline : str or Path
     out, images : str or Path
         CellProfiler's default output and input folders. Its log is written to

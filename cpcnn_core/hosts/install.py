@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cpcnn_core
-from cpcnn_core.atomic import temporary_folder
 from cpcnn_core.errors import HostError
-from cpcnn_core.json_texts import read_json
-from cpcnn_core.models.home import cpcnn_home
+from cpcnn_core.io.atomic import temporary_folder
+from cpcnn_core.io.json_files import read_json
+from cpcnn_core.models.folders import cpcnn_home
 
 MODULE_FILE = "measurecellpaintingcnn.py"
 HELPER_FOLDER = "_cpcnn"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cpcnn_core.errors import HostError
 from cpcnn_core.hosts import allowed_programs
-from cpcnn_core.models.home import cpcnn_home
+from cpcnn_core.models.folders import cpcnn_home
 
 
 def allow_python(path: Path) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cpcnn_core.errors import ChannelError, WeightsError, some_of
-from cpcnn_core.json_texts import parse_json
+from cpcnn_core.io.json_files import parse_json
 from cpcnn_core.models.card_schema import MOST_INPUTS, TEXT_LENGTH, checked, checked_options
 from cpcnn_core.printable import printable
 
@@ -49,7 +49,7 @@ class ModelCard:
         First part of the features' names, so that those of two models never mix.
     architecture : str
         Key of the builder: ``efficientnet_b0``, ``timm/`` and timm's name of a network,
-        or another of `cpcnn_core.models.building.ARCHITECTURES`.
+        or another of `cpcnn_core.models.network_builder.ARCHITECTURES`.
     architecture_options : dict
         Handed to the builder, e.g. timm's ``global_pool``; those known for the architecture.
     tap : str
@@ -68,7 +68,7 @@ class ModelCard:
     input_range : (low, high)
         What crops, cut as 0 to 1, are stretched to before they are standardized.
     standardizer : str
-        Key of `cpcnn_core.models.standardize.STANDARDIZERS`.
+        Key of `cpcnn_core.models.standardization.STANDARDIZERS`.
     mean, std : tuple of float
         One for every channel, or one for all; for ``mean-std``.
     um_per_px : float or None
@@ -76,7 +76,7 @@ class ModelCard:
     dtype_in : str
         The pixel type of the images that its makers trained it with; for the reader.
     normalizer : str
-        Key of `cpcnn_core.normalize.NORMALIZERS`.
+        Key of `cpcnn_core.imaging.normalization.NORMALIZERS`.
     unit : str
         ``cell`` or ``field``: what one embedding describes.
     trained : bool

@@ -1,19 +1,26 @@
-"""Get a model's published weights: from this machine's caches, a mirror, or their publisher."""
+"""Get a model's published weights: from this machine's caches, a mirror, or their publisher.
+
+The checksum of a model's published file, asked of its publisher: an archive, or a hub.
+
+Connections that cannot be tampered with on the way: anything without TLS is refused.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cpcnn_core.errors import DownloadError, ModelNotFoundError
-from cpcnn_core.models.publishers import DOI, PUBLIC_HUB, quieten_hub, reason
-from cpcnn_core.models.shelf import known_cards
-from cpcnn_core.models.tls import follow_with_tls, require_hub_with_tls, require_tls
+from cpcnn_core.models.registry import known_cards
 
 if TYPE_CHECKING:
+    from requests import Response
+
     from cpcnn_core.models.card import ModelCard
 
 MIRROR = "CPCNN_MIRROR"
@@ -157,3 +164,200 @@ class _Get:
     def _how(self) -> dict[str, object]:
         hooks = {} if self.insecure else {"response": follow_with_tls}
         return {"progressbar": False if self.progress is None else self.progress, "hooks": hooks}
+
+
+# Whatever mirror the weights come from, the publisher says what they should be.
+PUBLIC_HUB = "https://huggingface.co"
+DOI = "doi:"
+_ZENODO = re.compile(r"10\.5281/zenodo\.(\d+)")
+_SHA256 = re.compile("[0-9a-f]{64}")
+# An answer is short; users without a connection should not have to wait for it.
+SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Published:
+    """A publisher's checksum of a file.
+
+    Attributes
+    ----------
+    where : str
+        Who says it, e.g. ``Zenodo record 7114558``.
+    kind, value : str
+        ``md5`` or ``sha256``, and the file's, in hexadecimal.
+
+    Examples
+    --------
+    >>> Published("Zenodo record 1", "md5", "00").where
+    'Zenodo record 1'
+    """
+
+    where: str
+    kind: str
+    value: str
+
+
+def publisher(card: ModelCard) -> str:
+    """Say who publishes a model's weights; an empty text if no publisher gives their checksum.
+
+    Examples
+    --------
+    >>> from cpcnn_core.models.registry import known_cards
+    >>> publisher(known_cards()["cell-painting-cnn-v1"])
+    'Zenodo record 7114558'
+    >>> publisher(known_cards()["morphem"])
+    'Hugging Face CaicedoLab/MorphEm'
+    """
+    if card.hub.startswith(DOI):
+        record = _ZENODO.fullmatch(card.hub.removeprefix(DOI))
+        return f"Zenodo record {record[1]}" if record else card.hub
+    return f"Hugging Face {card.hub}" if card.hub and "://" not in card.hub else ""
+
+
+def ask_publisher(card: ModelCard) -> Published:
+    """Ask for the checksum of a model's published file, within seconds.
+
+    Parameters
+    ----------
+    card : ModelCard
+        One that is known by name: what it calls its publisher is asked.
+
+    Raises
+    ------
+    DownloadError
+        No connection, no such file, or a publisher that tells no checksum.
+
+    Examples
+    --------
+    >>> from cpcnn_core.models.registry import known_cards
+    >>> ask_publisher(known_cards()["cell-painting-cnn-v1"]).kind  # doctest: +SKIP
+    'md5'
+    """
+    where = publisher(card)
+    if not where:
+        raise DownloadError("its publisher tells no checksum")
+    try:
+        said = _ask_archive(card) if card.hub.startswith(DOI) else _ask_hub(card)
+    except Exception as error:
+        # Libraries of three makers, each with errors of their own.
+        raise DownloadError(f"{where} could not be asked: {reason(error)}") from error
+    kind, _, value = said.lower().partition(":")
+    if kind not in ("md5", "sha256") or not re.fullmatch("[0-9a-f]+", value):
+        raise DownloadError(f"{where} tells no checksum of {card.hub_file}")
+    return Published(where, kind, value)
+
+
+def reason(error: Exception) -> str:
+    """Say in few words what went wrong; libraries say it in many.
+
+    Examples
+    --------
+    >>> reason(ValueError("a  b"))
+    'a b'
+    """
+    import requests
+
+    if isinstance(error, requests.ConnectionError) and error.request is not None:
+        return f"no connection to {urllib.parse.urlsplit(str(error.request.url)).netloc}"
+    return " ".join(str(error).split()) or repr(error)
+
+
+def quieten_hub() -> None:
+    """Leave it to our errors to say what went wrong: the hub's library tells of every try.
+
+    Examples
+    --------
+    >>> quieten_hub()
+    """
+    from huggingface_hub.utils import logging
+
+    logging.set_verbosity_error()
+
+
+def _ask_archive(card: ModelCard) -> str:
+    import pooch
+    from pooch.downloaders import REQUESTS_HEADERS, doi_to_repository
+
+    pooch.get_logger().setLevel("WARNING")
+    shelf = pooch.create(".", f"{card.hub}/", registry={card.hub_file: None})
+    # What the shelf's own `load_registry_from_doi` does, with a short wait, and TLS only.
+    archive = doi_to_repository(
+        card.hub.removeprefix(DOI),
+        headers=REQUESTS_HEADERS,
+        timeout=SECONDS,
+        hooks={"response": follow_with_tls},
+    )
+    archive.populate_registry(shelf)
+    return shelf.registry[card.hub_file] or ""
+
+
+def _ask_hub(card: ModelCard) -> str:
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    quieten_hub()
+    url = hf_hub_url(card.hub, card.hub_file, endpoint=PUBLIC_HUB)
+    etag = get_hf_file_metadata(url, timeout=SECONDS).etag or ""
+    # Of a small file it is another hash, of the text that git keeps.
+    return f"sha256:{etag}" if _SHA256.fullmatch(etag) else ""
+
+
+_TRUST = "on a network that you trust, add: --insecure"
+
+
+def require_tls(address: str, *, insecure: bool = False, instead: str = _TRUST) -> None:
+    """Refuse an address without TLS, also one of this machine.
+
+    Parameters
+    ----------
+    address : str
+    insecure : bool
+        The user has said that such an address is wanted.
+    instead : str
+        What else can be done, for the error.
+
+    Raises
+    ------
+    DownloadError
+
+    Examples
+    --------
+    >>> require_tls("https://server.institute/models")
+    >>> require_tls("http://server.institute/models")
+    Traceback (most recent call last):
+    cpcnn_core.errors.DownloadError: http://server.institute/models has no TLS, ...
+    """
+    if urllib.parse.urlsplit(address).scheme.lower() == "http" and not insecure:
+        raise DownloadError(
+            f"{address} has no TLS, so that what comes can be changed on its way; use an address "
+            f"that begins with https, or {instead}"
+        )
+
+
+def require_hub_with_tls(*, insecure: bool = False, instead: str = _TRUST) -> None:
+    """Refuse a mirror of Hugging Face's hub, named by ``HF_ENDPOINT``, that has no TLS.
+
+    Parameters are those of `require_tls`.
+
+    Raises
+    ------
+    DownloadError
+
+    Examples
+    --------
+    >>> require_hub_with_tls()
+    """
+    from huggingface_hub import constants
+
+    require_tls(constants.ENDPOINT, insecure=insecure, instead=instead)
+
+
+def follow_with_tls(response: Response, *_: object, **__: object) -> None:
+    """Refuse to be sent on to an address without TLS; a hook of requests, for every answer.
+
+    Examples
+    --------
+    >>> import requests
+    >>> requests.get("https://zenodo.org", hooks={"response": follow_with_tls})  # doctest: +SKIP
+    """
+    if response.is_redirect:
+        require_tls(urllib.parse.urljoin(response.url, response.headers["location"]))

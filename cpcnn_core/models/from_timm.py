@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cpcnn_core.errors import DownloadError, WeightsError
-from cpcnn_core.models.building import empty_network, random_weights
 from cpcnn_core.models.card import RESIZES, ModelCard
 from cpcnn_core.models.card_schema import TIMM_PREFIX
 from cpcnn_core.models.conversion import read_tensors
+from cpcnn_core.models.download import quieten_hub, require_hub_with_tls
 from cpcnn_core.models.efficientnet import import_timm
-from cpcnn_core.models.publishers import quieten_hub
-from cpcnn_core.models.registry import CELL_PAINTING_CHANNELS, is_model_path, model_file
-from cpcnn_core.models.shelf import known_cards
+from cpcnn_core.models.network_builder import empty_network, random_weights
+from cpcnn_core.models.registry import (
+    CELL_PAINTING_CHANNELS,
+    is_model_path,
+    known_cards,
+    model_file,
+)
 from cpcnn_core.models.timm_network import float_weights, size_option
-from cpcnn_core.models.tls import require_hub_with_tls
 from cpcnn_core.models.weights import save_model
 
 if TYPE_CHECKING:

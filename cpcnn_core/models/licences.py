@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
-from cpcnn_core.damage import read_checked, set_aside, write_checked
 from cpcnn_core.errors import LicenceError
+from cpcnn_core.io.damaged_files import read_checked, set_aside, write_checked
 from cpcnn_core.models.card import ModelCard
-from cpcnn_core.models.home import cpcnn_home
+from cpcnn_core.models.folders import cpcnn_home
 
 
 def licence_file() -> Path:

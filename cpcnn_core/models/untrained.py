@@ -9,7 +9,7 @@ import numpy as np
 
 from cpcnn_core.models.card import EFFICIENTNET_B0, ModelCard
 from cpcnn_core.models.efficientnet import TappedEfficientNet
-from cpcnn_core.models.shelf import known_cards
+from cpcnn_core.models.registry import known_cards
 from cpcnn_core.models.weights import weights_sha256
 
 SEED = 20241
@@ -85,7 +85,7 @@ def untrained_model(card: ModelCard) -> tuple[ModelCard, dict[str, np.ndarray]]:
     if card.architecture == EFFICIENTNET_B0:
         weights = untrained_efficientnet_b0(card.channels)[1]
     else:
-        from cpcnn_core.models.building import random_weights
+        from cpcnn_core.models.network_builder import random_weights
 
         weights = random_weights(card, SEED)
     return dataclasses.replace(card, sha256=weights_sha256(weights)), weights

@@ -21,17 +21,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import CPCNNError, ModelWarning, WeightsError
-from cpcnn_core.json_texts import parse_json
+from cpcnn_core.io.atomic import write_atomically
+from cpcnn_core.io.json_files import parse_json
 from cpcnn_core.models.card import ModelCard
-from cpcnn_core.models.home import cpcnn_home
-from cpcnn_core.models.publishers import ask_publisher
-from cpcnn_core.models.shelf import known_cards
+from cpcnn_core.models.download import ask_publisher
+from cpcnn_core.models.folders import cpcnn_home
+from cpcnn_core.models.registry import known_cards
 from cpcnn_core.models.weights import read_model
 
 if TYPE_CHECKING:
-    from cpcnn_core.models.publishers import Published
+    from cpcnn_core.models.download import Published
 
 NOT_VERIFIED, MADE_HERE = "not verified", "made by cpcnn, not read from a file"
 GIVEN = "a sha256 that its user knew"
@@ -83,7 +83,7 @@ def require_published(published: Published, hashes: Mapping[str, str], what: obj
 
     Examples
     --------
-    >>> from cpcnn_core.models.publishers import Published
+    >>> from cpcnn_core.models.download import Published
     >>> require_published(Published("Zenodo record 1", "md5", "00"), {"md5": "ff"}, "weights.hdf5")
     Traceback (most recent call last):
     cpcnn_core.errors.WeightsError: weights.hdf5 is not the published file: its md5 is ff, ...
@@ -141,7 +141,7 @@ def weights_statement(card: ModelCard, path: str | Path | None = None) -> str:
 
     Examples
     --------
-    >>> from cpcnn_core.models.shelf import known_cards
+    >>> from cpcnn_core.models.registry import known_cards
     >>> weights_statement(known_cards()["untrained-efficientnet-b0"])
     'made by cpcnn, not read from a file'
     """

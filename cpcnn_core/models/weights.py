@@ -17,9 +17,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import ChannelError, ModelNotFoundError, WeightsError
-from cpcnn_core.json_texts import parse_json
+from cpcnn_core.io.atomic import write_atomically
+from cpcnn_core.io.json_files import parse_json
 from cpcnn_core.models.card import ModelCard
 
 FORMAT_VERSION = "1"

@@ -10,8 +10,8 @@ import pandas as pd
 
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.losses import Losses, row_names
-from cpcnn_core.profiles.notices import Tell, counted, warn
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.schema.profiles import Profiles
+from cpcnn_core.user_messages import Tell, counted, warn
 
 METHODS = ("median", "mean")
 CELL, CELL_COUNT = "Metadata_ObjectNumber", "Metadata_CellCount"

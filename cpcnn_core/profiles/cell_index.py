@@ -12,16 +12,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import DependencyError, ProfileError
-from cpcnn_core.json_texts import parse_json
+from cpcnn_core.io.atomic import write_atomically
+from cpcnn_core.io.json_files import parse_json
+from cpcnn_core.io.parquet_files import as_frame, open_parquet, write_parquet
+from cpcnn_core.io.profile_files import iterate_profiles
 from cpcnn_core.profiles.checks import check_same_features
 from cpcnn_core.profiles.correction import Correction
 from cpcnn_core.profiles.correction_files import file_sha256
-from cpcnn_core.profiles.files import iterate_profiles
 from cpcnn_core.profiles.similarity import unit_length
-from cpcnn_core.tables.parquet_files import as_frame, open_parquet, write_parquet
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.schema.profiles import Profiles
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -137,7 +137,7 @@ def build_cell_index(
     Parameters
     ----------
     tables : sequence of str or Path
-        Of cells, see `cpcnn_core.profiles.files.read_profiles`; read three times, in parts.
+        Of cells, see `cpcnn_core.io.profile_files.read_profiles`; read three times, in parts.
     folder : str or Path
         Two files are written to it.
     correction : Correction, optional

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.readers.keys import normal_key
-from cpcnn_core.tables.columns import PLATE, SITE, WELL
+from cpcnn_core.io.site_keys import normal_key
+from cpcnn_core.schema.columns import PLATE, SITE, WELL
 
 if TYPE_CHECKING:
-    from cpcnn_core.tables.profiles import Profiles
+    from cpcnn_core.schema.profiles import Profiles
 
 # Far above what rounding makes of an orthogonal matrix.
 LENGTH_TOLERANCE = 1e-6
@@ -85,7 +85,7 @@ def refuse_wells_twice(wells: Profiles, by: str) -> None:
     Examples
     --------
     >>> import pandas as pd
-    >>> from cpcnn_core.tables.profiles import Profiles
+    >>> from cpcnn_core.schema.profiles import Profiles
     >>> rows = pd.DataFrame({"Metadata_Well": ["A01", "a1"], "Metadata_Treatment": ["x", "y"]})
     >>> refuse_wells_twice(Profiles(np.eye(2), rows, ["x", "y"]), "Metadata_Treatment")
     Traceback (most recent call last):

@@ -12,7 +12,7 @@ from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.correction import Correction
 from cpcnn_core.profiles.cross_fitting import cross_fit
 from cpcnn_core.profiles.significance import Significance
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.schema.profiles import Profiles
 
 
 @dataclass(frozen=True)

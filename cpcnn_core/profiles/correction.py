@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.profiles.notices import Tell, listed, warn
 from cpcnn_core.profiles.plate_scaling import (
     PlateScaling,
     fit_plate_centering,
@@ -22,9 +21,10 @@ from cpcnn_core.profiles.principal_components import (
     fit_principal_components,
 )
 from cpcnn_core.profiles.sphering import Sphering, fit_sphering
-from cpcnn_core.tables.belonging import Origin, aligned, describe_features
-from cpcnn_core.tables.columns import PLATE
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.schema.columns import PLATE
+from cpcnn_core.schema.origin import Origin, aligned, describe_features
+from cpcnn_core.schema.profiles import Profiles
+from cpcnn_core.user_messages import Tell, listed, warn
 
 STEPS_OF = {
     "none": (),

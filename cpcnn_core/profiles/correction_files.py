@@ -24,12 +24,12 @@ from typing import Any
 
 import numpy as np
 
-from cpcnn_core.archives import open_archive, read_array, write_arrays
-from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.json_texts import parse_json
+from cpcnn_core.io.archives import open_archive, read_array, write_arrays
+from cpcnn_core.io.atomic import write_atomically
+from cpcnn_core.io.json_files import parse_json
 from cpcnn_core.profiles.correction import METHODS, STEPS_OF, Correction
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.schema.profiles import Profiles
 
 FORMAT_VERSION = 1
 UNCORRECTED = "uncorrected"

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from cpcnn_core.errors import ProfileError
+from cpcnn_core.io.site_keys import normal_well
 from cpcnn_core.profiles.correction import Correction, refit_correction
-from cpcnn_core.readers.keys import normal_well
-from cpcnn_core.tables.columns import PLATE, WELL
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.schema.columns import PLATE, WELL
+from cpcnn_core.schema.profiles import Profiles
 
 FOLDS = 4
 HELD_OUT, WANTED = 2, 4

@@ -13,7 +13,7 @@ import pandas as pd
 import scipy.stats
 
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.schema.profiles import Profiles
 
 
 def compounds_of(wells: Profiles, by: str, compound: str) -> dict[str, str]:

@@ -18,8 +18,8 @@ from cpcnn_core.profiles.cross_fitting import refuse_controls
 from cpcnn_core.profiles.doses import compounds_of
 from cpcnn_core.profiles.significance import Significance
 from cpcnn_core.profiles.similarity import unit_length
-from cpcnn_core.tables.profiles import Profiles
-from cpcnn_core.tables.values import texts_of
+from cpcnn_core.schema.profiles import Profiles
+from cpcnn_core.schema.values import texts_of
 
 TREATMENT = "Metadata_Treatment"
 REPLICATES = "Metadata_Replicates"

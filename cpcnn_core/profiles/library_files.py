@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from cpcnn_core.errors import ProfileError
+from cpcnn_core.expressions import choose_rows
+from cpcnn_core.io.profile_files import FORMATS, read_profiles, write_profiles
 from cpcnn_core.profiles.corrected_wells import CorrectedWells, as_they_are
 from cpcnn_core.profiles.correction import Correction, correction_file
 from cpcnn_core.profiles.correction_files import (
@@ -21,13 +23,11 @@ from cpcnn_core.profiles.correction_files import (
     read_correction,
     wells_digest,
 )
-from cpcnn_core.profiles.expressions import choose_rows
-from cpcnn_core.profiles.files import FORMATS, read_profiles, write_profiles
 from cpcnn_core.profiles.library import TreatmentLibrary, build_library
-from cpcnn_core.profiles.notices import Tell, warn
-from cpcnn_core.tables.belonging import CORRECTION, CORRECTION_SHA256, Origin, aligned
-from cpcnn_core.tables.columns import metadata_column
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.schema.columns import metadata_column
+from cpcnn_core.schema.origin import CORRECTION, CORRECTION_SHA256, Origin, aligned
+from cpcnn_core.schema.profiles import Profiles
+from cpcnn_core.user_messages import Tell, warn
 
 CONSENSUS = ".consensus.parquet"
 AGAIN = "make both again with: cpcnn profile"

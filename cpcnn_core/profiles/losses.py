@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.profiles.notices import Tell, counted, listed, some, warn
-from cpcnn_core.tables.columns import PLATE, WELL
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.schema.columns import PLATE, WELL
+from cpcnn_core.schema.profiles import Profiles
+from cpcnn_core.user_messages import Tell, counted, listed, some, warn
 
 # Of more, what is left would no longer be the screen.
 LARGEST_LOSS = 0.5

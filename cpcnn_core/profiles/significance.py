@@ -29,8 +29,8 @@ from cpcnn_core.profiles.checks import check_features
 from cpcnn_core.profiles.cross_fitting import POSITION, CrossFit, Fold
 from cpcnn_core.profiles.doses import compounds_of, dose_aware_q_values
 from cpcnn_core.profiles.similarity import unit_length
-from cpcnn_core.tables.columns import PLATE
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.schema.columns import PLATE
+from cpcnn_core.schema.profiles import Profiles
 
 DRAWS = 1000
 # Draws that share no well, of which there are few; of more nothing is spread.

@@ -10,20 +10,19 @@ import numpy as np
 import pandas as pd
 
 from cpcnn_core.errors import ProfileError, TableError
+from cpcnn_core.expressions import choose_rows
+from cpcnn_core.io.metadata_types import learn_types, metadata_named
+from cpcnn_core.io.numbers import is_missing
+from cpcnn_core.io.profile_files import FEATURE_PREFIXES
+from cpcnn_core.io.site_keys import KeyIndex, find_keys, normal_key
+from cpcnn_core.io.tables import read_text_table
 from cpcnn_core.profiles.aggregate import CELL_COUNT, aggregate
-from cpcnn_core.profiles.expressions import choose_rows
-from cpcnn_core.profiles.files import FEATURE_PREFIXES
 from cpcnn_core.profiles.losses import Losses, complete
-from cpcnn_core.profiles.metadata import learn_types, metadata_named
-from cpcnn_core.profiles.notices import Tell, listed, warn
-from cpcnn_core.profiles.plate_tables import find_tables
-from cpcnn_core.profiles.rows import join_rows
-from cpcnn_core.profiles.sites import SiteRows, read_site_rows
-from cpcnn_core.readers.keys import KeyIndex, find_keys, normal_key
-from cpcnn_core.readers.numbers import is_missing
-from cpcnn_core.readers.tables import read_text_table
-from cpcnn_core.tables.columns import PLATE, SITE, WELL, metadata_column
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.profiles.plate_folders import find_tables
+from cpcnn_core.profiles.site_tables import SiteRows, join_rows, read_site_rows
+from cpcnn_core.schema.columns import PLATE, SITE, WELL, metadata_column
+from cpcnn_core.schema.profiles import Profiles
+from cpcnn_core.user_messages import Tell, listed, warn
 
 __all__ = ["choose_rows", "find_tables", "join_platemap", "join_rows", "well_profiles"]
 
@@ -46,7 +45,7 @@ def well_profiles(
     paths : iterable of str or Path
         Tables (`read_profiles`), folders or patterns of them (`find_tables`). Rows are cells
         (``Metadata_ObjectNumber``), sites (``Metadata_Site``) or wells; plate, well and site
-        may have any of the names of `cpcnn_core.readers.keys.SYNONYMS`. Cells are read a part
+        may have any of the names of `cpcnn_core.io.site_keys.SYNONYMS`. Cells are read a part
         at a time, where those of a site are in adjacent rows.
     cells, sites : str
         ``median`` or ``mean``; the paper's are the defaults.
@@ -114,11 +113,11 @@ def join_platemap(
     ----------
     profiles : Profiles
     path : str or Path
-        A table (`cpcnn_core.readers.tables.open_table`) with a column of wells and, when
-        plates differ, of plates, of any name that `cpcnn_core.readers.keys` knows (``Well``,
+        A table (`cpcnn_core.io.tables.open_table`) with a column of wells and, when
+        plates differ, of plates, of any name that `cpcnn_core.io.site_keys` knows (``Well``,
         ``well_position``, ...), and any spelling (``a1``, ``A01``). Every other column is
         added, and replaces one of the same name; numbers and labels are as in
-        `cpcnn_core.profiles.metadata`.
+        `cpcnn_core.io.metadata_types`.
     keep_labels : collection of str
         Texts such as ``NA`` that are names here.
     tell : callable

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from cpcnn_core.readers.sites import ImageFile, Site
+from cpcnn_core.io.sites import ImageFile, Site
 
 # Times of files count in steps, of up to two seconds: a file that was written just before it was
 # read may have been written again just after, and have the same time.

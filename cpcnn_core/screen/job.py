@@ -1,25 +1,30 @@
-"""A user's request, as plain values, and the opening of it: model, sites, settings."""
+"""A user's request, as plain values, and the opening of it: model, sites, settings.
+
+The network that a DeepProfiler project names.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from cpcnn_core.embedding import Embedder, load_model
-from cpcnn_core.models.registry import find_model, is_model_path
+from cpcnn_core.embedding.embedder import Embedder, load_model
+from cpcnn_core.errors import SiteError
+from cpcnn_core.io.cellprofiler_objects import objects_from_cellprofiler
+from cpcnn_core.io.deepprofiler import DeepProfilerProject, read_project, read_sites
+from cpcnn_core.io.label_images import objects_from_labels
+from cpcnn_core.io.load_data import read_load_data
+from cpcnn_core.io.location_files import objects_from_locations
+from cpcnn_core.io.object_sources import ObjectSource
+from cpcnn_core.io.sites import Site, illumination_notice, same_file_notices, with_scale
+from cpcnn_core.models.efficientnet import TAP_DIMS
+from cpcnn_core.models.registry import CELL_PAINTING_CHANNELS, find_model, is_model_path
 from cpcnn_core.models.verification import weights_statement
-from cpcnn_core.readers.cellprofiler_objects import objects_from_cellprofiler
-from cpcnn_core.readers.deepprofiler import read_project, read_sites
-from cpcnn_core.readers.image_notices import illumination_notice, same_file_notices
-from cpcnn_core.readers.label_images import objects_from_labels
-from cpcnn_core.readers.load_data import read_load_data
-from cpcnn_core.readers.locations import objects_from_locations
-from cpcnn_core.readers.object_sources import ObjectSource
-from cpcnn_core.readers.sites import Site, with_scale
-from cpcnn_core.screen.deepprofiler_model import experiment_folder, project_model
+from cpcnn_core.models.weight_import import read_keras_model
 from cpcnn_core.screen.plan import Settings
 
 DEFAULT_MODEL = "cell-painting-cnn-v1"
@@ -42,12 +47,12 @@ class Job:
     out : str, optional
         Default for a project: its experiment.
     channels : tuple of (channel, image)
-        See `cpcnn_core.readers.load_data.read_load_data`. A model that takes any channels
+        See `cpcnn_core.io.load_data.read_load_data`. A model that takes any channels
         is given these, in this order.
     model : str, optional
         Default: `DEFAULT_MODEL`, or the project's own.
     um_per_px : float, optional
-        Micrometres per pixel of all images; see `cpcnn_core.readers.sites.with_scale`.
+        Micrometres per pixel of all images; see `cpcnn_core.io.sites.with_scale`.
     readers : int, optional
     force : bool
         See `cpcnn_core.screen.run.embed_sites`.
@@ -197,3 +202,89 @@ def _settings(job: Job, model: Embedder, mask: bool) -> Settings:
     # The hash of the weights was compared with the card's when they were loaded.
     weights = weights_statement(model.card)
     return Settings(model.card, mask, job.compartment, model.precision, job.um_per_px, weights)
+
+
+def experiment_folder(project: DeepProfilerProject, name: str | None = None) -> Path:
+    """Return the folder of the experiment: the one named, or the only one there.
+
+    Raises
+    ------
+    SiteError
+        None or several with a checkpoint; names them.
+
+    Examples
+    --------
+    >>> experiment_folder(project, "cell_painting")  # doctest: +SKIP
+    """
+    outputs = project.root / "outputs"
+    if name is not None:
+        return outputs / name
+    found = sorted(path.parent for path in outputs.glob("*/checkpoint"))
+    if len(found) != 1:
+        raise SiteError(
+            f"expected one experiment with a checkpoint in {outputs}, got {len(found)}"
+            + (f" ({', '.join(p.name for p in found)})" if found else "")
+            + "; name it with --exp"
+        )
+    return found[0]
+
+
+def project_model(
+    project: DeepProfilerProject,
+    experiment: Path,
+    device: str = "auto",
+    precision: str = "auto",
+    engine: str = "auto",
+) -> Embedder:
+    """Load the project's checkpoint: its channels, its layer, its size of crops.
+
+    Parameters
+    ----------
+    project : DeepProfilerProject
+    experiment : Path
+    device, precision, engine : str
+        See `Embedder`.
+
+    Returns
+    -------
+    Embedder
+
+    Warns
+    -----
+    UserWarning
+        The channels of Cell Painting are in an order that the published network
+        was not trained in.
+
+    Raises
+    ------
+    SiteError
+        No checkpoint, or a layer that cannot be had.
+
+    Examples
+    --------
+    >>> project_model(project, experiment, "cpu")  # doctest: +SKIP
+    """
+    path = experiment / "checkpoint" / project.checkpoint
+    if not path.is_file():
+        raise SiteError(
+            f"there is no checkpoint {path}; put it there, or choose a model with --model"
+        )
+    if project.feature_layer not in TAP_DIMS:
+        raise SiteError(
+            f"the layer {project.feature_layer} cannot be had; there are: {', '.join(TAP_DIMS)}"
+        )
+    published = set(project.channels) == set(CELL_PAINTING_CHANNELS)
+    if published and project.channels != CELL_PAINTING_CHANNELS:
+        warnings.warn(
+            f"this project's channels are in the order {', '.join(project.channels)}; the "
+            f"published network was trained with {', '.join(CELL_PAINTING_CHANNELS)}. If its "
+            "checkpoint is the published one, use --model cell-painting-cnn-v1: then channels are "
+            "taken by name",
+            stacklevel=2,
+        )
+    card, weights = read_keras_model(path, project.model_name or None, project.channels)
+    dim = TAP_DIMS[project.feature_layer] or len(weights.get("classifier.bias", ()))
+    card = dataclasses.replace(
+        card, tap=project.feature_layer, embed_dim=dim, crop_px=project.box_px
+    )
+    return Embedder(card, weights, device, precision, engine=engine)

@@ -14,14 +14,14 @@ import numpy as np
 
 import cpcnn_core
 from cpcnn_core.errors import SiteError
+from cpcnn_core.imaging.scale import scale_notice, zoom_of
+from cpcnn_core.io.deepprofiler_npz import read_site
+from cpcnn_core.io.sites import Site
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.verification import NOT_VERIFIED
-from cpcnn_core.readers.sites import Site
-from cpcnn_core.scale import scale_notice, zoom_of
-from cpcnn_core.screen.examine import UNREADABLE, UNRECORDED, Record, is_record
-from cpcnn_core.screen.names import require_names
-from cpcnn_core.tables import feature_names
-from cpcnn_core.tables.deepprofiler_npz import read_site
+from cpcnn_core.schema.columns import feature_names
+from cpcnn_core.screen.examination import UNREADABLE, UNRECORDED, Record, is_record
+from cpcnn_core.screen.site_names import require_names
 
 FEATURES_FOLDER = "features"
 

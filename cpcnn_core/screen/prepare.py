@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cpcnn_core.atomic import remove_leftovers, write_atomically
-from cpcnn_core.compression import ChannelStatistics, compress_plane
-from cpcnn_core.disk import require_room
 from cpcnn_core.errors import ImageError
-from cpcnn_core.readers.deepprofiler import DeepProfilerProject
-from cpcnn_core.readers.sites import read_stored
-from cpcnn_core.screen.compressed import (
+from cpcnn_core.imaging.compression import ChannelStatistics, compress_plane
+from cpcnn_core.io.atomic import remove_leftovers, write_atomically
+from cpcnn_core.io.deepprofiler import DeepProfilerProject
+from cpcnn_core.io.disk import require_room
+from cpcnn_core.io.sites import read_stored
+from cpcnn_core.screen.compressed_images import (
     PlateChannel,
     examine_channel,
     images_folder,
@@ -24,7 +24,7 @@ from cpcnn_core.screen.compressed import (
     said_of_channels,
     write_record,
 )
-from cpcnn_core.screen.examine import DONE, TO_DO
+from cpcnn_core.screen.examination import DONE, TO_DO
 from cpcnn_core.screen.fingerprint import image_state, plane_hash
 
 

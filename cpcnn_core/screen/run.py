@@ -14,19 +14,19 @@ from typing import cast
 
 import numpy as np
 
-from cpcnn_core.atomic import remove_leftovers
-from cpcnn_core.embedding import Embedder
+from cpcnn_core.embedding.batches import Cells, Embedded, batches_for
+from cpcnn_core.embedding.embedder import Embedder
 from cpcnn_core.errors import CPCNNError, DiskFullError
-from cpcnn_core.field_batches import Cells, Embedded, batches_for
-from cpcnn_core.fields import Field
-from cpcnn_core.readers.sites import Objects, Site
-from cpcnn_core.scale import touches_border_at, zoom_of
-from cpcnn_core.screen.examine import ExaminedSite
+from cpcnn_core.imaging.field import Field
+from cpcnn_core.imaging.scale import touches_border_at, zoom_of
+from cpcnn_core.io.atomic import remove_leftovers
+from cpcnn_core.io.deepprofiler_npz import SiteTable, write_site
+from cpcnn_core.io.sites import Objects, Site
+from cpcnn_core.screen.examination import ExaminedSite
 from cpcnn_core.screen.fingerprint import State
 from cpcnn_core.screen.plan import Settings, site_file
-from cpcnn_core.screen.reading import LoadedSite, read_ahead
-from cpcnn_core.screen.report import SiteReport, failure, stopped
-from cpcnn_core.tables.deepprofiler_npz import SiteTable, write_site
+from cpcnn_core.screen.prefetch import LoadedSite, read_ahead
+from cpcnn_core.screen.site_report import SiteReport, failure, stopped
 
 Progress = Callable[[SiteReport], None]
 READERS_FOR_CPU, MOST_READERS = 2, 16
@@ -53,7 +53,7 @@ def embed_sites(
         Files go to ``features/<plate>/<well>/<site>.npz`` in it.
     settings : Settings
         Written into every file; a file made with others is made again, and so is one whose
-        images or objects changed: see `cpcnn_core.screen.examine.examine`.
+        images or objects changed: see `cpcnn_core.screen.examination.examine`.
     strict : bool
         Stop at the first site that fails.
     force : bool
@@ -113,7 +113,7 @@ def default_readers(model: Embedder) -> int:
 
     Examples
     --------
-    >>> from cpcnn_core.embedding import load_model
+    >>> from cpcnn_core.embedding.embedder import load_model
     >>> default_readers(load_model("untrained-efficientnet-b0", device="cpu"))
     2
     """

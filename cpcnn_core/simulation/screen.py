@@ -1,19 +1,32 @@
-"""A whole virtual screen on disk, field by field."""
+"""A whole virtual screen on disk, field by field.
+
+The files of a virtual screen's fields: written whole, and recognised when they are there.
+
+The tables of a virtual screen: what hosts read, and the truth behind the images.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import csv
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from cpcnn_core.damage import read_checked, write_checked
-from cpcnn_core.disk import require_room
+import numpy as np
+import tifffile
+
 from cpcnn_core.errors import CancelledError, DiskFullError, SiteError
+from cpcnn_core.io.atomic import remove_leftovers, write_atomically
+from cpcnn_core.io.damaged_files import read_checked, write_checked
+from cpcnn_core.io.disk import require_room
+from cpcnn_core.io.spreadsheets import harmless_row, write_csv
 from cpcnn_core.simulation.design import ScreenDesign
-from cpcnn_core.simulation.field import simulate_field
-from cpcnn_core.simulation.files import is_there, write_field
-from cpcnn_core.simulation.layout import lay_out
-from cpcnn_core.simulation.truth import LOAD_DATA, collect_cells, write_tables
+from cpcnn_core.simulation.field import SimulatedField, simulate_field
+from cpcnn_core.simulation.layout import Well, lay_out
+from cpcnn_core.simulation.parameters import PARAMETERS, Parameter
+from cpcnn_core.simulation.technique import CHANNELS, technique_of_plate, technique_of_well
+from cpcnn_core.simulation.treatments import treatments_of
 
 DESIGN = "design.json"
 
@@ -135,3 +148,235 @@ def _read_design(path: Path) -> dict[str, object]:
         raise SiteError(
             f"{path} is damaged; remove the folder {path.parent} to simulate it again"
         ) from error
+
+
+IMAGES, LABELS, NUCLEI, CELLS = "images", "labels", "nuclei", "cells"
+
+
+def image_file(well: Well, site: int, channel: str) -> Path:
+    """Return the path of a channel's image in the screen's folder.
+
+    Examples
+    --------
+    >>> image_file(Well(0, "S1P1", "A01", 0, 0, "DMSO", 0.0), 1, "ER").as_posix()
+    'images/S1P1/A01_1_ER.tif'
+    """
+    return Path(IMAGES, well.plate, f"{well.name}_{site}_{channel}.tif")
+
+
+def label_file(folder: str, well: Well, site: int) -> Path:
+    """Return the path of a label image, with the name that ``cpcnn embed --labels`` looks for.
+
+    Examples
+    --------
+    >>> label_file(NUCLEI, Well(0, "S1P1", "A01", 0, 0, "DMSO", 0.0), 1).as_posix()
+    'nuclei/S1P1_A01_1.tif'
+    """
+    return Path(folder, f"{well.plate}_{well.name}_{site}.tif")
+
+
+def cells_file(well: Well, site: int) -> Path:
+    """Return the path of the table of a field's cells in the screen's folder.
+
+    Examples
+    --------
+    >>> cells_file(Well(0, "S1P1", "A01", 0, 0, "DMSO", 0.0), 1).as_posix()
+    'cells/S1P1/A01_1.csv'
+    """
+    return Path(CELLS, well.plate, f"{well.name}_{site}.csv")
+
+
+def files_of(well: Well, site: int) -> list[Path]:
+    """Return all files of a field, in the order in which they are written.
+
+    Examples
+    --------
+    >>> well = Well(0, "S1P1", "A01", 0, 0, "DMSO", 0.0)
+    >>> [path.as_posix() for path in files_of(well, 1)][-2:]
+    ['nuclei/S1P1_A01_1.tif', 'cells/S1P1/A01_1.csv']
+    """
+    images = [image_file(well, site, channel) for channel in CHANNELS]
+    labels = [label_file(folder, well, site) for folder in (LABELS, NUCLEI)]
+    return [*images, *labels, cells_file(well, site)]
+
+
+def is_there(out: Path, well: Well, site: int) -> bool:
+    """Say whether a field is complete.
+
+    Examples
+    --------
+    >>> well = Well(0, "S1P1", "A01", 0, 0, "DMSO", 0.0)
+    >>> is_there(Path("nowhere"), well, 1)
+    False
+    """
+    return all((out / path).is_file() for path in files_of(well, site))
+
+
+def write_field(out: Path, well: Well, site: int, field: SimulatedField, pixel_size: float) -> None:
+    """Write the images, label images and table of one field.
+
+    Parameters
+    ----------
+    out : Path
+        The screen's folder.
+    well : Well
+    site : int
+    field : SimulatedField
+    pixel_size : float
+        Micrometres per pixel, which the images tell.
+
+    Examples
+    --------
+    >>> write_field(Path("screen"), well, 1, field, 0.6)  # doctest: +SKIP
+    """
+    paths = [out / path for path in files_of(well, site)]
+    for path in paths:
+        remove_leftovers(path)
+    *images, labels, nuclei, table = paths
+    for path, plane in zip(images, field.image, strict=True):
+        _write_image(path, plane, pixel_size)
+    _write_image(labels, field.cell_labels.astype("uint16"), pixel_size)
+    _write_image(nuclei, field.nucleus_labels.astype("uint16"), pixel_size)
+    keys = {"Plate": well.plate, "Well": well.name, "Site": site}
+    cells = field.cells.rename(columns={"number": "Metadata_ObjectNumber"})
+    for place, (name, value) in enumerate(keys.items()):
+        cells.insert(place, f"Metadata_{name}", value)
+    cells.insert(4, "Metadata_Treatment", well.treatment)
+    write_atomically(table, lambda path: write_csv(cells, path, "%.6g"))
+
+
+def _write_image(path: Path, plane: np.ndarray, pixel_size: float) -> None:
+    # Pixels per centimetre.
+    resolution = (1e4 / pixel_size, 1e4 / pixel_size)
+    write_atomically(
+        path,
+        lambda part: tifffile.imwrite(
+            part,
+            plane,
+            compression="zlib",
+            predictor=True,
+            photometric="minisblack",
+            resolution=resolution,
+            resolutionunit="CENTIMETER",
+            metadata=None,
+        ),
+    )
+
+
+LOAD_DATA, PLATE_MAP = "load_data.csv", "platemap.csv"
+TREATMENTS, PARAMETER_TABLE = "treatments.csv", "parameters.csv"
+PLATES_FILE, WELLS_FILE, CELLS_FILE = "truth_plates.csv", "truth_wells.csv", "cells.csv"
+
+
+def write_tables(design: ScreenDesign, out: Path) -> None:
+    """Write every table that the design alone determines.
+
+    Parameters
+    ----------
+    design : ScreenDesign
+    out : Path
+        The screen's folder. ``load_data.csv`` names images relative to it.
+
+    Examples
+    --------
+    >>> write_tables(ScreenDesign(), Path("screen"))  # doctest: +SKIP
+    """
+    wells = list(lay_out(design))
+    plates = {well.plate: well for well in reversed(wells)}
+    tables: dict[str, Iterable[Mapping[str, object]]] = {
+        LOAD_DATA: (
+            _images_of(well, site) for well in wells for site in range(1, design.sites + 1)
+        ),
+        PLATE_MAP: (_named(well) for well in wells),
+        TREATMENTS: _treatments(design),
+        PARAMETER_TABLE: (_described(parameter) for parameter in PARAMETERS),
+        PLATES_FILE: (
+            {"Study": well.study_name, "Plate": name, **technique_of_plate(design, well)}
+            for name, well in reversed(plates.items())
+        ),
+        WELLS_FILE: (
+            {"Study": well.study_name, **_named(well)} | technique_of_well(design, well)
+            for well in wells
+        ),
+    }
+    for name, rows in tables.items():
+        _write(out / name, rows)
+
+
+def collect_cells(wells: Iterable[Well], sites: int, out: Path) -> None:
+    """Put the tables of all fields' cells into one, a field at a time.
+
+    Parameters
+    ----------
+    wells : iterable of Well
+    sites : int
+        Of every well.
+    out : Path
+        The screen's folder.
+
+    Examples
+    --------
+    >>> collect_cells(lay_out(design), design.sites, Path("screen"))  # doctest: +SKIP
+    """
+
+    def write(path: Path) -> None:
+        with path.open("w", encoding="utf-8") as collected:
+            for number, (well, site) in enumerate(
+                (well, site) for well in wells for site in range(1, sites + 1)
+            ):
+                with (out / cells_file(well, site)).open(encoding="utf-8") as part:
+                    header = part.readline()
+                    collected.write("" if number else header)
+                    collected.writelines(part)
+
+    write_atomically(out / CELLS_FILE, write)
+
+
+def _images_of(well: Well, site: int) -> dict[str, object]:
+    row: dict[str, object] = {
+        "Metadata_Study": well.study_name,
+        "Metadata_Plate": well.plate,
+        "Metadata_Well": well.name,
+        "Metadata_Site": site,
+    }
+    for channel in CHANNELS:
+        file = image_file(well, site, channel)
+        row[f"FileName_{channel}"] = file.name
+        row[f"PathName_{channel}"] = file.parent.as_posix()
+    return row
+
+
+def _named(well: Well) -> dict[str, object]:
+    return {
+        "Plate": well.plate,
+        "Well": well.name,
+        "Treatment": well.treatment,
+        "Dose": well.dose,
+    }
+
+
+def _treatments(design: ScreenDesign) -> Iterable[dict[str, object]]:
+    for one in treatments_of(design).values():
+        moved = {key: design.effect_strength * value for key, value in one.effects.items()}
+        yield {
+            "Treatment": one.name,
+            "Mechanism": one.mechanism,
+            "Strength": one.strength,
+            "HalfDose": one.half_dose,
+        } | moved
+
+
+def _described(parameter: Parameter) -> dict[str, object]:
+    return dataclasses.asdict(parameter)
+
+
+def _write(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
+    rows = list(rows)
+
+    def write(part: Path) -> None:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            table.writeheader()
+            table.writerows(harmless_row(row) for row in rows)
+
+    write_atomically(path, write)

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cpcnn_core.crop_store.combine import combine_stores
-from cpcnn_core.crop_store.store import CropStore, open_crops
+from cpcnn_core.crop_store.store import CropStore, combine_stores, open_crops
 from cpcnn_core.errors import TrainingError
 from cpcnn_core.profiles.wells import choose_rows
-from cpcnn_core.tables.columns import metadata_column
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.schema.columns import metadata_column
+from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.training.config import SplitConfig, StudyConfig, TrainingConfig
 from cpcnn_core.training.splits import TRAINING, Split, assign_split, describe
 

@@ -23,10 +23,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from cpcnn_core.atomic import remove_leftovers, write_atomically
 from cpcnn_core.errors import DamageError, TrainingError
-from cpcnn_core.json_texts import parse_json
-from cpcnn_core.training.writing import writing
+from cpcnn_core.io.atomic import remove_leftovers, write_atomically
+from cpcnn_core.io.json_files import parse_json
+from cpcnn_core.training.reports import writing
 
 FORMAT_VERSION = 1
 _NAME = re.compile(r"checkpoint_(\d+)(?:_(\d+))?\.safetensors")

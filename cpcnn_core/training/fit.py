@@ -8,15 +8,21 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from cpcnn_core.disk import require_room
+from cpcnn_core.io.disk import require_room
 from cpcnn_core.training.cells import gather_cells
-from cpcnn_core.training.config_file import checked, write_config
-from cpcnn_core.training.log import TensorBoardLog
+from cpcnn_core.training.config import checked, write_config
 from cpcnn_core.training.processes import start_accelerator
-from cpcnn_core.training.reports import EpochReport, Report, StartReport, StepReport, start_report
+from cpcnn_core.training.reports import (
+    EpochReport,
+    Report,
+    StartReport,
+    StepReport,
+    TensorBoardLog,
+    start_report,
+    writing,
+)
 from cpcnn_core.training.result import claim_name, model_path, write_result
 from cpcnn_core.training.session import Session
-from cpcnn_core.training.writing import writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +74,7 @@ def train_model(
 
     Examples
     --------
-    >>> from cpcnn_core.training.config_file import read_config
+    >>> from cpcnn_core.training.config import read_config
     >>> train_model(read_config("train.toml"), progress=print)  # doctest: +SKIP
     PosixPath('training/model.safetensors')
     """

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cpcnn_core.archives import open_archive, read_array, write_arrays
-from cpcnn_core.atomic import write_atomically
 from cpcnn_core.errors import DamageError, TrainingError
+from cpcnn_core.io.archives import open_archive, read_array, write_arrays
+from cpcnn_core.io.atomic import write_atomically
 
 FORMAT_VERSION = 1
 

@@ -1,4 +1,9 @@
-"""One step of training: a batch, in parts and processes, moves the weights once."""
+"""One step of training: a batch, in parts and processes, moves the weights once.
+
+The reference's optimiser: SGD with Nesterov momentum, weight decay on kernels only.
+
+Batch norm's running statistics, when a batch is cut into parts.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +21,8 @@ from cpcnn_core.training.augmentation import (
     apply_augmentation,
     draw_augmentation,
 )
-from cpcnn_core.training.batch_statistics import RunningStatistics
 from cpcnn_core.training.batches import to_unit_range
-from cpcnn_core.training.metrics import TOP
-from cpcnn_core.training.optimizer import make_optimizer
+from cpcnn_core.training.monitoring import TOP
 from cpcnn_core.training.processes import parts_of_each
 
 if TYPE_CHECKING:
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
     from cpcnn_core.training.config import OptimizationConfig, RunConfig
 
-NETWORK, MOMENTUM = "network.", "momentum."
+NETWORK_PREFIX, MOMENTUM_PREFIX = "network.", "momentum."
 # What is drawn for augmentation, and by the network itself, has streams of its own.
 _AUGMENTATION, _NETWORK = 1, 2
 
@@ -154,21 +157,21 @@ class Learner:
             if self._optimizer.state.get(parameter)
         }
         weights = float_weights(self.network)
-        return {NETWORK + name: value.detach().clone() for name, value in weights.items()} | {
-            MOMENTUM + name: value.clone() for name, value in momentum.items()
-        }
+        return {
+            NETWORK_PREFIX + name: value.detach().clone() for name, value in weights.items()
+        } | {MOMENTUM_PREFIX + name: value.clone() for name, value in momentum.items()}
 
     def restore(self, tensors: dict[str, torch.Tensor]) -> None:
         """Go back to a state that `state` gave."""
         weights = {
-            name.removeprefix(NETWORK): value
+            name.removeprefix(NETWORK_PREFIX): value
             for name, value in tensors.items()
-            if name.startswith(NETWORK)
+            if name.startswith(NETWORK_PREFIX)
         }
         self.network.load_state_dict(weights, strict=False)
         for name, parameter in self.network.named_parameters():
-            if MOMENTUM + name in tensors:
-                momentum = tensors[MOMENTUM + name].to(parameter.device)
+            if MOMENTUM_PREFIX + name in tensors:
+                momentum = tensors[MOMENTUM_PREFIX + name].to(parameter.device)
                 # In the parameter's own layout, in which the optimiser made it.
                 kept = torch.empty_like(parameter).copy_(momentum)
                 self._optimizer.state[parameter]["momentum_buffer"] = kept
@@ -228,3 +231,138 @@ def random_seed(*numbers: int) -> int:
     (True, False)
     """
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+LEARNING_RATE = 0.005
+MOMENTUM = 0.9
+# Keras adds L2 * sum(w^2) to the loss, which pulls with 2 * L2 * w: L2 is 1e-5.
+WEIGHT_DECAY = 2e-5
+
+
+def parameter_groups(
+    network: nn.Module, weight_decay: float = WEIGHT_DECAY
+) -> list[dict[str, object]]:
+    """Part a network's parameters into those that decay and those that do not.
+
+    Parameters
+    ----------
+    network : nn.Module
+    weight_decay : float
+        In PyTorch's sense: twice the factor of Keras's L2.
+
+    Returns
+    -------
+    list of two dicts, for a torch optimiser
+        First the kernels of dense convolutions, those of squeeze-and-excite among them, and
+        of linear layers, with `weight_decay`. Then depthwise kernels, biases, batch norm and
+        whatever else there is, with 0.
+
+    Notes
+    -----
+    docs/method.md#optimiser: 66 kernels of EfficientNet-B0 decay.
+
+    Examples
+    --------
+    >>> network = nn.Sequential(nn.Conv2d(5, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3, groups=8))
+    >>> [(len(group["params"]), group["weight_decay"]) for group in parameter_groups(network)]
+    [(1, 2e-05), (5, 0.0)]
+    """
+    kernels = {id(layer.weight) for layer in network.modules() if _has_decaying_kernel(layer)}
+    parameters = list(network.parameters())
+    return [
+        {"params": [p for p in parameters if id(p) in kernels], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if id(p) not in kernels], "weight_decay": 0.0},
+    ]
+
+
+def make_optimizer(
+    network: nn.Module,
+    learning_rate: float = LEARNING_RATE,
+    momentum: float = MOMENTUM,
+    weight_decay: float = WEIGHT_DECAY,
+) -> torch.optim.SGD:
+    """Make the reference's optimiser for a network.
+
+    Parameters
+    ----------
+    network : nn.Module
+    learning_rate, momentum : float
+    weight_decay : float
+        See `parameter_groups`.
+
+    Returns
+    -------
+    torch.optim.SGD
+
+    Notes
+    -----
+    With gradient g (weight decay included), velocity v <- momentum * v + g, and
+    w <- w - rate * (g + momentum * v). Keras keeps rate * v instead of v: the same as long as
+    the rate stays, as it does in the reference; where a schedule changes it, Keras's step
+    still carries some of the old rate.
+
+    Examples
+    --------
+    >>> optimizer = make_optimizer(nn.Linear(3, 2))
+    >>> optimizer.defaults["lr"], optimizer.defaults["momentum"], optimizer.defaults["nesterov"]
+    (0.005, 0.9, True)
+    """
+    groups = parameter_groups(network, weight_decay)
+    return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum, nesterov=True)
+
+
+def _has_decaying_kernel(layer: nn.Module) -> bool:
+    if isinstance(layer, nn.Conv2d):
+        return not (layer.groups > 1 and layer.groups == layer.in_channels)
+    return isinstance(layer, nn.Linear)
+
+
+class RunningStatistics:
+    """Moves running statistics once a step, by the mean of what the parts say.
+
+    So they are the same whether one process sees the parts one after the other or several
+    processes see them at once, and momentum counts steps, as in the reference.
+
+    Parameters
+    ----------
+    network : Module
+    parts : int
+        Of a batch, in this process.
+    accelerator : Accelerator
+        Joins the processes.
+
+    Examples
+    --------
+    >>> statistics = RunningStatistics(network, 2, accelerator)  # doctest: +SKIP
+    """
+
+    def __init__(self, network: nn.Module, parts: int, accelerator: Accelerator) -> None:
+        self._buffers = [b for b in network.buffers() if b.is_floating_point()]
+        self._parts, self._accelerator = parts, accelerator
+        # One part is the whole batch: nothing to bring together.
+        self._needed = bool(self._buffers) and parts * accelerator.num_processes > 1
+
+    def before_parts(self) -> None:
+        """Remember where the step starts."""
+        if self._needed:
+            self._start = self._values()
+            self._sum = torch.zeros_like(self._start)
+
+    def after_part(self) -> None:
+        """Take what a part has made of them, and let the next start where this one did."""
+        if self._needed:
+            self._sum += self._values()
+            self._put(self._start)
+
+    def after_parts(self) -> None:
+        """Set them to the mean over all parts of all processes."""
+        if self._needed:
+            self._put(self._accelerator.reduce(self._sum / self._parts, "mean"))
+
+    def _values(self) -> torch.Tensor:
+        return torch.cat([buffer.flatten() for buffer in self._buffers])
+
+    def _put(self, values: torch.Tensor) -> None:
+        sizes = [buffer.numel() for buffer in self._buffers]
+        for buffer, part in zip(self._buffers, values.split(sizes), strict=True):
+            buffer.copy_(part.view_as(buffer))

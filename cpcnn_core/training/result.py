@@ -12,20 +12,19 @@ import numpy as np
 
 import cpcnn_core
 from cpcnn_core.errors import TrainingError
-from cpcnn_core.json_texts import parse_json
+from cpcnn_core.io.json_files import parse_json
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.registry import (
     MODEL_SUFFIX,
     find_model,
     is_model_path,
+    known_cards,
     model_file,
 )
-from cpcnn_core.models.shelf import known_cards
 from cpcnn_core.models.timm_network import float_weights
 from cpcnn_core.models.weights import save_model
-from cpcnn_core.training.config import TrainingConfig, differences
-from cpcnn_core.training.config_file import config_from
-from cpcnn_core.training.log import COLUMNS
+from cpcnn_core.training.config import TrainingConfig, config_from, differences
+from cpcnn_core.training.reports import COLUMNS
 from cpcnn_core.training.starting_weights import classes_text
 
 if TYPE_CHECKING:

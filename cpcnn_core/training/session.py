@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 
-from cpcnn_core.damage import set_aside
 from cpcnn_core.errors import CancelledError, DamageError, TrainingError
+from cpcnn_core.io.damaged_files import set_aside
 from cpcnn_core.training.batches import CropReader, epoch_batches
 from cpcnn_core.training.checkpoint import (
     Checkpoint,
@@ -22,16 +22,14 @@ from cpcnn_core.training.checkpoint import (
     save_checkpoint,
     soft_labels_file,
 )
-from cpcnn_core.training.config import TrainingConfig, differences
-from cpcnn_core.training.config_file import config_from
+from cpcnn_core.training.config import TrainingConfig, config_from, differences
 from cpcnn_core.training.label_refinement import SoftLabels
 from cpcnn_core.training.learner import Learner
-from cpcnn_core.training.log import write_log
-from cpcnn_core.training.predict import predict
+from cpcnn_core.training.monitoring import watch
+from cpcnn_core.training.network import predict
+from cpcnn_core.training.reports import write_log, writing
 from cpcnn_core.training.schedules import learning_rate
 from cpcnn_core.training.starting_weights import make_network
-from cpcnn_core.training.watch import watch
-from cpcnn_core.training.writing import writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,20 +2,25 @@
 
 What is drawn is drawn by a hash of names: the same cells fall on the same side however the
 table is sorted, on every machine, and few change sides when plates are added.
+
+Requirements on both sides of a split, for a network to be trained and watched.
+
+Draw a part by names, so that neither the order of a table nor new rows change much.
+
+The table of crops' entries for each cell, as texts without gaps.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cpcnn_core.errors import TrainingError, some_of
-from cpcnn_core.tables.columns import PLATE, SITE, WELL
-from cpcnn_core.training.drawing import draw_part
-from cpcnn_core.training.index_texts import joined_texts, numbered, texts_of
-from cpcnn_core.training.split_checks import check_sides
+from cpcnn_core.schema.columns import PLATE, SITE, WELL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -245,3 +250,169 @@ def _units(index: pd.DataFrame, split: Split) -> np.ndarray:
 
 def _with_study(index: pd.DataFrame, columns: list[str]) -> list[str]:
     return [STUDY, *columns] if STUDY in index.columns else columns
+
+
+def check_sides(labels: np.ndarray, is_kept: np.ndarray, kind: str, may_hold_new: bool) -> None:
+    """Refuse a split that nothing can be learned from, or that cannot be watched.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,), object
+        The class of every cell.
+    is_kept : ndarray of shape (n,), bool
+        For validation.
+    kind : str
+        Of the split, for the error's text.
+    may_hold_new : bool
+        Validation may have classes that training lacks.
+
+    Raises
+    ------
+    TrainingError
+        A side without cells, a class without cells in training, fewer than two classes.
+
+    Examples
+    --------
+    >>> check_sides(np.array(["a", "b"], object), np.array([False, True]), "plates", False)
+    Traceback (most recent call last):
+    cpcnn_core.errors.TrainingError: the split by plates leaves 1 of 2 classes without cells in ...
+    """
+    for side, rows in (("training", ~is_kept), ("validation", is_kept)):
+        if not rows.any():
+            raise TrainingError(
+                f"the split by {kind} leaves none of {len(labels)} cells for {side}; keep other "
+                "values, or split by another rule"
+            )
+    learned = set(labels[~is_kept])
+    kept, _, counts = numbered(labels[is_kept])
+    new = [f"{name} ({n})" for name, n in zip(kept, counts, strict=True) if name not in learned]
+    if new and not may_hold_new:
+        raise TrainingError(
+            f"the split by {kind} leaves {len(new)} of {len(learned) + len(new)} classes without "
+            f"cells in training: {some_of(new)} cells in validation; keep other values, draw with "
+            "another seed, or leave these classes out"
+        )
+    if len(learned) < 2:
+        raise TrainingError(f"training needs at least 2 classes, got {some_of(learned)} only")
+
+
+def draw_part(names: Iterable[str], groups: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Draw a fraction of every group.
+
+    Parameters
+    ----------
+    names : iterable of n str, each different
+        What is drawn from.
+    groups : ndarray of shape (n,), int
+        From 0 on.
+    fraction : float, above 0 and below 1
+    seed : int
+
+    Returns
+    -------
+    ndarray of shape (n,), bool
+        True for round(fraction * size) of each group, for one at least and never for all: a
+        group of one gives none.
+
+    Notes
+    -----
+    Those whose BLAKE2b of ``seed/name`` (8 bytes, a little-endian number) is the smallest of
+    their group. A threshold on the hash would draw the fraction on average only, and nothing
+    of some small groups; a permutation would be another one with every name that is added.
+
+    Examples
+    --------
+    >>> draw_part(["a", "b", "c", "d"], np.array([0, 0, 0, 1]), 0.4, seed=0)
+    array([ True, False, False, False])
+    """
+    counts = np.bincount(groups)
+    sizes = np.minimum(np.maximum(np.round(fraction * counts), 1), counts - 1)
+    hashes = np.fromiter((_hash(f"{seed}/{name}") for name in names), np.uint64)
+    order = np.lexsort((hashes, groups))
+    in_order = groups[order]
+    rank = np.arange(len(order)) - (np.cumsum(counts) - counts)[in_order]
+    drawn = np.empty(len(order), bool)
+    drawn[order] = rank < sizes[in_order]
+    return drawn
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def texts_of(index: pd.DataFrame, column: str) -> np.ndarray:
+    """Return a column as texts without space around them, of which none is empty.
+
+    Parameters
+    ----------
+    index : pandas.DataFrame with n rows
+    column : str
+
+    Returns
+    -------
+    ndarray of shape (n,), object
+
+    Raises
+    ------
+    TrainingError
+        No rows, no such column, or empty values in it.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> texts_of(pd.DataFrame({"Metadata_Site": [1, 2]}), "Metadata_Site").tolist()
+    ['1', '2']
+    """
+    if column not in index.columns:
+        raise TrainingError(
+            f"the crops have no column {column}; they have {', '.join(map(str, index.columns))}"
+        )
+    texts = index[column].astype(str).where(index[column].notna(), "").str.strip()
+    empty = (texts == "").sum()
+    if empty or not len(texts):
+        raise TrainingError(f"{empty} of {len(texts)} cells have no {column}; leave them out")
+    result: np.ndarray = texts.to_numpy(object)
+    return result
+
+
+def joined_texts(index: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
+    """Name each cell by what several columns say: ``plate/well``, (n,) object.
+
+    Raises
+    ------
+    TrainingError
+        As `texts_of`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> joined_texts(pd.DataFrame({"Plate": ["P"], "Site": [2]}), ["Plate", "Site"]).tolist()
+    ['P/2']
+    """
+    parts = zip(*(texts_of(index, column) for column in columns), strict=True)
+    return np.array(list(map("/".join, parts)), object)
+
+
+def numbered(texts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give every text (n,) its number in the order of the alphabet.
+
+    Returns
+    -------
+    names : ndarray of shape (k,), object
+        The different ones, sorted.
+    numbers : ndarray of shape (n,), int
+        The place of each text in `names`.
+    counts : ndarray of shape (k,), int
+        How often each is there.
+
+    Examples
+    --------
+    >>> names, numbers, counts = numbered(np.array(["b", "a", "b"], object))
+    >>> names.tolist(), numbers.tolist(), counts.tolist()
+    (['a', 'b'], [1, 0, 1], [1, 2])
+    """
+    import pandas as pd
+
+    # Hashing millions of texts is much faster than sorting them.
+    numbers, names = pd.factorize(texts, sort=True)
+    return names, numbers, np.bincount(numbers, minlength=len(names))

@@ -1,23 +1,32 @@
-"""Starting weights of a network: random, ImageNet's, or those of another model of cells."""
+"""Starting weights of a network: random, ImageNet's, or those of another model of cells.
+
+Initial weights of a network: random ones as Keras draws them, or those of ImageNet.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
-from cpcnn_core.errors import TrainingError, WeightsError
+from cpcnn_core.errors import (
+    DependencyError,
+    DownloadError,
+    ModelNotFoundError,
+    TrainingError,
+    WeightsError,
+)
+from cpcnn_core.models.download import require_hub_with_tls
+from cpcnn_core.models.efficientnet import import_timm
 from cpcnn_core.models.registry import find_model
 from cpcnn_core.models.untrained import untrained_efficientnet_b0
 from cpcnn_core.models.weights import read_model
-from cpcnn_core.training.initialization import (
-    IMAGENET_WEIGHTS,
-    initialize_from_imagenet,
-    initialize_like_keras,
-    layers_of_role,
-    read_imagenet_weights,
-)
 from cpcnn_core.training.network import TrainableNetwork
 
 if TYPE_CHECKING:
@@ -135,3 +144,217 @@ def classes_text(classes: Sequence[str]) -> str:
     '["DMSO", "taxol"]'
     """
     return json.dumps(list(classes), ensure_ascii=False)
+
+
+# AutoAugment weights, those of the reference (docs/method.md#initialisation).
+IMAGENET_WEIGHTS = "tf_efficientnet_b0.aa_in1k"
+# Standard deviation of a standard normal that is cut off at two.
+TRUNCATED_DEVIATION = 0.87962566103423978
+
+
+def initialize_like_keras(network: nn.Module, seed: int) -> None:
+    """Draw the weights of an EfficientNet as the reference draws them.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Convolutions, linear layers and batch norm, on the CPU; changed in place.
+    seed : int
+        Equal seeds give equal weights.
+
+    Raises
+    ------
+    TrainingError
+        A layer of another kind has weights.
+
+    Notes
+    -----
+    Convolutions: variance scaling 2 / fan out with a normal distribution cut off at two
+    standard deviations, fan out being height * width * outputs / groups. Linear layers: Glorot
+    uniform. Biases 0; batch norm the identity. These are the initialisers of the package
+    ``efficientnet`` 1.1.1, and Keras's default for the dense layer that the reference adds.
+
+    Examples
+    --------
+    >>> network = nn.Sequential(nn.Conv2d(5, 32, 3), nn.BatchNorm2d(32))
+    >>> initialize_like_keras(network, seed=0)
+    >>> network[0].bias.abs().max().item(), round(network[0].weight.std().item(), 2)
+    (0.0, 0.08)
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.Conv2d):
+            _draw_convolution(layer, generator)
+        elif isinstance(layer, nn.Linear):
+            _draw_linear(layer, generator)
+        elif isinstance(layer, nn.BatchNorm2d):
+            layer.reset_parameters()
+        elif any(True for _ in layer.parameters(recurse=False)):
+            raise TrainingError(
+                f"expected convolutions, linear layers and batch norm, got {name}, a "
+                f"{type(layer).__name__}; leave such a network to its own initialisation"
+            )
+
+
+def initialize_from_imagenet(
+    network: nn.Module, weights: Mapping[str, torch.Tensor], seed: int
+) -> None:
+    """Take the weights of a network for ImageNet, with any number of channels and classes.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Made by timm (``efficientnet_b0`` of ours is), on the CPU; changed in place.
+    weights : mapping of str to Tensor
+        Of the same network for three channels, see `read_imagenet_weights`.
+    seed : int
+        Of the classifier.
+
+    Raises
+    ------
+    WeightsError
+        The weights are those of another network; names what is missing or of another shape.
+
+    Notes
+    -----
+    Channel i of the first convolution gets the kernel of channel i mod 3 (R, G, B, R, G for
+    five), not rescaled; the classifier is drawn Glorot uniform, its bias is 0; all else is
+    copied. docs/method.md#initialisation.
+
+    Examples
+    --------
+    >>> timm = import_timm()
+    >>> rgb = timm.create_model("tf_efficientnet_b0").state_dict()
+    >>> network = timm.create_model("tf_efficientnet_b0", in_chans=5, num_classes=20)
+    >>> initialize_from_imagenet(network, rgb, seed=0)
+    >>> bool((network.conv_stem.weight[:, 3] == rgb["conv_stem.weight"][:, 0]).all())
+    True
+    """
+    stems = tuple(f"{name}.weight" for name in layers_of_role(network, "first_conv"))
+    classifiers = layers_of_role(network, "classifier")
+    drawn = tuple(f"{layer}." for layer in classifiers)
+    state = network.state_dict()
+    taken = {}
+    for name, value in state.items():
+        if name.startswith(drawn) or name.endswith("num_batches_tracked"):
+            continue
+        found = weights.get(name)
+        if name in stems and found is not None and found.ndim == 4 and found.shape[1] == 3:
+            found = found[:, torch.arange(value.shape[1]) % 3]
+        if found is None or found.shape != value.shape:
+            came = "nothing" if found is None else f"{tuple(found.shape)}"
+            raise WeightsError(
+                f"the ImageNet weights are those of another network: expected {name} of shape "
+                f"{tuple(value.shape)}, got {came}"
+            )
+        taken[name] = found
+    network.load_state_dict(state | taken)
+    generator = torch.Generator().manual_seed(seed)
+    for name in classifiers:
+        for layer in network.get_submodule(name).modules():
+            if isinstance(layer, nn.Linear):
+                _draw_linear(layer, generator)
+
+
+def read_imagenet_weights(
+    name: str = IMAGENET_WEIGHTS, file: str | Path | None = None
+) -> dict[str, torch.Tensor]:
+    """Return the weights of a network for ImageNet.
+
+    Parameters
+    ----------
+    name : str
+        timm's name of network and weights. Downloaded from the Hugging Face Hub, once.
+    file : str or Path, optional
+        The file ``model.safetensors`` of these weights, where there is no connection.
+
+    Returns
+    -------
+    dict of str to Tensor, float32
+
+    Raises
+    ------
+    DependencyError
+        The package huggingface_hub is missing.
+    ModelNotFoundError
+        There are no such weights.
+    DownloadError
+        No connection, and not downloaded before; says what to do.
+    WeightsError
+        The file is damaged, or no safetensors.
+
+    Examples
+    --------
+    >>> read_imagenet_weights(file="nowhere.safetensors")
+    Traceback (most recent call last):
+    cpcnn_core.errors.ModelNotFoundError: there is no weights file nowhere.safetensors
+    """
+    if file is not None:
+        return _read_safetensors(Path(file))
+    timm = import_timm()
+    if find_spec("huggingface_hub") is None:
+        raise DependencyError(
+            "ImageNet weights are downloaded by the package huggingface_hub; install it with: "
+            "pip install huggingface_hub"
+        )
+    require_hub_with_tls(instead="name the file as network.imagenet_file")
+    try:
+        state: dict[str, torch.Tensor] = timm.create_model(name, pretrained=True).state_dict()
+    except RuntimeError as error:
+        raise ModelNotFoundError(f"timm has no ImageNet weights {name!r}: {error}") from error
+    except OSError as error:
+        raise DownloadError(
+            f"the ImageNet weights {name} could not be downloaded, and were not before. By hand: "
+            f"get model.safetensors of timm/{name} from the Hugging Face Hub on any machine, copy "
+            "it here, and name the file as network.imagenet_file"
+        ) from error
+    return state
+
+
+def layers_of_role(network: nn.Module, role: str) -> tuple[str, ...]:
+    """Name the layers that timm says are the first convolution, or the classifier.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Of timm.
+    role : str
+        ``first_conv`` or ``classifier``.
+
+    Examples
+    --------
+    >>> import timm
+    >>> layers_of_role(timm.create_model("resnet10t"), "classifier")
+    ('fc',)
+    """
+    config: Any = network.pretrained_cfg
+    names = config.get(role) or ()
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _read_safetensors(file: Path) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not file.is_file():
+        raise ModelNotFoundError(f"there is no weights file {file}")
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise WeightsError(f"{file} is not a complete safetensors file ({error})") from error
+
+
+def _draw_convolution(layer: nn.Conv2d, generator: torch.Generator) -> None:
+    height, width = layer.kernel_size
+    fan_out = height * width * layer.out_channels // layer.groups
+    deviation = math.sqrt(2 / fan_out) / TRUNCATED_DEVIATION
+    ends = -2 * deviation, 2 * deviation
+    nn.init.trunc_normal_(layer.weight, 0.0, deviation, *ends, generator=generator)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+def _draw_linear(layer: nn.Linear, generator: torch.Generator) -> None:
+    nn.init.xavier_uniform_(layer.weight, generator=generator)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)

@@ -2,7 +2,7 @@
 
 CellProfiler's Python cannot hold torch, so its module starts ``cpcnn worker`` in
 the Python where cpcnn is installed and hands it arrays. Protocol, version 3; a
-message is what `cpcnn_core.worker.pipe` reads and writes, a JSON header with
+message is what `cpcnn_core.worker.protocol` reads and writes, a JSON header with
 ``type`` and raw arrays:
 
 ========== ===================================== =================================

@@ -3,6 +3,6 @@
 CellProfiler's module starts ``cpcnn worker``.
 """
 
-from cpcnn_core.worker.serve import main
+from cpcnn_core.worker.server import main
 
 main()

@@ -17,9 +17,9 @@ import numpy as np
 
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.models.card import ModelCard
-from cpcnn_core.models.shelf import known_cards
-from cpcnn_core.tables import Profiles, feature_names
-from cpcnn_core.tables.belonging import (
+from cpcnn_core.models.registry import known_cards
+from cpcnn_core.schema.columns import PLATE, WELL, feature_names
+from cpcnn_core.schema.origin import (
     FEATURES,
     MODEL,
     Origin,
@@ -27,7 +27,7 @@ from cpcnn_core.tables.belonging import (
     find_differences,
     split_feature,
 )
-from cpcnn_core.tables.columns import PLATE, WELL
+from cpcnn_core.schema.profiles import Profiles
 
 # Path and treatment column to a TreatmentLibrary and the Correction of its wells or None,
 # both of cpcnn_core.profiles.

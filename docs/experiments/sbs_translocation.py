@@ -23,11 +23,11 @@ from wells import embed_wells, run_cpcnn
 
 from cpcnn_core import load_model
 from cpcnn_core.crop_store.store import open_crops
+from cpcnn_core.evaluation.baselines import count_profiles
+from cpcnn_core.evaluation.intervals import bootstrap_interval
 from cpcnn_core.models.untrained import untrained_efficientnet_b0
 from cpcnn_core.models.weights import save_model
-from cpcnn_core.profiles.baselines import count_profiles
 from cpcnn_core.profiles.correction import fit_correction
-from cpcnn_core.profiles.intervals import bootstrap_interval
 from cpcnn_core.profiles.retrieval import chance_average_precision
 from cpcnn_core.profiles.similarity import cosine_similarity
 from cpcnn_core.training.config import (

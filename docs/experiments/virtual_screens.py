@@ -24,20 +24,20 @@ from wells import embed_wells, run_cpcnn, wells_of
 
 from cpcnn_core import load_model
 from cpcnn_core.crop_store.store import open_crops
+from cpcnn_core.evaluation.baselines import count_profiles, standard_profiles
+from cpcnn_core.evaluation.confounders import confounders
+from cpcnn_core.evaluation.intervals import bootstrap_interval
+from cpcnn_core.evaluation.replicates import find_replicates
+from cpcnn_core.io.profile_files import read_profiles, write_profiles
 from cpcnn_core.profiles.aggregate import aggregate
-from cpcnn_core.profiles.baselines import count_profiles, standard_profiles
-from cpcnn_core.profiles.confounders import confounders
 from cpcnn_core.profiles.correction import fit_correction
-from cpcnn_core.profiles.files import read_profiles, write_profiles
-from cpcnn_core.profiles.intervals import bootstrap_interval
-from cpcnn_core.profiles.replicates import find_replicates
 from cpcnn_core.profiles.retrieval import average_precision
 from cpcnn_core.profiles.similarity import cosine_similarity, same_label
+from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.simulation.design import ScreenDesign
 from cpcnn_core.simulation.layout import CONTROL
 from cpcnn_core.simulation.screen import simulate_screen
-from cpcnn_core.tables.profiles import Profiles
-from cpcnn_core.training.balancing import steps_per_epoch
+from cpcnn_core.training.batches import steps_per_epoch
 from cpcnn_core.training.cells import gather_cells
 from cpcnn_core.training.config import (
     DataConfig,

@@ -4,8 +4,8 @@ import numpy as np
 
 from cpcnn_core.cli.main import main
 from cpcnn_core.profiles.aggregate import aggregate
-from cpcnn_core.tables.columns import PLATE, WELL
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.schema.columns import PLATE, WELL
+from cpcnn_core.schema.profiles import Profiles
 
 BATCH = 256
 

@@ -13,9 +13,9 @@ from qtpy.QtGui import QColor, QPen, QPolygonF
 from qtpy.QtWidgets import QGraphicsPolygonItem, QGridLayout, QToolTip, QWidget
 
 from napari_cpcnn.cell_map.colors import Rgb, ink_on
-from napari_cpcnn.cell_map.raster import draw_map, inside_polygon, nearest_point
-from napari_cpcnn.explorer import ADD, REMOVE, REPLACE
-from napari_cpcnn.plain_text import PlainLabel, as_text
+from napari_cpcnn.cell_map.density_raster import draw_map, inside_polygon, nearest_point
+from napari_cpcnn.messages import PlainLabel, as_text
+from napari_cpcnn.shared_state import ADD, REMOVE, REPLACE
 
 if TYPE_CHECKING:
     from pyqtgraph.GraphicsScene.mouseEvents import MouseClickEvent, MouseDragEvent

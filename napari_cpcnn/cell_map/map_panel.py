@@ -19,18 +19,17 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from cpcnn_core.tables.columns import METADATA_PREFIX, WELL
+from cpcnn_core.schema.columns import METADATA_PREFIX, WELL
+from napari_cpcnn.cell_map.background_maps import CLUSTERS, PCA, UMAP, MapMaking
 from napari_cpcnn.cell_map.colors import Legend, Rgb, colors_of, legend_html
 from napari_cpcnn.cell_map.map_canvas import PLAIN_RGB, MapCanvas, how_of
-from napari_cpcnn.cell_map.map_making import CLUSTERS, PCA, UMAP, MapMaking
 from napari_cpcnn.cell_map.map_tools import MapTools
 from napari_cpcnn.cell_map.maps import cosines
-from napari_cpcnn.explorer import CLUSTER, LABEL, LAYER, PHENOTYPE, Explorer
-from napari_cpcnn.notices import tell_error
-from napari_cpcnn.plain_text import PlainLabel
+from napari_cpcnn.messages import PlainLabel, tell_error
+from napari_cpcnn.shared_state import CLUSTER, LABEL, LAYER, PHENOTYPE, Explorer
 
 if TYPE_CHECKING:
-    from cpcnn_core.tables.profiles import Profiles
+    from cpcnn_core.schema.profiles import Profiles
     from napari_cpcnn.cell_map.colors import CategoryLegend
 
 ROLE = QPalette.ColorRole

@@ -13,7 +13,7 @@ import sys
 
 import numpy as np
 
-from cpcnn_core.worker.pipe import read_message, write_message
+from cpcnn_core.worker.protocol import read_message, write_message
 from napari_cpcnn.cell_map.maps import clusters_of, umap_of
 from napari_cpcnn.child_process import ChildProcess
 

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 
-from cpcnn_core.worker.pipe import read_message, write_message
+from cpcnn_core.worker.protocol import read_message, write_message
 
 
 def label_nuclei(plane: np.ndarray) -> np.ndarray:

@@ -24,21 +24,17 @@ from qtpy.QtWidgets import (
 )
 
 from cpcnn_core.errors import CancelledError, ChannelError, CPCNNError, ImageError
+from cpcnn_core.imaging.scale import check_um_per_px, scale_notice
 from cpcnn_core.models.card import ModelCard
-from cpcnn_core.scale import check_um_per_px, scale_notice
-from cpcnn_core.tables.profiles import Profiles
-from napari_cpcnn.embed.channel_choice import ONE_LAYER, ChannelChoice, fill_box, layer_box
-from napari_cpcnn.embed.embedding import EmbedRequest, announced, embed_layers, layer_features
-from napari_cpcnn.embed.model_choice import ModelChoice
-from napari_cpcnn.embed.network_process import NetworkProcess, Step
-from napari_cpcnn.embed.nuclei_finder import NucleiFinder
-from napari_cpcnn.embed.warm_up import warm_up_tables, warm_up_window
-from napari_cpcnn.explorer import LAYER, Explorer
-from napari_cpcnn.layer_watch import LayerWatch
-from napari_cpcnn.linking import OVERLAY, ViewerLink
-from napari_cpcnn.notices import Refusal, tell, tell_error
-from napari_cpcnn.plain_text import PlainLabel
+from cpcnn_core.schema.profiles import Profiles
+from napari_cpcnn.embed.choices import ONE_LAYER, ChannelChoice, ModelChoice, fill_box, layer_box
+from napari_cpcnn.embed.layer_embedding import EmbedRequest, announced, embed_layers, layer_features
+from napari_cpcnn.embed.network_process import NetworkProcess, Step, warm_up_tables, warm_up_window
+from napari_cpcnn.embed.nuclei import NucleiFinder
+from napari_cpcnn.layer_links import OVERLAY, LayerWatch, ViewerLink
+from napari_cpcnn.messages import PlainLabel, Refusal, tell, tell_error
 from napari_cpcnn.planes import check_channels, pixels, plane_indices, um_per_px_of
+from napari_cpcnn.shared_state import LAYER, Explorer
 
 # Between two things that each redraw the window.
 PAUSE_MS = 30

@@ -14,7 +14,8 @@ from cpcnn_core.profiles.correction import Correction, describe_correction
 from cpcnn_core.profiles.library import TreatmentLibrary, build_library
 from cpcnn_core.profiles.library_files import read_wells, with_uncorrected
 from cpcnn_core.profiles.wells import choose_rows
-from cpcnn_core.tables.belonging import (
+from cpcnn_core.schema.columns import PLATE, SITE, WELL
+from cpcnn_core.schema.origin import (
     CORRECTION,
     CORRECTION_SHA256,
     FEATURES,
@@ -23,10 +24,9 @@ from cpcnn_core.tables.belonging import (
     find_differences,
     say,
 )
-from cpcnn_core.tables.columns import PLATE, SITE, WELL
-from cpcnn_core.tables.profiles import Profiles
-from cpcnn_core.tables.values import texts_of
-from napari_cpcnn.notices import counted
+from cpcnn_core.schema.profiles import Profiles
+from cpcnn_core.schema.values import texts_of
+from napari_cpcnn.messages import counted
 
 if TYPE_CHECKING:
     import pandas as pd

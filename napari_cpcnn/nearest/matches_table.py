@@ -9,10 +9,10 @@ import numpy as np
 from qtpy import QtCore, QtGui, QtWidgets
 from qtpy.QtCore import QModelIndex, Qt
 
+from cpcnn_core.io.spreadsheets import harmless_table
 from cpcnn_core.profiles.library import REPLICATES
-from cpcnn_core.spreadsheets import harmless_table
 from napari_cpcnn.gallery import ACCENT
-from napari_cpcnn.plain_text import as_text
+from napari_cpcnn.messages import as_text
 
 if TYPE_CHECKING:
     import pandas as pd

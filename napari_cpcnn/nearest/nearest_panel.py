@@ -13,11 +13,10 @@ from qtpy import QtCore, QtGui, QtWidgets
 from qtpy.QtCore import QSignalBlocker
 
 from cpcnn_core.errors import CPCNNError
-from cpcnn_core.profiles.files import FORMATS
-from cpcnn_core.tables.columns import PLATE, WELL
-from napari_cpcnn.blending import Channel
-from napari_cpcnn.explorer import LAYER, Explorer
-from napari_cpcnn.gallery import Gallery
+from cpcnn_core.io.profile_files import FORMATS
+from cpcnn_core.schema.columns import PLATE, WELL
+from napari_cpcnn.gallery import Channel, Gallery
+from napari_cpcnn.messages import PlainLabel, counted, tell_error
 from napari_cpcnn.nearest.libraries import (
     OpenLibrary,
     as_open,
@@ -26,14 +25,13 @@ from napari_cpcnn.nearest.libraries import (
     rows_like,
 )
 from napari_cpcnn.nearest.matches_table import P_VALUE, MatchesTable, short_name
-from napari_cpcnn.notices import counted, tell_error
-from napari_cpcnn.plain_text import PlainLabel
+from napari_cpcnn.shared_state import LAYER, Explorer
 
 if TYPE_CHECKING:
     import pandas as pd
     from napari.qt.threading import GeneratorWorker
 
-    from cpcnn_core.tables.profiles import Profiles
+    from cpcnn_core.schema.profiles import Profiles
 
 DELAY_MS = 200
 NO_LIBRARY = "Open a library of treatments: a table made by `cpcnn profile`"

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from cpcnn_core.errors import HostError
-from cpcnn_core.hosts.environment import (
+from cpcnn_core.hosts.environments import (
     CELLPROFILER_VERSION,
     check_python,
     create_environment,
@@ -21,14 +21,15 @@ from cpcnn_core.hosts.environment import (
 )
 from cpcnn_core.hosts.headless import headless_environ, run_pipeline
 from cpcnn_core.hosts.install import install_plugin
-from cpcnn_core.models.building import random_weights
+from cpcnn_core.io.profile_files import write_profiles
 from cpcnn_core.models.efficientnet import TappedEfficientNet
+from cpcnn_core.models.folders import cpcnn_home
 from cpcnn_core.models.from_timm import timm_card
-from cpcnn_core.models.home import cpcnn_home
+from cpcnn_core.models.network_builder import random_weights
 from cpcnn_core.models.untrained import untrained_efficientnet_b0
 from cpcnn_core.models.weights import save_model
-from cpcnn_core.profiles.files import write_profiles
-from cpcnn_core.tables import Profiles, feature_names
+from cpcnn_core.schema.columns import feature_names
+from cpcnn_core.schema.profiles import Profiles
 
 from ..attacks import ATTACKS
 

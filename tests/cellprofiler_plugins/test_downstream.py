@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from cpcnn_core import feature_names
-from cpcnn_core.profiles.files import read_profiles
+from cpcnn_core.io.profile_files import read_profiles
 from cpcnn_core.profiles.library_files import read_library
 
 from ..cytotable_conversion import cytotable_convert

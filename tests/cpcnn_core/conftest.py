@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cpcnn_core.models.building import empty_network
-from cpcnn_core.models.importing import import_keras_model
+from cpcnn_core.models.network_builder import empty_network
+from cpcnn_core.models.weight_import import import_keras_model
 
 DATA = Path(__file__).parents[1] / "data"
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")

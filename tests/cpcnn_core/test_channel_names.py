@@ -13,8 +13,8 @@ import cellprofiler_plugins
 import cpcnn_core.channel_names
 from cpcnn_core.channel_names import guess_images, told_channels
 from cpcnn_core.errors import ChannelError
-from cpcnn_core.models.shelf import known_cards
-from cpcnn_core.readers.image_columns import match_images
+from cpcnn_core.io.load_data import match_images
+from cpcnn_core.models.registry import known_cards
 
 CHANNELS = ("DNA", "RNA", "ER", "AGP", "Mito")
 OURS = Path(cpcnn_core.channel_names.__file__)

@@ -26,7 +26,7 @@ def loaded_by(code):
         "from cpcnn_core import feature_names; feature_names(3)",
         "from cpcnn_core import crop_cells, Field, ModelCard, Profiles, touches_border",
         "from cpcnn_core import list_models; list_models()",
-        "import cpcnn_core.worker.serve",
+        "import cpcnn_core.worker.server",
         "import cpcnn_core.hosts.install",
         f"{RUN}main(['--version'])",
         f"{RUN}main(['models', '--help'])",

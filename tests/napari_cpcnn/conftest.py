@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cpcnn_core.models.home import cpcnn_home
+from cpcnn_core.models.folders import cpcnn_home
 
 pytest.importorskip("napari")
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cpcnn_core.errors import ImageError
-from napari_cpcnn.blending import COLOURS, GREY, blend, own_channels
+from napari_cpcnn.gallery import COLOURS, GREY, blend, own_channels
 
 
 def slow_blend(crop, channels):

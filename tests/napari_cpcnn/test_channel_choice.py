@@ -2,7 +2,7 @@
 
 import pytest
 
-from napari_cpcnn.embed.channel_choice import NO_LAYER, ONE_LAYER, ChannelChoice
+from napari_cpcnn.embed.choices import NO_LAYER, ONE_LAYER, ChannelChoice
 
 
 @pytest.fixture

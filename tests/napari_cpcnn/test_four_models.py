@@ -8,9 +8,9 @@ import pytest
 from napari.utils.notifications import notification_manager
 from qtpy.QtWidgets import QMessageBox
 
-from cpcnn_core.profiles.files import write_profiles
-from cpcnn_core.tables.profiles import Profiles
-from napari_cpcnn.explorer import LABEL, LAYER
+from cpcnn_core.io.profile_files import write_profiles
+from cpcnn_core.schema.profiles import Profiles
+from napari_cpcnn.shared_state import LABEL, LAYER
 
 from .. import four_models
 from ..four_models import MODELS

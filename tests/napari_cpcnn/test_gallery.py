@@ -3,11 +3,18 @@ import pandas as pd
 import pytest
 from qtpy.QtCore import QPoint, Qt
 
-from cpcnn_core.tables.columns import feature_names
-from cpcnn_core.tables.profiles import Profiles
-from napari_cpcnn.blending import blend, own_channels
-from napari_cpcnn.explorer import LABEL, LAYER, Explorer
-from napari_cpcnn.gallery import MOST_SHOWN, NO_CELLS, NO_IMAGES, Gallery, nearest_first
+from cpcnn_core.schema.columns import feature_names
+from cpcnn_core.schema.profiles import Profiles
+from napari_cpcnn.gallery import (
+    MOST_SHOWN,
+    NO_CELLS,
+    NO_IMAGES,
+    Gallery,
+    blend,
+    nearest_first,
+    own_channels,
+)
+from napari_cpcnn.shared_state import LABEL, LAYER, Explorer
 
 RED_GREEN = [((1.0, 0.0, 0.0), (0.0, 50.0)), ((0.0, 1.0, 0.0), (0.0, 400.0))]
 

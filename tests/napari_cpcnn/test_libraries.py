@@ -5,15 +5,15 @@ import pandas as pd
 import pytest
 
 from cpcnn_core.errors import ProfileError
+from cpcnn_core.io.profile_files import write_profiles
 from cpcnn_core.profiles.corrected_wells import CorrectedWells
 from cpcnn_core.profiles.correction import fit_correction
-from cpcnn_core.profiles.files import write_profiles
 from cpcnn_core.profiles.library import build_library
 from cpcnn_core.profiles.library_files import read_marked, write_corrected
 from cpcnn_core.profiles.similarity import cosine_similarity
 from cpcnn_core.profiles.wells import choose_rows
-from cpcnn_core.tables.columns import feature_names
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.schema.columns import feature_names
+from cpcnn_core.schema.profiles import Profiles
 from napari_cpcnn.nearest.libraries import (
     find_matches,
     open_library,

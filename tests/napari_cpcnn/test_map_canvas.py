@@ -11,8 +11,8 @@ from qtpy.QtCore import QEvent, QPointF, Qt
 from qtpy.QtGui import QMouseEvent, QWheelEvent
 from qtpy.QtWidgets import QApplication, QToolTip
 
+from napari_cpcnn.cell_map.density_raster import DIMMED
 from napari_cpcnn.cell_map.map_canvas import PLAIN_RGB, MapCanvas, how_of
-from napari_cpcnn.cell_map.raster import DIMMED
 
 LEFT, NO_KEY = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
 SHIFT, CONTROL = Qt.KeyboardModifier.ShiftModifier, Qt.KeyboardModifier.ControlModifier

@@ -10,13 +10,13 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from cpcnn_core.profiles.principal_components import fit_principal_components
-from cpcnn_core.tables.profiles import Profiles
-from napari_cpcnn.cell_map import map_making, map_panel, maps
+from cpcnn_core.schema.profiles import Profiles
+from napari_cpcnn.cell_map import background_maps, map_panel, maps
 from napari_cpcnn.cell_map.map_canvas import PLAIN_RGB
 from napari_cpcnn.cell_map.map_panel import MapPanel
 from napari_cpcnn.cell_map.map_process import MapProcess
 from napari_cpcnn.cell_map.maps import clusters_of, components_of, cosines
-from napari_cpcnn.explorer import Explorer
+from napari_cpcnn.shared_state import Explorer
 
 NEEDS_UMAP = pytest.mark.skipif(
     importlib.util.find_spec("umap") is None, reason="umap-learn is not installed"
@@ -73,7 +73,7 @@ def gate(monkeypatch):
         return wait
 
     turned = held(lambda components: components[:, ::-1][:, :2])
-    monkeypatch.setattr(map_making, "components_of", held(components_of))
+    monkeypatch.setattr(background_maps, "components_of", held(components_of))
     monkeypatch.setattr(MapProcess, "umap", lambda _, components: turned(components))
     return lambda count: gates.setdefault(count, threading.Event())
 
@@ -198,7 +198,7 @@ def test_a_map_that_fails_says_so(panel, explorer, qtbot, monkeypatch):
     def fail(components):
         raise ValueError("no")
 
-    monkeypatch.setattr(map_making, "components_of", fail)
+    monkeypatch.setattr(background_maps, "components_of", fail)
     explorer.set_cells(made_up())
     qtbot.waitUntil(lambda: "PCA failed." in panel.canvas._message.text())
     qtbot.waitUntil(lambda: len(seen) == 1)

@@ -17,9 +17,9 @@ from cpcnn_core.errors import LicenceError, ProfileError
 from cpcnn_core.models.licences import needs_yes
 from cpcnn_core.models.registry import find_model
 from cpcnn_core.profiles.library import TREATMENT, build_library
-from cpcnn_core.tables.profiles import Profiles
-from napari_cpcnn.explorer import LABEL
+from cpcnn_core.schema.profiles import Profiles
 from napari_cpcnn.nearest.libraries import as_open, query_of
+from napari_cpcnn.shared_state import LABEL
 
 FEATURES = 96
 
@@ -31,7 +31,7 @@ def bag(tmp_path_factory):
     # In a process of its own: PyTorch does not come into the window's.
     code = f"""
         import dataclasses
-        from cpcnn_core.models.building import random_weights
+        from cpcnn_core.models.network_builder import random_weights
         from cpcnn_core.models.from_timm import timm_card
         from cpcnn_core.models.weights import save_model
         card = timm_card("test_resnet", "bag", crop_px=64, input_px=64, trained=False, name="bag")
@@ -171,7 +171,7 @@ def test_a_strangers_model_cannot_have_the_widget_download(
     field, widget, qtbot, bag, asked, calls, tmp_path, monkeypatch
 ):
     told = []
-    monkeypatch.setattr("napari_cpcnn.embed.model_choice.tell_error", told.append)
+    monkeypatch.setattr("napari_cpcnn.embed.choices.tell_error", told.append)
     with safe_open(bag, "np") as file:
         card = json.loads(file.metadata()["cpcnn_card"])
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

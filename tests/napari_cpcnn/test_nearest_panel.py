@@ -8,15 +8,14 @@ from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication
 
+from cpcnn_core.io.profile_files import write_profiles
 from cpcnn_core.profiles.corrected_wells import CorrectedWells
 from cpcnn_core.profiles.correction import fit_correction
-from cpcnn_core.profiles.files import write_profiles
 from cpcnn_core.profiles.library import build_library
 from cpcnn_core.profiles.library_files import write_corrected
 from cpcnn_core.profiles.wells import choose_rows
-from cpcnn_core.tables.columns import feature_names
-from cpcnn_core.tables.profiles import Profiles
-from napari_cpcnn.explorer import LABEL, LAYER, PHENOTYPE, Explorer
+from cpcnn_core.schema.columns import feature_names
+from cpcnn_core.schema.profiles import Profiles
 from napari_cpcnn.nearest.nearest_panel import (
     FIELD,
     NO_CELLS,
@@ -25,6 +24,7 @@ from napari_cpcnn.nearest.nearest_panel import (
     WHOLE_WELL,
     NearestPanel,
 )
+from napari_cpcnn.shared_state import LABEL, LAYER, PHENOTYPE, Explorer
 
 from ..attacks import ATTACKS, is_refusal, refused_in_time
 

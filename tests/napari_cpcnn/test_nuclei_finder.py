@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
 
-from napari_cpcnn.embed.nuclei import find_nuclei
-from napari_cpcnn.embed.nuclei_finder import CELLPOSE, THRESHOLD
+from napari_cpcnn.embed.nuclei import CELLPOSE, THRESHOLD, find_nuclei
 
 
 @pytest.fixture

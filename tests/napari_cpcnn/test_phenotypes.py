@@ -5,10 +5,9 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.profiles.files import read_profiles
-from cpcnn_core.tables.columns import feature_names
-from cpcnn_core.tables.profiles import Profiles
-from napari_cpcnn.explorer import LABEL, LAYER, PHENOTYPE, Explorer
+from cpcnn_core.io.profile_files import read_profiles
+from cpcnn_core.schema.columns import feature_names
+from cpcnn_core.schema.profiles import Profiles
 from napari_cpcnn.phenotypes import (
     ALL_CELLS,
     MATCHES,
@@ -17,6 +16,7 @@ from napari_cpcnn.phenotypes import (
     SELECTED_CELLS,
     PhenotypePanel,
 )
+from napari_cpcnn.shared_state import LABEL, LAYER, PHENOTYPE, Explorer
 
 
 @pytest.fixture

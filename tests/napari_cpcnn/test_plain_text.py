@@ -9,19 +9,17 @@ from qtpy.QtGui import QTextDocument
 from qtpy.QtWidgets import QApplication, QLabel, QMessageBox, QToolTip
 
 from cpcnn_core.errors import LicenceError, WeightsError
+from cpcnn_core.io.profile_files import write_profiles
 from cpcnn_core.models.card import ModelCard
-from cpcnn_core.profiles.files import write_profiles
-from cpcnn_core.tables.columns import feature_names
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.schema.columns import feature_names
+from cpcnn_core.schema.profiles import Profiles
 from napari_cpcnn.cell_map.map_panel import MapPanel
-from napari_cpcnn.embed.channel_choice import ChannelChoice
-from napari_cpcnn.embed.model_choice import ModelChoice
-from napari_cpcnn.explorer import LABEL, LAYER, PHENOTYPE, Explorer
+from napari_cpcnn.embed.choices import ChannelChoice, ModelChoice
 from napari_cpcnn.gallery import Gallery
+from napari_cpcnn.messages import PlainLabel, as_text, tell, tell_error, tell_warning
 from napari_cpcnn.nearest.nearest_panel import NearestPanel
-from napari_cpcnn.notices import tell, tell_error, tell_warning
 from napari_cpcnn.phenotypes import PhenotypePanel
-from napari_cpcnn.plain_text import PlainLabel, as_text
+from napari_cpcnn.shared_state import LABEL, LAYER, PHENOTYPE, Explorer
 
 IMAGE = "<img src='//server/share/x.png'>"
 NAMES = [IMAGE, "<b>bold</b>", "a &lt; b", "=cmd|'/C calc'!A0"]

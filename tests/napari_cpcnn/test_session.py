@@ -11,8 +11,8 @@ import pytest
 import tifffile
 from napari.utils.notifications import notification_manager
 
-from cpcnn_core.profiles.files import read_profiles, write_profiles
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.io.profile_files import read_profiles, write_profiles
+from cpcnn_core.schema.profiles import Profiles
 from napari_cpcnn.widget import CellPaintingWidget
 
 from ..attacks import ATTACKS, is_refusal, refused_in_time

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from skimage.data import immunohistochemistry
 
-from napari_cpcnn.embed.channel_choice import NO_LAYER
-from napari_cpcnn.sample import tissue
+from napari_cpcnn.embed.choices import NO_LAYER
+from napari_cpcnn.opened_fields import tissue
 
 MODEL = "untrained-resnet18"
 

@@ -8,11 +8,11 @@ import pytest
 from qtpy.QtWidgets import QApplication
 from scipy import ndimage
 
-from cpcnn_core.profiles.files import write_profiles
-from cpcnn_core.tables.profiles import Profiles
-from napari_cpcnn.explorer import LABEL, PLANE
-from napari_cpcnn.linking import OVERLAY, PICKED, SELECTED
-from napari_cpcnn.sample import made_up_fields
+from cpcnn_core.io.profile_files import write_profiles
+from cpcnn_core.schema.profiles import Profiles
+from napari_cpcnn.layer_links import OVERLAY, PICKED, SELECTED
+from napari_cpcnn.opened_fields import made_up_fields
+from napari_cpcnn.shared_state import LABEL, PLANE
 from napari_cpcnn.widget import CellPaintingWidget, widget_of
 
 UNTRAINED = "untrained-efficientnet-b0"

@@ -13,10 +13,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from cpcnn_core.cli.main import main
-from cpcnn_core.profiles.files import write_profiles
-from cpcnn_core.tables.profiles import Profiles
-from cpcnn_core.training.config import StudyConfig
-from cpcnn_core.training.config_file import write_config
+from cpcnn_core.io.profile_files import write_profiles
+from cpcnn_core.schema.profiles import Profiles
+from cpcnn_core.training.config import StudyConfig, write_config
 
 from ...attacks import ATTACKS, is_refusal, refused_in_time
 from ..training.conftest import config_of, write_store

@@ -230,8 +230,8 @@ def test_signals_that_are_ignored_stay_so(ignored, mirror):
 
 LOSING = """
 import os, signal, sys, time
-from cpcnn_core.cli import signals
-signals.stop_on_signals()
+from cpcnn_core.cli import main as main_module
+main_module.stop_on_signals()
 
 class Losing:
     def __del__(self):
@@ -253,7 +253,7 @@ try:
                 time.sleep(0.01)
         print("tidied up")
 except KeyboardInterrupt as stop:
-    status = signals.exit_status(stop)
+    status = main_module.exit_status(stop)
 time.sleep(1)
 sys.exit(status)
 """

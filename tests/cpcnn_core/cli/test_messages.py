@@ -16,8 +16,8 @@ import pytest
 from cpcnn_core.cli.main import _parser, main
 from cpcnn_core.cli.messages import messages, open_log
 from cpcnn_core.errors import CPCNNWarning, ProfileWarning
-from cpcnn_core.profiles.files import write_profiles
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.io.profile_files import write_profiles
+from cpcnn_core.schema.profiles import Profiles
 
 from .test_main import commands
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from cpcnn_core.cli.main import main
-from cpcnn_core.profiles.files import write_profiles
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.io.profile_files import write_profiles
+from cpcnn_core.schema.profiles import Profiles
 
 CONTROLS = ["--controls", "Treatment == 'DMSO'"]
 

@@ -136,7 +136,7 @@ def test_a_full_disk_names_the_file_and_leaves_nothing_half_written(screen, tmp_
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (10000, 10000))\n"
         # It would refuse the folder before the work.
-        "import os, cpcnn_core.disk; cpcnn_core.disk.require_room = os.makedirs\n"
+        "import os, cpcnn_core.io.disk; cpcnn_core.io.disk.require_room = os.makedirs\n"
         "from cpcnn_core.cli.main import main; sys.exit(main(sys.argv[1:]))"
     )
     out = tmp_path / "out"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cpcnn_core.demo.pipeline import add_module, module_text, widen_corner
+from cpcnn_core.demo.run import add_module, module_text, widen_corner
 from cpcnn_core.errors import HostError
 
 PIPELINE = """CellProfiler Pipeline: http://www.cellprofiler.org

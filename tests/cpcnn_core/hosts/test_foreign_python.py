@@ -6,11 +6,10 @@ import sys
 
 import pytest
 
-from cpcnn_core.comparison.stopwatch import measure_command
 from cpcnn_core.errors import CPCNNError, HostError
+from cpcnn_core.evaluation.embedding_runs import measure_command
 from cpcnn_core.hosts.doctor import examine
-from cpcnn_core.hosts.environment import check_python
-from cpcnn_core.hosts.foreign_python import module_command
+from cpcnn_core.hosts.environments import check_python, module_command
 from cpcnn_core.hosts.headless import run_pipeline
 from cpcnn_core.hosts.install import install_plugin
 from napari_cpcnn.child_process import ChildProcess

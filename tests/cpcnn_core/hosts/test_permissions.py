@@ -14,7 +14,7 @@ from cpcnn_core.cli.main import main
 from cpcnn_core.errors import HostError
 from cpcnn_core.hosts import allowed_programs
 from cpcnn_core.hosts.permissions import allow_python, allowed_pythons
-from cpcnn_core.models.home import cpcnn_home
+from cpcnn_core.models.folders import cpcnn_home
 
 PLUGIN = Path(next(iter(cellprofiler_plugins.__path__)), "_cpcnn")
 LIST = "allowed-pythons.json"

@@ -10,10 +10,10 @@ import pytest
 import timm
 
 from cpcnn_core.errors import CPCNNError, WeightsError
-from cpcnn_core.models.building import empty_network
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.card_schema import LARGEST_PX, MOST_FEATURES, is_timm_name
-from cpcnn_core.models.shelf import known_cards
+from cpcnn_core.models.network_builder import empty_network
+from cpcnn_core.models.registry import known_cards
 from cpcnn_core.models.timm_network import create_backbone
 from cpcnn_core.models.weights import read_card, save_model
 
@@ -195,7 +195,7 @@ def test_a_network_takes_memory_only_when_its_weights_are_there():
         import resource
         from pathlib import Path
         from cpcnn_core.errors import WeightsError
-        from cpcnn_core.models.building import build_network
+        from cpcnn_core.models.network_builder import build_network
         from cpcnn_core.models.card import ModelCard
         card = ModelCard("big", "", ("DNA",), 1536, architecture="timm/vit_giant_patch14_dinov2",
             tap="pooled", channel_mode="bag", input_px=224)

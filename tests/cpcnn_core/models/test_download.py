@@ -10,11 +10,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from cpcnn_core.cli.main import main
-from cpcnn_core.embedding import load_model
+from cpcnn_core.embedding.embedder import load_model
 from cpcnn_core.errors import DownloadError, ModelNotFoundError
 from cpcnn_core.models.download import download_weights
-from cpcnn_core.models.registry import model_file
-from cpcnn_core.models.shelf import known_cards
+from cpcnn_core.models.registry import known_cards, model_file
 from cpcnn_core.models.weights import read_model
 
 from .publishers import FILE, MODEL, record_of

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from cpcnn_core.cli.main import main
-from cpcnn_core.embedding import load_model
+from cpcnn_core.embedding.embedder import load_model
 from cpcnn_core.errors import ChannelError, ModelNotFoundError, WeightsError
 from cpcnn_core.models.from_timm import save_timm_model
 

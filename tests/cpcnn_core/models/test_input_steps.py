@@ -10,8 +10,8 @@ from torch import nn
 
 from cpcnn_core.errors import WeightsError
 from cpcnn_core.models.card import ModelCard
-from cpcnn_core.models.input_steps import WithInput
-from cpcnn_core.models.shelf import known_cards
+from cpcnn_core.models.network_builder import WithInput
+from cpcnn_core.models.registry import known_cards
 from cpcnn_core.models.timm_network import TimmNetwork
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -67,7 +67,7 @@ def open_all(ways, screen, folder):
         from cpcnn_core.errors import CPCNNError
         from cpcnn_core.training.config import NetworkConfig
         from cpcnn_core.training.starting_weights import make_network
-        from cpcnn_core.worker.serve import Worker
+        from cpcnn_core.worker.server import Worker
         COMMAND, C = {screen!r}, {CHANNELS!r}
         worker = Worker("cpu")
         def attempt(name, do):

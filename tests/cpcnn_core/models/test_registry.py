@@ -6,16 +6,16 @@ import pytest
 
 from cpcnn_core.errors import ModelNotFoundError, WeightsError
 from cpcnn_core.models.card import ModelCard
-from cpcnn_core.models.home import cpcnn_home
+from cpcnn_core.models.folders import cpcnn_home
 from cpcnn_core.models.registry import (
     card_of,
     find_model,
     is_model_path,
+    known_cards,
     list_models,
     model_file,
     ready_models,
 )
-from cpcnn_core.models.shelf import known_cards
 from cpcnn_core.models.untrained import untrained_efficientnet_b0
 from cpcnn_core.models.weights import save_model
 

@@ -8,13 +8,12 @@ import textwrap
 import numpy as np
 import pytest
 
-from cpcnn_core.crops import crop_cells
-from cpcnn_core.embedding import load_model
+from cpcnn_core.embedding.embedder import load_model
 from cpcnn_core.errors import ModelWarning
-from cpcnn_core.models.building import empty_network
+from cpcnn_core.imaging.crops import crop_cells
 from cpcnn_core.models.licences import accept_licence
-from cpcnn_core.models.registry import list_models, model_file
-from cpcnn_core.models.shelf import known_cards
+from cpcnn_core.models.network_builder import empty_network
+from cpcnn_core.models.registry import known_cards, list_models, model_file
 from cpcnn_core.models.weights import save_model
 from cpcnn_core.simulation.design import ScreenDesign
 from cpcnn_core.simulation.field import simulate_field
@@ -135,7 +134,7 @@ def test_another_packages_untrained_model_is_the_network_that_its_card_says(othe
         ("raise RuntimeError('no such luck')", "no such luck"),
         ("cards = ['text']", "expected cards of models, got 'text'"),
         (
-            "from cpcnn_core.models.shelf import _our_cards as cards",
+            "from cpcnn_core.models.registry import _our_cards as cards",
             "cell-painting-cnn-v1 is taken",
         ),
     ],

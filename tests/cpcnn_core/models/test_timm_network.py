@@ -8,10 +8,10 @@ import timm
 import torch
 
 from cpcnn_core import load_model
-from cpcnn_core.embedding import Embedder
+from cpcnn_core.embedding.embedder import Embedder
 from cpcnn_core.errors import DependencyError, WeightsError
-from cpcnn_core.models.building import build_network
 from cpcnn_core.models.card import ModelCard
+from cpcnn_core.models.network_builder import build_network
 from cpcnn_core.models.timm_network import TimmNetwork, create_backbone
 from cpcnn_core.models.weights import save_model
 

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from cpcnn_core.embedding import Embedder, load_model
+from cpcnn_core.embedding.embedder import Embedder, load_model
 from cpcnn_core.models.untrained import untrained_efficientnet_b0
 
 # What this version and every later one must give, on every machine.

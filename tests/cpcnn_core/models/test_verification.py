@@ -14,14 +14,13 @@ import pytest
 from safetensors.numpy import save_file
 
 from cpcnn_core.cli.main import main
-from cpcnn_core.embedding import load_model
+from cpcnn_core.embedding.embedder import load_model
 from cpcnn_core.errors import DownloadError, ModelWarning, WeightsError
-from cpcnn_core.models import publishers
-from cpcnn_core.models.importing import import_keras_model, import_model
-from cpcnn_core.models.publishers import ask_publisher
-from cpcnn_core.models.registry import find_model, model_file
-from cpcnn_core.models.shelf import known_cards
+from cpcnn_core.models import download
+from cpcnn_core.models.download import ask_publisher
+from cpcnn_core.models.registry import find_model, known_cards, model_file
 from cpcnn_core.models.verification import verified_file, weights_statement
+from cpcnn_core.models.weight_import import import_keras_model, import_model
 from cpcnn_core.models.weights import read_model, save_model
 
 from ..screen.conftest import make_screen
@@ -111,7 +110,7 @@ def test_without_a_connection_a_file_is_imported_and_not_verified(keras_weights,
 
 
 def test_who_gets_no_answer_does_not_wait(keras_weights, monkeypatch, capsys):
-    monkeypatch.setattr(publishers, "SECONDS", 1)
+    monkeypatch.setattr(download, "SECONDS", 1)
     # Takes connections, says nothing.
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{silent.getsockname()[1]}")
@@ -120,7 +119,7 @@ def test_who_gets_no_answer_does_not_wait(keras_weights, monkeypatch, capsys):
             with pytest.raises(DownloadError, match="could not be asked"):
                 ask_publisher(known_cards()[name])
             assert time.monotonic() - started < 5
-    assert publishers.SECONDS < 10
+    assert download.SECONDS < 10
 
 
 def test_a_verified_model_can_be_imported_again_without_a_connection(

@@ -8,7 +8,7 @@ import pytest
 
 from cpcnn_core.errors import ProfileError, ProfileWarning
 from cpcnn_core.profiles.aggregate import aggregate
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.schema.profiles import Profiles
 
 SITE = ["Metadata_Plate", "Metadata_Well", "Metadata_Site"]
 

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from cpcnn_core.errors import ProfileError
+from cpcnn_core.io.profile_files import read_profiles, write_profiles
 from cpcnn_core.profiles.cell_index import CELLS_FILE, INDEX_FILE, CellIndex, build_cell_index
 from cpcnn_core.profiles.correction import fit_correction
-from cpcnn_core.profiles.files import read_profiles, write_profiles
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.schema.profiles import Profiles
 
 NAMES = [f"Cells_CPCNN_{n:03d}" for n in range(32)]
 

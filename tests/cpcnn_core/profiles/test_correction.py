@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from cpcnn_core.errors import ProfileError, ProfileWarning
 from cpcnn_core.profiles.correction import METHODS, Correction, fit_correction
 from cpcnn_core.profiles.sphering import fit_sphering
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.schema.profiles import Profiles
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from cpcnn_core.profiles.correction_files import read_correction, wells_digest
 from cpcnn_core.profiles.plate_scaling import PlateScaling
 from cpcnn_core.profiles.principal_components import PrincipalComponents
 from cpcnn_core.profiles.sphering import Sphering
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.schema.profiles import Profiles
 
 NAMES = [f"Cells_CPCNN_{n:03d}" for n in range(5)]
 

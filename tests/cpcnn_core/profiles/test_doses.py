@@ -10,7 +10,7 @@ from copairs.map import apply_hierarchical_fdr_correction
 
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.doses import compounds_of, dose_aware_q_values
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.schema.profiles import Profiles
 
 
 def drawn(seed, compounds=12, doses=4, active=3):

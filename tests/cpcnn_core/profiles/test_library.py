@@ -6,7 +6,7 @@ import pytest
 
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.library import build_library
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.schema.profiles import Profiles
 
 
 @pytest.fixture

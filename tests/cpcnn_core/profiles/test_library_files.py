@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from cpcnn_core.errors import ProfileError
+from cpcnn_core.io.profile_files import write_profiles
 from cpcnn_core.profiles import library_files
 from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.profiles.correction import METHODS, correction_file, fit_correction
-from cpcnn_core.profiles.files import write_profiles
 from cpcnn_core.profiles.library_files import (
     consensus_file,
     read_library,
@@ -21,7 +21,7 @@ from cpcnn_core.profiles.library_files import (
     read_wells,
     write_corrected,
 )
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.schema.profiles import Profiles
 
 NAMES = [f"Cells_CPCNN_{n:03d}" for n in range(4)]
 FORMATS = ("screen.parquet", "screen.csv", "screen.csv.gz")

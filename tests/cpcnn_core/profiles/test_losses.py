@@ -6,7 +6,7 @@ import pytest
 
 from cpcnn_core.errors import ProfileError, ProfileWarning
 from cpcnn_core.profiles.losses import Losses, complete, row_names, without_features
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.schema.profiles import Profiles
 
 NAMES = [f"Cells_F{n}" for n in range(6)]
 

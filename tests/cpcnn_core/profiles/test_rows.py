@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cpcnn_core.profiles.rows import join_rows
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.profiles.site_tables import join_rows
+from cpcnn_core.schema.profiles import Profiles
 
 
 def joined(*columns):

@@ -9,14 +9,14 @@ import pytest
 from scipy.stats import false_discovery_control
 
 from cpcnn_core.errors import ProfileError
+from cpcnn_core.evaluation.placebo import CALIBRATED, run_placebo
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.cross_fitting import POSITION, SINGLE, cross_fit
 from cpcnn_core.profiles.doses import dose_aware_q_values
 from cpcnn_core.profiles.library import build_library
 from cpcnn_core.profiles.library_files import read_library, write_corrected
-from cpcnn_core.profiles.placebo import CALIBRATED, run_placebo
 from cpcnn_core.profiles.significance import DRAWS, Significance
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.schema.profiles import Profiles
 
 BY, PLATE, WELL = "Metadata_Treatment", "Metadata_Plate", "Metadata_Well"
 

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from cpcnn_core.errors import DependencyError, ProfileError, ProfileWarning
-from cpcnn_core.profiles import files
-from cpcnn_core.profiles.files import read_profiles, write_profiles
+from cpcnn_core.io import profile_files
+from cpcnn_core.io.profile_files import read_profiles, write_profiles
 from cpcnn_core.profiles.wells import choose_rows, join_platemap, join_rows, well_profiles
-from cpcnn_core.tables.profiles import Profiles
+from cpcnn_core.schema.profiles import Profiles
 
 NAMES = ["Cells_CPCNN_000", "Cells_CPCNN_001", "Cells_CPCNN_002"]
 
@@ -34,7 +34,7 @@ def folder(tmp_path):
 
 @pytest.mark.parametrize("rows", [1, 3, 7, 10_000])
 def test_wells_equal_pandas_however_the_file_is_cut(folder, rows, monkeypatch):
-    monkeypatch.setattr(files, "ROWS_AT_A_TIME", rows)
+    monkeypatch.setattr(profile_files, "ROWS_AT_A_TIME", rows)
     found = well_profiles([folder])
     cells = pd.concat([plate_of_cells(p, seed).to_frame() for seed, p in enumerate(("P1", "P2"))])
     keys = ["Metadata_Plate", "Metadata_Well"]
@@ -363,7 +363,7 @@ def test_a_feature_that_no_well_has_costs_no_well(folder):
 
 @pytest.mark.parametrize("rows", [1, 7, 10_000])
 def test_a_feature_that_no_cell_has_costs_no_cell(folder, rows, monkeypatch):
-    monkeypatch.setattr(files, "ROWS_AT_A_TIME", rows)
+    monkeypatch.setattr(profile_files, "ROWS_AT_A_TIME", rows)
     cells = plate_of_cells("P1", 0).to_frame()
     expected = well_profiles([folder / "plates" / "P1.parquet"])
     cells.assign(Cells_RWC_1=np.nan).to_parquet(folder / "c.parquet")
@@ -375,7 +375,7 @@ def test_a_feature_that_no_cell_has_costs_no_cell(folder, rows, monkeypatch):
 
 @pytest.mark.parametrize("rows", [1, 4, 11, 10_000])
 def test_cells_that_are_left_out_are_said_well_by_well(folder, rows, monkeypatch):
-    monkeypatch.setattr(files, "ROWS_AT_A_TIME", rows)
+    monkeypatch.setattr(profile_files, "ROWS_AT_A_TIME", rows)
     cells = plate_of_cells("P1", 0).to_frame()
     # A whole well, half a well, and one cell.
     cells.loc[10:19, NAMES[1]] = np.nan

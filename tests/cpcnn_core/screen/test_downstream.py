@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from cpcnn_core.cli.main import main
-from cpcnn_core.tables.deepprofiler_npz import read_site
+from cpcnn_core.io.deepprofiler_npz import read_site
 
 from ...cytotable_conversion import cytotable_convert
 

@@ -20,9 +20,9 @@ from PIL import Image
 
 from cpcnn_core import embed_cells, load_model
 from cpcnn_core.cli.main import main
-from cpcnn_core.readers.deepprofiler import read_project, read_sites
-from cpcnn_core.screen.deepprofiler_model import project_model
-from cpcnn_core.tables.deepprofiler_npz import read_site
+from cpcnn_core.io.deepprofiler import read_project, read_sites
+from cpcnn_core.io.deepprofiler_npz import read_site
+from cpcnn_core.screen.job import project_model
 
 from .conftest import CHANNELS, PROJECT, command_for, make_screen
 

@@ -14,10 +14,10 @@ from PIL import Image
 from cpcnn_core import Field, embed_field, load_model
 from cpcnn_core.cli.main import main
 from cpcnn_core.errors import ScaleWarning
+from cpcnn_core.io.deepprofiler_npz import read_site
 from cpcnn_core.models.untrained import untrained_efficientnet_b0
 from cpcnn_core.models.weights import save_model
 from cpcnn_core.screen.job import Job, open_job
-from cpcnn_core.tables.deepprofiler_npz import read_site
 
 from .conftest import AS_STORED, CHANNELS, command_for
 from .test_embed import bytes_in, log_of, states

@@ -21,10 +21,10 @@ from PIL import Image
 
 from cpcnn_core import crop_cells, load_model
 from cpcnn_core.cli.main import main
-from cpcnn_core.models.building import random_weights
+from cpcnn_core.io.site_keys import normal_key
 from cpcnn_core.models.from_timm import timm_card
+from cpcnn_core.models.network_builder import random_weights
 from cpcnn_core.models.weights import save_model
-from cpcnn_core.readers.keys import normal_key
 
 CHANNELS = ("DNA", "ER")
 SHAPE = (70, 90)

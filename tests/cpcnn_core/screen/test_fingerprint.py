@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from cpcnn_core.errors import CPCNNError, SiteError
-from cpcnn_core.readers.sites import ImageFile, Objects, Site
-from cpcnn_core.screen.examine import Record, examine, is_record
+from cpcnn_core.io.sites import ImageFile, Objects, Site
+from cpcnn_core.screen.examination import Record, examine, is_record
 from cpcnn_core.screen.fingerprint import (
     file_state,
     image_state,

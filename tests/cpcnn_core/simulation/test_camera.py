@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cpcnn_core.simulation.camera import BLEED, OFFSET, READ_NOISE, photograph
-from cpcnn_core.simulation.seeds import stream
-from cpcnn_core.simulation.technique import CHANNELS, FACTORS
+from cpcnn_core.simulation.parameters import stream
+from cpcnn_core.simulation.technique import BLEED, CHANNELS, FACTORS, OFFSET, READ_NOISE, photograph
 
 TYPICAL = {name: factor.typical for name, factor in FACTORS.items()}
 PIXEL_SIZE = 0.6

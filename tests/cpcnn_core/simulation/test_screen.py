@@ -15,9 +15,9 @@ from cpcnn_core.errors import CancelledError, SiteError
 from cpcnn_core.simulation.design import ScreenDesign
 from cpcnn_core.simulation.field import simulate_field
 from cpcnn_core.simulation.layout import lay_out
-from cpcnn_core.simulation.mechanisms import MECHANISMS
 from cpcnn_core.simulation.screen import simulate_screen
 from cpcnn_core.simulation.technique import technique_of_plate, technique_of_well
+from cpcnn_core.simulation.treatments import MECHANISMS
 
 DESIGN = ScreenDesign(studies=2, plates=1, wells=2, treatments=1, shared=0, size=144, cells=4.0)
 

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from cpcnn_core.simulation.design import MECHANISM_LIMIT, ScreenDesign
-from cpcnn_core.simulation.mechanisms import MECHANISMS
 from cpcnn_core.simulation.parameters import BY_NAME
 from cpcnn_core.simulation.treatments import (
     DEVIATION,
+    MECHANISMS,
     STRENGTH_SPREAD,
     doses_of,
     effects_of,

@@ -12,8 +12,7 @@ import torch
 
 from cpcnn_core.crop_store.store import open_crops
 from cpcnn_core.errors import CropStoreError
-from cpcnn_core.training.balancing import draw_epoch
-from cpcnn_core.training.batches import CropReader, epoch_batches, to_unit_range
+from cpcnn_core.training.batches import CropReader, draw_epoch, epoch_batches, to_unit_range
 
 CLASSES = np.repeat([0, 1, 2], [3, 7, 20])
 

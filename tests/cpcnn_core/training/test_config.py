@@ -13,12 +13,10 @@ from cpcnn_core.training.config import (
     RunConfig,
     StudyConfig,
     TrainingConfig,
-    differences,
-)
-from cpcnn_core.training.config_file import (
     checked,
     config_from,
     config_text,
+    differences,
     read_config,
     write_config,
 )

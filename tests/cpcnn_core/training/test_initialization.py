@@ -11,7 +11,7 @@ from torch import nn
 
 from cpcnn_core.errors import DownloadError, ModelNotFoundError, TrainingError, WeightsError
 from cpcnn_core.models.efficientnet import create_efficientnet_b0
-from cpcnn_core.training.initialization import (
+from cpcnn_core.training.starting_weights import (
     initialize_from_imagenet,
     initialize_like_keras,
     read_imagenet_weights,

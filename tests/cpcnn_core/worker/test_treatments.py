@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 
 from cpcnn_core.errors import ProfileError
+from cpcnn_core.io.profile_files import write_profiles
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.profiles.correction import correction_file, fit_correction
-from cpcnn_core.profiles.files import write_profiles
 from cpcnn_core.profiles.library_files import read_library, write_corrected
-from cpcnn_core.tables import Profiles, feature_names
-from cpcnn_core.worker.pipe import read_message, write_message
+from cpcnn_core.schema.columns import feature_names
+from cpcnn_core.schema.profiles import Profiles
+from cpcnn_core.worker.protocol import read_message, write_message
 from cpcnn_core.worker.treatments import compare, open_library
 
 from ...attacks import ATTACKS, is_refusal, refused_in_time

@@ -10,12 +10,12 @@ import time
 import pytest
 
 from cpcnn_core.errors import PrivacyError
-from cpcnn_core.worker.turns import my_turn, turn_file
+from cpcnn_core.worker.server import my_turn, turn_file
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from cpcnn_core.worker.turns import my_turn
+from cpcnn_core.worker.server import my_turn
 with my_turn(Path(sys.argv[1])):
     print("mine", flush=True)
     time.sleep(float(sys.argv[2]))

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from cpcnn_core.cell_embedding import embed_cells
-from cpcnn_core.embedding import load_model
-from cpcnn_core.worker.serve import Worker
-from cpcnn_core.worker.whole_field import shrink_field
+from cpcnn_core.embedding.cells import embed_cells
+from cpcnn_core.embedding.embedder import load_model
+from cpcnn_core.worker.server import Worker, shrink_field
 
 UNTRAINED = "untrained-efficientnet-b0"
 

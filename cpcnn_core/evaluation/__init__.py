@@ -1,0 +1,1 @@
+"""How well profiles tell treatments apart, and from confounders."""

@@ -1,0 +1,264 @@
+"""The same questions to the wells of every model, before and after the same correction.
+
+The question that all are asked: which wells, which controls, whose retrieval, which labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+
+from cpcnn_core.errors import ProfileError
+from cpcnn_core.evaluation.baselines import count_profiles
+from cpcnn_core.evaluation.correction_sweep import sweep_corrections
+from cpcnn_core.evaluation.evaluation import measure_against_controls, measure_retrieval
+from cpcnn_core.evaluation.scores import retrieval_scores
+from cpcnn_core.io.deepprofiler import read_project, read_sites
+from cpcnn_core.io.load_data import read_load_data
+from cpcnn_core.io.metadata_types import learn_types
+from cpcnn_core.profiles.aggregate import CELL_COUNT, aggregate
+from cpcnn_core.profiles.corrected_wells import CorrectedWells
+from cpcnn_core.profiles.correction import Correction, fit_correction
+from cpcnn_core.profiles.wells import choose_rows, join_platemap
+from cpcnn_core.schema.columns import PLATE, WELL, metadata_column
+from cpcnn_core.schema.profiles import Profiles
+from cpcnn_core.screen.job import Job
+from cpcnn_core.user_messages import Tell, warn
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Scores of some profiles, and the correction that they had.
+
+    Attributes
+    ----------
+    correction : Correction
+        ``none``, or ``sphering``.
+    wells : Profiles
+        Corrected by it.
+    scores : dict
+        Those of `measure_retrieval` and `measure_against_controls`; JSON's types only.
+    """
+
+    correction: Correction
+    wells: Profiles
+    scores: dict[str, dict[str, Any]]
+
+
+def judge(posed: Posed, question: Question) -> list[Judged]:
+    """Measure profiles as they are, and sphered with the lambda that suits them best.
+
+    Lambda is a fraction of the mean eigenvalue of the controls' covariance, chosen for every
+    model in the same way: the one of `cpcnn_core.evaluation.correction_sweep.LAMBDAS` with which
+    the wells that ask find their replicates best, the largest of equals: it changes least. No
+    label is needed for that choice. How well replicates are found is told of treatments that it
+    was not chosen on, see `CorrectionSweep.nested`; where a single one asks, of that one.
+
+    Parameters
+    ----------
+    posed : Posed
+    question : Question
+
+    Returns
+    -------
+    list of two Judged
+
+    Raises
+    ------
+    ProfileError
+        What cannot be asked of these wells.
+
+    Examples
+    --------
+    >>> judge(question.pose(wells), question)  # doctest: +SKIP
+    """
+    sweep = sweep_corrections(
+        posed.wells, posed.controls, question.by, asked=posed.asked, relative=True
+    )
+    # Without sphering has a row of its own.
+    sweep = replace(sweep, tried=sweep.tried[1:])
+    sphering = fit_correction(
+        posed.wells,
+        posed.controls,
+        "sphering",
+        regularization=cast("float", sweep.best().strength),
+        relative=True,
+        tell=question.tell,
+    )
+    sphered = _judge(posed, question, sphering)
+    if len(np.unique(sweep.names)) > 1:
+        precision, _ = sweep.nested()
+        sphered.scores["replicates"] |= retrieval_scores(precision, sweep.names, sweep.chance)
+    return [judge_as_they_are(posed, question), sphered]
+
+
+def judge_as_they_are(posed: Posed, question: Question) -> Judged:
+    """Measure profiles without a correction.
+
+    Examples
+    --------
+    >>> judge_as_they_are(question.pose(wells), question)  # doctest: +SKIP
+    """
+    return _judge(posed, question, fit_correction(posed.wells, posed.controls, "none"))
+
+
+def judge_counts(posed: Posed, question: Question) -> Judged:
+    """Measure what the number of cells alone finds; there is nothing in it to correct.
+
+    Examples
+    --------
+    >>> judge_counts(question.pose(wells), question)  # doctest: +SKIP
+    """
+    counts = count_profiles(posed.wells)
+    return judge_as_they_are(Posed(counts, posed.controls, posed.asked), question)
+
+
+def require_same_cells(wells: Profiles, reference: Profiles, name: str) -> None:
+    """Refuse wells whose cells are not those of the others.
+
+    Raises
+    ------
+    ProfileError
+        Says how many, and where.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> rows = pd.DataFrame({PLATE: ["P1"], WELL: ["A01"], CELL_COUNT: [9]})
+    >>> one = Profiles(np.ones((1, 1)), rows, ["x"])
+    >>> other = Profiles(np.ones((1, 1)), rows.assign(**{CELL_COUNT: 7}), ["x"])
+    >>> require_same_cells(other, one, "M")
+    Traceback (most recent call last):
+    cpcnn_core.errors.ProfileError: 1 of 1 wells have other cells than in M: P1/A01 (7, not 9)
+    """
+    mine, theirs = _counts(wells), _counts(reference)
+    wrong = [key for key in {**theirs, **mine} if mine.get(key) != theirs.get(key)]
+    if wrong:
+        shown = ", ".join(
+            f"{key} ({mine.get(key, 0)}, not {theirs.get(key, 0)})" for key in wrong[:5]
+        )
+        raise ProfileError(
+            f"{len(wrong)} of {len(theirs)} wells have other cells than in {name}: {shown}"
+        )
+
+
+def _counts(wells: Profiles) -> dict[str, int]:
+    wells.require([PLATE, WELL, CELL_COUNT])
+    columns = wells.metadata[[PLATE, WELL, CELL_COUNT]].itertuples(index=False, name=None)
+    return {f"{plate}/{well}": int(count) for plate, well, count in columns}
+
+
+def _judge(posed: Posed, question: Question, correction: Correction) -> Judged:
+    wells, by = correction.transform(posed.wells), question.by
+    before = posed.wells if correction.steps else wells
+    scores: dict[str, Any] = measure_retrieval(
+        wells, posed.controls, by, asked=posed.asked, truth=question.truth
+    )
+    columns = list(map(metadata_column, question.confounders))
+    corrected = CorrectedWells(wells, before, correction)
+    scores |= measure_against_controls(corrected, posed.controls, by, columns)
+    return Judged(correction, wells, scores)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question to the profiles of every model.
+
+    Attributes
+    ----------
+    by : str
+        The column that names the treatment.
+    controls : str
+        Which wells are controls, see `cpcnn_core.profiles.wells.choose_rows`.
+    platemap : str, optional
+        See `cpcnn_core.profiles.wells.join_platemap`.
+    where : str, optional
+        Only these wells are looked at.
+    ask : str, optional
+        Only these ask, see `cpcnn_core.evaluation.evaluation.measure_retrieval`.
+    truth : mapping of str to str, optional
+        Labels of treatments.
+    confounders : tuple of str
+        Columns whose values control wells should not find each other by, besides plate and well.
+    keep_labels : tuple of str
+        Texts such as ``NA`` that are labels here.
+    tell : callable
+        Takes a sentence for what is left out.
+    """
+
+    by: str
+    controls: str
+    platemap: str | None = None
+    where: str | None = None
+    ask: str | None = None
+    truth: Mapping[str, str] | None = None
+    confounders: tuple[str, ...] = ()
+    keep_labels: tuple[str, ...] = ()
+    tell: Tell = warn
+
+    def pose(self, wells: Profiles) -> Posed:
+        """Choose the wells, the controls and those that ask.
+
+        Raises
+        ------
+        ProfileError
+            A column that is not there, an expression that is true for none.
+        """
+        if self.platemap:
+            wells = join_platemap(
+                wells, self.platemap, keep_labels=self.keep_labels, tell=self.tell
+            )
+        if self.where:
+            wells = wells.select(choose_rows(wells, self.where))
+            wells.provenance = wells.provenance | {"where": self.where}
+        wells.provenance = wells.provenance | {"controls": self.controls}
+        wells.require([self.by, *map(metadata_column, self.confounders)])
+        asked = choose_rows(wells, self.ask) if self.ask else np.ones(len(wells.metadata), bool)
+        return Posed(wells, choose_rows(wells, self.controls), asked)
+
+
+@dataclass(frozen=True)
+class Posed:
+    """Wells that are asked: which are controls (n,) bool, and which ask (n,) bool."""
+
+    wells: Profiles
+    controls: np.ndarray
+    asked: np.ndarray
+
+
+def planned_wells(job: Job, keep_labels: Collection[str] = ()) -> Profiles:
+    """Return the wells that a screen will have, with features that say nothing.
+
+    So that what cannot be asked of the wells is said before they are embedded.
+
+    Parameters
+    ----------
+    job : Job
+    keep_labels : collection of str
+        As of `Question`.
+
+    Returns
+    -------
+    Profiles
+        Three features, drawn at random.
+
+    Examples
+    --------
+    >>> planned_wells(Job(load_data="load_data.csv"))
+    Traceback (most recent call last):
+    cpcnn_core.errors.TableError: there is no table load_data.csv
+    """
+    import pandas as pd
+
+    if job.deepprofiler:
+        sites = read_sites(read_project(job.deepprofiler, job.config))
+    else:
+        sites = read_load_data(cast("str", job.load_data), ())
+    rows = [{metadata_column(k): value for k, value in s.metadata.items()} for s in sites]
+    features = np.random.default_rng(0).normal(size=(len(rows), 3))
+    texts = pd.DataFrame(rows)
+    metadata = learn_types(texts, keep_labels).apply(texts)
+    return aggregate(Profiles(features, metadata, list("xyz")), [PLATE, WELL], "mean")

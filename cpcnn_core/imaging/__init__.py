@@ -1,0 +1,1 @@
+"""Fields of cells and the crops that are cut out of them."""

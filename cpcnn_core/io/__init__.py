@@ -1,0 +1,1 @@
+"""Everything that is read and written: images, tables, projects, cells, profiles."""

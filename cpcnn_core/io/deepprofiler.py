@@ -1,0 +1,270 @@
+"""A DeepProfiler project as it is: its users switch by changing one word.
+
+Layout (docs/method.md#deepprofiler-projects)::
+
+    inputs/config/*.json                          which channels, box size, masks, compression
+    inputs/metadata/index.csv                     one row per site, a column per channel
+    inputs/metadata/outlines.csv                  label images, when masks are used
+    inputs/images/, inputs/outlines/
+    inputs/locations/<plate>/<well>-<site>-Nuclei.csv
+    outputs/compressed/images/                    read instead when compression is on
+    outputs/<experiment>/checkpoint/              the Keras weights
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cpcnn_core.errors import ImageError, SiteError
+from cpcnn_core.io.atomic import is_temporary
+from cpcnn_core.io.images import read_plane
+from cpcnn_core.io.json_files import parse_json
+from cpcnn_core.io.load_data import index_keys, require_keys
+from cpcnn_core.io.location_files import LocationFiles
+from cpcnn_core.io.object_sources import key_of
+from cpcnn_core.io.site_keys import KeyIndex
+from cpcnn_core.io.sites import ImageFile, Objects, Site
+from cpcnn_core.io.tables import read_text_table
+
+# The reference replaces every such string of the index, with a dot that matches anything.
+_TIFF = re.compile(r".tiff?\b")
+
+
+@dataclass(frozen=True)
+class DeepProfilerProject:
+    """The parts of a project's configuration that matter for embedding.
+
+    Attributes
+    ----------
+    root : Path
+    channels : tuple of str
+        In the order of the configuration; images are taken by name.
+    size : (height, width) in pixels, or None where the configuration names none
+    box_px : int
+        Side of the crops.
+    mask_objects : bool
+    compressed : bool
+        Whether the 8-bit images under ``outputs/compressed`` are read.
+    feature_layer, checkpoint, model_name : str
+    bits, down_scale, median_px : int
+        How compressed images are made; see `cpcnn_core.imaging.compression`.
+
+    Examples
+    --------
+    >>> read_project("nowhere")
+    Traceback (most recent call last):
+    cpcnn_core.errors.SiteError: nowhere is no DeepProfiler project: it has no folder inputs...
+    """
+
+    root: Path
+    channels: tuple[str, ...]
+    size: tuple[int, int] | None
+    box_px: int
+    mask_objects: bool
+    compressed: bool
+    feature_layer: str
+    checkpoint: str
+    model_name: str
+    bits: int
+    down_scale: int
+    median_px: int
+
+    def with_compression(self, *, on: bool) -> DeepProfilerProject:
+        """Return the same project, reading its compressed or its original images."""
+        return dataclasses.replace(self, compressed=on)
+
+
+def read_project(root: str | Path, config: str | Path | None = None) -> DeepProfilerProject:
+    """Read a project's configuration.
+
+    Parameters
+    ----------
+    root : str or Path
+    config : str or Path, optional
+        Configuration file, as a path or a name in ``inputs/config``. Default: the
+        only one there.
+
+    Returns
+    -------
+    DeepProfilerProject
+
+    Raises
+    ------
+    SiteError
+        No project, several configurations, or an entry that is missing.
+
+    Examples
+    --------
+    >>> read_project("nowhere")
+    Traceback (most recent call last):
+    cpcnn_core.errors.SiteError: nowhere is no DeepProfiler project: it has no folder inputs...
+    """
+    root = Path(root)
+    if not (root / "inputs").is_dir():
+        raise SiteError(f"{root} is no DeepProfiler project: it has no folder inputs")
+    path = _config_path(root / "inputs" / "config", config)
+    try:
+        values = parse_json(path.read_text(encoding="utf-8"))
+        images = values["dataset"]["images"]
+        locations = values["dataset"]["locations"]
+        prepare, profile = values.get("prepare", {}), values.get("profile", {})
+        correction = prepare.get("illumination_correction", {})
+        scaling = prepare.get("compression", {}).get("scaling_factor", 1.0)
+        if scaling != 1.0:
+            raise SiteError(f"{path} asks for images scaled by {scaling}; only 1.0 is supported")
+        mode = locations.get("mode", "single_cells")
+        if mode != "single_cells":
+            raise SiteError(f"{path} asks for the mode {mode}; only single_cells is supported")
+        size = (int(images["height"]), int(images["width"])) if "height" in images else None
+        return DeepProfilerProject(
+            root=root,
+            channels=tuple(images["channels"]),
+            size=size,
+            box_px=int(locations.get("box_size", 128)),
+            mask_objects=bool(locations.get("mask_objects", False)),
+            compressed=bool(prepare.get("compression", {}).get("implement", False)),
+            feature_layer=profile.get("feature_layer", "block6a_activation"),
+            checkpoint=profile.get("checkpoint", ""),
+            model_name=values.get("train", {}).get("model", {}).get("name", ""),
+            bits=int(images.get("bits", 16)),
+            down_scale=int(correction.get("down_scale_factor", 4)),
+            median_px=int(correction.get("median_filter_size", 24)),
+        )
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        if isinstance(error, SiteError):
+            raise
+        raise SiteError(f"{path} is no configuration of DeepProfiler: {error!r}") from error
+
+
+def read_sites(project: DeepProfilerProject) -> list[Site]:
+    """List the sites of a project's index, in its order.
+
+    Parameters
+    ----------
+    project : DeepProfilerProject
+
+    Returns
+    -------
+    list of Site
+        Metadata: every column of the index but the channels' files; ``Metadata_``
+        is cut off.
+
+    Raises
+    ------
+    SiteError
+        A table that is missing, lacks a column, or has a site twice.
+
+    Examples
+    --------
+    >>> read_sites(read_project("project"))  # doctest: +SKIP
+    """
+    index_path = project.root / "inputs" / "metadata" / "index.csv"
+    index = read_text_table(index_path, project.channels)
+    keys = require_keys(index.columns, index_path)
+    if project.compressed and not (project.root / "outputs" / "compressed" / "images").is_dir():
+        raise SiteError(
+            f"{project.root} is set to use compressed images and has none yet; make them with: "
+            f"cpcnn prepare {project.root}"
+        )
+    rows = index.to_dict("records")
+    metadata = [_metadata(row, keys, project.channels) for row in rows]
+    index_keys(metadata, index_path)
+    locations = LocationFiles(project.root / "inputs" / "locations")
+    outlines = _Outlines(project) if project.mask_objects else None
+    sites = []
+    for number, (row, known) in enumerate(zip(rows, metadata, strict=True), start=1):
+        images = {name: ImageFile(_image_path(project, row[name])) for name in project.channels}
+        find = functools.partial(_read_objects, locations, outlines, number, known)
+        own = functools.partial(_object_files, locations, outlines, known)
+        sites.append(Site(known, images, find, number, project.size, object_files=own))
+    return sites
+
+
+def _metadata(
+    row: Mapping[str, str], keys: Mapping[str, str], channels: Sequence[str]
+) -> dict[str, str]:
+    own = {
+        name.removeprefix("Metadata_"): value for name, value in row.items() if name not in channels
+    }
+    return {name: row[column] for name, column in keys.items()} | own
+
+
+def _image_path(project: DeepProfilerProject, entry: str) -> Path:
+    if project.compressed:
+        return project.root / "outputs" / "compressed" / "images" / _TIFF.sub(".png", entry)
+    # An absolute path wins over the folder before it, as in the reference.
+    return project.root / "inputs" / "images" / entry
+
+
+def _read_objects(
+    locations: LocationFiles,
+    outlines: _Outlines | None,
+    number: int,
+    metadata: Mapping[str, str],
+) -> Objects | None:
+    objects = locations(number, metadata)
+    if objects is None or outlines is None:
+        return objects
+    labels = _label_regions(read_plane(outlines.file_of(key_of(metadata))))
+    return objects._replace(labels=labels, numbers_are_labels=False)
+
+
+def _object_files(
+    locations: LocationFiles, outlines: _Outlines | None, metadata: Mapping[str, str]
+) -> tuple[Path, ...]:
+    files = locations.files(metadata)
+    if not files or outlines is None:
+        return files
+    return (*files, outlines.file_of(key_of(metadata)))
+
+
+def _label_regions(outlines: np.ndarray) -> np.ndarray:
+    """Give every region of equal value, 8-connected, a number; value 1 is background."""
+    from skimage.measure import label
+
+    result: np.ndarray = label(outlines, background=1, connectivity=2)
+    return result
+
+
+class _Outlines:
+    """The label images that ``outlines.csv`` names."""
+
+    def __init__(self, project: DeepProfilerProject) -> None:
+        path = project.root / "inputs" / "metadata" / "outlines.csv"
+        table = read_text_table(path, ["Outlines"])
+        keys = require_keys(table.columns, path)
+        rows = table[list(keys.values())].itertuples(index=False, name=None)
+        self._keys = KeyIndex(rows, path)
+        folder = project.root / "inputs" / "outlines"
+        self._files = [folder / name for name in table["Outlines"]]
+
+    def file_of(self, key: tuple[str, ...]) -> Path:
+        place = self._keys.get(key)
+        if place is None:
+            raise ImageError(
+                f"inputs/metadata/outlines.csv names no outlines of site {'/'.join(key)}"
+            )
+        result: Path = self._files[place]
+        return result
+
+
+def _config_path(folder: Path, config: str | Path | None) -> Path:
+    if config is not None:
+        named = next((p for p in (folder / config, Path(config)) if p.is_file()), None)
+        if named is None:
+            raise SiteError(f"there is no configuration {config}, nor one of that name in {folder}")
+        return named
+    found: Sequence[Path] = sorted(p for p in folder.glob("*.json") if not is_temporary(p))
+    if len(found) != 1:
+        raise SiteError(
+            f"expected one configuration in {folder}, got {len(found)}"
+            + (f" ({', '.join(p.name for p in found)}); name one with --config" if found else "")
+        )
+    return found[0]

@@ -1,0 +1,257 @@
+"""The rows of CellProfiler's tables of objects and of images, whatever their format.
+
+The same measurement has several names: ``Location_Center_X`` in ``Nuclei.csv``,
+``Nuclei_Location_Center_X`` in a database or a combined table, ``Metadata_...`` where CytoTable
+or pycytominer wrote the table again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cpcnn_core.errors import TableError
+from cpcnn_core.io.site_keys import KEYS, find_keys, normal_key, normal_number
+from cpcnn_core.io.tables import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CENTERS = ("Location_Center", "AreaShape_Center")
+RUN, IMAGE, OBJECT, ROW, COL, COUNT = "run", "image", "object", "row", "col", "count"
+# cytominer-database and CytoTable tell the tables of several runs apart by it.
+_RUN_NAMES = ("TableNumber", "Metadata_TableNumber", "Image_TableNumber")
+_IMAGE_NAMES = ("ImageNumber", "Metadata_ImageNumber", "Image_ImageNumber")
+# What messages call the columns.
+_CALLED = {RUN: "TableNumber", IMAGE: "ImageNumber", OBJECT: "ObjectNumber"}
+_FILE = re.compile(r"(?:Image_)?FileName_(.+)")
+
+
+def read_object_rows(table: Table, objects: str) -> pd.DataFrame:
+    """Read who and where the objects are.
+
+    Parameters
+    ----------
+    table : Table
+    objects : str
+        Whose positions, where the table has several kinds of objects.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``run`` (text; empty where there is only one), ``image`` and ``object`` (int64), ``row``
+        and ``col`` (float64, pixels; NaN for an object without a centre), and those of ``Plate``,
+        ``Well``, ``Site`` (texts) that the table has. Rows that only fill up a table of several
+        kinds of objects are left out.
+
+    Raises
+    ------
+    TableError
+        A column that is missing, a number that is none, an object twice; names the row.
+
+    Examples
+    --------
+    >>> read_object_rows(open_table("Nuclei.csv"), "Nuclei")  # doctest: +SKIP
+    """
+    names = _object_columns(table, objects)
+    keys = _read_keys(table)
+    own = len(keys.columns) == len(KEYS)
+    if IMAGE not in names and not own:
+        raise TableError(
+            f"{table.path} lacks a column: expected ImageNumber, or plate, well and site of every "
+            f"object; it begins with {', '.join(table.columns[:8])}"
+        )
+    numbers = table.numbers([names[name] for name in (IMAGE, OBJECT, ROW, COL) if name in names])
+    frame = numbers.rename(columns={column: name for name, column in names.items()})
+    frame = frame.astype(np.float64)
+    if IMAGE not in frame:
+        frame[IMAGE] = 0.0
+    frame[RUN] = table.texts([names[RUN]])[names[RUN]].map(normal_number) if RUN in names else ""
+    frame[list(keys)] = keys
+    # Spreadsheets leave empty rows; single tables fill up the objects of which there are fewer.
+    frame = frame[frame[[OBJECT, ROW, COL]].notna().any(axis=1)]
+    for name in (IMAGE, OBJECT):
+        frame[name] = _whole(frame[name], table, names.get(name, name))
+    refuse_infinite(frame[[ROW, COL]], table.path)
+    same = [*(KEYS if own else (RUN, IMAGE)), OBJECT]
+    refuse_repeated(
+        frame.assign(**{name: _normal(frame[name], name) for name in keys}),
+        same,
+        f"{table.path}",
+        "tables of several runs may have been appended",
+    )
+    return frame.reset_index(drop=True)
+
+
+def read_image_rows(table: Table, counted: str | None) -> pd.DataFrame:
+    """Read which image sets there are.
+
+    Parameters
+    ----------
+    table : Table
+    counted : str or None
+        The objects whose number is read, where the table has it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``run`` (text), ``image`` (int64), those of ``Plate``, ``Well``, ``Site`` (texts) that the
+        table has, ``count`` (float64, NaN where unknown), and the file name of every image
+        (``FileName_OrigDNA``, texts).
+
+    Raises
+    ------
+    TableError
+        No image numbers, or one twice; names the rows.
+
+    Examples
+    --------
+    >>> read_image_rows(open_table("Image.csv"), "Nuclei")  # doctest: +SKIP
+    """
+    number = _first(_IMAGE_NAMES, table.columns)
+    if number is None:
+        raise TableError(
+            f"{table.path} has no column ImageNumber; it has: {', '.join(table.columns[:8])}, ..."
+        )
+    run = _first(_RUN_NAMES, table.columns)
+    keys = _read_keys(table)
+    files = {c: f"FileName_{m[1]}" for c in table.columns if (m := _FILE.fullmatch(c))}
+    texts = table.texts([c for c in (run, *files) if c is not None])
+    frame = texts[list(files)].rename(columns=files)
+    frame[RUN] = texts[run].map(normal_number) if run else ""
+    frame[list(keys)] = keys
+    frame[IMAGE] = table.numbers([number])[number]
+    frame[COUNT] = np.nan
+    count = _first((f"Count_{counted}", f"Image_Count_{counted}"), table.columns)
+    if count is not None:
+        frame[COUNT] = table.numbers([count])[count].astype(np.float64)
+    frame = frame[frame[IMAGE].notna() | (frame.drop(columns=[IMAGE, COUNT]) != "").any(axis=1)]
+    frame[IMAGE] = _whole(frame[IMAGE], table, number)
+    refuse_repeated(frame, [RUN, IMAGE], f"{table.path}", "tables of several runs were appended")
+    return frame.reset_index(drop=True)
+
+
+def refuse_infinite(positions: pd.DataFrame, source: object) -> None:
+    """Raise where an object has an infinite position; its index numbers the rows from 0.
+
+    Raises
+    ------
+    TableError
+        Names the row.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> refuse_infinite(pd.DataFrame({"row": [1.0, np.inf]}), "Nuclei.csv")
+    Traceback (most recent call last):
+    cpcnn_core.errors.TableError: Nuclei.csv has an infinite position in row 2; expected pixels
+    """
+    endless = np.isinf(positions.to_numpy(np.float64)).any(axis=1)
+    if endless.any():
+        row = int(positions.index[endless][0]) + 1
+        raise TableError(f"{source} has an infinite position in row {row}; expected pixels")
+
+
+def refuse_repeated(frame: pd.DataFrame, by: Sequence[str], source: str, why: str) -> None:
+    """Raise where several rows are of the same image set, or the same object.
+
+    Raises
+    ------
+    TableError
+        Names the first two rows.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"run": ["", ""], "image": [1, 1]})
+    >>> refuse_repeated(rows, ["run", "image"], "Image.csv", "tables were appended")
+    Traceback (most recent call last):
+    cpcnn_core.errors.TableError: Image.csv has ImageNumber 1 twice, in its rows 1 and 2: ...
+    """
+    twice = frame.duplicated(list(by)).to_numpy()
+    if not twice.any():
+        return
+    second = frame[twice].iloc[0]
+    alike = (frame[list(by)] == second[list(by)]).all(axis=1).to_numpy()
+    rows = (frame.index[alike][:2] + 1).tolist()
+    what = ", ".join(f"{_CALLED.get(n, n)} {second[n]}" for n in by if second[n] != "")
+    raise TableError(
+        f"{source} has {what} twice, in its rows {rows[0]} and {rows[1]}: {why}; give the tables "
+        "of one run, with every object once"
+    )
+
+
+def _object_columns(table: Table, objects: str) -> dict[str, str]:
+    """Name the columns of run and image (where there are any), object, row and column."""
+    columns = table.columns
+    own = [f"{objects}_", f"Metadata_{objects}_"]
+    prefixes = [*own, "", "Metadata_"]
+    center = next(
+        (
+            (f"{prefix}{kind}_Y", f"{prefix}{kind}_X")
+            for prefix in prefixes
+            for kind in CENTERS
+            if {f"{prefix}{kind}_X", f"{prefix}{kind}_Y"} <= set(columns)
+        ),
+        None,
+    )
+    if center is None:
+        raise TableError(
+            f"{table.path} lacks a column: expected ImageNumber, ObjectNumber and "
+            f"Location_Center_X and _Y, or these of {objects}; {_other_objects(columns, objects)}"
+        )
+    # Its own number tells an object from a row that only fills up a table of several kinds.
+    names = [f"{p}{n}" for p in own for n in ("Number_Object_Number", "ObjectNumber")]
+    names += ["ObjectNumber", "Metadata_ObjectNumber", "Number_Object_Number"]
+    number = _first(names, columns)
+    if number is None:
+        others = [c for c in columns if c.endswith(("_ObjectNumber", "_Number_Object_Number"))]
+        if len(others) != 1:
+            raise TableError(
+                f"{table.path} lacks a column: expected ObjectNumber; it has "
+                f"{', '.join(others or columns[:8])}"
+            )
+        number = others[0]
+    found = {RUN: _first(_RUN_NAMES, columns), IMAGE: _first(_IMAGE_NAMES, columns)}
+    found |= {OBJECT: number, ROW: center[0], COL: center[1]}
+    return {name: column for name, column in found.items() if column is not None}
+
+
+def _other_objects(columns: Sequence[str], objects: str) -> str:
+    kinds = "|".join(CENTERS)
+    found = [m[1] for c in columns if (m := re.fullmatch(rf"(.+)_(?:{kinds})_X", c))]
+    if set(found) - {objects}:
+        return f"it has positions of {', '.join(dict.fromkeys(found))}: choose with --object-name"
+    return f"it begins with {', '.join(columns[:8])}"
+
+
+def _first(names: Iterable[str], columns: Sequence[str]) -> str | None:
+    return next((name for name in names if name in columns), None)
+
+
+def _read_keys(table: Table) -> pd.DataFrame:
+    """Read plate, well and site, as far as the table says them of any row."""
+    names = find_keys(table.columns, table.path)
+    texts = table.texts(list(names.values()))
+    keys = texts.rename(columns={column: name for name, column in names.items()})
+    return keys.loc[:, (keys != "").any()] if len(keys) else keys
+
+
+def _normal(values: pd.Series, name: str) -> pd.Series:
+    return values.map({text: normal_key((text,), (name,))[0] for text in values.unique()})
+
+
+def _whole(values: pd.Series, table: Table, column: str) -> pd.Series:
+    wrong = ~(np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2**53))
+    if wrong.any():
+        row = values.index[wrong][0]
+        value = values[row]
+        text = "no number" if np.isnan(value) else f"{value:g}"
+        raise TableError(
+            f"{table.path} has {text} in row {row + 1} of the column {column}; expected a whole "
+            "number"
+        )
+    return values.astype(np.int64)

@@ -1,0 +1,355 @@
+"""How a training goes: what the classifier tells apart, what the features know, and of what.
+
+A network may learn to tell plates apart instead of treatments. So, besides the classifier,
+profiles of wells that it did not learn from are judged, and how well plates are read from
+controls.
+
+How often a well looks like its treatment on other plates.
+
+How well a classifier does, as the reference measures it (docs/method.md#metrics).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cpcnn_core.crop_store.store import STUDY
+from cpcnn_core.errors import ProfileError, TrainingError
+from cpcnn_core.evaluation.confounders import confounders, linear_probe
+from cpcnn_core.evaluation.replicates import find_replicates
+from cpcnn_core.profiles.aggregate import aggregate
+from cpcnn_core.profiles.correction import fit_correction
+from cpcnn_core.profiles.similarity import cosine_similarity
+from cpcnn_core.profiles.wells import choose_rows
+from cpcnn_core.schema.columns import PLATE, SITE, WELL, feature_names
+from cpcnn_core.schema.profiles import Profiles
+from cpcnn_core.training.batches import draw_epoch
+from cpcnn_core.training.network import predict
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from cpcnn_core.training.batches import CropReader
+    from cpcnn_core.training.cells import Cells
+    from cpcnn_core.training.config import EvaluationConfig
+    from cpcnn_core.training.network import TrainableNetwork
+
+Row = dict[str, float | str | None]
+
+
+def watch(
+    network: TrainableNetwork,
+    accelerator: Accelerator,
+    reader: CropReader,
+    cells: Cells,
+    config: EvaluationConfig,
+    seed: int,
+) -> Row:
+    """Measure a network on cells that it did not learn from.
+
+    Parameters
+    ----------
+    network : TrainableNetwork
+    accelerator : Accelerator
+        Of all processes: each calls this.
+    reader : CropReader
+    cells : Cells
+    config : EvaluationConfig
+    seed : int
+        Of the balanced draw of validation cells, which is the same after every epoch.
+
+    Returns
+    -------
+    dict
+        `classifier_row` and `profile_row`.
+
+    Raises
+    ------
+    TrainingError
+        Features that are NaN or infinite.
+
+    Examples
+    --------
+    >>> watch(network, accelerator, reader, cells, config, 0)  # doctest: +SKIP
+    """
+    rows = np.union1d(cells.validation, cells.judged)
+    features, logits = _run(network, accelerator, reader, rows)
+    if not np.isfinite(features).all():
+        raise TrainingError(
+            "the network's features are NaN or infinite; lower training.learning_rate"
+        )
+    of_validation = logits[np.searchsorted(rows, cells.validation)]
+    names = feature_names(features.shape[1], compartment="Cells")
+    index = cells.store.index.iloc[cells.judged].reset_index(drop=True)
+    metadata = index[[name for name in index.columns if str(name).startswith("Metadata_")]]
+    judged = Profiles(features[np.searchsorted(rows, cells.judged)], metadata, names)
+    return classifier_row(of_validation, cells.validation_classes, seed) | profile_row(
+        judged, cells.label, config
+    )
+
+
+def classifier_row(logits: np.ndarray, classes: np.ndarray, seed: int) -> Row:
+    """Measure the classifier on a draw of validation cells, balanced over the classes.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (n, k)
+    classes : ndarray of shape (n,), integer
+        Negative for cells of classes that the network was not taught.
+    seed : int
+        Of the draw, which is drawn once, as in the reference (docs/method.md#balanced-sampling).
+
+    Returns
+    -------
+    dict
+        ``validation_loss``, ``_accuracy``, ``_top_5`` and ``_precision``; None where no cell
+        has a class that was taught.
+
+    Examples
+    --------
+    >>> logits = np.array([[3.0, 0.0], [0.0, 3.0]], np.float32)
+    >>> classifier_row(logits, np.array([0, 1]), 0)["validation_accuracy"]
+    1.0
+    """
+    taught = classes >= 0
+    if not taught.any():
+        return dict.fromkeys(f"validation_{n}" for n in ("loss", "accuracy", "top_5", "precision"))
+    logits, classes = logits[taught], classes[taught]
+    found = classifier_metrics(logits, classes, draw_epoch(classes, seed, 0))
+    return {f"validation_{name}": value for name, value in found.items()}
+
+
+def profile_row(cells: Profiles, by: str, config: EvaluationConfig) -> Row:
+    """Measure what the profiles of wells know of treatments, and of plates.
+
+    Parameters
+    ----------
+    cells : Profiles
+        Of cells, with study, plate, well and site.
+    by : str
+        The column that names the treatment.
+    config : EvaluationConfig
+
+    Returns
+    -------
+    dict
+        ``correction``: what was done to the wells before they were compared, or why not.
+        ``replicates``: the mean average precision of finding replicates. ``nearest_treatment``:
+        see `nearest_treatment_accuracy`. The others are measures of
+        `cpcnn_core.evaluation.confounders.confounders`, read from wells that are not corrected:
+        sphering on few controls hides in them what the network has learned of plates.
+        None where there is nothing to measure.
+
+    Examples
+    --------
+    >>> profile_row(cells, "Metadata_Treatment", EvaluationConfig())  # doctest: +SKIP
+    """
+    wells = _wells(cells, by)
+    controls = np.zeros(len(wells.metadata), bool)
+    if config.controls:
+        controls = _controls(wells, config.controls)
+    corrected, correction = _sphered(wells, controls, config)
+    row: Row = {"wells": len(controls), "control_wells": int(controls.sum())}
+    row |= {"correction": correction} | _retrieval(corrected, controls, by)
+    return row | _confounders(wells, controls, by)
+
+
+def _run(
+    network: TrainableNetwork, accelerator: Accelerator, reader: CropReader, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    parts = [(f, x) for _, f, x in predict(network, accelerator, reader, rows)]
+    return np.concatenate([f for f, _ in parts]), np.concatenate([x for _, x in parts])
+
+
+def _wells(cells: Profiles, by: str) -> Profiles:
+    """Make profiles of wells as the paper does: cells' medians by site, sites' means."""
+    metadata = cells.metadata
+    if STUDY in metadata.columns and metadata[STUDY].nunique() > 1:
+        # Two studies may have a plate of the same name.
+        plates = metadata[STUDY].astype(str) + "/" + metadata[PLATE].astype(str)
+        cells = replace(cells, metadata=metadata.assign(**{PLATE: plates}))
+    sites = aggregate(cells, [PLATE, WELL, SITE, by], "median")
+    return aggregate(sites, [PLATE, WELL, by], "mean")
+
+
+def _controls(wells: Profiles, expression: str) -> np.ndarray:
+    # That the expression can be understood, and chooses some of all crops, is known by now.
+    try:
+        return choose_rows(wells, expression)
+    except ProfileError:
+        return np.zeros(len(wells.metadata), bool)
+
+
+def _sphered(
+    wells: Profiles, controls: np.ndarray, config: EvaluationConfig
+) -> tuple[Profiles, str]:
+    if not config.controls:
+        return wells, "none: no controls are named"
+    if controls.sum() < 2:
+        return wells, f"none: {controls.sum()} of {len(controls)} wells are controls"
+    try:
+        correction = fit_correction(
+            wells,
+            controls,
+            "sphering",
+            regularization=config.regularization,
+            relative=config.relative,
+            # The row says how many there are.
+            tell=lambda _: None,
+        )
+        return correction.transform(wells), f"sphering on {controls.sum()} control wells"
+    except ProfileError as error:
+        return wells, f"none: {error}"
+
+
+def _retrieval(wells: Profiles, controls: np.ndarray, by: str) -> Row:
+    row: Row = dict.fromkeys(
+        ("replicates", "replicates_chance", "nearest_treatment", "nearest_treatment_chance")
+    )
+    if controls.all():
+        return row | {"note": "no treated wells"}
+    treated = wells.select(~controls)
+    try:
+        found = find_replicates(treated, by)
+        row["replicates"] = float(np.nanmean(found.precision))
+        row["replicates_chance"] = float(np.nanmean(found.chance))
+        nearest = nearest_treatment_accuracy(treated, by)
+    except ProfileError as error:
+        return row | {"note": str(error)}
+    row["nearest_treatment"] = nearest["accuracy"]
+    row["nearest_treatment_chance"] = nearest["chance"]
+    return row | {"note": ""}
+
+
+def _confounders(wells: Profiles, controls: np.ndarray, by: str) -> Row:
+    """Flatten the measures: a column for the value, one for its chance level."""
+    found: dict[str, Any] = dict.fromkeys(
+        (
+            *("controls_by_plate", "controls_by_well", "plate_from_controls"),
+            *("treatment_leave_wells_out", "treatment_leave_plates_out"),
+        )
+    )
+    if controls.any() and not controls.all():
+        found |= confounders(wells, controls, by)
+    elif not controls.any():
+        found["treatment_leave_wells_out"] = linear_probe(wells, by)
+        found["treatment_leave_plates_out"] = linear_probe(wells, by, apart=PLATE)
+    row: Row = {}
+    for name, measured in found.items():
+        row[name], row[f"{name}_chance"] = list(measured.values()) if measured else (None, None)
+    return row
+
+
+def nearest_treatment_accuracy(wells: Profiles, by: str) -> dict[str, float]:
+    """Return for which part of the wells the nearest treatment is their own.
+
+    Parameters
+    ----------
+    wells : Profiles
+        Treated wells, without controls.
+    by : str
+        The column that names the treatment.
+
+    Returns
+    -------
+    dict
+        ``accuracy``; ``chance``: the mean of 1 / number of treatments to choose from;
+        ``wells``: how many were asked about.
+
+    Raises
+    ------
+    ProfileError
+        No such column, NaN, or no treatment has replicates.
+
+    Notes
+    -----
+    A treatment is the mean of its wells on other plates than the well that is asked about,
+    or, where no treatment is on several plates, of its other wells. Wells whose treatment is
+    not there are not asked about. Cosine similarity.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"Metadata_Treatment": ["a", "b", "a", "b"]})
+    >>> wells = Profiles(np.array([[1.0, 0], [0, 1], [1, 0.1], [0.1, 1]]), rows, ["x", "y"])
+    >>> nearest_treatment_accuracy(wells, "Metadata_Treatment")
+    {'accuracy': 1.0, 'chance': 0.5, 'wells': 4}
+    """
+    names = wells.texts(by)
+    groups = _apart(wells, names)
+    hits, chances = [], []
+    for group in np.unique(groups):
+        inside = groups == group
+        if inside.all():
+            continue
+        treatments = aggregate(wells.select(~inside), [by], "mean")
+        known = treatments.texts(by)
+        asked = inside & np.isin(names, known)
+        if asked.any():
+            similarity = cosine_similarity(wells.features[asked], treatments.features)
+            hits += (known[similarity.argmax(axis=1)] == names[asked]).tolist()
+            chances += [1 / len(known)] * int(asked.sum())
+    if not hits:
+        raise ProfileError(f"no treatment in the column {by} has replicates")
+    return {"accuracy": float(np.mean(hits)), "chance": float(np.mean(chances)), "wells": len(hits)}
+
+
+def _apart(wells: Profiles, names: np.ndarray) -> np.ndarray:
+    """Tell which wells are not compared with each other: those of a plate, or each with itself."""
+    if PLATE in wells.metadata.columns:
+        _, plates = np.unique(wells.texts(PLATE), return_inverse=True)
+        pairs = np.unique(np.stack([np.unique(names, return_inverse=True)[1], plates]), axis=1)
+        if pairs.shape[1] > len(np.unique(names)):
+            return plates
+    return np.arange(len(names))
+
+
+TOP = 5
+
+
+def classifier_metrics(
+    logits: np.ndarray, classes: np.ndarray, rows: np.ndarray | None = None
+) -> dict[str, float]:
+    """Measure a classifier's answers.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (n, k), float32
+    classes : ndarray of shape (n,), integer, 0 to k - 1
+        The right answers.
+    rows : ndarray of shape (m,), integer, optional
+        Which of them are counted, repeated or not, e.g. a draw that is balanced over the
+        classes. Default: each once.
+
+    Returns
+    -------
+    dict
+        ``loss``: mean cross-entropy. ``accuracy``. ``top_5``: the part whose right answer is
+        among the five that score best. ``precision``: the mean over the classes of the part
+        of a class's answers that are right, 0 for a class that is never the answer.
+
+    Examples
+    --------
+    >>> logits = np.array([[2.0, 0.0], [1.0, 0.0], [0.0, 1.0]], np.float32)
+    >>> found = classifier_metrics(logits, np.array([0, 1, 1]))
+    >>> round(found["accuracy"], 3), found["precision"], found["top_5"]
+    (0.667, 0.75, 1.0)
+    """
+    if rows is not None:
+        logits, classes = logits[rows], classes[rows]
+    logits = logits.astype(np.float64)
+    right = np.take_along_axis(logits, classes[:, None], axis=1)
+    largest = logits.max(axis=1, keepdims=True)
+    spread = np.log(np.exp(logits - largest).sum(axis=1, keepdims=True)) + largest
+    answers = logits.argmax(axis=1)
+    asked = np.bincount(answers, minlength=logits.shape[1])
+    hits = np.bincount(answers[answers == classes], minlength=logits.shape[1])
+    return {
+        "loss": float((spread - right).mean()),
+        "accuracy": float((answers == classes).mean()),
+        "top_5": float(((logits > right).sum(axis=1) < TOP).mean()),
+        "precision": float((hits / np.maximum(asked, 1)).mean()),
+    }

@@ -1,0 +1,62 @@
+"""The wells that are asked are the same before they are embedded as after."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cpcnn_core.errors import ProfileError
+from cpcnn_core.evaluation.comparison_scores import Question, planned_wells
+from cpcnn_core.screen.job import Job
+
+WELLS = ["A01", "A02", "A03", "A04"]
+
+
+@pytest.fixture
+def job(tmp_path):
+    rows = pd.DataFrame({"Metadata_Plate": "007", "Metadata_Well": WELLS, "Metadata_Site": "1"})
+    rows["Metadata_Dose"] = ["10", "0.5", "NA", "10"]
+    rows["Metadata_Treatment"] = ["DMSO", "taxol", "NA", "7157"]
+    rows["FileName_DNA"] = [f"{well}.tif" for well in WELLS]
+    rows["PathName_DNA"] = str(tmp_path)
+    rows.to_csv(tmp_path / "load_data.csv", index=False)
+    return Job(load_data=tmp_path / "load_data.csv")
+
+
+def test_planned_wells_are_of_the_types_of_those_to_come(job):
+    wells = planned_wells(job).metadata
+    assert wells["Metadata_Plate"].tolist() == ["007"] * 4
+    np.testing.assert_array_equal(wells["Metadata_Dose"], [10, 0.5, np.nan, 10])
+    assert wells["Metadata_Treatment"].tolist() == ["DMSO", "taxol", "", "7157"]
+    kept = planned_wells(job, ["NA"]).metadata
+    assert kept["Metadata_Treatment"].tolist() == ["DMSO", "taxol", "NA", "7157"]
+
+
+@pytest.mark.parametrize("dose", ["10", "'10'", "10.0"])
+def test_doses_choose_wells(job, dose):
+    question = Question("Metadata_Treatment", "Treatment == 'DMSO'", where=f"Dose == {dose}")
+    posed = question.pose(planned_wells(job))
+    assert posed.wells.metadata["Metadata_Well"].tolist() == ["A01", "A04"]
+    assert posed.controls.tolist() == [True, False]
+    assert posed.asked.tolist() == [True, True]
+
+
+def test_a_plate_map_says_what_it_does_not_know(job, tmp_path):
+    (tmp_path / "map.csv").write_text("well_position,MoA\na1,x\na2,NA\na3,nan\nA4,y\n")
+    said = []
+    question = Question(
+        "Metadata_MoA", "Dose == 10", platemap=str(tmp_path / "map.csv"), tell=said.append
+    )
+    wells = question.pose(planned_wells(job)).wells
+    assert wells.metadata["Metadata_MoA"].tolist() == ["x", "", "", "y"]
+    assert "MoA for 2 of 4 (NA, nan)" in said[0]
+    kept = Question(
+        "Metadata_MoA", "Dose == 10", platemap=str(tmp_path / "map.csv"), keep_labels=("NA", "nan")
+    )
+    posed = kept.pose(planned_wells(job, ["NA", "nan"]))
+    assert posed.wells.metadata["Metadata_MoA"].tolist() == ["x", "NA", "nan", "y"]
+
+
+def test_what_is_not_there_is_one_line(job):
+    question = Question("Metadata_Gene", "Dose == 10")
+    with pytest.raises(ProfileError, match="there is no column Metadata_Gene"):
+        question.pose(planned_wells(job))
