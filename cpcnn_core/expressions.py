@@ -10,8 +10,6 @@ numbers, True, False, None, and lists of them; ``==``, ``!=``, ``<``, ``<=``, ``
 A column of numbers compared with a text (``Dose == '10'``), or one of texts with a number
 (``Site == 1``), is compared as numbers, or refused where that means nothing; it is never
 silently false.
-
-A column of metadata compared with a value, both as numbers or both as texts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Crops of cells side by side, those most alike first.
-
-Channels of a crop, each in its colour, added up to one picture.
-"""
+"""Crops of cells side by side, those most alike first, each channel in its color."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Cells on the map and cells in the viewer: a click on one shows the other.
 
-Tells when layers come, go, or get another name.
+`LayerWatch` tells when layers come, go, or get another name.
 """
 
 from __future__ import annotations

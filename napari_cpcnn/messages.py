@@ -1,4 +1,4 @@
-"""Notices to users, by napari's notifications and this package's logger; and counts.
+"""Messages to users, by napari's notifications and this package's logger.
 
 Names that come with tables, models and images are shown as text: Qt takes some for HTML.
 """

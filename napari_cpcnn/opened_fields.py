@@ -1,7 +1,4 @@
-"""From a cell of a table to its field: the images are opened when a cell is asked for.
-
-Cells for a first try without images: simulated ones in five channels, real ones in two.
-"""
+"""From a cell of a table to its field, opened when a cell is asked for; and sample fields."""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ Layout of ``NAME.cpcnn``, a zip archive: ``session.json``; ``cells.parquet``, a 
 programs read too; ``positions.npy`` and ``selection.npy``; ``layers/N.npy`` for labels, and for
 images that are in no file, or in one that is no image's. Images that are in files stay there.
 
-Whether a session says what `save_session` writes: sessions are sent from lab to lab.
+Sessions are sent from lab to lab: one that says anything but what `save_session` writes is
+refused.
 """
 
 from __future__ import annotations

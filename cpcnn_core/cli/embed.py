@@ -1,7 +1,4 @@
-"""``cpcnn embed``: every cell of a screen, from files on disk to tables.
-
-The options of ``cpcnn embed``, and the job they ask for.
-"""
+"""``cpcnn embed``: every cell of a screen, from files on disk to tables."""
 
 from __future__ import annotations
 

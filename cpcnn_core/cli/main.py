@@ -1,6 +1,6 @@
 """``cpcnn VERB``: find the verb, run it, and turn errors into one clear line.
 
-How the program is asked to end, and what it can count on: its signals and its streams.
+Signals end the program in order, and its streams are closed before it ends.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Where messages go: notices, warnings and errors to stderr, and all of them to ``--log FILE``.
 
-Standard output has nothing but results; see `cpcnn_core.cli.terminal`.
-
-The file of ``--log``: whole lines, even if other processes write to it too.
+Standard output has nothing but results; see `cpcnn_core.cli.terminal`. Lines of ``--log`` stay
+whole, even if other processes write to the file too.
 """
 
 from __future__ import annotations

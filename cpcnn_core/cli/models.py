@@ -1,7 +1,4 @@
-"""``cpcnn models``: list, show, verify, accept; and what brings models here (`model_sources`).
-
-``cpcnn models``: what brings models here: fetch, timm, import.
-"""
+"""``cpcnn models``: list, show, verify, accept; fetch, timm, import."""
 
 from __future__ import annotations
 

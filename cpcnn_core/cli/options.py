@@ -1,9 +1,4 @@
-"""How every verb's help looks: a sentence, the options, an example.
-
-The options that say what wells are asked, for all verbs that measure retrieval.
-
-The options that say which screen is read, for all verbs that read one.
-"""
+"""Options that several verbs share: help, the screen to read, the wells to compare."""
 
 from __future__ import annotations
 

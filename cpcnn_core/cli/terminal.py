@@ -1,8 +1,6 @@
-"""Output of commands: results on standard output, everything else on standard error.
+"""What commands show: results on standard output, everything else on standard error.
 
-Tables for a terminal.
-
-Progress bars: on stderr, if that is a terminal and ``--quiet`` was not given.
+Progress bars are shown on standard error, if that is a terminal and ``--quiet`` was not given.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
-"""The sources that the crops of a site can be made from, in whichever files they are.
+"""Sites of a store: the sources that their crops are made from, and the facts kept beside them.
 
-The facts that a store keeps beside the crops of one site, in a ``.json`` file.
-
-It is written after the crops: a site is done when this file is there and agrees with them.
-What a screen's own tables say of the site (well, treatment, ...) is not in it; it is read
-from them when the store is collected.
+The facts are in a ``.json`` file, which is written after the crops: a site is done when this file
+is there and agrees with them. What a screen's own tables say of the site (well, treatment, ...)
+is not in it; it is read from them when the store is collected.
 """
 
 from __future__ import annotations

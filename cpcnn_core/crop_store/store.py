@@ -7,7 +7,7 @@ Layout::
     crops/<plate>/<well>/<site>.npy   see `cpcnn_core.crop_store.crop_files`
     crops/<plate>/<well>/<site>.json  see `cpcnn_core.crop_store.sites`
 
-Several studies as one store, each with its own names of the model's channels.
+Several studies can be read as one store, each with its own names of the model's channels.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """From an empty folder to measured cells: set up, run, look, report.
 
-The ExampleFly pipeline that comes with CellProfiler, and our module in it.
-
-Read what CellProfiler wrote, and check that nothing is missing.
+The pipeline is ExampleFly, which comes with CellProfiler, with our module in it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The fastest engine that gives PyTorch's numbers.
-
-The interface that every engine offers.
-"""
+"""What runs a network: the interface of engines, and the fastest that gives PyTorch's numbers."""
 
 from __future__ import annotations
 

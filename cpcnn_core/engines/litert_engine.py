@@ -1,9 +1,9 @@
 """LiteRT (once TensorFlow Lite) as an engine: on CPUs, in float32, by Google's XNNPACK.
 
-A network as LiteRT reads it: the same weights and operations, in its flat file format.
-
-Tensors are (n, h, w, c) there, kernels (out, kh, kw, in), depthwise ones (1, kh, kw, c).
-LiteRT's "same" padding is TensorFlow's, which the network has (docs/method.md#network).
+LiteRT reads the network from its flat file format, which is written here: the same weights and
+operations. Tensors are (n, h, w, c) there, kernels (out, kh, kw, in), depthwise ones
+(1, kh, kw, c). LiteRT's "same" padding is TensorFlow's, which the network has
+(docs/method.md#network).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """PyTorch as an engine: on any of its devices, always there, the truth for the others.
 
-Fold batch norms into the convolutions before them: the same numbers, sooner.
+Batch norms are folded into the convolutions before them: the same numbers, sooner.
 """
 
 from __future__ import annotations

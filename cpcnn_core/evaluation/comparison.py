@@ -1,7 +1,4 @@
-"""Run the comparison: embed with every model, ask all the same, write tables and one report.
-
-Who takes part: models by name or file, each under a name of its own.
-"""
+"""Run the comparison: embed with every model, score all alike, write tables and one report."""
 
 from __future__ import annotations
 

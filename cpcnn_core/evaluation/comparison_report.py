@@ -1,6 +1,6 @@
-"""The comparison as one HTML file that opens without a network.
+"""The comparison as tables, every number for programs, and as one HTML file for readers.
 
-The comparison as tables: every number for programs, the main ones for readers.
+The HTML file opens without a network.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The same questions to the wells of every model, before and after the same correction.
-
-The question that all are asked: which wells, which controls, whose retrieval, which labels.
-"""
+"""Scores of a comparison: the same wells, controls and labels for every model, same corrections."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Embed the screen with every model, each in a process of its own, and read what became of it.
+"""Embed the screen with every model, each in a process of its own, and measure what it costs.
 
-Run a command and write down what it cost: seconds, CPU seconds, memory at the peak.
-
-A process of its own, the stopwatch, starts the command: Linux counts among a program's memory
-what the process that started it had, and this one has nearly nothing.
+Seconds, CPU seconds, and memory at the peak. A process of its own, the stopwatch, starts the
+command: Linux counts among a program's memory what the process that started it had, and this
+one has nearly nothing.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """How large an experiment must be to see an effect, as one's own control wells vary.
 
 Control wells are dealt into smaller screens: some stay controls, the others are called treatments
-and get an effect of a known size added. The whole procedure is then asked how many it finds.
-
-Report of what simulated screens find: one HTML file that opens without a network.
+and get an effect of a known size added. The whole procedure then says how many it finds. The
+report is one HTML file that opens without a network.
 """
 
 from __future__ import annotations

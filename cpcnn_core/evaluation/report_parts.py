@@ -1,7 +1,4 @@
-"""A report's page: one HTML file, everything inside, that opens without a network.
-
-Figures of the report, and how a figure becomes part of a page.
-"""
+"""Parts of every report: its page, one HTML file that opens without a network, and its figures."""
 
 from __future__ import annotations
 

@@ -4,11 +4,9 @@ CellProfiler 4.2.8 needs Python 3.8 or 3.9 and old build tools; plain
 ``pip install cellprofiler`` fails on today's machines. `create_environment` does
 what works: every module that needs no window, nothing that needs one.
 
-Commands for another Python, which may be an old one.
-
 What Python is told by ``-c`` and ``-m`` can import from the current folder before all else. That
 may be a folder from someone else, with a ``json.py`` of its own; no option forbids it before
-Python 3.11. So these commands do it themselves.
+Python 3.11. So commands for another Python do it themselves.
 """
 
 from __future__ import annotations

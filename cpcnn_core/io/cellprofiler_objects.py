@@ -8,9 +8,8 @@ or compressed, written again as parquet, or in a folder for every site
 
 A site is found by plate, well and site, which are given for every object or in the table
 of images. Where they are missing, image set i is row i of the LoadData table, if there are as many
-and their file names agree; a notice says so.
-
-Tables of objects in folders: one for every site, as clusters leave them, or for every plate.
+and their file names agree; a notice says so. Tables in folders are one for every site, as clusters
+leave them, or one for every plate.
 """
 
 from __future__ import annotations

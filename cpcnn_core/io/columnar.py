@@ -1,10 +1,9 @@
 """Parquet and Feather tables, whose values have types, as texts or numbers.
 
-How much memory a Feather file says that its compressed parts take, without unpacking them.
-
-Arrow's file format, https://arrow.apache.org/docs/format/Columnar.html: a footer that lists the
-batches, each with a header of its own, both as FlatBuffers; every compressed buffer begins with
-its length when unpacked.
+How much memory a Feather file needs is read from its headers, without unpacking anything. Arrow's
+file format, https://arrow.apache.org/docs/format/Columnar.html: a footer that lists the batches,
+each with a header of its own, both as FlatBuffers; every compressed buffer begins with its length
+when unpacked.
 """
 
 from __future__ import annotations

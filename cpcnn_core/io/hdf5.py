@@ -1,9 +1,8 @@
-"""Checks of HDF5 files: only their own data, of a believable size and of plain types, are read.
+"""HDF5 files: only their own data, of a believable size and of plain types, are read.
 
 HDF5 can take data from other files (external links, external storage, virtual datasets), load
-code to unpack them (filters), and claim any size for what was never written.
-
-HDF5 on a disk that may fill up: HDF5 itself crashes the program at its end, after it did.
+code to unpack them (filters), and claim any size for what was never written. Where a disk fills up
+while it writes, it crashes the program: files are written so that it does not.
 """
 
 from __future__ import annotations

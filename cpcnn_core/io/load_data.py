@@ -1,15 +1,10 @@
 """CellProfiler's LoadData table: one row per image set, files by image name.
 
-The columns of the images and of their illumination functions are those of
-`cpcnn_core.io.load_data`. ``Metadata_*`` are kept; ``Metadata_UmPerPx`` is the scale of
-the site, see `cpcnn_core.io.sites.with_scale`.
-
-The columns of a LoadData table that say which files the images of a row are.
-
 Of an image OrigDNA: ``FileName_OrigDNA`` with ``PathName_OrigDNA``, ``URL_OrigDNA`` (``file:``
 or a plain path), ``Series_OrigDNA`` and ``Frame_OrigDNA``; of its illumination function the same
 with IllumDNA. All of them may begin with ``Image_``, as in CellProfiler. ``ObjectsFileName_*``
-and the like name label images, which are left to the readers of objects.
+and the like name label images, which are left to the readers of objects. ``Metadata_*`` are kept;
+``Metadata_UmPerPx`` is the scale of the site, see `cpcnn_core.io.sites.with_scale`.
 """
 
 from __future__ import annotations

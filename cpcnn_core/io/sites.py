@@ -1,6 +1,6 @@
 """The Site: where one field of view is on disk, before anything of it is read.
 
-Notices about a screen's images, given before they are read, in one sentence each.
+What is odd about a screen's images is told before they are read, in one sentence each.
 """
 
 from __future__ import annotations

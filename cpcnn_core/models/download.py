@@ -1,8 +1,7 @@
 """Get a model's published weights: from this machine's caches, a mirror, or their publisher.
 
-The checksum of a model's published file, asked of its publisher: an archive, or a hub.
-
-Connections that cannot be tampered with on the way: anything without TLS is refused.
+The publisher, an archive or a hub, is asked for the file's checksum. Connections without TLS are
+refused: they can be tampered with on the way.
 """
 
 from __future__ import annotations

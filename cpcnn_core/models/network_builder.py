@@ -1,7 +1,4 @@
-"""A card and its weights to a network, and every way in which they may not fit.
-
-Steps between the cutting of crops and the network, as the model's card says.
-"""
+"""A card and its weights to a network, with the steps before it that the card asks for."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
 """Models by name or file: which there are on this machine, and where their files are.
 
-The cards of all models known by name: ours, a file each, and those of other packages.
-
-Another package adds its models by an entry point of the group ``cpcnn.models``: a list of
-`ModelCard`, or a function that returns one.
+Cards of models known by name are ours, a file each, or another package's, by an entry point of
+the group ``cpcnn.models``: a list of `ModelCard`, or a function that returns one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""A table of cells, sites or wells, read a part at a time; cells become sites.
-
-Tables of profiles below each other, as one.
-"""
+"""A table of cells, sites or wells, read a part at a time; cells become sites."""
 
 from __future__ import annotations
 

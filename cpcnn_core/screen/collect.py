@@ -1,6 +1,6 @@
 """Put the sites of each plate together, in the order of the screen's own table.
 
-Tables of plates beside those of this run, which profiling the folder would count.
+Tables of plates from another run beside them are found: profiling the folder would count them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""A user's request, as plain values, and the opening of it: model, sites, settings.
-
-The network that a DeepProfiler project names.
-"""
+"""A user's request, as plain values, and the opening of it: model, sites, settings."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The log of a run, as JSON lines: one per site, and one at the end.
 
-Many faults in few lines: those that differ only in names, numbers and files are one.
+Many faults make few lines: those that differ only in names, numbers and files are told as one.
 """
 
 from __future__ import annotations

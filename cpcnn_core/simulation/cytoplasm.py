@@ -1,8 +1,8 @@
-"""Drawing of RNA and ER: dense around the nucleus, thinner towards the border.
+"""Drawing of what surrounds the nucleus: RNA and ER, AGP, mitochondria.
 
-Drawing of AGP: actin fibres, membrane ruffles, and the Golgi apparatus as points.
-
-Drawing of mitochondria: a haze of the cytoplasm, and filaments as rows of points.
+RNA and ER are dense around the nucleus and thinner towards the border; AGP is actin fibers,
+membrane ruffles, and the Golgi apparatus as points; mitochondria are a haze of the cytoplasm, and
+filaments as rows of points.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Outlines of cells and nuclei: closed curves around a centre.
-
-Who owns which pixel: cells that touch, and their nuclei.
-"""
+"""Outlines of cells and nuclei, closed curves around a centre, and who owns which pixel."""
 
 from __future__ import annotations
 

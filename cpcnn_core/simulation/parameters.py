@@ -1,9 +1,8 @@
 """The parameters of a cell: what they are typically, and how cells differ in them.
 
 Typical values are those of U2OS cells in the untreated example field of CPJUMP1, where
-they could be measured there (``docs/simulate.md``); the others were set by eye.
-
-Random numbers that depend on what they are for, and on nothing drawn before.
+they could be measured there (``docs/simulate.md``); the others were set by eye. Random numbers
+depend on what they are for, and on nothing drawn before.
 """
 
 from __future__ import annotations

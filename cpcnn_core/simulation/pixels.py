@@ -1,7 +1,4 @@
-"""A cell's pixels with their places in it; places of points that become light.
-
-Noise of several grain sizes over a whole field, from which cells take their texture.
-"""
+"""A cell's pixels with their places in it, points of light, and the noise of a field's texture."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
-"""A whole virtual screen on disk, field by field.
+"""A whole virtual screen on disk, field by field: images, labels, tables for hosts, and the truth.
 
-The files of a virtual screen's fields: written whole, and recognised when they are there.
-
-The tables of a virtual screen: what hosts read, and the truth behind the images.
+Files are written whole, and recognized when they are there.
 """
 
 from __future__ import annotations

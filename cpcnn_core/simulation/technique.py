@@ -1,6 +1,6 @@
-"""Differences between studies, plates and wells that have no biological cause.
+"""What has no biological cause: differences between studies, plates and wells, and the camera.
 
-From light to grey values: blur, haze, bleed-through, background, vignetting, noise.
+The camera turns light into gray values: blur, haze, bleed-through, background, vignetting, noise.
 """
 
 from __future__ import annotations

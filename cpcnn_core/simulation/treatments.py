@@ -1,9 +1,8 @@
 """The treatments of a virtual screen: a mechanism, a strength, and something of their own.
 
-Mechanisms of treatments: which parameters each moves, and how far.
-
-They follow what such compounds do to U2OS cells in broad strokes, and are no models of
-any compound: what matters is that the cause of every difference is known.
+A mechanism moves some parameters of the cell, each so far. They follow what such compounds do to
+U2OS cells in broad strokes, and are no models of any compound: what matters is that the cause of
+every difference is known.
 """
 
 from __future__ import annotations

@@ -1,13 +1,11 @@
 """Crops of a store, batch by batch, read ahead by processes of their own.
 
-Every treatment is seen equally often, however many cells it has.
+Every treatment is seen equally often, however many cells it has
+(docs/method.md#balanced-sampling).
 
-See docs/method.md#balanced-sampling.
-
-Signals wait while processes are forked off.
-
-Python runs functions of libraries before and after a fork, and lets no exception out of them:
-Ctrl-C in that moment would be lost, and the program would continue.
+Signals wait while processes are forked off: Python runs functions of libraries before and after
+a fork, and lets no exception out of them. Ctrl-C in that moment would be lost, and the program
+would continue.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """Configuration of a training: every entry, its default and its allowed values.
 
-The defaults are the reference's recipe (docs/method.md#training).
-`cpcnn_core.training.config` reads and writes them as TOML.
-
-A training's entries as a TOML file: read strictly, written with every default.
+The defaults are the reference's recipe (docs/method.md#training). As a TOML file the
+configuration is read strictly, and written with every default.
 """
 
 from __future__ import annotations

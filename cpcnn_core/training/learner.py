@@ -1,8 +1,7 @@
 """One step of training: a batch, in parts and processes, moves the weights once.
 
-The reference's optimiser: SGD with Nesterov momentum, weight decay on kernels only.
-
-Batch norm's running statistics, when a batch is cut into parts.
+The optimizer is the reference's: SGD with Nesterov momentum, weight decay on kernels only. Batch
+norm's running statistics are those of the whole batch, also when it is cut into parts.
 """
 
 from __future__ import annotations

@@ -1,12 +1,8 @@
 """How a training goes: what the classifier tells apart, what the features know, and of what.
 
-A network may learn to tell plates apart instead of treatments. So, besides the classifier,
-profiles of wells that it did not learn from are judged, and how well plates are read from
-controls.
-
-How often a well looks like its treatment on other plates.
-
-How well a classifier does, as the reference measures it (docs/method.md#metrics).
+A network may learn to tell plates apart instead of treatments. So, besides the classifier
+(docs/method.md#metrics), profiles of wells that it did not learn from are evaluated: how often a
+well looks like its treatment on other plates, and how well plates are read from controls.
 """
 
 from __future__ import annotations

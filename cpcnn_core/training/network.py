@@ -1,7 +1,4 @@
-"""The network that is trained: a backbone with a classifier, and the layer of its features.
-
-Features and answers of a network for many cells, without learning from them.
-"""
+"""The network that is trained: a backbone with a classifier, its features and its predictions."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""Reports of a training to those who watch it.
-
-The log of a training: ``log.csv`` for programs and people, TensorBoard for its pictures.
-
-The message when a training cannot write.
-"""
+"""Reports of a training: to its caller, to ``log.csv`` for programs and people, to TensorBoard."""
 
 from __future__ import annotations
 

@@ -1,13 +1,8 @@
 """Which cells are learned from and which are kept for validation: by rule and seed.
 
 What is drawn is drawn by a hash of names: the same cells fall on the same side however the
-table is sorted, on every machine, and few change sides when plates are added.
-
-Requirements on both sides of a split, for a network to be trained and watched.
-
-Draw a part by names, so that neither the order of a table nor new rows change much.
-
-The table of crops' entries for each cell, as texts without gaps.
+table is sorted, on every machine, and few change sides when plates are added. Each side is
+checked for what training and monitoring need.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Starting weights of a network: random, ImageNet's, or those of another model of cells.
-
-Initial weights of a network: random ones as Keras draws them, or those of ImageNet.
-"""
+"""Starting weights of a network: random as Keras draws them, ImageNet's, or another model's."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
 """Answer requests until the parent is gone.
 
-Several workers and one GPU: they take turns.
-
-A whole field as one crop, for those who have no objects.
+Several workers that share one GPU take turns. A field without objects is embedded as one crop.
 """
 
 from __future__ import annotations

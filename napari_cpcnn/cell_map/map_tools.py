@@ -1,7 +1,4 @@
-"""The little buttons above the map: move, lasso, rectangle, undo, redo, clear.
-
-Icons of the map's tools, drawn in the colour of the text.
-"""
+"""The little buttons above the map: move, lasso, rectangle, undo, redo, clear."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The list of models, a button for a file, and the question of a licence.
-
-Which image layer shows which channel: guessed from names, shown, correctable.
-"""
+"""The choice of a model (by name, file, license) and of the layer that shows each channel."""
 
 from __future__ import annotations
 

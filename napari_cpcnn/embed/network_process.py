@@ -2,9 +2,7 @@
 
 Loading PyTorch stops a window for seconds, and what it brings along can crash beside the
 drivers that draw the window (two copies of LLVM). In a process of its own it does neither, and
-stopping is ending it.
-
-Warm-up: what takes longest the first time is done before anyone waits for it.
+stopping is ending it. What takes longest the first time is done before anyone waits for it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The button that finds nuclei: by threshold and shape, or with Cellpose where it is installed.
-
-Find nuclei in one click, for those who have no labels yet.
-"""
+"""Find nuclei in one click: by threshold and shape, or with Cellpose where it is installed."""
 
 from __future__ import annotations
 
