@@ -1,6 +1,6 @@
 """Expressions that do harm where they are executed, and how long nobody may need to refuse one.
 
-tests/cpcnn_core/profiles/test_expressions.py has many more, on the function itself; these go
+tests/cpcnn_core/test_expressions.py has many more, on the function itself; these go
 through every door that takes an expression.
 """
 
