@@ -18,8 +18,9 @@ from qtpy.QtWidgets import (
 )
 
 from cpcnn_core.errors import ImageError
+from cpcnn_core.schema.columns import OBJECT_NUMBER
 from napari_cpcnn.messages import PlainLabel, as_text
-from napari_cpcnn.shared_state import LABEL, LAYER, Explorer
+from napari_cpcnn.shared_state import LAYER, Explorer
 
 if TYPE_CHECKING:
     from cpcnn_core.schema.profiles import Profiles
@@ -242,7 +243,7 @@ class _CropsModel(QAbstractListModel):
             return self._pictures[row]
         if role == Qt.ItemDataRole.ToolTipRole:
             metadata = cast("Profiles", self.explorer.cells).metadata
-            known = metadata.reindex(columns=[LAYER, LABEL]).iloc[row]
+            known = metadata.reindex(columns=[LAYER, OBJECT_NUMBER]).iloc[row]
             return as_text(", ".join(str(value) for value in known.dropna()) or f"cell {row}")
         return None
 

@@ -15,6 +15,7 @@ from qtpy.QtCore import QObject, QTimer
 
 from cpcnn_core.imaging.crops import CROP_PX
 from cpcnn_core.models.registry import CELL_PAINTING_CHANNELS
+from cpcnn_core.schema.columns import CENTER_X, CENTER_Y, OBJECT_NUMBER
 from napari_cpcnn.planes import (
     channel_planes,
     guess_channels,
@@ -22,7 +23,7 @@ from napari_cpcnn.planes import (
     plane_indices,
     plane_name,
 )
-from napari_cpcnn.shared_state import ADD, CENTER_X, CENTER_Y, LABEL, LAYER, PLANE, Explorer
+from napari_cpcnn.shared_state import ADD, LAYER, PLANE, Explorer
 
 if TYPE_CHECKING:
     from napari.utils.events import Event
@@ -226,7 +227,7 @@ class ViewerLink(QObject):
         if not (len(selected) or len(picked)):
             return None
         labels = np.asarray(pixels(layer)[self._plane(layer)])
-        numbers = cast("Profiles", self._explorer.cells).metadata[LABEL].to_numpy()
+        numbers = cast("Profiles", self._explorer.cells).metadata[OBJECT_NUMBER].to_numpy()
         marks = np.where(np.isin(labels, numbers[selected]), np.uint8(SELECTED), np.uint8(0))
         marks[np.isin(labels, numbers[picked])] = PICKED
         # napari can draw outlines itself, but ten times as slowly.
@@ -253,7 +254,7 @@ class ViewerLink(QObject):
         if not label:
             return
         rows = self._rows_shown(layer)
-        mine = rows[self._explorer.cells.metadata[LABEL].to_numpy()[rows] == label]
+        mine = rows[self._explorer.cells.metadata[OBJECT_NUMBER].to_numpy()[rows] == label]
         if not len(mine):
             return
         self._explorer.pick(mine[0])

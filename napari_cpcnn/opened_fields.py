@@ -20,13 +20,14 @@ from cpcnn_core.io.site_keys import KEYS
 from cpcnn_core.io.sites import Objects, Site, read_field
 from cpcnn_core.io.tables import read_text_table
 from cpcnn_core.models.registry import CELL_PAINTING_CHANNELS, find_model
+from cpcnn_core.schema.columns import CENTER_X, CENTER_Y, OBJECT_NUMBER
 from cpcnn_core.simulation.design import ScreenDesign
 from cpcnn_core.simulation.field import SimulatedField, simulate_field
 from cpcnn_core.simulation.treatments import MECHANISMS
 from napari_cpcnn.layer_links import ViewerLink
 from napari_cpcnn.messages import Refusal, as_text, tell_error
 from napari_cpcnn.planes import guess_channels
-from napari_cpcnn.shared_state import CENTER_X, CENTER_Y, FIELD, LABEL, LAYER, PLANE, Explorer
+from napari_cpcnn.shared_state import FIELD, LAYER, PLANE, Explorer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,7 +113,7 @@ class SiteOpener(QObject):
             The cell does not say where it is, or the table has no such site.
         """
         cells = cast("Profiles", self._explorer.cells)
-        cells.require([*FIELD, LABEL, CENTER_X, CENTER_Y])
+        cells.require([*FIELD, OBJECT_NUMBER, CENTER_X, CENTER_Y])
         keys = cells.metadata[FIELD].astype(str)
         key = tuple(keys.iloc[row])
         if key not in self._sites:
@@ -179,7 +180,7 @@ def _read(
         field = read_field(site, objects, channels)
     except CPCNNError as error:
         return Refusal(error)
-    numbers = metadata[LABEL].to_numpy()[rows].astype(int)
+    numbers = metadata[OBJECT_NUMBER].to_numpy()[rows].astype(int)
     if field.labels is None or not np.isin(numbers, field.labels).all():
         centers = metadata[[CENTER_Y, CENTER_X]].to_numpy(float)[rows]
         field.labels = discs(field.image.shape[1:], centers, numbers)

@@ -13,13 +13,12 @@ from qtpy.QtCore import QObject, Signal
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.correction import Correction
 from cpcnn_core.profiles.library import TreatmentLibrary
-from cpcnn_core.schema.columns import PLATE, SITE, WELL
+from cpcnn_core.schema.columns import OBJECT_NUMBER, PLATE, SITE, WELL
 from cpcnn_core.schema.origin import aligned, known_together, require_same_origin
 from cpcnn_core.schema.profiles import Profiles
 
 # Which labels layer a cell belongs to, its label there, and the plane of a stack ("" if flat).
-LAYER, LABEL, PLANE = "Metadata_Layer", "Metadata_ObjectNumber", "Metadata_Plane"
-CENTER_X, CENTER_Y = "Metadata_Location_Center_X", "Metadata_Location_Center_Y"
+LAYER, PLANE = "Metadata_Layer", "Metadata_Plane"
 # Which site of a screen, for cells of a table.
 FIELD = [PLATE, WELL, SITE]
 PHENOTYPE, CLUSTER = "Metadata_Phenotype", "Metadata_Cluster"
@@ -194,7 +193,7 @@ class Explorer(QObject):
 
     def _with_what_was_known(self, cells: Profiles) -> Profiles:
         """Give cells that are embedded again what was known of them: phenotype, treatment, ..."""
-        keys, old = [LAYER, PLANE, LABEL], cast("Profiles", self.cells).metadata
+        keys, old = [LAYER, PLANE, OBJECT_NUMBER], cast("Profiles", self.cells).metadata
         if not {*keys} <= {*old.columns} & {*cells.metadata.columns}:
             return cells
         # Clusters are of the features, which are others now.

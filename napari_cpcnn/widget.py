@@ -14,6 +14,7 @@ from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QMessageBox, QTabWidget, QVBoxLayout, QWidget
 
 from cpcnn_core.profiles.library_files import read_marked
+from cpcnn_core.schema.columns import OBJECT_NUMBER
 from napari_cpcnn.cell_map.map_panel import MapPanel
 from napari_cpcnn.embed.embed_panel import EmbedPanel
 from napari_cpcnn.file_menu import LOAD_DATA, FileMenu, ask_open
@@ -174,7 +175,7 @@ class CellPaintingWidget(QWidget):
             return
         for name, rows in chosen.groupby(LAYER):
             if name in self.viewer.layers and isinstance(self.viewer.layers[name], Labels):
-                self._copy_labels(self.viewer.layers[name], rows["Metadata_ObjectNumber"])
+                self._copy_labels(self.viewer.layers[name], rows[OBJECT_NUMBER])
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802  (Qt's name)
         """Let go of the viewer, and stop what runs."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from cpcnn_core.cli.messages import add_message_options
 from cpcnn_core.errors import SiteError
+from cpcnn_core.schema.columns import TREATMENT
 
 
 def add_command(
@@ -82,7 +83,7 @@ def add_by(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     'Metadata_Treatment'
     """
     parser.add_argument(
-        "--by", default="Metadata_Treatment", help="names the treatment (default: %(default)s)"
+        "--by", default=TREATMENT, help="names the treatment (default: %(default)s)"
     )
 
 

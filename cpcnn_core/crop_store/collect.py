@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cpcnn_core.crop_store.settings import StoreSettings
-from cpcnn_core.crop_store.sites import OBJECT_NUMBER, CropSite, crops_path, facts_if_done
-from cpcnn_core.crop_store.store import CHECKSUM, CROPS_FOLDER, FILE, INDEX_FILE, PLACE, STUDY
+from cpcnn_core.crop_store.sites import CropSite, crops_path, facts_if_done
+from cpcnn_core.crop_store.store import CHECKSUM, CROPS_FOLDER, FILE, INDEX_FILE, PLACE
 from cpcnn_core.errors import CropStoreError
 from cpcnn_core.io.atomic import write_atomically
 from cpcnn_core.io.parquet_files import write_parquet
-from cpcnn_core.schema.columns import PLATE, WELL
+from cpcnn_core.schema.columns import OBJECT_NUMBER, PLATE, STUDY, WELL
 from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.schema.values import texts_of
 from cpcnn_core.user_messages import Tell, warn

@@ -21,7 +21,6 @@ from cpcnn_core.crop_store.settings import (
 )
 from cpcnn_core.crop_store.sites import (
     DAMAGED,
-    IMAGE_NUMBER,
     LOCATION,
     CropSite,
     SiteCrops,
@@ -36,6 +35,7 @@ from cpcnn_core.crop_store.sites import (
 from cpcnn_core.errors import DiskFullError
 from cpcnn_core.io.atomic import set_time
 from cpcnn_core.io.damaged_files import said_aside, set_aside
+from cpcnn_core.schema.columns import IMAGE_NUMBER
 from cpcnn_core.screen.examination import DONE, TO_DO, Examined, Record
 from cpcnn_core.screen.prefetch import in_order, look_at
 from cpcnn_core.screen.site_report import SiteReport, failure, stopped

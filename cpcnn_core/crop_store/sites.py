@@ -20,12 +20,12 @@ from cpcnn_core.crop_store.store import CROPS_FOLDER
 from cpcnn_core.errors import CropStoreError
 from cpcnn_core.io.atomic import remove_leftovers
 from cpcnn_core.io.damaged_files import read_checked, write_checked
+from cpcnn_core.schema.columns import CENTER_X, CENTER_Y, IMAGE_NUMBER, OBJECT_NUMBER
 from cpcnn_core.screen.examination import UNRECORDED, Examined, Record, is_record
 from cpcnn_core.screen.plan import site_file
 
 DAMAGED = "its crops are damaged or missing"
-IMAGE_NUMBER, OBJECT_NUMBER = "Metadata_ImageNumber", "Metadata_ObjectNumber"
-LOCATION = ("Metadata_Location_Center_X", "Metadata_Location_Center_Y")
+LOCATION = (CENTER_X, CENTER_Y)
 
 
 @dataclass

@@ -29,6 +29,7 @@ from cpcnn_core.crop_store.settings import DTYPES, read_settings
 from cpcnn_core.errors import ChannelError, CropStoreError
 from cpcnn_core.imaging.scale import SAME_SCALE
 from cpcnn_core.io.parquet_files import as_frame, open_parquet
+from cpcnn_core.schema.columns import STUDY
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 INDEX_FILE, CROPS_FOLDER = "index.parquet", "crops"
 # Columns of the index that say where a crop is; all others are known to users.
 FILE, PLACE, CHECKSUM = "crop_file", "crop_place", "crop_crc32"
-STUDY = "Metadata_Study"
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from cpcnn_core.crop_store.settings import MASKED_AFTER, STRIPS, UNMASKED, StoreSettings
-from cpcnn_core.crop_store.sites import LOCATION, OBJECT_NUMBER, SiteCrops
+from cpcnn_core.crop_store.sites import LOCATION, SiteCrops
 from cpcnn_core.errors import CropStoreError, ImageError, SiteError
 from cpcnn_core.io.images import read_plane
 from cpcnn_core.io.tables import read_text_table
-from cpcnn_core.schema.columns import metadata_column
+from cpcnn_core.schema.columns import OBJECT_NUMBER, metadata_column
 from cpcnn_core.screen.examination import Examined, Record
 from cpcnn_core.screen.fingerprint import State, file_state, is_as_recorded, plane_hash
 

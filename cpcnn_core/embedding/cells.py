@@ -20,7 +20,15 @@ from cpcnn_core.imaging.field import Field
 from cpcnn_core.imaging.normalization import normalize_field
 from cpcnn_core.imaging.scale import scale_notice, touches_border_at, zoom_field, zoom_of
 from cpcnn_core.models.card import ModelCard
-from cpcnn_core.schema.columns import feature_names
+from cpcnn_core.schema.columns import (
+    CENTER_X,
+    CENTER_Y,
+    MODEL,
+    OBJECT_NUMBER,
+    TOUCHES_BORDER,
+    feature_names,
+    metadata_column,
+)
 from cpcnn_core.schema.profiles import Profiles
 
 
@@ -210,18 +218,18 @@ def embed_field(
         progress=progress,
         cancel=cancel,
     )
-    metadata = {f"Metadata_{key}": value for key, value in field.metadata.items()}
+    metadata = {metadata_column(key): value for key, value in field.metadata.items()}
     metadata |= {
-        "Metadata_ObjectNumber": field.object_numbers,
-        "Metadata_Location_Center_X": field.centers[:, 1],
-        "Metadata_Location_Center_Y": field.centers[:, 0],
-        "Metadata_CropTouchesBorder": touches_border_at(
+        OBJECT_NUMBER: field.object_numbers,
+        CENTER_X: field.centers[:, 1],
+        CENTER_Y: field.centers[:, 0],
+        TOUCHES_BORDER: touches_border_at(
             field.centers,
             field.image.shape[1:],
             card.crop_px,
             zoom_of(card.um_per_px, field.um_per_px),
         ),
-        "Metadata_Model": card.name,
+        MODEL: card.name,
     }
     index = pd.RangeIndex(len(features))
     names = feature_names(card.embed_dim, card.prefix, compartment)

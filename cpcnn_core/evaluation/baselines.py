@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.profiles.aggregate import CELL_COUNT
 from cpcnn_core.profiles.checks import check_features
+from cpcnn_core.schema.columns import CELL_COUNT
 from cpcnn_core.schema.profiles import Profiles
 
 

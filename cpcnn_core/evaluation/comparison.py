@@ -27,10 +27,9 @@ from cpcnn_core.evaluation.embedding_runs import Run, run_measured
 from cpcnn_core.io.disk import require_room
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.registry import find_model, is_model_path
-from cpcnn_core.profiles.aggregate import CELL_COUNT
 from cpcnn_core.profiles.library_files import write_corrected
 from cpcnn_core.profiles.wells import well_profiles
-from cpcnn_core.schema.columns import PLATE, WELL
+from cpcnn_core.schema.columns import CELL_COUNT, PLATE, WELL
 from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.screen.job import Job
 from cpcnn_core.screen.run_log import LOG_FILE

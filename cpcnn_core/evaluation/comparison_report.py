@@ -26,7 +26,7 @@ from cpcnn_core.evaluation.report_parts import (
 )
 from cpcnn_core.models.card import CHANNEL_MODES
 from cpcnn_core.models.verification import NOT_VERIFIED
-from cpcnn_core.profiles.aggregate import CELL_COUNT
+from cpcnn_core.schema.columns import CELL_COUNT
 
 _READ = {
     "controls_by_plate": "controls find their plate",

@@ -16,11 +16,11 @@ from cpcnn_core.evaluation.scores import retrieval_scores
 from cpcnn_core.io.deepprofiler import read_project, read_sites
 from cpcnn_core.io.load_data import read_load_data
 from cpcnn_core.io.metadata_types import learn_types
-from cpcnn_core.profiles.aggregate import CELL_COUNT, aggregate
+from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.profiles.corrected_wells import CorrectedWells
 from cpcnn_core.profiles.correction import Correction, fit_correction
 from cpcnn_core.profiles.wells import choose_rows, join_platemap
-from cpcnn_core.schema.columns import PLATE, WELL, metadata_column
+from cpcnn_core.schema.columns import CELL_COUNT, PLATE, WELL, metadata_column
 from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.screen.job import Job
 from cpcnn_core.user_messages import Tell, warn

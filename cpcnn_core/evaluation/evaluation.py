@@ -24,7 +24,7 @@ from cpcnn_core.evaluation.scores import (
     retrieval_scores,
 )
 from cpcnn_core.io.site_keys import KEYS, normal_key
-from cpcnn_core.profiles.aggregate import CELL_COUNT, aggregate
+from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.profiles.checks import refuse_wells_twice
 from cpcnn_core.profiles.corrected_wells import CorrectedWells, as_they_are
 from cpcnn_core.profiles.cross_fitting import refuse_controls
@@ -32,7 +32,7 @@ from cpcnn_core.profiles.doses import compounds_of
 from cpcnn_core.profiles.retrieval import average_precision
 from cpcnn_core.profiles.significance import Significance
 from cpcnn_core.profiles.similarity import cosine_similarity, same_label
-from cpcnn_core.schema.columns import BATCH, PLATE, WELL
+from cpcnn_core.schema.columns import BATCH, CELL_COUNT, PLATE, WELL
 from cpcnn_core.schema.profiles import Profiles
 
 CELL_COUNT_ALONE = "cell count alone"

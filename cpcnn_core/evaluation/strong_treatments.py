@@ -15,6 +15,7 @@ import numpy as np
 from cpcnn_core.errors import DependencyError, ProfileError
 from cpcnn_core.profiles.checks import check_features
 from cpcnn_core.profiles.sphering import fit_sphering
+from cpcnn_core.schema.columns import TREATMENT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +54,7 @@ def choose_strong_treatments(
     metadata: pd.DataFrame,
     controls: np.ndarray,
     *,
-    by: str = "Metadata_Treatment",
+    by: str = TREATMENT,
     fewest_wells: int = 3,
     regularization: float | None = 1e-2,
     use_map: bool = True,

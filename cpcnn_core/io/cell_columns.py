@@ -7,18 +7,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cpcnn_core.schema.columns import metadata_column
+from cpcnn_core.schema.columns import (
+    CENTER_X,
+    CENTER_Y,
+    IMAGE_NUMBER,
+    MODEL,
+    OBJECT_NUMBER,
+    TOUCHES_BORDER,
+    metadata_column,
+)
 
 if TYPE_CHECKING:
     from cpcnn_core.io.deepprofiler_npz import SiteTable
 
 # Columns that every table has, after those of the screen's own metadata.
 CELL_COLUMNS = {
-    "Metadata_ImageNumber": np.int64,
-    "Metadata_ObjectNumber": np.int64,
-    "Metadata_Location_Center_X": np.float64,
-    "Metadata_Location_Center_Y": np.float64,
-    "Metadata_CropTouchesBorder": np.bool_,
+    IMAGE_NUMBER: np.int64,
+    OBJECT_NUMBER: np.int64,
+    CENTER_X: np.float64,
+    CENTER_Y: np.float64,
+    TOUCHES_BORDER: np.bool_,
 }
 
 
@@ -61,5 +69,5 @@ def cell_columns(site: SiteTable, metadata_names: Sequence[str]) -> dict[str, st
             name: np.asarray(values, dtype)
             for (name, dtype), values in zip(CELL_COLUMNS.items(), numbers, strict=True)
         },
-        "Metadata_Model": site.provenance.get("model", ""),
+        MODEL: site.provenance.get("model", ""),
     }

@@ -30,7 +30,7 @@ from cpcnn_core.errors import SiteError
 from cpcnn_core.io.archives import open_archive, read_array, write_arrays
 from cpcnn_core.io.atomic import set_time, write_atomically
 from cpcnn_core.io.json_files import parse_json
-from cpcnn_core.schema.columns import metadata_column
+from cpcnn_core.schema.columns import MODEL, metadata_column
 
 FORMAT_VERSION = 1
 
@@ -96,7 +96,7 @@ def write_site(path: str | Path, table: SiteTable, moment_ns: int | None = None)
     {'Well': 'A01'}
     """
     keyed = {metadata_column(name): value for name, value in table.metadata.items()}
-    keyed["Metadata_Model"] = table.provenance.get("model", "")
+    keyed[MODEL] = table.provenance.get("model", "")
     own = {
         "format": FORMAT_VERSION,
         "metadata": dict(table.metadata),

@@ -16,6 +16,7 @@ import numpy as np
 from cpcnn_core.errors import TableError
 from cpcnn_core.io.site_keys import KEYS, find_keys, normal_key, normal_number
 from cpcnn_core.io.tables import Table
+from cpcnn_core.schema.columns import IMAGE_NUMBER, OBJECT_NUMBER
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +25,7 @@ CENTERS = ("Location_Center", "AreaShape_Center")
 RUN, IMAGE, OBJECT, ROW, COL, COUNT = "run", "image", "object", "row", "col", "count"
 # cytominer-database and CytoTable tell the tables of several runs apart by it.
 _RUN_NAMES = ("TableNumber", "Metadata_TableNumber", "Image_TableNumber")
-_IMAGE_NAMES = ("ImageNumber", "Metadata_ImageNumber", "Image_ImageNumber")
+_IMAGE_NAMES = ("ImageNumber", IMAGE_NUMBER, "Image_ImageNumber")
 # What messages call the columns.
 _CALLED = {RUN: "TableNumber", IMAGE: "ImageNumber", OBJECT: "ObjectNumber"}
 _FILE = re.compile(r"(?:Image_)?FileName_(.+)")
@@ -205,7 +206,7 @@ def _object_columns(table: Table, objects: str) -> dict[str, str]:
         )
     # Its own number tells an object from a row that only fills up a table of several kinds.
     names = [f"{p}{n}" for p in own for n in ("Number_Object_Number", "ObjectNumber")]
-    names += ["ObjectNumber", "Metadata_ObjectNumber", "Number_Object_Number"]
+    names += ["ObjectNumber", OBJECT_NUMBER, "Number_Object_Number"]
     number = _first(names, columns)
     if number is None:
         others = [c for c in columns if c.endswith(("_ObjectNumber", "_Number_Object_Number"))]

@@ -29,7 +29,7 @@ from cpcnn_core.io.cell_columns import CELL_COLUMNS, cell_columns
 from cpcnn_core.io.hdf5 import check_all, create_hdf5, has_member, member
 from cpcnn_core.io.json_files import read_json
 from cpcnn_core.io.reading_process import ReadingError, read_elsewhere
-from cpcnn_core.schema.columns import PLATE
+from cpcnn_core.schema.columns import CENTER_X, CENTER_Y, PLATE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -207,7 +207,7 @@ def _write_frames(
         "family": pd.Categorical([family] * len(names)),
         "feature_index": np.arange(len(names)),
     }
-    place = [c for c in CELL_COLUMNS if c.startswith("Metadata_Location")]
+    place = [CENTER_X, CENTER_Y]
     made = dict(provenance)
     uns = {
         "schema_id": SCHEMA,

@@ -16,7 +16,7 @@ from cpcnn_core.errors import DependencyError
 from cpcnn_core.io.atomic import write_atomically
 from cpcnn_core.io.cell_columns import CELL_COLUMNS, cell_columns
 from cpcnn_core.io.parquet_files import open_parquet, parquet_writer
-from cpcnn_core.schema.columns import PLATE, metadata_column
+from cpcnn_core.schema.columns import MODEL, PLATE, metadata_column
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -119,7 +119,7 @@ def _schema(
 ) -> Schema:
     texts = [pa.field(metadata_column(name), pa.string()) for name in metadata_names]
     numbers = [pa.field(name, pa.from_numpy_dtype(t)) for name, t in CELL_COLUMNS.items()]
-    fields = [*texts, *numbers, pa.field("Metadata_Model", pa.string())]
+    fields = [*texts, *numbers, pa.field(MODEL, pa.string())]
     fields += [pa.field(name, pa.float32()) for name in names]
     own = json.dumps(dict(provenance), sort_keys=True)
     return pa.schema(fields, metadata={"cpcnn": own})

@@ -10,11 +10,11 @@ import pandas as pd
 
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.losses import Losses, row_names
+from cpcnn_core.schema.columns import CELL_COUNT, OBJECT_NUMBER
 from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.user_messages import Tell, counted, warn
 
 METHODS = ("median", "mean")
-CELL, CELL_COUNT = "Metadata_ObjectNumber", "Metadata_CellCount"
 
 
 def aggregate(
@@ -80,7 +80,7 @@ def aggregate(
     kept = kept.reset_index(drop=True)
     if CELL_COUNT in metadata.columns:
         kept[CELL_COUNT] = np.add.reduceat(metadata[CELL_COUNT].to_numpy()[order], starts)
-    elif CELL in metadata.columns:
+    elif OBJECT_NUMBER in metadata.columns:
         kept[CELL_COUNT] = np.diff(starts, append=len(order))
     return replace(profiles, features=features, metadata=kept)
 
@@ -103,7 +103,7 @@ def check_counts(profiles: Profiles, source: object = "the table") -> None:
     columns = profiles.metadata.columns
     if CELL_COUNT not in columns:
         return
-    if CELL in columns:
+    if OBJECT_NUMBER in columns:
         raise ProfileError(
             f"{source} has a {CELL_COUNT} of single cells, which cpcnn counts itself; leave that "
             "column out, or give it another name"
@@ -138,7 +138,7 @@ def _constant(
     first = order[starts][group]
     names = []
     for name in metadata.columns:
-        if name in (CELL, CELL_COUNT):
+        if name in (OBJECT_NUMBER, CELL_COUNT):
             continue
         codes = pd.factorize(metadata[name], use_na_sentinel=False)[0]
         if name in by or np.array_equal(codes, codes[first]):

@@ -18,10 +18,10 @@ from cpcnn_core.profiles.cross_fitting import refuse_controls
 from cpcnn_core.profiles.doses import compounds_of
 from cpcnn_core.profiles.significance import Significance
 from cpcnn_core.profiles.similarity import unit_length
+from cpcnn_core.schema.columns import TREATMENT
 from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.schema.values import texts_of
 
-TREATMENT = "Metadata_Treatment"
 REPLICATES = "Metadata_Replicates"
 # Where the table has a column of that name, it is found again under this one.
 OWN_REPLICATES = "Metadata_Replicates_in_table"

@@ -12,9 +12,9 @@ import pandas as pd
 from cpcnn_core.errors import ProfileError, TableError
 from cpcnn_core.io.profile_files import FEATURE_PREFIXES, iterate_profiles
 from cpcnn_core.io.site_keys import find_key
-from cpcnn_core.profiles.aggregate import CELL, CELL_COUNT, aggregate, check_counts
+from cpcnn_core.profiles.aggregate import aggregate, check_counts
 from cpcnn_core.profiles.losses import Losses, row_names, without_features
-from cpcnn_core.schema.columns import PLATE, SITE, WELL
+from cpcnn_core.schema.columns import CELL_COUNT, OBJECT_NUMBER, PLATE, SITE, WELL
 from cpcnn_core.schema.origin import aligned, known_together, require_same_origin
 from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.schema.values import texts_of
@@ -109,16 +109,18 @@ def _placed(part: Profiles, path: Path, first: int) -> Profiles:
             f"there is no column {', '.join(missing)} in {path}; there are "
             f"{', '.join(map(str, metadata.columns)) or 'none'}"
         )
-    if CELL in metadata and SITE not in metadata:
+    if OBJECT_NUMBER in metadata and SITE not in metadata:
         raise TableError(
-            f"{path} has cells ({CELL}) and does not say of which site: there is no {SITE}"
+            f"{path} has cells ({OBJECT_NUMBER}) and does not say of which site: there is no {SITE}"
         )
     for column in (PLATE, WELL, SITE):
         if column not in metadata:
             continue
         empty = np.flatnonzero(texts_of(metadata[column]) == "")
         # Wells may have a column of sites that says nothing; cells may not.
-        if len(empty) and (column != SITE or CELL in metadata or len(empty) < len(metadata)):
+        if len(empty) and (
+            column != SITE or OBJECT_NUMBER in metadata or len(empty) < len(metadata)
+        ):
             raise TableError(
                 f"{path} has no {column} in row {first + int(empty[0])} (and {len(empty) - 1} "
                 "others near it); fill it in, or leave the row out"
@@ -131,7 +133,7 @@ def _whole_sites(parts: Iterable[Profiles]) -> Iterator[Profiles]:
     """Cut a stream of cells between sites; what is no table of cells comes as it is."""
     waiting: list[Profiles] = []
     for part in parts:
-        if CELL not in part.metadata.columns:
+        if OBJECT_NUMBER not in part.metadata.columns:
             yield part
             continue
         keys = _site_names(part)
@@ -153,7 +155,7 @@ def _gather(parts: Iterable[Profiles], method: str, path: Path) -> SiteRows:
     weights: list[np.ndarray] = []
     for part in parts:
         columns = part.metadata.columns
-        losses.what = "cell" if CELL in columns else "site" if SITE in columns else "well"
+        losses.what = "cell" if OBJECT_NUMBER in columns else "site" if SITE in columns else "well"
         if losses.what == "cell":
             _refuse_repeated(part, path)
             sites = _sites(part, method, losses)
@@ -196,7 +198,7 @@ def _is_scattered(sites: Profiles) -> bool:
 
 
 def _refuse_repeated(cells: Profiles, path: Path) -> None:
-    keys = [PLATE, WELL, SITE, CELL]
+    keys = [PLATE, WELL, SITE, OBJECT_NUMBER]
     twice = cells.metadata.duplicated(keys).to_numpy()
     if twice.any():
         row = int(np.flatnonzero(twice)[0])

@@ -16,11 +16,11 @@ from cpcnn_core.io.numbers import is_missing
 from cpcnn_core.io.profile_files import FEATURE_PREFIXES
 from cpcnn_core.io.site_keys import KeyIndex, find_keys, normal_key
 from cpcnn_core.io.tables import read_text_table
-from cpcnn_core.profiles.aggregate import CELL_COUNT, aggregate
+from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.profiles.losses import Losses, complete
 from cpcnn_core.profiles.plate_folders import find_tables
 from cpcnn_core.profiles.site_tables import SiteRows, join_rows, read_site_rows
-from cpcnn_core.schema.columns import PLATE, SITE, WELL, metadata_column
+from cpcnn_core.schema.columns import CELL_COUNT, PLATE, SITE, WELL, metadata_column
 from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.user_messages import Tell, listed, warn
 

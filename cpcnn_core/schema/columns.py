@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 METADATA_PREFIX = "Metadata_"
+# Where an image is from, and what was done to its cells.
 PLATE, WELL, SITE = "Metadata_Plate", "Metadata_Well", "Metadata_Site"
-BATCH = "Metadata_Batch"
+BATCH, STUDY = "Metadata_Batch", "Metadata_Study"
+TREATMENT = "Metadata_Treatment"
+# What is known of every cell, and of the model that embedded it.
+IMAGE_NUMBER, OBJECT_NUMBER = "Metadata_ImageNumber", "Metadata_ObjectNumber"
+CENTER_X, CENTER_Y = "Metadata_Location_Center_X", "Metadata_Location_Center_Y"
+TOUCHES_BORDER = "Metadata_CropTouchesBorder"
+MODEL = "Metadata_Model"
+# What is known of a well: how many cells it is the mean of.
+CELL_COUNT = "Metadata_CellCount"
 
 
 def feature_names(dim: int, prefix: str = "CPCNN", compartment: str = "") -> list[str]:

@@ -19,6 +19,7 @@ from cpcnn_core.io.atomic import remove_leftovers, write_atomically
 from cpcnn_core.io.damaged_files import read_checked, write_checked
 from cpcnn_core.io.disk import require_room
 from cpcnn_core.io.spreadsheets import harmless_row, write_csv
+from cpcnn_core.schema.columns import OBJECT_NUMBER, PLATE, SITE, STUDY, TREATMENT, WELL
 from cpcnn_core.simulation.design import ScreenDesign
 from cpcnn_core.simulation.field import SimulatedField, simulate_field
 from cpcnn_core.simulation.layout import Well, lay_out
@@ -235,11 +236,11 @@ def write_field(out: Path, well: Well, site: int, field: SimulatedField, pixel_s
         _write_image(path, plane, pixel_size)
     _write_image(labels, field.cell_labels.astype("uint16"), pixel_size)
     _write_image(nuclei, field.nucleus_labels.astype("uint16"), pixel_size)
-    keys = {"Plate": well.plate, "Well": well.name, "Site": site}
-    cells = field.cells.rename(columns={"number": "Metadata_ObjectNumber"})
+    keys = {PLATE: well.plate, WELL: well.name, SITE: site}
+    cells = field.cells.rename(columns={"number": OBJECT_NUMBER})
     for place, (name, value) in enumerate(keys.items()):
-        cells.insert(place, f"Metadata_{name}", value)
-    cells.insert(4, "Metadata_Treatment", well.treatment)
+        cells.insert(place, name, value)
+    cells.insert(4, TREATMENT, well.treatment)
     write_atomically(table, lambda path: write_csv(cells, path, "%.6g"))
 
 
@@ -332,10 +333,10 @@ def collect_cells(wells: Iterable[Well], sites: int, out: Path) -> None:
 
 def _images_of(well: Well, site: int) -> dict[str, object]:
     row: dict[str, object] = {
-        "Metadata_Study": well.study_name,
-        "Metadata_Plate": well.plate,
-        "Metadata_Well": well.name,
-        "Metadata_Site": site,
+        STUDY: well.study_name,
+        PLATE: well.plate,
+        WELL: well.name,
+        SITE: site,
     }
     for channel in CHANNELS:
         file = image_file(well, site, channel)

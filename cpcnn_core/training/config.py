@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from cpcnn_core.errors import TrainingError
 from cpcnn_core.io.atomic import write_atomically
+from cpcnn_core.schema.columns import TREATMENT
 from cpcnn_core.training.schedules import SCHEDULES
 from cpcnn_core.training.splits import KINDS
 
@@ -63,7 +64,7 @@ class StudyConfig:
 class DataConfig:
     """The crops, and what is to be learned of them."""
 
-    label: str = _entry("Metadata_Treatment", "Column of the classes; crops without one are left.")
+    label: str = _entry(TREATMENT, "Column of the classes; crops without one are left.")
     studies: tuple[StudyConfig, ...] = _entry((StudyConfig(),), "One table for each study.")
 
 

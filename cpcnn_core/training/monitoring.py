@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cpcnn_core.crop_store.store import STUDY
 from cpcnn_core.errors import ProfileError, TrainingError
 from cpcnn_core.evaluation.confounders import confounders, linear_probe
 from cpcnn_core.evaluation.replicates import find_replicates
@@ -20,7 +19,7 @@ from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.similarity import cosine_similarity
 from cpcnn_core.profiles.wells import choose_rows
-from cpcnn_core.schema.columns import PLATE, SITE, WELL, feature_names
+from cpcnn_core.schema.columns import PLATE, SITE, STUDY, WELL, feature_names
 from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.training.batches import draw_epoch
 from cpcnn_core.training.network import predict

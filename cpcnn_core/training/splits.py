@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cpcnn_core.errors import TrainingError, some_of
-from cpcnn_core.schema.columns import PLATE, SITE, WELL
+from cpcnn_core.schema.columns import OBJECT_NUMBER, PLATE, SITE, STUDY, TREATMENT, WELL
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TRAINING, VALIDATION = "training", "validation"
 KINDS = ("cells", "plates", "studies", "column")
-STUDY, OBJECT_NUMBER = "Metadata_Study", "Metadata_ObjectNumber"
 
 
 @dataclass(frozen=True)
@@ -97,9 +96,7 @@ class Split:
         return self.kind == "studies" or self.column == label_column
 
 
-def assign_split(
-    index: pd.DataFrame, split: Split, label_column: str = "Metadata_Treatment"
-) -> np.ndarray:
+def assign_split(index: pd.DataFrame, split: Split, label_column: str = TREATMENT) -> np.ndarray:
     """Say which side each cell is on.
 
     Parameters
@@ -149,7 +146,7 @@ def assign_split(
 
 
 def describe(
-    index: pd.DataFrame, split: Split, sides: np.ndarray, label_column: str = "Metadata_Treatment"
+    index: pd.DataFrame, split: Split, sides: np.ndarray, label_column: str = TREATMENT
 ) -> dict[str, object]:
     """Describe a split as its model should remember it.
 

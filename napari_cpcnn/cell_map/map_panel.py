@@ -19,14 +19,14 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from cpcnn_core.schema.columns import METADATA_PREFIX, WELL
+from cpcnn_core.schema.columns import METADATA_PREFIX, OBJECT_NUMBER, WELL
 from napari_cpcnn.cell_map.background_maps import CLUSTERS, PCA, UMAP, MapMaking
 from napari_cpcnn.cell_map.colors import Legend, Rgb, colors_of, legend_html
 from napari_cpcnn.cell_map.map_canvas import PLAIN_RGB, MapCanvas, how_of
 from napari_cpcnn.cell_map.map_tools import MapTools
 from napari_cpcnn.cell_map.maps import cosines
 from napari_cpcnn.messages import PlainLabel, tell_error
-from napari_cpcnn.shared_state import CLUSTER, LABEL, LAYER, PHENOTYPE, Explorer
+from napari_cpcnn.shared_state import CLUSTER, LAYER, PHENOTYPE, Explorer
 
 if TYPE_CHECKING:
     from cpcnn_core.schema.profiles import Profiles
@@ -310,7 +310,7 @@ class MapPanel(QWidget):
     def _describe(self, row: int) -> str:
         metadata = cast("Profiles", self.explorer.cells).metadata
         name = self._color_name()
-        shown = [LAYER, LABEL, WELL, PHENOTYPE]
+        shown = [LAYER, OBJECT_NUMBER, WELL, PHENOTYPE]
         lines = {c: metadata[c].iloc[row] for c in shown if c in metadata.columns}
         values = self._values()
         if values is not None:

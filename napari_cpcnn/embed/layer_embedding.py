@@ -17,11 +17,18 @@ from cpcnn_core.io.sites import Objects
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.registry import find_model
 from cpcnn_core.models.verification import weights_statement
-from cpcnn_core.schema.columns import feature_names
+from cpcnn_core.schema.columns import (
+    CENTER_X,
+    CENTER_Y,
+    MODEL,
+    OBJECT_NUMBER,
+    TOUCHES_BORDER,
+    feature_names,
+)
 from cpcnn_core.schema.profiles import Profiles
 from napari_cpcnn.embed.network_process import NetworkProcess, Step
 from napari_cpcnn.planes import channel_planes, pixels, plane_name
-from napari_cpcnn.shared_state import CENTER_X, CENTER_Y, LABEL, LAYER, PLANE
+from napari_cpcnn.shared_state import LAYER, PLANE
 
 # Before a channel's name: the mean of its pixels under the cell's label.
 INTENSITY = "Metadata_MeanIntensity_"
@@ -169,17 +176,17 @@ def _rows(
         {
             LAYER: request.labels.name,
             PLANE: plane_name(index),
-            LABEL: found.numbers,
+            OBJECT_NUMBER: found.numbers,
             CENTER_X: found.centers[:, 1],
             CENTER_Y: found.centers[:, 0],
-            "Metadata_CropTouchesBorder": touches_border_at(
+            TOUCHES_BORDER: touches_border_at(
                 found.centers,
                 planes.shape[1:],
                 card.crop_px,
                 zoom_of(card.um_per_px, request.um_per_px),
             ),
             **brightness,
-            "Metadata_Model": card.name,
+            MODEL: card.name,
         }
     )
 
@@ -201,7 +208,7 @@ def layer_features(cells: Profiles, layer: str) -> pd.DataFrame:
 
     Examples
     --------
-    >>> rows = pd.DataFrame({LAYER: ["nuclei"], LABEL: [7], PLANE: [""]})
+    >>> rows = pd.DataFrame({LAYER: ["nuclei"], OBJECT_NUMBER: [7], PLANE: [""]})
     >>> layer_features(Profiles(np.ones((1, 1)), rows, ["CPCNN_000"]), "nuclei")
        index  CPCNN_000
     0      7        1.0
@@ -210,5 +217,5 @@ def layer_features(cells: Profiles, layer: str) -> pd.DataFrame:
     table = pd.DataFrame(mine.features, columns=mine.feature_names)
     if len(set(mine.metadata[PLANE])) > 1:
         table.insert(0, "plane", mine.metadata[PLANE])
-    table.insert(0, "index", mine.metadata[LABEL])
+    table.insert(0, "index", mine.metadata[OBJECT_NUMBER])
     return table

@@ -9,8 +9,9 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtWidgets import QMessageBox
 
 from cpcnn_core.io.profile_files import write_profiles
+from cpcnn_core.schema.columns import OBJECT_NUMBER
 from cpcnn_core.schema.profiles import Profiles
-from napari_cpcnn.shared_state import LABEL, LAYER
+from napari_cpcnn.shared_state import LAYER
 
 from .. import four_models
 from ..four_models import MODELS
@@ -44,7 +45,7 @@ def test_four_models_in_turn_by_the_box_alone(field, widget, qtbot, made_up, cor
         assert cells.provenance["model"] == name
         assert len(cells.feature_names) == count
         assert cells.feature_names[0] == f"Cells_{prefix}_000"
-        numbers = cells.metadata[LABEL]
+        numbers = cells.metadata[OBJECT_NUMBER]
         assert sorted(numbers) == [3, 5, 12, 40, 61, 700]
         assert set(cells.metadata["Metadata_Model"]) == {name}
         assert np.isfinite(cells.features).all()

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from qtpy.QtCore import QPoint, Qt
 
-from cpcnn_core.schema.columns import feature_names
+from cpcnn_core.schema.columns import OBJECT_NUMBER, feature_names
 from cpcnn_core.schema.profiles import Profiles
 from napari_cpcnn.gallery import (
     MOST_SHOWN,
@@ -14,7 +14,7 @@ from napari_cpcnn.gallery import (
     nearest_first,
     own_channels,
 )
-from napari_cpcnn.shared_state import LABEL, LAYER, Explorer
+from napari_cpcnn.shared_state import LAYER, Explorer
 
 RED_GREEN = [((1.0, 0.0, 0.0), (0.0, 50.0)), ((0.0, 1.0, 0.0), (0.0, 400.0))]
 
@@ -27,7 +27,7 @@ def crop_of(row):
 def cells_of(count, features=None):
     random = np.random.default_rng(0)
     features = random.normal(size=(count, 4)) if features is None else features
-    rows = pd.DataFrame({LAYER: "nuclei", LABEL: np.arange(count) + 1})
+    rows = pd.DataFrame({LAYER: "nuclei", OBJECT_NUMBER: np.arange(count) + 1})
     return Profiles(np.asarray(features, np.float32), rows, feature_names(4))
 
 

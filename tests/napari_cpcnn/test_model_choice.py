@@ -16,10 +16,10 @@ from safetensors.numpy import save
 from cpcnn_core.errors import LicenceError, ProfileError
 from cpcnn_core.models.licences import needs_yes
 from cpcnn_core.models.registry import find_model
-from cpcnn_core.profiles.library import TREATMENT, build_library
+from cpcnn_core.profiles.library import build_library
+from cpcnn_core.schema.columns import OBJECT_NUMBER, TREATMENT
 from cpcnn_core.schema.profiles import Profiles
 from napari_cpcnn.nearest.libraries import as_open, query_of
-from napari_cpcnn.shared_state import LABEL
 
 FEATURES = 96
 
@@ -108,7 +108,7 @@ def test_channels_without_a_layer_are_left_out(field, widget, qtbot, bag, asked)
     assert cells.provenance["channels"] == "DNA,ER"
     expected = whole.features[:, np.r_[:FEATURES, 2 * FEATURES : 3 * FEATURES]]
     np.testing.assert_allclose(cells.features, expected, rtol=0, atol=1e-6)
-    assert list(cells.metadata[LABEL]) == list(whole.metadata[LABEL])
+    assert list(cells.metadata[OBJECT_NUMBER]) == list(whole.metadata[OBJECT_NUMBER])
     assert cells.feature_names[0] == "Cells_TestResnet_000"
 
 

@@ -14,7 +14,7 @@ from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.library import build_library
 from cpcnn_core.profiles.library_files import write_corrected
 from cpcnn_core.profiles.wells import choose_rows
-from cpcnn_core.schema.columns import feature_names
+from cpcnn_core.schema.columns import OBJECT_NUMBER, feature_names
 from cpcnn_core.schema.profiles import Profiles
 from napari_cpcnn.nearest.nearest_panel import (
     FIELD,
@@ -24,7 +24,7 @@ from napari_cpcnn.nearest.nearest_panel import (
     WHOLE_WELL,
     NearestPanel,
 )
-from napari_cpcnn.shared_state import LABEL, LAYER, PHENOTYPE, Explorer
+from napari_cpcnn.shared_state import LAYER, PHENOTYPE, Explorer
 
 from ..attacks import ATTACKS, is_refusal, refused_in_time
 
@@ -82,7 +82,7 @@ def cells():
     rows = pd.DataFrame(
         {
             LAYER: ["left"] * 15 + ["right"] * 15,
-            LABEL: np.arange(30) + 1,
+            OBJECT_NUMBER: np.arange(30) + 1,
             "Metadata_Plate": "P1",
             "Metadata_Well": ["A01", "A02", "A03"] * 10,
             TREATMENT: ["a", "b"] * 15,
@@ -208,7 +208,7 @@ def test_stale_answers_are_dropped(qtbot, opened, explorer, cells, expected):
 
 def test_fields_and_wells_are_those_of_the_picked_cell(qtbot, opened, explorer, cells):
     explorer.pick(16)
-    for scope, column in ((FIELD, LAYER), (WHOLE_WELL, "Metadata_Well"), (SELECTED, LABEL)):
+    for scope, column in ((FIELD, LAYER), (WHOLE_WELL, "Metadata_Well"), (SELECTED, OBJECT_NUMBER)):
         opened.scope.setCurrentText(scope)
         rows = [n for n in range(30) if cells.metadata[column][n] == cells.metadata[column][16]]
         assert opened.rows_asked().tolist() == rows
@@ -224,7 +224,7 @@ def test_wells_are_offered_where_they_are_known(opened, explorer, cells):
         return [opened.scope.itemText(n) for n in range(opened.scope.count())]
 
     assert offered() == [SELECTED, FIELD, WHOLE_WELL]
-    explorer.set_cells(replace(cells, metadata=cells.metadata[[LABEL]]))
+    explorer.set_cells(replace(cells, metadata=cells.metadata[[OBJECT_NUMBER]]))
     assert offered() == [SELECTED]
     assert not opened.leave_out.isEnabled()
 

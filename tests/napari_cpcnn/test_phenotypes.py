@@ -6,7 +6,7 @@ from qtpy.QtCore import Qt
 
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.io.profile_files import read_profiles
-from cpcnn_core.schema.columns import feature_names
+from cpcnn_core.schema.columns import OBJECT_NUMBER, feature_names
 from cpcnn_core.schema.profiles import Profiles
 from napari_cpcnn.phenotypes import (
     ALL_CELLS,
@@ -16,12 +16,12 @@ from napari_cpcnn.phenotypes import (
     SELECTED_CELLS,
     PhenotypePanel,
 )
-from napari_cpcnn.shared_state import LABEL, LAYER, PHENOTYPE, Explorer
+from napari_cpcnn.shared_state import LAYER, PHENOTYPE, Explorer
 
 
 @pytest.fixture
 def explorer():
-    rows = pd.DataFrame({LAYER: "nuclei", LABEL: np.arange(8) + 1})
+    rows = pd.DataFrame({LAYER: "nuclei", OBJECT_NUMBER: np.arange(8) + 1})
     features = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
     explorer = Explorer()
     explorer.set_cells(
@@ -132,7 +132,7 @@ def test_export_of_cells(tmp_path, explorer, panel, ending):
     np.testing.assert_array_equal(np.float32(everything.features), explorer.cells.features)
     np.testing.assert_array_equal(np.float32(some.features), explorer.cells.features[[1, 6]])
     assert some.metadata[PHENOTYPE].tolist() == ["round", "round"]
-    assert some.metadata[LABEL].astype(int).tolist() == [2, 7]
+    assert some.metadata[OBJECT_NUMBER].astype(int).tolist() == [2, 7]
     if ending == "parquet":
         assert some.provenance == {"model": "one"}
 

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QApplication, QLabel, QMessageBox, QToolTip
 from cpcnn_core.errors import LicenceError, WeightsError
 from cpcnn_core.io.profile_files import write_profiles
 from cpcnn_core.models.card import ModelCard
-from cpcnn_core.schema.columns import feature_names
+from cpcnn_core.schema.columns import OBJECT_NUMBER, feature_names
 from cpcnn_core.schema.profiles import Profiles
 from napari_cpcnn.cell_map.map_panel import MapPanel
 from napari_cpcnn.embed.choices import ChannelChoice, ModelChoice
@@ -19,7 +19,7 @@ from napari_cpcnn.gallery import Gallery
 from napari_cpcnn.messages import PlainLabel, as_text, tell, tell_error, tell_warning
 from napari_cpcnn.nearest.nearest_panel import NearestPanel
 from napari_cpcnn.phenotypes import PhenotypePanel
-from napari_cpcnn.shared_state import LABEL, LAYER, PHENOTYPE, Explorer
+from napari_cpcnn.shared_state import LAYER, PHENOTYPE, Explorer
 
 IMAGE = "<img src='//server/share/x.png'>"
 NAMES = [IMAGE, "<b>bold</b>", "a &lt; b", "=cmd|'/C calc'!A0"]
@@ -49,7 +49,7 @@ def cells():
     rows = pd.DataFrame(
         {
             LAYER: IMAGE,
-            LABEL: np.arange(16) + 1,
+            OBJECT_NUMBER: np.arange(16) + 1,
             "Metadata_Plate": IMAGE,
             "Metadata_Well": "<b>A01</b>",
             PHENOTYPE: NAMES * 4,

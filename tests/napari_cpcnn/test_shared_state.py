@@ -7,8 +7,9 @@ from qtpy.QtWidgets import QMessageBox
 
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.io.profile_files import write_profiles
+from cpcnn_core.schema.columns import OBJECT_NUMBER
 from cpcnn_core.schema.profiles import Profiles
-from napari_cpcnn.shared_state import CLUSTER, LABEL, LAYER, PHENOTYPE, PLANE, Explorer
+from napari_cpcnn.shared_state import CLUSTER, LAYER, PHENOTYPE, PLANE, Explorer
 
 MADE = {"model": "a model", "model_sha256": "1", "channels": "DNA,ER"}
 
@@ -95,7 +96,7 @@ def test_cells_that_were_measured_in_another_way_are_refused(explorer, fact, val
 def test_cells_that_are_embedded_anew_keep_what_was_known_of_them(explorer):
     def embedded(numbers, start):
         cells = cells_of(len(numbers), start, Layer="nuclei", Plane="")
-        cells.metadata[LABEL] = numbers
+        cells.metadata[OBJECT_NUMBER] = numbers
         return cells
 
     explorer.add_cells(embedded([7, 3, 5], 0))

@@ -9,10 +9,11 @@ from qtpy.QtWidgets import QApplication
 from scipy import ndimage
 
 from cpcnn_core.io.profile_files import write_profiles
+from cpcnn_core.schema.columns import OBJECT_NUMBER
 from cpcnn_core.schema.profiles import Profiles
 from napari_cpcnn.layer_links import OVERLAY, PICKED, SELECTED
 from napari_cpcnn.opened_fields import made_up_fields
-from napari_cpcnn.shared_state import LABEL, PLANE
+from napari_cpcnn.shared_state import PLANE
 from napari_cpcnn.widget import CellPaintingWidget, widget_of
 
 UNTRAINED = "untrained-efficientnet-b0"
@@ -48,19 +49,21 @@ def test_embeddings_are_the_cores_and_belong_to_their_labels(
 ):
     cells = embed(widget, qtbot)
     channels, labels = made_up
-    assert sorted(cells.metadata[LABEL]) == [3, 5, 12, 40, 61, 700]
-    expected = expected_features(channels, labels, cells.metadata[LABEL])
+    assert sorted(cells.metadata[OBJECT_NUMBER]) == [3, 5, 12, 40, 61, 700]
+    expected = expected_features(channels, labels, cells.metadata[OBJECT_NUMBER])
     np.testing.assert_allclose(cells.features, expected, rtol=0, atol=1e-6)
     # napari's own table finds a label's row by its column index.
     table = field.layers["cells"].features.set_index("index")
-    np.testing.assert_array_equal(table.loc[cells.metadata[LABEL]].to_numpy(), cells.features)
+    np.testing.assert_array_equal(
+        table.loc[cells.metadata[OBJECT_NUMBER]].to_numpy(), cells.features
+    )
 
 
 def test_intensities_are_the_mean_under_each_label(field, widget, qtbot, made_up):
     cells = embed(widget, qtbot)
     channels, labels = made_up
     for name in CHANNELS:
-        expected = [channels[name][labels == n].mean() for n in cells.metadata[LABEL]]
+        expected = [channels[name][labels == n].mean() for n in cells.metadata[OBJECT_NUMBER]]
         np.testing.assert_allclose(cells.metadata[f"Metadata_MeanIntensity_{name}"], expected)
     assert widget.map.color_by.findText("MeanIntensity_ER") > 0
 
@@ -73,7 +76,7 @@ def test_channels_are_taken_by_name_whatever_the_order(
         viewer.add_image(channels[name], name=f"site 1 Orig{name}")
     viewer.add_labels(labels, name="cells")
     cells = embed(widget, qtbot)
-    expected = expected_features(channels, labels, cells.metadata[LABEL])
+    expected = expected_features(channels, labels, cells.metadata[OBJECT_NUMBER])
     np.testing.assert_allclose(cells.features, expected, rtol=0, atol=1e-6)
 
 
@@ -84,7 +87,7 @@ def test_one_layer_may_hold_all_channels(viewer, widget, qtbot, made_up, expecte
     viewer.add_labels(labels, name="cells")
     widget.embed.one_layer.setChecked(True)
     cells = embed(widget, qtbot)
-    expected = expected_features(channels, labels, cells.metadata[LABEL])
+    expected = expected_features(channels, labels, cells.metadata[OBJECT_NUMBER])
     np.testing.assert_allclose(cells.features, expected, rtol=0, atol=1e-6)
 
 
@@ -102,7 +105,7 @@ def test_all_planes_of_a_time_series(viewer, widget, qtbot, made_up, expected_fe
     assert set(cells.metadata[PLANE]) == {"0", "1"}
     turned = {name: image[::-1] for name, image in channels.items()}
     mine = (cells.metadata[PLANE] == "1").to_numpy()
-    expected = expected_features(turned, labels[::-1], cells.metadata[LABEL][mine])
+    expected = expected_features(turned, labels[::-1], cells.metadata[OBJECT_NUMBER][mine])
     np.testing.assert_allclose(cells.features[mine], expected, rtol=0, atol=1e-6)
 
 
@@ -118,9 +121,9 @@ def outline(labels, numbers):
 def test_selected_cells_are_shown_in_the_image_by_label(field, widget, qtbot, made_up):
     cells = embed(widget, qtbot)
     labels = made_up[1]
-    chosen = cells.metadata[LABEL].isin([700, 5]).to_numpy()
+    chosen = cells.metadata[OBJECT_NUMBER].isin([700, 5]).to_numpy()
     widget.explorer.select(chosen)
-    widget.explorer.pick(int(np.flatnonzero(cells.metadata[LABEL] == 12)[0]))
+    widget.explorer.pick(int(np.flatnonzero(cells.metadata[OBJECT_NUMBER] == 12)[0]))
     qtbot.waitUntil(lambda: OVERLAY in field.layers and field.layers[OVERLAY].visible)
     marks = field.layers[OVERLAY].data
     np.testing.assert_array_equal(marks == SELECTED, outline(labels, [700, 5]))
@@ -135,7 +138,7 @@ def test_layers_may_be_renamed(field, widget, qtbot, made_up):
     before = widget.explorer.crops_of(np.arange(6))
     field.layers["cells"].name = "my cells"
     field.layers["ER"].name = "endoplasmic"
-    widget.explorer.select(cells.metadata[LABEL].isin([61]).to_numpy())
+    widget.explorer.select(cells.metadata[OBJECT_NUMBER].isin([61]).to_numpy())
     qtbot.waitUntil(lambda: OVERLAY in field.layers and field.layers[OVERLAY].visible)
     np.testing.assert_array_equal(field.layers[OVERLAY].data == SELECTED, outline(made_up[1], [61]))
     np.testing.assert_array_equal(widget.explorer.crops_of(np.arange(6)), before)
@@ -159,7 +162,7 @@ def test_the_next_field_does_not_take_the_place_of_its_namesake(field, widget, q
 
 def test_a_table_of_cpcnn_embed_lies_beside_the_fields_cells(field, widget, qtbot, tmp_path):
     cells = embed(widget, qtbot)
-    rows = cells.metadata[[LABEL]].assign(
+    rows = cells.metadata[[OBJECT_NUMBER]].assign(
         Metadata_Plate="P1", Metadata_Well="A01", Metadata_Site="1"
     )
     # As cpcnn embed writes: its program has made the weights and knows their hash.
@@ -211,9 +214,9 @@ def test_a_click_in_the_image_picks_its_cell(field, widget, qtbot, made_up):
     for number in (61, 3, 700):
         row, col = np.argwhere(made_up[1] == number)[5]
         click(field, row, col)
-        assert cells.metadata[LABEL][widget.explorer.picked] == number
+        assert cells.metadata[OBJECT_NUMBER][widget.explorer.picked] == number
     click(field, row, col, ["Shift"])
-    assert cells.metadata[LABEL][widget.explorer.selection].tolist() == [700]
+    assert cells.metadata[OBJECT_NUMBER][widget.explorer.selection].tolist() == [700]
     # The background is no cell.
     before = widget.explorer.picked
     click(field, 0, 0)
@@ -222,7 +225,7 @@ def test_a_click_in_the_image_picks_its_cell(field, widget, qtbot, made_up):
 
 def test_the_viewer_goes_to_a_cell(field, widget, qtbot, made_up):
     cells = embed(widget, qtbot)
-    row = int(np.flatnonzero(cells.metadata[LABEL] == 61)[0])
+    row = int(np.flatnonzero(cells.metadata[OBJECT_NUMBER] == 61)[0])
     widget.link.go_to(row)
     expected = np.argwhere(made_up[1] == 61).mean(axis=0)
     np.testing.assert_allclose(field.camera.center[-2:], expected)
@@ -338,7 +341,7 @@ def test_what_is_missing_is_said(viewer, widget, qtbot, made_up, tmp_path):
 def test_the_selection_becomes_a_layer(field, widget, qtbot, made_up):
     cells = embed(widget, qtbot)
     assert widget_of(field) is widget
-    widget.explorer.select(cells.metadata[LABEL].isin([40, 5]).to_numpy())
+    widget.explorer.select(cells.metadata[OBJECT_NUMBER].isin([40, 5]).to_numpy())
     widget.selection_to_layer()
     labels = made_up[1]
     expected = np.where(np.isin(labels, [40, 5]), labels, 0)
@@ -359,6 +362,6 @@ def test_real_images_start_to_end(viewer, widget, qtbot, expected_features):
     assert 20 < viewer.layers["nuclei"].data.max() < 400
     cells = embed(widget, qtbot)
     channels = {name: viewer.layers[name].data for name in CHANNELS}
-    some = cells.metadata[LABEL][:6]
+    some = cells.metadata[OBJECT_NUMBER][:6]
     expected = expected_features(channels, viewer.layers["nuclei"].data, some)
     np.testing.assert_allclose(cells.features[:6], expected, rtol=0, atol=1e-6)
