@@ -21,8 +21,8 @@ from cpcnn_core.cli.terminal import as_text, notice, print_out, say_once, show
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cpcnn_core.evaluation.comparison import Comparison, Contestant
-    from cpcnn_core.evaluation.comparison_scores import Question
+    from cpcnn_core.evaluation.comparison import ComparedModel, Comparison
+    from cpcnn_core.evaluation.comparison_scores import ComparisonTask
     from cpcnn_core.models.card import ModelCard
     from cpcnn_core.screen.job import Job
 
@@ -56,14 +56,14 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def _add_question(parser: argparse.ArgumentParser) -> None:
-    question = parser.add_argument_group("what is asked")
-    question.add_argument("--platemap", help="CSV: Well, Plate where plates differ, Treatment, ...")
-    question.add_argument(
+    task = parser.add_argument_group("what is asked")
+    task.add_argument("--platemap", help="CSV: Well, Plate where plates differ, Treatment, ...")
+    task.add_argument(
         "--controls", metavar="EXPR", required=True, help="which wells are negative controls"
     )
-    add_question(question)
-    question.add_argument("--where", metavar="EXPR", help="look at these wells only")
-    question.add_argument(
+    add_question(task)
+    task.add_argument("--where", metavar="EXPR", help="look at these wells only")
+    task.add_argument(
         "--confounder",
         nargs="+",
         default=[],
@@ -88,19 +88,19 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
 def _compare(options: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from cpcnn_core.evaluation.comparison import compare, find_contestants
+    from cpcnn_core.evaluation.comparison import compare, find_compared_models
 
     refuse_what_does_not_fit(options)
     if options.check:
         return _check(options)
 
-    def embed(contestant: Contestant, folder: Path) -> list[str]:
-        return ["cpcnn_core.cli", *_embed(options, contestant, folder)]
+    def embed(compared_model: ComparedModel, folder: Path) -> list[str]:
+        return ["cpcnn_core.cli", *_embed(options, compared_model, folder)]
 
     comparison = compare(
-        find_contestants(options.models),
+        find_compared_models(options.models),
         _job(options),
-        _question(options),
+        _task(options),
         embed,
         classical=options.classical,
         tell=notice,
@@ -117,16 +117,16 @@ def _check(options: argparse.Namespace) -> int:
     from cpcnn_core.evaluation.classical import examine_screen
     from cpcnn_core.evaluation.comparison import (
         CLASSICAL,
-        find_contestants,
+        find_compared_models,
         folder_of,
         require_answers,
     )
 
     job = _job(options)
-    contestants = find_contestants(options.models)
-    require_answers(job, _question(options), classical=options.classical)
+    compared_models = find_compared_models(options.models)
+    require_answers(job, _task(options), classical=options.classical)
     code = 0
-    for one in contestants:
+    for one in compared_models:
         show(f"{one.name}:")
         code |= main([*_embed(options, one, folder_of(job, one.name)), "--check"])
     if options.classical:
@@ -136,10 +136,10 @@ def _check(options: argparse.Namespace) -> int:
     return code
 
 
-def _embed(options: argparse.Namespace, contestant: Contestant, folder: Path) -> list[str]:
+def _embed(options: argparse.Namespace, compared_model: ComparedModel, folder: Path) -> list[str]:
     """Return the words that embed the screen with a model."""
-    words = ["embed", "--model", contestant.model, "--out", str(folder), *_words(options)]
-    return [*words, *_channels(options, contestant.card), *message_words(options)]
+    words = ["embed", "--model", compared_model.model, "--out", str(folder), *_words(options)]
+    return [*words, *_channels(options, compared_model.card), *message_words(options)]
 
 
 def _words(options: argparse.Namespace) -> list[str]:
@@ -176,16 +176,16 @@ def _job(options: argparse.Namespace) -> Job:
     )
 
 
-def _question(options: argparse.Namespace) -> Question:
+def _task(options: argparse.Namespace) -> ComparisonTask:
     from cpcnn_core.evaluation.annotations import read_truth
-    from cpcnn_core.evaluation.comparison_scores import Question
+    from cpcnn_core.evaluation.comparison_scores import ComparisonTask
     from cpcnn_core.schema.columns import metadata_column
 
     say, keep, by = say_once(), options.keep_label, metadata_column(options.by)
     truth = None
     if options.truth:
         truth = read_truth(options.truth, by, options.label, keep_labels=keep, tell=say)
-    return Question(
+    return ComparisonTask(
         by,
         options.controls,
         options.platemap,

@@ -15,11 +15,11 @@ from cpcnn_core.evaluation.baselines import standard_profiles
 from cpcnn_core.evaluation.classical import LOG_FILE as CLASSICAL_LOG
 from cpcnn_core.evaluation.classical import require_cp_measure
 from cpcnn_core.evaluation.comparison_scores import (
-    Judged,
-    Posed,
-    Question,
-    judge,
-    judge_counts,
+    ComparisonTask,
+    Evaluated,
+    PreparedTask,
+    evaluate_corrections,
+    evaluate_counts,
     planned_wells,
     require_same_cells,
 )
@@ -41,7 +41,7 @@ Tell = Callable[[str], None]
 
 @dataclass
 class Result:
-    """The result of one contestant.
+    """The result of one model.
 
     Attributes
     ----------
@@ -51,8 +51,8 @@ class Result:
     run : Run or None
         None for the number of cells, which costs nothing.
     reason : str
-        Why there is nothing to judge, or what was wrong on the way; else empty.
-    judged : list of Judged
+        Why there is nothing to evaluate, or what was wrong on the way; else empty.
+    evaluated : list of Evaluated
         Before correction, and after.
     """
 
@@ -60,23 +60,23 @@ class Result:
     card: ModelCard | None
     run: Run | None
     reason: str
-    judged: list[Judged]
+    evaluated: list[Evaluated]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All results, and the wells that were asked; None if no contestant's could be."""
+    """All results, and the wells that were asked; None if no model's could be."""
 
     results: list[Result]
-    posed: Posed | None
-    question: Question
+    prepared: PreparedTask | None
+    task: ComparisonTask
 
 
 def compare(
-    contestants: Sequence[Contestant],
+    compared_models: Sequence[ComparedModel],
     job: Job,
-    question: Question,
-    embed: Callable[[Contestant, Path], list[str]],
+    task: ComparisonTask,
+    embed: Callable[[ComparedModel, Path], list[str]],
     *,
     classical: bool = False,
     tell: Tell = print,
@@ -85,12 +85,12 @@ def compare(
 
     Parameters
     ----------
-    contestants : sequence of Contestant
+    compared_models : sequence of ComparedModel
     job : Job
         The screen, and in `out` the folder to write to. What is done there with these inputs
         stays, unless `force` says otherwise.
-    question : Question
-    embed : callable (Contestant, Path) -> list of str
+    task : ComparisonTask
+    embed : callable (ComparedModel, Path) -> list of str
         The words after ``python -m`` that embed the screen with a model into a folder.
     classical : bool
         Also measure the cells with cp_measure.
@@ -110,13 +110,13 @@ def compare(
 
     Examples
     --------
-    >>> compare(contestants, job, question, embed)  # doctest: +SKIP
+    >>> compare(compared_models, job, task, embed)  # doctest: +SKIP
     """
-    require_answers(job, question, classical=classical)
+    require_answers(job, task, classical=classical)
     out = Path(cast("str", job.out))
     require_room(out)
     results = []
-    for one in contestants:
+    for one in compared_models:
         folder = folder_of(job, one.name)
         tell(f"{one.name}: embedding")
         run = run_measured(embed(one, folder), folder, folder / LOG_FILE)
@@ -132,10 +132,10 @@ def compare(
         _require_room_after(run, out)
         results.append(Result(CLASSICAL, None, run, run.reason, []))
         tell(f"{CLASSICAL}: {_outcome(run)}")
-    return _judge_all(results, question, out)
+    return _evaluate_all(results, task, out)
 
 
-def require_answers(job: Job, question: Question, *, classical: bool) -> None:
+def require_answers(job: Job, task: ComparisonTask, *, classical: bool) -> None:
     """Raise what cannot be asked of a screen, before any work is done.
 
     Raises
@@ -144,20 +144,20 @@ def require_answers(job: Job, question: Question, *, classical: bool) -> None:
 
     Examples
     --------
-    >>> require_answers(job, question, classical=False)  # doctest: +SKIP
+    >>> require_answers(job, task, classical=False)  # doctest: +SKIP
     """
     if classical:
         _require_outlines(job)
         require_cp_measure()
-    wells = planned_wells(job, question.keep_labels)
+    wells = planned_wells(job, task.keep_labels)
     names = wells.metadata[[PLATE, WELL]].astype(str)
     # Sites are looked at by those who write a file for each.
     require_names((plate, well, "1") for plate, well in names.itertuples(index=False))
-    judge(question.pose(wells), question)
+    evaluate_corrections(task.prepare(wells), task)
 
 
 def folder_of(job: Job, name: str) -> Path:
-    """Return the folder of a contestant's features.
+    """Return the folder of a model's features.
 
     Examples
     --------
@@ -189,45 +189,45 @@ def _outcome(run: Run) -> str:
     return f"done; {run.cost.cells} cells took {run.cost.seconds:.0f} s{more}"
 
 
-def _judge_all(results: list[Result], question: Question, out: Path) -> Comparison:
+def _evaluate_all(results: list[Result], task: ComparisonTask, out: Path) -> Comparison:
     tables: dict[str, Profiles] = {}
     for result in results:
         if result.run is not None and result.run.finished:
             try:
                 tables[result.name] = well_profiles(
-                    [result.run.out], keep_labels=question.keep_labels, tell=question.tell
+                    [result.run.out], keep_labels=task.keep_labels, tell=task.tell
                 )
             except CPCNNError as error:
                 result.reason = _also(result.reason, error)
     if not tables:
-        return Comparison(results, None, question)
+        return Comparison(results, None, task)
     # Those with most cells: who has fewer has lost some.
     reference = max(tables, key=lambda name: int(tables[name].metadata[CELL_COUNT].sum()))
     for result in results:
         if result.name in tables:
             try:
                 require_same_cells(tables[result.name], tables[reference], reference)
-                result.judged = _judge_one(tables[result.name], question, result)
+                result.evaluated = _evaluate_one(tables[result.name], task, result)
             except CPCNNError as error:
                 result.reason = _also(result.reason, error)
             else:
                 _write(result, out / PROFILES_FOLDER)
-    posed = question.pose(tables[reference])
-    results.append(_count_cells(posed, question))
-    return Comparison(results, posed, question)
+    prepared = task.prepare(tables[reference])
+    results.append(_count_cells(prepared, task))
+    return Comparison(results, prepared, task)
 
 
-def _judge_one(wells: Profiles, question: Question, result: Result) -> list[Judged]:
-    posed = question.pose(wells)
+def _evaluate_one(wells: Profiles, task: ComparisonTask, result: Result) -> list[Evaluated]:
+    prepared = task.prepare(wells)
     if result.name == CLASSICAL:
-        posed = dataclasses.replace(posed, wells=standard_profiles(posed.wells))
-    return judge(posed, question)
+        prepared = dataclasses.replace(prepared, wells=standard_profiles(prepared.wells))
+    return evaluate_corrections(prepared, task)
 
 
-def _count_cells(posed: Posed, question: Question) -> Result:
+def _count_cells(prepared: PreparedTask, task: ComparisonTask) -> Result:
     result = Result(NUMBER_OF_CELLS, None, None, "", [])
     try:
-        result.judged = [judge_counts(posed, question)]
+        result.evaluated = [evaluate_counts(prepared, task)]
     except ProfileError as error:
         # All wells have as many: no fault of anybody's, and nothing to find by it.
         result.reason = str(error)
@@ -239,16 +239,16 @@ def _also(reason: str, error: Exception) -> str:
 
 
 def _write(result: Result, folder: Path) -> None:
-    for judged in result.judged:
-        name = f"{result.name}{'-sphered' if judged.correction.steps else ''}.parquet"
-        write_corrected(judged.wells, judged.correction, folder / name)
+    for evaluated in result.evaluated:
+        name = f"{result.name}{'-sphered' if evaluated.correction.steps else ''}.parquet"
+        write_corrected(evaluated.wells, evaluated.correction, folder / name)
 
 
 CLASSICAL, NUMBER_OF_CELLS = "classical", "number of cells"
 
 
 @dataclass(frozen=True)
-class Contestant:
+class ComparedModel:
     """A model that takes part.
 
     Attributes
@@ -265,7 +265,7 @@ class Contestant:
     card: ModelCard
 
 
-def find_contestants(texts: Sequence[str]) -> list[Contestant]:
+def find_compared_models(texts: Sequence[str]) -> list[ComparedModel]:
     """Find the models that are to be compared.
 
     Parameters
@@ -276,7 +276,7 @@ def find_contestants(texts: Sequence[str]) -> list[Contestant]:
 
     Returns
     -------
-    list of Contestant
+    list of ComparedModel
 
     Raises
     ------
@@ -287,13 +287,13 @@ def find_contestants(texts: Sequence[str]) -> list[Contestant]:
 
     Examples
     --------
-    >>> [one.name for one in find_contestants(["untrained-efficientnet-b0"])]
+    >>> [one.name for one in find_compared_models(["untrained-efficientnet-b0"])]
     ['untrained-efficientnet-b0']
-    >>> find_contestants(["untrained-efficientnet-b0", "again=untrained-efficientnet-b0"])
+    >>> find_compared_models(["untrained-efficientnet-b0", "again=untrained-efficientnet-b0"])
     Traceback (most recent call last):
     cpcnn_core.errors.ProfileError: untrained-efficientnet-b0 is there twice; ...
     """
-    found: dict[str, Contestant] = {}
+    found: dict[str, ComparedModel] = {}
     models = set()
     for text in texts:
         name, equals, model = text.partition("=")
@@ -316,5 +316,5 @@ def find_contestants(texts: Sequence[str]) -> list[Contestant]:
                 f"NAME={model}"
             )
         models.add(path or model)
-        found[name] = Contestant(name, model, card)
+        found[name] = ComparedModel(name, model, card)
     return list(found.values())

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from cpcnn_core.evaluation.comparison import Comparison, Result
-from cpcnn_core.evaluation.comparison_scores import Judged
+from cpcnn_core.evaluation.comparison_scores import Evaluated
 from cpcnn_core.evaluation.report_parts import (
     COLORS,
     GREY,
@@ -35,7 +35,7 @@ _READ = {
     "treatment_leave_wells_out": "treatment read, wells held out",
     "treatment_leave_plates_out": "treatment read, plates held out",
 }
-_UNUSABLE = "No features could be judged."
+_UNUSABLE = "No features could be evaluated."
 
 
 def write_comparison(path: str | Path, comparison: Comparison) -> None:
@@ -73,16 +73,16 @@ def write_comparison(path: str | Path, comparison: Comparison) -> None:
 
 
 def _asked(comparison: Comparison) -> list[str]:
-    if comparison.posed is None:
+    if comparison.prepared is None:
         return [note_as_html(_UNUSABLE)]
-    posed, question = comparison.posed, comparison.question
-    wells = posed.wells.metadata
+    prepared, task = comparison.prepared, comparison.task
+    wells = prepared.wells.metadata
     rows = [
-        ("wells, controls", f"{len(wells)}, {posed.controls.sum()}"),
+        ("wells, controls", f"{len(wells)}, {prepared.controls.sum()}"),
         ("cells", int(wells[CELL_COUNT].sum())),
-        ("controls are", question.controls),
-        ("only wells with", question.where or "no condition"),
-        ("asking: only wells with", question.ask or "no condition"),
+        ("controls are", task.controls),
+        ("only wells with", task.where or "no condition"),
+        ("query: only wells with", task.ask or "no condition"),
     ]
     return [
         table_as_html(rows),
@@ -108,14 +108,14 @@ def _figures(comparison: Comparison) -> list[str]:
     kinds = {"replicates": "replicates", "treatments": "labels"}
     names = [name for name in kinds if any(_scores(r, name) for r in comparison.results)]
     for name in names:
-        judged = [result for result in comparison.results if result.judged]
-        size = (8, 1.2 + 0.45 * len(judged))
-        parts.append(figure_as_html(f"Retrieval of {kinds[name]}", _draw(judged, name), size))
+        evaluated = [result for result in comparison.results if result.evaluated]
+        size = (8, 1.2 + 0.45 * len(evaluated))
+        parts.append(figure_as_html(f"Retrieval of {kinds[name]}", _draw(evaluated, name), size))
     return parts
 
 
 def _scores(result: Result, name: str) -> list[dict[str, Any]]:
-    return [judged.scores[name] for judged in result.judged if name in judged.scores]
+    return [evaluated.scores[name] for evaluated in result.evaluated if name in evaluated.scores]
 
 
 def _draw(results: list[Result], name: str) -> Draw:
@@ -142,15 +142,15 @@ def _draw(results: list[Result], name: str) -> Draw:
 
 
 def _confounders(results: list[Result]) -> list[str]:
-    judged = [(result.name, one) for result in results for one in result.judged]
-    if not judged:
+    evaluated = [(result.name, one) for result in results for one in result.evaluated]
+    if not evaluated:
         return []
     names, chances = [], []
-    for name, _, chance in confounder_values(judged[0][1].scores):
+    for name, _, chance in confounder_values(evaluated[0][1].scores):
         names.append(_READ.get(name, f"{name.replace('_', ' ').replace('by', 'find their')}"))
         chances.append(MISSING if chance is None else chance)
     rows = [("chance", "", *chances)]
-    for name, one in judged:
+    for name, one in evaluated:
         found = (value for _, value, _ in confounder_values(one.scores))
         values = [MISSING if value is None else value for value in found]
         rows.append((name, correction_text(one), *values))
@@ -178,7 +178,7 @@ def _cards(results: list[Result]) -> tuple[list[str], list[tuple[object, ...]]]:
             scale = MISSING if card.um_per_px is None else f"{card.um_per_px:g}"
             trained = "yes" if card.trained else "no"
             # As the run's tables say: what embedded has seen the weights.
-            made = result.judged[0].wells.provenance if result.judged else {}
+            made = result.evaluated[0].wells.provenance if result.evaluated else {}
             weights = made.get("weights", NOT_VERIFIED)
             facts = (trained, channels, card.crop_px, scale, card.licence)
             rows.append((result.name, weights, *facts))
@@ -191,7 +191,7 @@ MISSING = "-"
 def rows_of(comparison: Comparison) -> pd.DataFrame:
     """Return a row for every model and correction, all numbers in columns.
 
-    A model that could not be judged has one row, with its ``reason``.
+    A model that could not be evaluated has one row, with its ``reason``.
 
     Examples
     --------
@@ -200,7 +200,7 @@ def rows_of(comparison: Comparison) -> pd.DataFrame:
     rows = []
     for result in comparison.results:
         about = _about(result)
-        rows += [about | _measured(judged) for judged in result.judged] or [about]
+        rows += [about | _measured(evaluated) for evaluated in result.evaluated] or [about]
     # Whole numbers stay whole where some rows lack them.
     return pd.DataFrame(rows).convert_dtypes()
 
@@ -214,9 +214,9 @@ def shown_rows(comparison: Comparison) -> tuple[list[str], list[tuple[str, ...]]
     """
     head = ["model", "correction", "features", "cells/s", "CPU s", "MiB"]
     found_of = {"active": active_text, "placebo": placebo_text}
-    labels = comparison.question.truth is not None
+    labels = comparison.task.truth is not None
     measures = {"replicates": "replicates, mAP"} | ({"treatments": "labels, mAP"} if labels else {})
-    known = [one.scores for result in comparison.results for one in result.judged]
+    known = [one.scores for result in comparison.results for one in result.evaluated]
     # The same for all: they were asked about the same wells.
     for name, title in measures.items():
         chance = known[0][name]["chance_average_precision"] if known else None
@@ -224,15 +224,15 @@ def shown_rows(comparison: Comparison) -> tuple[list[str], list[tuple[str, ...]]
     rows = []
     for result in comparison.results:
         cost = _cost_texts(result)
-        if not result.judged:
+        if not result.evaluated:
             nothing = [MISSING] * (len(measures) + len(found_of))
-            rows.append((result.name, "not judged", MISSING, *cost, *nothing))
-        for judged in result.judged:
-            scores = judged.scores
+            rows.append((result.name, "not evaluated", MISSING, *cost, *nothing))
+        for evaluated in result.evaluated:
+            scores = evaluated.scores
             found = [with_interval(scores[name]) for name in measures]
             found += [told(scores) for told in found_of.values()]
-            count = str(len(judged.wells.feature_names))
-            rows.append((result.name, correction_text(judged), count, *cost, *found))
+            count = str(len(evaluated.wells.feature_names))
+            rows.append((result.name, correction_text(evaluated), count, *cost, *found))
     return [*head, *found_of], rows
 
 
@@ -281,15 +281,15 @@ def with_interval(found: dict[str, Any]) -> str:
     return f"{text} ({low:.3f} to {high:.3f}){beyond}"
 
 
-def correction_text(judged: Judged) -> str:
+def correction_text(evaluated: Evaluated) -> str:
     """Name a correction in few words.
 
     Examples
     --------
-    >>> correction_text(judged)  # doctest: +SKIP
+    >>> correction_text(evaluated)  # doctest: +SKIP
     'sphered, 0.1'
     """
-    strength = judged.correction.settings.get("lambda_relative")
+    strength = evaluated.correction.settings.get("lambda_relative")
     return "none" if strength is None else f"sphered, {strength:g}"
 
 
@@ -327,11 +327,11 @@ def _about(result: Result) -> dict[str, object]:
     return about
 
 
-def _measured(judged: Judged) -> dict[str, object]:
-    scores, wells = judged.scores, judged.wells
+def _measured(evaluated: Evaluated) -> dict[str, object]:
+    scores, wells = evaluated.scores, evaluated.wells
     row = {
-        "correction": judged.correction.method,
-        "lambda_relative": judged.correction.settings.get("lambda_relative"),
+        "correction": evaluated.correction.method,
+        "lambda_relative": evaluated.correction.settings.get("lambda_relative"),
         "features": len(wells.feature_names),
         "wells": len(wells.metadata),
         "cells": int(wells.metadata[CELL_COUNT].sum()),

@@ -27,7 +27,7 @@ from cpcnn_core.user_messages import Tell, warn
 
 
 @dataclass(frozen=True)
-class Judged:
+class Evaluated:
     """Scores of some profiles, and the correction that they had.
 
     Attributes
@@ -45,7 +45,7 @@ class Judged:
     scores: dict[str, dict[str, Any]]
 
 
-def judge(posed: Posed, question: Question) -> list[Judged]:
+def evaluate_corrections(prepared: PreparedTask, task: ComparisonTask) -> list[Evaluated]:
     """Measure profiles as they are, and sphered with the lambda that suits them best.
 
     Lambda is a fraction of the mean eigenvalue of the controls' covariance, chosen for every
@@ -56,12 +56,12 @@ def judge(posed: Posed, question: Question) -> list[Judged]:
 
     Parameters
     ----------
-    posed : Posed
-    question : Question
+    prepared : PreparedTask
+    task : ComparisonTask
 
     Returns
     -------
-    list of two Judged
+    list of two Evaluated
 
     Raises
     ------
@@ -70,47 +70,47 @@ def judge(posed: Posed, question: Question) -> list[Judged]:
 
     Examples
     --------
-    >>> judge(question.pose(wells), question)  # doctest: +SKIP
+    >>> evaluate_corrections(task.prepare(wells), task)  # doctest: +SKIP
     """
     sweep = sweep_corrections(
-        posed.wells, posed.controls, question.by, asked=posed.asked, relative=True
+        prepared.wells, prepared.controls, task.by, asked=prepared.asked, relative=True
     )
     # Without sphering has a row of its own.
     sweep = replace(sweep, tried=sweep.tried[1:])
     sphering = fit_correction(
-        posed.wells,
-        posed.controls,
+        prepared.wells,
+        prepared.controls,
         "sphering",
         regularization=cast("float", sweep.best().strength),
         relative=True,
-        tell=question.tell,
+        tell=task.tell,
     )
-    sphered = _judge(posed, question, sphering)
+    sphered = _evaluate(prepared, task, sphering)
     if len(np.unique(sweep.names)) > 1:
         precision, _ = sweep.nested()
         sphered.scores["replicates"] |= retrieval_scores(precision, sweep.names, sweep.chance)
-    return [judge_as_they_are(posed, question), sphered]
+    return [evaluate_uncorrected(prepared, task), sphered]
 
 
-def judge_as_they_are(posed: Posed, question: Question) -> Judged:
+def evaluate_uncorrected(prepared: PreparedTask, task: ComparisonTask) -> Evaluated:
     """Measure profiles without a correction.
 
     Examples
     --------
-    >>> judge_as_they_are(question.pose(wells), question)  # doctest: +SKIP
+    >>> evaluate_uncorrected(task.prepare(wells), task)  # doctest: +SKIP
     """
-    return _judge(posed, question, fit_correction(posed.wells, posed.controls, "none"))
+    return _evaluate(prepared, task, fit_correction(prepared.wells, prepared.controls, "none"))
 
 
-def judge_counts(posed: Posed, question: Question) -> Judged:
+def evaluate_counts(prepared: PreparedTask, task: ComparisonTask) -> Evaluated:
     """Measure what the number of cells alone finds; there is nothing in it to correct.
 
     Examples
     --------
-    >>> judge_counts(question.pose(wells), question)  # doctest: +SKIP
+    >>> evaluate_counts(task.prepare(wells), task)  # doctest: +SKIP
     """
-    counts = count_profiles(posed.wells)
-    return judge_as_they_are(Posed(counts, posed.controls, posed.asked), question)
+    counts = count_profiles(prepared.wells)
+    return evaluate_uncorrected(PreparedTask(counts, prepared.controls, prepared.asked), task)
 
 
 def require_same_cells(wells: Profiles, reference: Profiles, name: str) -> None:
@@ -148,21 +148,21 @@ def _counts(wells: Profiles) -> dict[str, int]:
     return {f"{plate}/{well}": int(count) for plate, well, count in columns}
 
 
-def _judge(posed: Posed, question: Question, correction: Correction) -> Judged:
-    wells, by = correction.transform(posed.wells), question.by
-    before = posed.wells if correction.steps else wells
+def _evaluate(prepared: PreparedTask, task: ComparisonTask, correction: Correction) -> Evaluated:
+    wells, by = correction.transform(prepared.wells), task.by
+    before = prepared.wells if correction.steps else wells
     scores: dict[str, Any] = measure_retrieval(
-        wells, posed.controls, by, asked=posed.asked, truth=question.truth
+        wells, prepared.controls, by, asked=prepared.asked, truth=task.truth
     )
-    columns = list(map(metadata_column, question.confounders))
+    columns = list(map(metadata_column, task.confounders))
     corrected = CorrectedWells(wells, before, correction)
-    scores |= measure_against_controls(corrected, posed.controls, by, columns)
-    return Judged(correction, wells, scores)
+    scores |= measure_against_controls(corrected, prepared.controls, by, columns)
+    return Evaluated(correction, wells, scores)
 
 
 @dataclass(frozen=True)
-class Question:
-    """A question to the profiles of every model.
+class ComparisonTask:
+    """What the profiles of every model are evaluated for.
 
     Attributes
     ----------
@@ -196,7 +196,7 @@ class Question:
     keep_labels: tuple[str, ...] = ()
     tell: Tell = warn
 
-    def pose(self, wells: Profiles) -> Posed:
+    def prepare(self, wells: Profiles) -> PreparedTask:
         """Choose the wells, the controls and those that ask.
 
         Raises
@@ -214,11 +214,11 @@ class Question:
         wells.provenance = wells.provenance | {"controls": self.controls}
         wells.require([self.by, *map(metadata_column, self.confounders)])
         asked = choose_rows(wells, self.ask) if self.ask else np.ones(len(wells.metadata), bool)
-        return Posed(wells, choose_rows(wells, self.controls), asked)
+        return PreparedTask(wells, choose_rows(wells, self.controls), asked)
 
 
 @dataclass(frozen=True)
-class Posed:
+class PreparedTask:
     """Wells that are asked: which are controls (n,) bool, and which ask (n,) bool."""
 
     wells: Profiles
@@ -235,7 +235,7 @@ def planned_wells(job: Job, keep_labels: Collection[str] = ()) -> Profiles:
     ----------
     job : Job
     keep_labels : collection of str
-        As of `Question`.
+        As of `ComparisonTask`.
 
     Returns
     -------

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.evaluation.comparison_scores import Question, planned_wells
+from cpcnn_core.evaluation.comparison_scores import ComparisonTask, planned_wells
 from cpcnn_core.screen.job import Job
 
 WELLS = ["A01", "A02", "A03", "A04"]
@@ -33,30 +33,30 @@ def test_planned_wells_are_of_the_types_of_those_to_come(job):
 
 @pytest.mark.parametrize("dose", ["10", "'10'", "10.0"])
 def test_doses_choose_wells(job, dose):
-    question = Question("Metadata_Treatment", "Treatment == 'DMSO'", where=f"Dose == {dose}")
-    posed = question.pose(planned_wells(job))
-    assert posed.wells.metadata["Metadata_Well"].tolist() == ["A01", "A04"]
-    assert posed.controls.tolist() == [True, False]
-    assert posed.asked.tolist() == [True, True]
+    task = ComparisonTask("Metadata_Treatment", "Treatment == 'DMSO'", where=f"Dose == {dose}")
+    prepared = task.prepare(planned_wells(job))
+    assert prepared.wells.metadata["Metadata_Well"].tolist() == ["A01", "A04"]
+    assert prepared.controls.tolist() == [True, False]
+    assert prepared.asked.tolist() == [True, True]
 
 
 def test_a_plate_map_says_what_it_does_not_know(job, tmp_path):
     (tmp_path / "map.csv").write_text("well_position,MoA\na1,x\na2,NA\na3,nan\nA4,y\n")
     said = []
-    question = Question(
+    task = ComparisonTask(
         "Metadata_MoA", "Dose == 10", platemap=str(tmp_path / "map.csv"), tell=said.append
     )
-    wells = question.pose(planned_wells(job)).wells
+    wells = task.prepare(planned_wells(job)).wells
     assert wells.metadata["Metadata_MoA"].tolist() == ["x", "", "", "y"]
     assert "MoA for 2 of 4 (NA, nan)" in said[0]
-    kept = Question(
+    kept = ComparisonTask(
         "Metadata_MoA", "Dose == 10", platemap=str(tmp_path / "map.csv"), keep_labels=("NA", "nan")
     )
-    posed = kept.pose(planned_wells(job, ["NA", "nan"]))
-    assert posed.wells.metadata["Metadata_MoA"].tolist() == ["x", "NA", "nan", "y"]
+    prepared = kept.prepare(planned_wells(job, ["NA", "nan"]))
+    assert prepared.wells.metadata["Metadata_MoA"].tolist() == ["x", "NA", "nan", "y"]
 
 
 def test_what_is_not_there_is_one_line(job):
-    question = Question("Metadata_Gene", "Dose == 10")
+    task = ComparisonTask("Metadata_Gene", "Dose == 10")
     with pytest.raises(ProfileError, match="there is no column Metadata_Gene"):
-        question.pose(planned_wells(job))
+        task.prepare(planned_wells(job))

@@ -71,11 +71,11 @@ def test_the_legend_of_a_map():
 def test_the_models_of_a_comparison():
     found = {"mean_average_precision": 0.5, "interval": None, "chance_average_precision": 0.1}
 
-    class Judged:
+    class Evaluated:
         scores = MappingProxyType({"replicates": found})
 
     class Result:
-        name, judged = NAMES[1], (Judged, Judged)
+        name, evaluated = NAMES[1], (Evaluated, Evaluated)
 
     axes = Figure().add_subplot()
     _draw([Result, Result], "replicates")(axes)
