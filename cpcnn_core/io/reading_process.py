@@ -90,7 +90,7 @@ def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HDF5_")}
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     # Where this very package is, whatever the current folder holds.
-    own = str(Path(__file__).parents[1])
+    own = str(Path(__file__).parents[2])
     paths = os.pathsep.join(filter(None, (own, kept.get("PYTHONPATH"))))
     return {**kept, **dict.fromkeys(threads, "1"), "HDF5_PLUGIN_PRELOAD": "::", "PYTHONPATH": paths}
 

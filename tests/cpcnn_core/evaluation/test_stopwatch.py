@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from cpcnn_core.evaluation.embedding_runs import measure_command
+from cpcnn_core.evaluation.stopwatch import measure_command
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows tells no parent")
 MIB = 2**20

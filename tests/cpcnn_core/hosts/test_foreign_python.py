@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from cpcnn_core.errors import CPCNNError, HostError
-from cpcnn_core.evaluation.embedding_runs import measure_command
+from cpcnn_core.evaluation.stopwatch import measure_command
 from cpcnn_core.hosts.doctor import examine
 from cpcnn_core.hosts.environments import check_python, module_command
 from cpcnn_core.hosts.headless import run_pipeline
