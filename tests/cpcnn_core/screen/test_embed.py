@@ -377,7 +377,7 @@ def test_a_name_that_is_no_utf8_is_read_all_the_same(own_screen, tmp_path):
 SMALL_FILES = (
     "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
     "resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))\n"
-    "from cpcnn_core import disk; from cpcnn_core.cli.main import main\n"
+    "from cpcnn_core.io import disk; from cpcnn_core.cli.main import main\n"
 )
 LIMITED = pytest.mark.skipif(
     os.name == "nt", reason="limits of file size are set in another way there"
