@@ -8,7 +8,7 @@ from cpcnn_core.errors import ProfileError
 from cpcnn_core.evaluation import paper
 from cpcnn_core.profiles.similarity import cosine_similarity
 
-from .conftest import DOWNSTREAM
+from ...downstream_numbers import DOWNSTREAM
 
 
 @pytest.fixture(params=["compounds", "genes"])
