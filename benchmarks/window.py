@@ -31,7 +31,7 @@ from cpcnn_core.simulation.design import ScreenDesign
 from cpcnn_core.simulation.field import simulate_field
 from napari_cpcnn.cell_map.background_maps import CLUSTERS, PCA, UMAP
 from napari_cpcnn.layer_links import OVERLAY
-from napari_cpcnn.opened_fields import COLORS
+from napari_cpcnn.sample import COLORS
 from napari_cpcnn.widget import CellPaintingWidget
 
 CELLS, FEATURES, GROUPS, TICK_MS, ROUNDS = 50_000, 672, 9, 5, 9

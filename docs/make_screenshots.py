@@ -20,7 +20,7 @@ from qtpy.QtWidgets import QApplication
 
 from cpcnn_core.io.profile_files import write_profiles
 from cpcnn_core.schema.profiles import Profiles
-from napari_cpcnn.opened_fields import COLORS
+from napari_cpcnn.sample import COLORS
 from napari_cpcnn.shared_state import LAYER
 from napari_cpcnn.widget import CellPaintingWidget
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cpcnn_core.demo.run import Cells
+from cpcnn_core.demo.summary import Cells
 from cpcnn_core.imaging.crops import touches_border
 
 ROWS, COLUMNS = 6, 8

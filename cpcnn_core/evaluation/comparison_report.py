@@ -82,7 +82,7 @@ def _asked(comparison: Comparison) -> list[str]:
         ("cells", int(wells[CELL_COUNT].sum())),
         ("controls are", task.controls),
         ("only wells with", task.where or "no condition"),
-        ("query: only wells with", task.ask or "no condition"),
+        ("asking: only wells with", task.ask or "no condition"),
     ]
     return [
         table_as_html(rows),

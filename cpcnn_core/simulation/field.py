@@ -9,14 +9,15 @@ import numpy as np
 import pandas as pd
 
 from cpcnn_core.errors import SiteError
-from cpcnn_core.simulation import cytoplasm, nucleus
+from cpcnn_core.simulation import actin_golgi, cytoplasm, mitochondria, nucleus
 from cpcnn_core.simulation.design import ScreenDesign
 from cpcnn_core.simulation.layout import find_well
 from cpcnn_core.simulation.outlines import Outline, cell_outline, nucleus_outlines, own_pixels
-from cpcnn_core.simulation.parameters import stream
-from cpcnn_core.simulation.pixels import Pixels, Points, Textures, pixels_of_cells, splat
+from cpcnn_core.simulation.pixels import Pixels, Points, pixels_of_cells, splat
 from cpcnn_core.simulation.population import COLUMNS, Cell, as_table_row, grow_cells
+from cpcnn_core.simulation.seeds import stream
 from cpcnn_core.simulation.technique import CHANNELS, photograph, technique_of_well
+from cpcnn_core.simulation.textures import Textures
 from cpcnn_core.simulation.treatments import effects_of
 
 MITO, AGP = CHANNELS.index("Mito"), CHANNELS.index("AGP")
@@ -121,12 +122,12 @@ def _light(
             floating[:, pixels.rows, pixels.cols] = drawn
             continue
         light[:, pixels.rows, pixels.cols] = drawn
-        golgi = cytoplasm.golgi(cell, own_nuclei, pixel_size)
+        golgi = actin_golgi.golgi(cell, own_nuclei, pixel_size)
         points[AGP].append(golgi.within(labels, number))
-        filaments = cytoplasm.filaments(cell, own_nuclei, pixel_size)
+        filaments = mitochondria.filaments(cell, own_nuclei, pixel_size)
         points[MITO].append(filaments.within(outside_nuclei, number))
         over_nucleus = filaments.within(nucleus_labels, number)
-        points[MITO].append(over_nucleus.dimmed(cytoplasm.OVER_NUCLEUS))
+        points[MITO].append(over_nucleus.dimmed(mitochondria.OVER_NUCLEUS))
     for channel, parts in points.items():
         light[channel] += splat(parts, labels.shape)
     return light, floating
@@ -145,8 +146,8 @@ def _draw(
             nucleus.dna(cell, pixels, nuclei, in_nucleoli, textures, pixel_size),
             cytoplasm.rna(cell, pixels, in_nucleoli, textures),
             cytoplasm.er(cell, pixels, in_nucleoli, textures),
-            cytoplasm.agp(cell, pixels, textures, pixel_size),
-            cytoplasm.haze(cell, pixels, textures),
+            actin_golgi.agp(cell, pixels, textures, pixel_size),
+            mitochondria.haze(cell, pixels, textures),
         ]
     )
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from cpcnn_core.errors import SiteError
 from cpcnn_core.simulation.design import ScreenDesign
-from cpcnn_core.simulation.parameters import stream
+from cpcnn_core.simulation.seeds import stream
 from cpcnn_core.simulation.treatments import CONTROL, doses_of, study_treatments
 
 

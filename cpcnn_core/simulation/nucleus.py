@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from cpcnn_core.simulation.outlines import Outline
-from cpcnn_core.simulation.pixels import Pixels, Textures
+from cpcnn_core.simulation.pixels import Pixels
 from cpcnn_core.simulation.population import Cell
+from cpcnn_core.simulation.textures import Textures
 
 # Chromatin left in nucleoli; width of the nucleus's slope towards its outline.
 IN_NUCLEOLI, SLOPE_UM = 0.75, 1.3
@@ -100,7 +101,7 @@ def dna(
     >>> cell = grow_cells((1,), (300, 300), 0.6, 9.0, {})[0]
     >>> place = np.zeros(3, int)
     >>> pixels = Pixels(place, place, np.float32([9, 9, 9]), np.float32([-5, 1, 20]))
-    >>> from cpcnn_core.simulation.parameters import stream
+    >>> from cpcnn_core.simulation.seeds import stream
     >>> textures = Textures(stream(1), (8, 8), 0.6)
     >>> from cpcnn_core.simulation.outlines import nucleus_outlines
     >>> nuclei = nucleus_outlines(cell, 0.6)

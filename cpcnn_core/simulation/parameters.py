@@ -1,13 +1,11 @@
 """The parameters of a cell: what they are typically, and how cells differ in them.
 
 Typical values are those of U2OS cells in the untreated example field of CPJUMP1, where
-they could be measured there (``docs/simulate.md``); the others were set by eye. Random numbers
-depend on what they are for, and on nothing drawn before.
+they could be measured there (``docs/simulate.md``); the others were set by eye.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -118,7 +116,7 @@ def draw_values(random: np.random.RandomState, effects: Mapping[str, float]) -> 
 
     Examples
     --------
-    >>> from cpcnn_core.simulation.parameters import stream
+    >>> from cpcnn_core.simulation.seeds import stream
     >>> plain, moved = (draw_values(stream(1), e) for e in ({}, {"cell_area": 2.0}))
     >>> [round(math.log(moved[name] / plain[name]), 9) for name in ("cell_area", "blebs")]
     [0.5, 0.0]
@@ -132,29 +130,3 @@ def draw_values(random: np.random.RandomState, effects: Mapping[str, float]) -> 
         )
         for name, parameter in BY_NAME.items()
     }
-
-
-def stream(*key: object) -> np.random.RandomState:
-    """Return the random numbers that belong to a key.
-
-    Parameters
-    ----------
-    *key : int, float or str
-        Such as the seed, the plate, the well and what the numbers are for.
-
-    Returns
-    -------
-    numpy.random.RandomState
-        Seeded by the SHA-256 of the key. NumPy has frozen its distributions, PCG64 and
-        SeedSequence: the same numbers on every machine and with every later version.
-
-    Examples
-    --------
-    >>> stream(1, "P1", "A01").randint(1000) == stream(1, "P1", "A01").randint(1000)
-    True
-    >>> stream(1, "P1", "A01").randint(1000) == stream(1, "P1", "A02").randint(1000)
-    False
-    """
-    text = "\x1f".join(repr(part) for part in key)
-    words = np.frombuffer(hashlib.sha256(text.encode()).digest(), "<u4")
-    return np.random.RandomState(np.random.PCG64(np.random.SeedSequence(words.tolist())))

@@ -9,7 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from cpcnn_core.simulation.parameters import BY_NAME, OF_CELLS, draw_values, stream
+from cpcnn_core.simulation.parameters import BY_NAME, OF_CELLS, draw_values
+from cpcnn_core.simulation.seeds import stream
 
 State = Literal["interphase", "dividing", "rounded"]
 # Centres keep this distance where there is room, and cells outside the field, but within

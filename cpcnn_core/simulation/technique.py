@@ -14,8 +14,8 @@ from scipy import ndimage
 
 from cpcnn_core.simulation.design import ScreenDesign
 from cpcnn_core.simulation.layout import Well
-from cpcnn_core.simulation.parameters import stream
-from cpcnn_core.simulation.pixels import smooth_noise, stretch
+from cpcnn_core.simulation.seeds import stream
+from cpcnn_core.simulation.textures import smooth_noise, stretch
 
 CHANNELS = ("DNA", "RNA", "ER", "AGP", "Mito")
 # Counts above the camera's offset where there is no cell, as in the example of CPJUMP1.
@@ -190,7 +190,7 @@ def photograph(
 
     Examples
     --------
-    >>> from cpcnn_core.simulation.parameters import stream
+    >>> from cpcnn_core.simulation.seeds import stream
     >>> from cpcnn_core.simulation.technique import FACTORS
     >>> typical = {name: factor.typical for name, factor in FACTORS.items()}
     >>> typical["vignetting"] = 0.0

@@ -13,7 +13,8 @@ from functools import lru_cache
 import numpy as np
 
 from cpcnn_core.simulation.design import ScreenDesign
-from cpcnn_core.simulation.parameters import BY_NAME, stream
+from cpcnn_core.simulation.parameters import BY_NAME
+from cpcnn_core.simulation.seeds import stream
 
 CONTROL = "DMSO"
 # Spread of the logarithm of strength between treatments of one mechanism.

@@ -21,7 +21,7 @@ from cpcnn_core.training.augmentation import (
     draw_augmentation,
 )
 from cpcnn_core.training.batches import to_unit_range
-from cpcnn_core.training.monitoring import TOP
+from cpcnn_core.training.metrics import TOP
 from cpcnn_core.training.processes import parts_of_each
 
 if TYPE_CHECKING:

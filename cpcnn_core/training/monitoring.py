@@ -22,6 +22,7 @@ from cpcnn_core.profiles.wells import choose_rows
 from cpcnn_core.schema.columns import PLATE, SITE, STUDY, WELL, feature_names
 from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.training.batches import draw_epoch
+from cpcnn_core.training.metrics import classifier_metrics
 from cpcnn_core.training.network import predict
 
 if TYPE_CHECKING:
@@ -300,51 +301,3 @@ def _apart(wells: Profiles, names: np.ndarray) -> np.ndarray:
         if pairs.shape[1] > len(np.unique(names)):
             return plates
     return np.arange(len(names))
-
-
-TOP = 5
-
-
-def classifier_metrics(
-    logits: np.ndarray, classes: np.ndarray, rows: np.ndarray | None = None
-) -> dict[str, float]:
-    """Measure a classifier's answers.
-
-    Parameters
-    ----------
-    logits : ndarray of shape (n, k), float32
-    classes : ndarray of shape (n,), integer, 0 to k - 1
-        The right answers.
-    rows : ndarray of shape (m,), integer, optional
-        Which of them are counted, repeated or not, e.g. a draw that is balanced over the
-        classes. Default: each once.
-
-    Returns
-    -------
-    dict
-        ``loss``: mean cross-entropy. ``accuracy``. ``top_5``: the part whose right answer is
-        among the five that score best. ``precision``: the mean over the classes of the part
-        of a class's answers that are right, 0 for a class that is never the answer.
-
-    Examples
-    --------
-    >>> logits = np.array([[2.0, 0.0], [1.0, 0.0], [0.0, 1.0]], np.float32)
-    >>> found = classifier_metrics(logits, np.array([0, 1, 1]))
-    >>> round(found["accuracy"], 3), found["precision"], found["top_5"]
-    (0.667, 0.75, 1.0)
-    """
-    if rows is not None:
-        logits, classes = logits[rows], classes[rows]
-    logits = logits.astype(np.float64)
-    right = np.take_along_axis(logits, classes[:, None], axis=1)
-    largest = logits.max(axis=1, keepdims=True)
-    spread = np.log(np.exp(logits - largest).sum(axis=1, keepdims=True)) + largest
-    answers = logits.argmax(axis=1)
-    asked = np.bincount(answers, minlength=logits.shape[1])
-    hits = np.bincount(answers[answers == classes], minlength=logits.shape[1])
-    return {
-        "loss": float((spread - right).mean()),
-        "accuracy": float((answers == classes).mean()),
-        "top_5": float(((logits > right).sum(axis=1) < TOP).mean()),
-        "precision": float((hits / np.maximum(asked, 1)).mean()),
-    }

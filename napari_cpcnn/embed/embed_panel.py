@@ -29,8 +29,9 @@ from cpcnn_core.models.card import ModelCard
 from cpcnn_core.schema.profiles import Profiles
 from napari_cpcnn.embed.choices import ONE_LAYER, ChannelChoice, ModelChoice, fill_box, layer_box
 from napari_cpcnn.embed.layer_embedding import EmbedRequest, announced, embed_layers, layer_features
-from napari_cpcnn.embed.network_process import NetworkProcess, Step, warm_up_tables, warm_up_window
+from napari_cpcnn.embed.network_process import NetworkProcess, Step
 from napari_cpcnn.embed.nuclei import NucleiFinder
+from napari_cpcnn.embed.warm_up import warm_up_tables, warm_up_window
 from napari_cpcnn.layer_links import OVERLAY, LayerWatch, ViewerLink
 from napari_cpcnn.messages import PlainLabel, Refusal, tell, tell_error
 from napari_cpcnn.planes import check_channels, pixels, plane_indices, um_per_px_of

@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from cpcnn_core.errors import ImageError
 from napari_cpcnn.embed.nuclei import find_nuclei
-from napari_cpcnn.opened_fields import made_up_fields
+from napari_cpcnn.sample import made_up_fields
 
 
 @pytest.fixture(scope="module")

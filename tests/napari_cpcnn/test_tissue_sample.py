@@ -5,7 +5,7 @@ import pytest
 from skimage.data import immunohistochemistry
 
 from napari_cpcnn.embed.choices import NO_LAYER
-from napari_cpcnn.opened_fields import tissue
+from napari_cpcnn.sample import tissue
 
 MODEL = "untrained-resnet18"
 

@@ -12,7 +12,7 @@ from cpcnn_core.io.profile_files import write_profiles
 from cpcnn_core.schema.columns import OBJECT_NUMBER
 from cpcnn_core.schema.profiles import Profiles
 from napari_cpcnn.layer_links import OVERLAY, PICKED, SELECTED
-from napari_cpcnn.opened_fields import made_up_fields
+from napari_cpcnn.sample import made_up_fields
 from napari_cpcnn.shared_state import PLANE
 from napari_cpcnn.widget import CellPaintingWidget, widget_of
 

@@ -6,7 +6,7 @@ from matplotlib.image import imread
 from PIL import Image
 
 from cpcnn_core.demo.picture import _montage, cell_map, draw_cells
-from cpcnn_core.demo.run import Cells
+from cpcnn_core.demo.summary import Cells
 
 CROP_PX = 32
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cpcnn_core.simulation.parameters import stream
+from cpcnn_core.simulation.seeds import stream
 from cpcnn_core.simulation.technique import BLEED, CHANNELS, FACTORS, OFFSET, READ_NOISE, photograph
 
 TYPICAL = {name: factor.typical for name, factor in FACTORS.items()}

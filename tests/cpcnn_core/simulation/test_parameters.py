@@ -3,13 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from cpcnn_core.simulation.parameters import (
-    BY_NAME,
-    PARAMETERS,
-    SIZE_CORRELATION,
-    draw_values,
-    stream,
-)
+from cpcnn_core.simulation.parameters import BY_NAME, PARAMETERS, SIZE_CORRELATION, draw_values
+from cpcnn_core.simulation.seeds import stream
 
 
 def draw_many(effects, number=4000):

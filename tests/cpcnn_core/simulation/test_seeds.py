@@ -2,7 +2,7 @@ import hashlib
 
 import numpy as np
 
-from cpcnn_core.simulation.parameters import stream
+from cpcnn_core.simulation.seeds import stream
 
 
 def test_the_stream_is_numpys_own_for_the_hash_of_the_key():

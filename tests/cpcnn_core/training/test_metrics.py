@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, precision_score, top_k_accuracy_score
 
-from cpcnn_core.training.monitoring import classifier_metrics
+from cpcnn_core.training.metrics import classifier_metrics
 
 
 def test_they_are_those_of_other_libraries():
