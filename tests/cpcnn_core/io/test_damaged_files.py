@@ -1,6 +1,6 @@
 """Damaged files of every kind that is read: read as something, or refused in one sentence.
 
-``CPCNN_DAMAGED=250 python -m pytest tests/cpcnn_core/test_damaged_files.py`` tries 250 of each
+``CPCNN_DAMAGED=250 python -m pytest tests/cpcnn_core/io/test_damaged_files.py`` tries 250 of each
 kind; without it a few.
 """
 
