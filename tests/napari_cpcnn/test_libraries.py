@@ -31,7 +31,7 @@ def wells():
     """Two plates of 12 controls and 3 wells of each of 5 treatments."""
     random = np.random.default_rng(0)
     treatments = ["DMSO"] * 12 + [name for name in "abcde" for _ in range(3)]
-    centers = {name: random.normal(size=6) * 3 for name in set(treatments)}
+    centers = {name: random.normal(size=6) * 3 for name in dict.fromkeys(treatments)}
     rows, features = [], []
     for plate in ("P1", "P2"):
         shift = random.normal(size=6)
