@@ -19,7 +19,7 @@ from cpcnn_core.printable import printable
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cpcnn_core.profiles.library import TreatmentLibrary
+    from cpcnn_core.profiles.open_library import OpenLibrary
     from cpcnn_core.schema.profiles import Profiles
 
 
@@ -61,60 +61,36 @@ def _nearest(options: argparse.Namespace) -> None:
     from cpcnn_core.io.atomic import write_atomically
     from cpcnn_core.io.disk import require_room
     from cpcnn_core.io.spreadsheets import write_csv
-    from cpcnn_core.profiles.library import build_library
-    from cpcnn_core.profiles.library_files import read_marked, with_uncorrected
-    from cpcnn_core.profiles.losses import complete
     from cpcnn_core.profiles.wells import choose_rows
     from cpcnn_core.schema.columns import metadata_column
-    from cpcnn_core.schema.origin import CORRECTION_SHA256, aligned, require_same_origin
     from cpcnn_core.schema.values import texts_of
 
     if options.out:
         # Now, not after the work.
         require_room(Path(options.out).parent)
-    say = say_once()
-
-    def read(path: str) -> Profiles:
-        return complete(read_marked(path, keep_labels=options.keep_label, tell=say), say)
-
-    asked = read(options.profiles)
-    wells = read(options.library) if options.library else asked
-    require_same_origin(asked, wells)
-    asked, note = aligned(asked, wells)
-    if note:
-        notice(f"features have other names in the library: {note}")
-    fits = {str(table.provenance.get(CORRECTION_SHA256, "")) for table in (asked, wells)}
-    if len(fits - {""}) > 1:
-        notice("the two tables were corrected alike, each by controls of its own")
-    expression = options.controls or wells.provenance.get("controls")
-    controls = choose_rows(wells, expression) if expression else None
-    corrected = with_uncorrected(options.library or options.profiles, wells)
-    library = build_library(
-        corrected,
-        metadata_column(options.by),
-        controls,
-        null=choose_rows(wells, options.null) if options.null else None,
-        doses_of=metadata_column(options.doses_of) if options.doses_of else None,
-    )
-    unnamed = ~wells.named(library.by)
+    wells, opened = _read(options)
+    library = opened.library
+    unnamed = ~library.wells.named(library.by)
     if unnamed.any():
         notice(f"{unnamed.sum()} of {len(unnamed)} wells have no {library.by}: left out")
-    chosen = choose_rows(asked, options.query)
-    rows = asked.select(chosen)
+    chosen = choose_rows(wells, options.query)
+    query = wells.select(chosen)
     columns = [library.by] if options.exclude_same is None else options.exclude_same
     columns = [metadata_column(name) for name in columns]
-    rows.require(columns)
-    exclude = library.same_as(columns, rows.metadata)
+    query.require(columns)
+    exclude = library.same_as(columns, query.metadata)
+    count = len(query.metadata)
     notice(
-        f"{len(rows.metadata)} wells asked about, {len(library.directions)} treatments searched, "
-        f"{exclude.sum()} left out; correction: {asked.provenance.get('correction', 'none')}"
+        f"{count} {'well' if count == 1 else 'wells'} in the query, {len(library.directions)} "
+        f"treatments searched, {exclude.sum()} left out; "
+        f"correction: {wells.provenance.get('correction', 'none')}"
     )
-    significance = _has_significance(library)
+    significance = _has_significance(opened)
     own = significance and not options.library
     # Where there is significance, what was not corrected is known.
-    uncorrected = cast("Profiles", corrected.uncorrected).select(chosen) if own else None
+    uncorrected = cast("Profiles", library.corrected.uncorrected).select(chosen) if own else None
     found = library.nearest(
-        rows.features,
+        query.features,
         options.count,
         exclude=exclude,
         significance=significance,
@@ -129,7 +105,7 @@ def _nearest(options: argparse.Namespace) -> None:
         notice(f"No treatment is left: all share {' and '.join(columns)} with the query.")
     if significance and len(found) and found["p_value"].isna().all():
         notice(
-            "No p-values: of the controls none are left to compare with, as the wells asked about "
+            "No p-values: of the controls none are left to compare with, as the wells in the query "
             "are some of them, or the plates have too few"
         )
     elif significance and len(found):
@@ -140,18 +116,49 @@ def _nearest(options: argparse.Namespace) -> None:
         notice(f"wrote {options.out}")
 
 
-def _has_significance(library: TreatmentLibrary) -> bool:
-    """Tell whether there can be p-values; say why not."""
-    from cpcnn_core.errors import ProfileError
+def _read(options: argparse.Namespace) -> tuple[Profiles, OpenLibrary]:
+    """Return the table of the query, and the library, which may be the same table."""
+    from cpcnn_core.profiles.library_files import read_marked
+    from cpcnn_core.profiles.losses import complete
+    from cpcnn_core.profiles.open_library import open_library
+    from cpcnn_core.schema.origin import CORRECTION_SHA256, aligned, require_same_origin
 
-    if not library.controls.any():
+    say, keep = say_once(), options.keep_label
+    wells = None
+    if options.library:
+        wells = complete(read_marked(options.profiles, keep_labels=keep, tell=say), say)
+    opened = open_library(
+        options.library or options.profiles,
+        options.by,
+        options.controls,
+        null=options.null,
+        doses_of=options.doses_of,
+        for_cells=False,
+        keep_labels=keep,
+        tell=say,
+    )
+    if wells is None:
+        return opened.library.wells, opened
+    require_same_origin(wells, opened.library.wells)
+    wells, note = aligned(wells, opened.library.wells)
+    if note:
+        notice(f"features have other names in the library: {note}")
+    tables = (wells, opened.library.wells)
+    fits = {str(table.provenance.get(CORRECTION_SHA256, "")) for table in tables}
+    if len(fits - {""}) > 1:
+        notice("the two tables were corrected alike, each by controls of its own")
+    return wells, opened
+
+
+def _has_significance(opened: OpenLibrary) -> bool:
+    """Tell whether there can be p-values; say why not."""
+    if opened.significance is not None:
+        return True
+    if not opened.library.controls.any():
         notice("Say which wells are controls (--controls) for p-values.")
-        return False
-    try:
-        return bool(library.significance)
-    except ProfileError as error:
-        notice(f"No p-values: {error}")
-        return False
+    else:
+        notice(opened.p_values[0].upper() + opened.p_values[1:])
+    return False
 
 
 def _print(found: pd.DataFrame) -> None:

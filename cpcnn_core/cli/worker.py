@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from cpcnn_core.cli.options import add_command
-
-if TYPE_CHECKING:
-    from cpcnn_core.profiles.correction import Correction
-    from cpcnn_core.profiles.library import TreatmentLibrary
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -27,11 +22,4 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def _work(options: argparse.Namespace) -> None:
     from cpcnn_core.worker.server import main
 
-    main(options.device, _read_library)
-
-
-def _read_library(path: str, by: str) -> tuple[TreatmentLibrary, Correction | None]:
-    # Loaded when a library is asked for: most pipelines have none.
-    from cpcnn_core.profiles.library_files import read_library
-
-    return read_library(path, by)
+    main(options.device)

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.expressions import choose_rows
 from cpcnn_core.io.profile_files import FORMATS, read_profiles, write_profiles
 from cpcnn_core.profiles.corrected_wells import CorrectedWells, as_they_are
 from cpcnn_core.profiles.correction import Correction, correction_file
@@ -23,8 +22,6 @@ from cpcnn_core.profiles.correction_files import (
     read_correction,
     wells_digest,
 )
-from cpcnn_core.profiles.library import TreatmentLibrary, build_library
-from cpcnn_core.schema.columns import metadata_column
 from cpcnn_core.schema.origin import CORRECTION, CORRECTION_SHA256, Origin, aligned
 from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.user_messages import Tell, warn
@@ -127,39 +124,6 @@ def consensus_file(table: str | Path) -> Path:
     """
     table = Path(table)
     return table.with_name(table.name.removesuffix(".parquet") + CONSENSUS)
-
-
-def read_library(path: str | Path, by: str) -> tuple[TreatmentLibrary, Correction | None]:
-    """Read a library of ``cpcnn profile``, with its controls and the correction beside it.
-
-    Parameters
-    ----------
-    path : str or Path
-    by : str
-        The column that names the treatment, with or without ``Metadata_``.
-
-    Returns
-    -------
-    library : TreatmentLibrary
-    correction : Correction or None
-        See `correction_beside`.
-
-    Raises
-    ------
-    ProfileError
-        No such table or column, or a corrected table without its correction.
-
-    Examples
-    --------
-    >>> read_library("nowhere.parquet", "Treatment")
-    Traceback (most recent call last):
-    cpcnn_core.errors.TableError: there is no table nowhere.parquet
-    """
-    wells, correction = read_wells(path)
-    expression = wells.provenance.get("controls")
-    controls = choose_rows(wells, str(expression)) if expression else None
-    library = build_library(with_uncorrected(path, wells), metadata_column(by), controls)
-    return library, correction
 
 
 def read_wells(

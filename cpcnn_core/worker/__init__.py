@@ -32,11 +32,9 @@ compare    as library, and plate, well, count;   ``compared``: nearest (treatmen
                                                  image_like_controls (1,), float64
 ========== ===================================== =================================
 
-Libraries of treatments are known to ``cpcnn worker``, not to
-``python -m cpcnn_core.worker``, whose user needs none. Whatever goes wrong with a
-request is answered with ``error``: kind, message; the worker lives on. It ends when its
-stdin does, and at once when its parent is no more, whatever it is about. Several workers that
-use one GPU take turns.
+Whatever goes wrong with a request is answered with ``error``: kind, message; the worker lives
+on. It ends when its stdin does, and at once when its parent is no more, whatever it is about.
+Several workers that use one GPU take turns.
 """
 
 PROTOCOL_VERSION = 3

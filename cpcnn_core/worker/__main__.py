@@ -1,7 +1,4 @@
-"""``python -m cpcnn_core.worker``: a worker without libraries, as napari's widget starts it.
-
-CellProfiler's module starts ``cpcnn worker``.
-"""
+"""``python -m cpcnn_core.worker``: as ``cpcnn worker``, on the best device there is."""
 
 from cpcnn_core.worker.server import main
 

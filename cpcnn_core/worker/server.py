@@ -21,7 +21,7 @@ import numpy as np
 
 import cpcnn_core
 from cpcnn_core.child_processes import end_with_parent
-from cpcnn_core.errors import CPCNNError, DependencyError, ProtocolError, WeightsError
+from cpcnn_core.errors import CPCNNError, ProtocolError, WeightsError
 from cpcnn_core.imaging.crops import check_image
 from cpcnn_core.imaging.field import Field
 from cpcnn_core.models.folders import private_folder
@@ -36,22 +36,20 @@ from cpcnn_core.worker.protocol import read_message, write_message
 if TYPE_CHECKING:
     from cpcnn_core.embedding.embedder import Embedder, Progress
     from cpcnn_core.models.card import ModelCard
-    from cpcnn_core.worker.treatments import Library, Reader
+    from cpcnn_core.profiles.open_library import OpenLibrary
 
 Message = dict[str, Any]
 Arrays = dict[str, np.ndarray]
 Answer = tuple[Message, Arrays]
 
 
-def main(device: str = "auto", read_library: Reader | None = None) -> None:
+def main(device: str = "auto") -> None:
     """Serve on this process's own stdin and stdout until stdin ends.
 
     Parameters
     ----------
     device : str
         Where the networks run; see `cpcnn_core.load_model`.
-    read_library : callable (path, treatment column), optional
-        Reads libraries of treatments; see `cpcnn_core.worker.treatments`.
     """
     let_threads_wait()
     end_with_parent()
@@ -60,7 +58,7 @@ def main(device: str = "auto", read_library: Reader | None = None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests, answers = _claim_pipe()
     try:
-        Worker(device, read_library).serve(requests, answers)
+        Worker(device).serve(requests, answers)
     except BrokenPipeError:
         os._exit(0)  # the parent is gone; a normal exit would fail to flush
 
@@ -82,8 +80,6 @@ class Worker:
     ----------
     device : str
         See `cpcnn_core.load_model`.
-    read_library : callable (path, treatment column), optional
-        As in `main`; without it no library can be compared with.
 
     Examples
     --------
@@ -92,11 +88,10 @@ class Worker:
     'cell-painting-cnn-v1'
     """
 
-    def __init__(self, device: str = "auto", read_library: Reader | None = None) -> None:
+    def __init__(self, device: str = "auto") -> None:
         self.device = device
-        self._read_library = read_library
         self._models: dict[tuple[str, tuple[str, ...] | None], Embedder] = {}
-        self._libraries: dict[tuple[object, ...], Library] = {}
+        self._libraries: dict[tuple[object, ...], OpenLibrary] = {}
 
     def serve(self, requests: BinaryIO, answers: BinaryIO) -> None:
         """Say hello, then answer request after request until the stream ends."""
@@ -189,40 +184,38 @@ class Worker:
         return {"type": "features", "warnings": notes}, {"features": features}
 
     def _describe_library(self, header: Message) -> Answer:
-        library = self._open(header)
-        return {"type": "library", **library.describe()}, {}
+        return {"type": "library", **self._open(header).describe()}, {}
 
     def _compare(self, header: Message, arrays: Arrays) -> Answer:
-        from cpcnn_core.worker.treatments import compare
+        from cpcnn_core.profiles.image_comparison import compare_image
 
-        library = self._open(header)
-        nearest, likeness = compare(
-            library,
+        opened = self._open(header)
+        nearest, similarities = compare_image(
+            opened,
             arrays["features"],
             plate=header.get("plate"),
             well=header.get("well"),
             count=header["count"],
             treatment=header.get("treatment"),
         )
-        return {"type": "compared", "nearest": nearest, **library.describe()}, likeness
+        return {"type": "compared", "nearest": nearest, **opened.describe()}, similarities
 
-    def _open(self, header: Message) -> Library:
+    def _open(self, header: Message) -> OpenLibrary:
         """Open a library, unless it is open, and see whether the request fits it."""
-        from cpcnn_core.worker.treatments import open_library
+        # Here, so that a worker without libraries does not load what reads tables.
+        from cpcnn_core.profiles.open_library import open_library
 
-        if self._read_library is None:
-            raise DependencyError("this worker knows no libraries; start it with: cpcnn worker")
         path = Path(header["library"])
         # A file that was written again is read again.
         state = path.stat() if path.is_file() else None
         key = (path, header["by"], state and (state.st_mtime_ns, state.st_size))
         if key not in self._libraries:
-            self._libraries[key] = open_library(str(path), header["by"], self._read_library)
-        library = self._libraries[key]
-        library.check(_asked_model(header)[0], mask_neighbors=header.get("mask_neighbors"))
+            self._libraries[key] = open_library(path, header["by"])
+        opened = self._libraries[key]
+        opened.check_model(_asked_model(header)[0], mask_neighbors=header.get("mask_neighbors"))
         if header.get("treatment") is not None:
-            library.row(header["treatment"])
-        return library
+            opened.row(header["treatment"])
+        return opened
 
     @contextlib.contextmanager
     def _turn(self, model: Embedder) -> Iterator[None]:

@@ -14,16 +14,11 @@ from qtpy.QtCore import QSignalBlocker
 
 from cpcnn_core.errors import CPCNNError
 from cpcnn_core.io.profile_files import FORMATS
+from cpcnn_core.profiles.open_library import OpenLibrary, open_library, treatment_columns
 from cpcnn_core.schema.columns import PLATE, WELL
 from napari_cpcnn.gallery import Channel, Gallery
 from napari_cpcnn.messages import PlainLabel, counted, tell_error
-from napari_cpcnn.nearest.libraries import (
-    OpenLibrary,
-    as_open,
-    find_matches,
-    open_library,
-    rows_like,
-)
+from napari_cpcnn.nearest.matches import describe_library, find_matches, rows_like
 from napari_cpcnn.nearest.matches_table import P_VALUE, MatchesTable, short_name
 from napari_cpcnn.shared_state import LAYER, Explorer
 
@@ -306,18 +301,18 @@ class NearestPanel(QtWidgets.QWidget):
             self.opened = None
         elif self.opened is None or self.opened.library is not library:
             self._path = None
-            self.opened = as_open(library, self.explorer.correction, "The library")
+            self.opened = OpenLibrary(library, self.explorer.correction, "The library")
         opened, self.chosen = self.opened, ""
         self.form.setVisible(opened is not None)
         self.about.setVisible(opened is not None)
         if opened is not None:
-            self.about.setText(f"{opened.name}: {opened.description}")
+            self.about.setText(f"{opened.name}: {describe_library(opened)}")
             self._fill_form(opened)
         self._cells_changed()
         self.find()
 
     def _fill_form(self, opened: OpenLibrary) -> None:
-        columns = dict.fromkeys([*opened.columns, opened.library.by])
+        columns = dict.fromkeys([*treatment_columns(opened.library.wells), opened.library.by])
         self.by.clear()
         for column in columns:
             self.by.addItem(short_name(column), column)
@@ -349,7 +344,7 @@ class NearestPanel(QtWidgets.QWidget):
 
 
 def _open(path: Path, controls: str | None, by: str | None) -> Iterator[tuple[Path, OpenLibrary]]:
-    yield path, open_library(path, controls, by)
+    yield path, open_library(path, by, controls)
 
 
 def _answers(ticket: int, work: Callable[[], Iterator[object]]) -> Iterator[tuple[int, object]]:

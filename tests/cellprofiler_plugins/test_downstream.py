@@ -9,7 +9,7 @@ import pytest
 
 from cpcnn_core import feature_names
 from cpcnn_core.io.profile_files import read_profiles
-from cpcnn_core.profiles.library_files import read_library
+from cpcnn_core.profiles.open_library import open_library
 
 from ..cytotable_conversion import cytotable_convert
 from .conftest import CHANNELS
@@ -102,7 +102,7 @@ def test_both_exports_name_the_same_nearest_treatments(exported):
 
 def test_the_p_values_are_those_of_the_core(exported, cells, library_folder):
     sheet = pd.read_csv(exported / "Image.csv")
-    library, _ = read_library(library_folder / "profiles.parquet", "Treatment")
+    library = open_library(library_folder / "profiles.parquet", "Treatment").library
     wells = library.wells.texts("Metadata_Well")
     for number, rows in cells.groupby("ImageNumber"):
         row = sheet.set_index("ImageNumber").loc[number]

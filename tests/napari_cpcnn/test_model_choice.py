@@ -17,9 +17,9 @@ from cpcnn_core.errors import LicenceError, ProfileError
 from cpcnn_core.models.licences import needs_yes
 from cpcnn_core.models.registry import find_model
 from cpcnn_core.profiles.library import build_library
+from cpcnn_core.profiles.open_library import OpenLibrary
 from cpcnn_core.schema.columns import OBJECT_NUMBER, TREATMENT
 from cpcnn_core.schema.profiles import Profiles
-from napari_cpcnn.nearest.libraries import as_open, query_of
 
 FEATURES = 96
 
@@ -117,9 +117,9 @@ def test_a_library_of_other_channels_is_refused(field, widget, qtbot, bag, asked
     cells = embed(widget, qtbot)
     made, names = cells.provenance | {"channels": "DNA,RNA,AGP,ER,Mito"}, cells.feature_names
     wells = Profiles(np.eye(2, len(names)), pd.DataFrame({TREATMENT: ["a", "b"]}), names, made)
-    opened = as_open(build_library(wells, TREATMENT), None, "other.parquet")
+    opened = OpenLibrary(build_library(wells, TREATMENT), None, "other.parquet")
     with pytest.raises(ProfileError, match="channels is DNA,RNA,ER,AGP,Mito and DNA,RNA,AGP,ER"):
-        query_of(cells, np.arange(2), opened)
+        opened.query(cells)
 
 
 def test_the_scale_comes_from_the_layer_and_is_told(field, widget, qtbot, bag, asked):

@@ -26,7 +26,7 @@ LINE = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (DEBUG|INFO|WARNING|ERROR|CRITICAL) \d+ [\w.]+: .*"
 )
 QUERY = ["--query", "Treatment == 'taxol'"]
-ASKED = "4 wells asked about, 3 treatments searched, 1 left out; correction: none"
+ASKED = "4 wells in the query, 3 treatments searched, 1 left out; correction: none"
 
 
 def options(**given):
@@ -103,7 +103,7 @@ def test_what_is_redirected_is_the_scores_or_the_table(wells, tmp_path):
     shown = expected["Metadata_Treatment"].str.replace("\x1b", r"\x1b")
     pd.testing.assert_frame_equal(found, expected.assign(Metadata_Treatment=shown))
     assert "\x1b" in expected["Metadata_Treatment"].str.cat()
-    assert said.splitlines()[0].startswith("4 wells asked about")
+    assert said.splitlines()[0].startswith("4 wells in the query")
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="no such terminals there")

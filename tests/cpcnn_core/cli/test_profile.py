@@ -93,7 +93,7 @@ def test_the_treatment_that_does_the_same_is_nearest(profiles, tmp_path, capsys)
     query = ["--query", "Treatment == 'taxol'", "--out", str(out)]
     assert main(["nearest", str(profiles), *query]) == 0
     said = capsys.readouterr()
-    asked = "8 wells asked about, 4 treatments searched, 1 left out; correction: sphering"
+    asked = "8 wells in the query, 4 treatments searched, 1 left out; correction: sphering"
     null = "p-values compare with 16 control wells, drawn plate by plate, held out in 2 folds"
     assert said.err.splitlines() == [
         asked,
@@ -126,7 +126,7 @@ def test_without_controls_there_are_no_p_values(folder, capsys):
     assert profile(folder, plain) == 0
     assert main(["nearest", str(plain), "--query", "Well == 'A03' and Plate == 'P1'"]) == 0
     said = capsys.readouterr()
-    assert "1 wells asked about, 5 treatments searched" in said.err
+    assert "1 well in the query, 5 treatments searched" in said.err
     assert "p_value" not in said.out
     assert "Say which wells are controls (--controls) for p-values." in said.err
 
@@ -528,7 +528,7 @@ def test_genes_that_are_numbers_are_asked_for_and_shown_as_they_are_written(
             for query in ("Entrez == 7160", "Entrez == '7160'"):
                 command = ["nearest", path, "--by", "Entrez", "--query", query, "--exclude-same"]
                 said = run(capsys, *command)
-                assert "8 wells asked about, 5 treatments searched" in said.err
+                assert "8 wells in the query, 5 treatments searched" in said.err
                 assert said.out.splitlines()[1] == "1.0,7160,8,0.5,10"
             scores = json.loads(run(capsys, "evaluate", path, "--by", "Entrez", "--truth", moa).out)
             assert scores["treatments"]["queries"] == 5

@@ -94,7 +94,10 @@ def moved_by_position(wells, strength, seed):
     """Give every position an effect of its own, the same on all plates."""
     random = np.random.default_rng(seed)
     places = wells.texts("Metadata_Well")
-    effect = {place: random.normal(0, strength, wells.features.shape[1]) for place in dict.fromkeys(places)}
+    effect = {
+        place: random.normal(0, strength, wells.features.shape[1])
+        for place in dict.fromkeys(places)
+    }
     wells.features += [effect[place] for place in places.tolist()]
     return wells
 

@@ -16,11 +16,11 @@ from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.profiles.correction import METHODS, correction_file, fit_correction
 from cpcnn_core.profiles.library_files import (
     consensus_file,
-    read_library,
     read_marked,
     read_wells,
     write_corrected,
 )
+from cpcnn_core.profiles.open_library import open_library
 from cpcnn_core.schema.profiles import Profiles
 
 NAMES = [f"Cells_CPCNN_{n:03d}" for n in range(4)]
@@ -109,7 +109,7 @@ def test_the_correction_of_another_fit_is_refused(tmp_path, name):
     # The same method, the same lambda: only the hash knows.
     shutil.copy(correction_file(tmp_path / f"other.{name}"), correction_file(path))
     with pytest.raises(ProfileError, match=rf"{name}.correction.npz .*does not belong to {name}"):
-        read_library(path, "Treatment")
+        open_library(path, "Treatment")
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -14,7 +14,8 @@ from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.cross_fitting import POSITION, SINGLE, cross_fit
 from cpcnn_core.profiles.doses import dose_aware_q_values
 from cpcnn_core.profiles.library import build_library
-from cpcnn_core.profiles.library_files import read_library, write_corrected
+from cpcnn_core.profiles.library_files import write_corrected
+from cpcnn_core.profiles.open_library import open_library
 from cpcnn_core.profiles.significance import DRAWS, Significance
 from cpcnn_core.schema.profiles import Profiles
 
@@ -261,7 +262,7 @@ def test_the_uncorrected_wells_travel_with_the_correction(tmp_path, suffix):
     correction = fit_correction(wells, controls, "sphering", regularization=1.0, relative=True)
     path = tmp_path / f"screen{suffix}"
     write_corrected(correction.transform(wells), correction, path, wells)
-    library, _ = read_library(path, "Treatment")
+    library = open_library(path, "Treatment").library
     if suffix == ".csv":
         # A table of text does not say which wells are controls.
         library = build_library(library.corrected, BY, controls)
@@ -280,7 +281,7 @@ def test_the_uncorrected_wells_travel_with_the_correction(tmp_path, suffix):
     for row in found.itertuples():
         assert row.p_value == pytest.approx(expected["p_value"][row.Metadata_Treatment], abs=2e-3)
     write_corrected(correction.transform(wells), correction, path)
-    library, _ = read_library(path, "Treatment")
+    library = open_library(path, "Treatment").library
     if suffix == ".parquet":
         with pytest.raises(ProfileError, match="make the table again with: cpcnn profile"):
             library.nearest(library.wells.features[rows], significance=True)

@@ -1,25 +1,19 @@
 """Cells compared with a library: against loops written from the formulas."""
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.io.profile_files import write_profiles
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.profiles.correction import correction_file, fit_correction
-from cpcnn_core.profiles.library_files import read_library, write_corrected
+from cpcnn_core.profiles.image_comparison import compare_image
+from cpcnn_core.profiles.library_files import write_corrected
+from cpcnn_core.profiles.open_library import open_library
 from cpcnn_core.schema.columns import feature_names
 from cpcnn_core.schema.profiles import Profiles
-from cpcnn_core.worker.protocol import read_message, write_message
-from cpcnn_core.worker.treatments import compare, open_library
-
-from ...attacks import ATTACKS, is_refusal, refused_in_time
 
 DIM = 12
 NAMES = feature_names(DIM, compartment="Cells")
@@ -56,7 +50,7 @@ def save(wells, path, method="none", **settings):
 
 
 def opened(path):
-    return open_library(str(path), "Treatment", read_library)
+    return open_library(path, "Treatment")
 
 
 def expected(wells, cells, whole):
@@ -115,7 +109,7 @@ def test_cells_and_image_compare_as_written_down(wells, cells, tmp_path, method)
             rows = (plates == plate).to_numpy()
             corrected.features[rows] = center_plate(wells, corrected.features[rows], plate)
     near, like_taxol, ranking = expected(corrected, correct(usable), correct(whole))
-    nearest, likeness = compare(library, cells, plate="P2", count=2, treatment="taxol")
+    nearest, likeness = compare_image(library, cells, plate="P2", count=2, treatment="taxol")
     # Library files hold 32-bit numbers.
     rows = [0, 1, 3, 4, 5, 6]
     np.testing.assert_allclose(likeness["like_controls"][rows], near[:-1], rtol=1e-5)
@@ -129,7 +123,7 @@ def test_cells_and_image_compare_as_written_down(wells, cells, tmp_path, method)
 
 def test_the_controls_are_the_nearest_to_the_controls(wells, tmp_path):
     library = opened(save(wells, tmp_path / "l.parquet", "sphering"))
-    _, likeness = compare(library, wells.features)
+    _, likeness = compare_image(library, wells.features)
     of = wells.metadata["Metadata_Treatment"].to_numpy()
     likes = pd.Series(likeness["like_controls"]).groupby(of).median()
     assert likes.idxmax() == "DMSO"
@@ -140,7 +134,7 @@ def test_nothing_measured_is_like_nothing(wells, tmp_path):
     library = opened(save(wells, tmp_path / "l.parquet"))
     for rows in (0, 3):
         features = np.full((rows, DIM), np.nan, np.float32)
-        nearest, likeness = compare(library, features, treatment="taxol")
+        nearest, likeness = compare_image(library, features, treatment="taxol")
         assert nearest == []
         assert {name: len(values) for name, values in likeness.items()} == {
             "like_controls": rows,
@@ -154,7 +148,7 @@ def test_without_controls_nothing_is_compared_with_them(wells, cells, tmp_path):
     del wells.provenance["controls"]
     library = opened(save(wells, tmp_path / "l.parquet"))
     assert library.describe()["controls"] == 0
-    nearest, likeness = compare(library, cells, count=9)
+    nearest, likeness = compare_image(library, cells, count=9)
     assert likeness == {}
     # DMSO is a treatment like any other then.
     assert sorted(one["treatment"] for one in nearest) == [
@@ -169,7 +163,7 @@ def test_control_wells_that_do_not_differ_are_no_measure(wells, tmp_path):
     controls = (wells.metadata["Metadata_Treatment"] == "DMSO").to_numpy()
     wells.features[controls] = 1
     with pytest.raises(ProfileError, match=r"the 10 control wells of l\.parquet do not differ"):
-        opened(save(wells, tmp_path / "l.parquet"))
+        opened(save(wells, tmp_path / "l.parquet")).describe()
 
 
 def test_what_is_in_it_is_described(wells, tmp_path):
@@ -222,7 +216,7 @@ def test_p_values_are_those_of_the_library(tmp_path, cells, method):
     library = opened(path)
     assert library.describe()["has_p_values"]
     assert library.describe()["p_values"].startswith("p-values compare with 32 control wells")
-    known, correction = read_library(path, "Treatment")
+    known, correction = library.library, library.correction
     usable = cells[np.isfinite(cells).all(axis=1)].astype(float)
     rows = pd.DataFrame({"Metadata_Plate": ["P2"]})
     whole = Profiles(np.median(usable, axis=0)[None], rows, NAMES)
@@ -230,7 +224,7 @@ def test_p_values_are_those_of_the_library(tmp_path, cells, method):
     how = {"significance": True, "uncorrected": whole}
     for well, own in ((None, None), ("A02", [33]), ("A20", [51])):
         expected = known.nearest(corrected.features, 3, rows=own, **how)
-        nearest, _ = compare(library, cells, plate="P2", well=well, count=3)
+        nearest, _ = compare_image(library, cells, plate="P2", well=well, count=3)
         for column in ("similarity", "p_value", "q_value"):
             told = [one[column] for one in nearest]
             np.testing.assert_allclose(told, expected[column], rtol=1e-12)
@@ -242,7 +236,7 @@ def test_the_image_of_a_control_is_not_compared_with_itself(tmp_path):
     cell = wells.features[:1]
     p_values = {}
     for well in ("A01", "Z99"):
-        nearest, _ = compare(library, cell, plate="P1", well=well, count=8)
+        nearest, _ = compare_image(library, cell, plate="P1", well=well, count=8)
         p_values[well] = sum(one["p_value"] for one in nearest)
     # It is the control that is most like it.
     assert p_values["A01"] < p_values["Z99"]
@@ -255,7 +249,7 @@ def test_of_treatments_that_do_nothing_few_have_small_p_values(tmp_path):
         library, random = opened(path), np.random.default_rng(100 + seed)
         for _ in range(8):
             image = random.normal(size=(5, DIM)).astype(np.float32)
-            told += [one["p_value"] for one in compare(library, image, count=8)[0]]
+            told += [one["p_value"] for one in compare_image(library, image, count=8)[0]]
     share = np.mean(np.array(told) <= 0.05)
     assert 0.03 < share < 0.075
 
@@ -276,10 +270,10 @@ def test_another_model_is_refused_by_name(wells, tmp_path, made, card, words):
     mine = ModelCard(**{"name": "mine", "embed_dim": DIM, **card}, summary="", channels=("DNA",),
                      sha256="abc")  # fmt: skip
     if words is None:
-        library.check(mine)
+        library.check_model(mine)
         return
     with pytest.raises(ProfileError, match=words):
-        library.check(mine)
+        library.check_model(mine)
 
 
 @pytest.mark.parametrize(
@@ -296,11 +290,11 @@ def test_a_model_used_in_another_way_is_refused(wells, tmp_path, fact, value, wo
     wells.provenance[fact] = value
     library = opened(save(wells, tmp_path / "l.parquet"))
     with pytest.raises(ProfileError, match=rf"l\.parquet was {words}; measure as the library was"):
-        library.check(CARD, mask_neighbors=False)
+        library.check_model(CARD, mask_neighbors=False)
     if fact == "mask_neighbors":
         # Tiles have no neighbours.
-        library.check(CARD)
-        library.check(CARD, mask_neighbors=True)
+        library.check_model(CARD)
+        library.check_model(CARD, mask_neighbors=True)
 
 
 @pytest.mark.parametrize(
@@ -320,10 +314,10 @@ def test_features_of_another_models_name_are_refused(wells, tmp_path, prefix, sh
     wells.feature_names = feature_names(DIM, prefix, "Cells")
     library = opened(save(wells, tmp_path / "l.parquet", "sphering"))
     if fits:
-        library.check(CARD)
+        library.check_model(CARD)
         return
     with pytest.raises(ProfileError, match=f"has 12 features from Cells_{prefix}_000 .*mine gives"):
-        library.check(CARD)
+        library.check_model(CARD)
 
 
 @pytest.mark.parametrize("method", ["none", "sphering", "pca-mad"])
@@ -335,8 +329,8 @@ def test_features_are_taken_by_their_numbers_and_not_by_their_place(wells, cells
     answers = []
     for name, table in (("one", wells), ("other", mixed)):
         library = opened(save(table, tmp_path / f"{name}.parquet", method))
-        library.check(CARD)
-        answers.append(compare(library, cells, plate="P2", treatment="taxol"))
+        library.check_model(CARD)
+        answers.append(compare_image(library, cells, plate="P2", treatment="taxol"))
     nearest, likeness = answers[0]
     assert [one["treatment"] for one in answers[1][0]] == [one["treatment"] for one in nearest]
     for name, values in likeness.items():
@@ -345,7 +339,7 @@ def test_features_are_taken_by_their_numbers_and_not_by_their_place(wells, cells
 
 def test_corrected_features_keep_the_names_that_the_model_gave_them(wells, tmp_path):
     # pca-mad turns features into components; cells come with the model's.
-    opened(save(wells, tmp_path / "l.parquet", "pca-mad", components=4)).check(CARD)
+    opened(save(wells, tmp_path / "l.parquet", "pca-mad", components=4)).check_model(CARD)
 
 
 def test_an_unknown_treatment_is_answered_with_those_like_it(wells, tmp_path):
@@ -359,117 +353,24 @@ def test_an_unknown_treatment_is_answered_with_those_like_it(wells, tmp_path):
 def test_a_correction_by_plates_wants_to_know_the_plate(wells, cells, tmp_path):
     library = opened(save(wells, tmp_path / "l.parquet", "plate-mad"))
     with pytest.raises(ProfileError, match="load the metadata Plate with the images"):
-        compare(library, cells)
+        compare_image(library, cells)
     with pytest.raises(ProfileError, match="plate P9 was not among those"):
-        compare(library, cells, plate="P9")
+        compare_image(library, cells, plate="P9")
 
 
 def test_a_corrected_library_needs_its_own_correction(wells, tmp_path):
     path = save(wells, tmp_path / "l.parquet", "sphering")
     correction_file(path).unlink()
     with pytest.raises(ProfileError, match=r"put l\.parquet\.correction\.npz there"):
-        read_library(str(path), "Treatment")
+        opened(path)
     save(wells, tmp_path / "other.parquet", "sphering", regularization=5.0)
     correction_file(tmp_path / "other.parquet").rename(correction_file(path))
     with pytest.raises(ProfileError, match=r"l\.parquet\.correction\.npz .*does not belong"):
-        read_library(str(path), "Treatment")
+        opened(path)
 
 
 def test_a_table_of_text_does_as_well(wells, cells, tmp_path):
     path = save(wells, tmp_path / "l.csv", "sphering")
-    treatments, correction = read_library(str(path), "Metadata_Treatment")
-    assert correction.method == "sphering"
-    assert not treatments.controls.any()
-
-
-def start(module, *arguments):
-    process = subprocess.Popen(
-        [sys.executable, "-m", module, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=dict(os.environ),
-    )
-    read_message(process.stdout)
-    return process
-
-
-@pytest.fixture
-def ask():
-    process = start("cpcnn_core.cli", "worker")
-
-    def ask(header, arrays=None):
-        write_message(process.stdin, header, arrays)
-        return read_message(process.stdout)
-
-    yield ask
-    process.stdin.close()
-    process.wait()
-    process.stdout.close()
-
-
-def test_a_process_answers_and_notices_a_library_that_changes(ask, tmp_path):
-    rng = np.random.default_rng(3)
-    rows = pd.DataFrame({"Metadata_Treatment": ["DMSO", "DMSO", "a", "b"]})
-    features = rng.normal(size=(4, 672)).astype(np.float32)
-    names = feature_names(672, compartment="Cells")
-    made = {"model": "untrained-efficientnet-b0", "controls": "Treatment == 'DMSO'"}
-    path = tmp_path / "l.parquet"
-    write_profiles(Profiles(features, rows, names, made), path)
-    header = {"library": str(path), "by": "Treatment", "model": "untrained-efficientnet-b0"}
-    described = ask({"type": "library", **header})[0]
-    assert (described["treatments"], described["controls"]) == (2, 2)
-    query = {"type": "compare", "count": 1, "treatment": "b", **header}
-    answer, arrays = ask(query, {"features": features[3:]})
-    assert answer["nearest"] == [{"treatment": "b", "similarity": pytest.approx(1)}]
-    np.testing.assert_allclose(arrays["like_treatment"], [1], atol=1e-6)
-    assert answer["sha256"] == described["sha256"]
-    rows.loc[3, "Metadata_Treatment"] = "c"
-    write_profiles(Profiles(features, rows, names, made), path)
-    assert "no treatment 'b'" in ask(query, {"features": features[3:]})[0]["message"]
-    answer = ask({**query, "treatment": None}, {"features": features[3:]})[0]
-    assert answer["nearest"][0]["treatment"] == "c"
-    path.unlink()
-    assert "there is no table" in ask({"type": "library", **header})[0]["message"]
-
-
-def test_a_process_compares_the_channels_that_are_not_left_out(ask, tmp_path):
-    rows = pd.DataFrame({"Metadata_Treatment": ["a", "b"]})
-    names = feature_names(1024, "UntrainedRN", "Cells")
-    made = {"model": "untrained-resnet18", "channels": "DNA,ER", "mask_neighbors": "False"}
-    features = np.random.default_rng(4).normal(size=(2, 1024)).astype(np.float32)
-    write_profiles(Profiles(features, rows, names, made), tmp_path / "l.parquet")
-    header = {"type": "library", "library": str(tmp_path / "l.parquet"), "by": "Treatment"}
-    header |= {"model": "untrained-resnet18", "channels": ["DNA", "ER"], "mask_neighbors": False}
-    assert ask(header)[0]["treatments"] == 2
-    for changes, words in (
-        ({"channels": None}, "channels DNA,ER, here it is DNA,RNA,ER,AGP,Mito"),
-        ({"channels": ["ER", "DNA"]}, "channels DNA,ER, here it is ER,DNA"),
-        ({"mask_neighbors": True}, "mask_neighbors False, here it is True"),
-    ):
-        assert f"was made with {words}" in ask(header | changes)[0]["message"]
-
-
-def test_the_dock_widgets_worker_knows_no_libraries():
-    process = start("cpcnn_core.worker")
-    write_message(process.stdin, {"type": "library", "library": "x", "by": "y", "model": "z"})
-    assert "start it with: cpcnn worker" in read_message(process.stdout)[0]["message"]
-    process.stdin.close()
-    process.wait()
-    process.stdout.close()
-
-
-@pytest.mark.parametrize("kind", ["library", "compare"])
-def test_a_library_whose_controls_are_an_attack_is_refused_and_the_worker_goes_on(
-    ask, wells, cells, tmp_path, kind
-):
-    made = tmp_path / "made"
-    for name, attack in ATTACKS.items():
-        path = tmp_path / f"{name}.parquet"
-        wells.provenance["controls"] = attack.replace("{file}", str(made))
-        write_profiles(wells, path)
-        header = {"type": kind, "library": str(path), "by": "Treatment", "count": 1}
-        with refused_in_time(made):
-            answer, _ = ask(header | {"model": "untrained-efficientnet-b0"}, {"features": cells})
-        assert (answer["type"], answer["kind"]) == ("error", "ProfileError")
-        assert is_refusal(answer["message"])
-    assert ask({"type": "models"})[0]["type"] == "models"
+    library = open_library(path, "Metadata_Treatment")
+    assert library.correction.method == "sphering"
+    assert not library.library.controls.any()
