@@ -111,7 +111,7 @@ def main():
     widget.tabs.setCurrentWidget(widget.map)
     cells = many_cells()
     signs.longest()
-    widget.explorer.set_cells(cells)
+    widget.state.set_cells(cells)
     still["show 50,000 cells"] = signs.longest("show 50,000 cells")
     until(lambda: widget.map.making.map_of(PCA) is not None)
     still["PCA of 50,000 cells"] = signs.longest("PCA of 50,000 cells")
@@ -159,17 +159,17 @@ def embed(widget, signs, how):
 def recolor_times(viewer, widget):
     """Select other cells, and wait until the viewer has drawn them."""
     random, times = np.random.default_rng(0), []
-    cells = len(widget.explorer.cells.metadata)
+    cells = len(widget.state.cells.metadata)
     happened = set()
     canvas = viewer.window._qt_viewer.canvas._scene_canvas  # noqa: SLF001  (no public way)
     canvas.events.draw.connect(lambda _: happened.add("drawn") if "new" in happened else None)
-    widget.explorer.select(random.random(cells) < 0.5)
+    widget.state.select(random.random(cells) < 0.5)
     wait(500)
     viewer.layers[OVERLAY].events.set_data.connect(lambda _: happened.add("new"))
     for _ in range(ROUNDS):
         happened.clear()
         started = time.perf_counter()
-        widget.explorer.select(random.random(cells) < 0.5)
+        widget.state.select(random.random(cells) < 0.5)
         until(lambda: "drawn" in happened)
         times.append(1000 * (time.perf_counter() - started))
         wait(100)

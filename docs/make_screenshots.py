@@ -43,13 +43,13 @@ def main():
     widget.embed.models.box.setCurrentIndex(widget.embed.models.box.findData(MODEL))
     for _, site in sites.iterrows():
         embed_site(viewer, widget, options.folder, site)
-    shown = widget.explorer.cells.metadata[LAYER].iloc[-1]
+    shown = widget.state.cells.metadata[LAYER].iloc[-1]
     take(viewer, widget, widget.embed, options.out / "napari_embed.jpg")
     widget.map.color_by.setCurrentIndex(widget.map.color_by.findText("Treatment"))
     pick_group(widget, shown)
     take(viewer, widget, widget.map, options.out / "napari_map.jpg")
     library = options.out / "library.parquet"
-    write_profiles(wells_of(widget.explorer.cells), library)
+    write_profiles(wells_of(widget.state.cells), library)
     widget.nearest.open(library)
     take(viewer, widget, widget.nearest, options.out / "napari_nearest.jpg", 2500)
     library.unlink()
@@ -80,13 +80,13 @@ def embed_site(viewer, widget, folder, site):
     widget.embed.finished.connect(loop.quit)
     widget.embed.run()
     loop.exec()
-    mine = (widget.explorer.cells.metadata[LAYER] == labels.name).to_numpy()
-    widget.explorer.set_metadata(TREATMENT, np.flatnonzero(mine), site["treatment"])
+    mine = (widget.state.cells.metadata[LAYER] == labels.name).to_numpy()
+    widget.state.set_metadata(TREATMENT, np.flatnonzero(mine), site["treatment"])
 
 
 def pick_group(widget, layer):
     """Select the twenty cells of the shown field that are most like one of them."""
-    cells = widget.explorer.cells
+    cells = widget.state.cells
     mine = np.flatnonzero((cells.metadata[LAYER] == layer).to_numpy())
     unit = cells.features / np.linalg.norm(cells.features, axis=1, keepdims=True)
     centre = unit[mine].mean(axis=0)
@@ -94,8 +94,8 @@ def pick_group(widget, layer):
     nearest = mine[np.argsort(-(unit[mine] @ unit[first]))[:20]]
     mask = np.zeros(len(unit), bool)
     mask[nearest] = True
-    widget.explorer.select(mask)
-    widget.explorer.pick(first)
+    widget.state.select(mask)
+    widget.state.pick(first)
 
 
 def wells_of(cells):

@@ -20,14 +20,14 @@ from qtpy.QtWidgets import (
 from cpcnn_core.errors import ImageError
 from cpcnn_core.schema.columns import OBJECT_NUMBER
 from napari_cpcnn.messages import PlainLabel, as_text
-from napari_cpcnn.shared_state import LAYER, Explorer
+from napari_cpcnn.shared_state import LAYER, SharedState
 
 if TYPE_CHECKING:
     from cpcnn_core.schema.profiles import Profiles
 
-MOST_SHOWN = 200
-MOST_COMPARED = 5_000  # more are thinned out evenly, so that sorting takes no time
-MOST_CUT = 5_000  # how many cells are tried, where the images of many are not open
+MAX_SHOWN = 200
+MAX_COMPARED = 5_000  # more are thinned out evenly, so that sorting takes no time
+MAX_CUT = 5_000  # how many cells are tried, where the images of many are not open
 THUMBNAIL, GAP = 64, 2
 DELAY_MS = 100
 ACCENT = (0, 122, 204)  # napari's, seen on dark and on light; its palette's highlight is grey
@@ -60,7 +60,7 @@ def nearest_first(features: np.ndarray, rows: np.ndarray, center: int | None = N
     array([1, 2, 0])
     """
     rows = np.asarray(rows, int)
-    rows = rows[:: -(-len(rows) // MOST_COMPARED) or 1]
+    rows = rows[:: -(-len(rows) // MAX_COMPARED) or 1]
     own = np.asarray(features[rows], np.float32)
     usable = np.isfinite(own).all(axis=1)
     if not usable.any():
@@ -77,7 +77,7 @@ class Gallery(QWidget):
 
     Parameters
     ----------
-    explorer : Explorer
+    state : SharedState
         Its `crops_of` gives the crops.
     parent : QWidget, optional
     follows : bool
@@ -85,10 +85,10 @@ class Gallery(QWidget):
     """
 
     def __init__(
-        self, explorer: Explorer, parent: QWidget | None = None, *, follows: bool = True
+        self, state: SharedState, parent: QWidget | None = None, *, follows: bool = True
     ) -> None:
         super().__init__(parent)
-        self.explorer = explorer
+        self.state = state
         self.model = _CropsModel(self)
         self._features: np.ndarray | None = None
         self._picked_here = False
@@ -112,10 +112,10 @@ class Gallery(QWidget):
         self.own_scale.setVisible(follows)
         self._timer = QTimer(self, singleShot=True, interval=DELAY_MS)
         self._timer.timeout.connect(self._show_asked)
-        explorer.picked_changed.connect(self._picked_changed)
-        explorer.cells_changed.connect(self._cells_changed)
+        state.picked_changed.connect(self._picked_changed)
+        state.cells_changed.connect(self._cells_changed)
         if follows:
-            explorer.selection_changed.connect(self._timer.start)
+            state.selection_changed.connect(self._timer.start)
         self._follows = follows
         self._show([], 0)
 
@@ -128,7 +128,7 @@ class Gallery(QWidget):
         caption : str
             What they are.
         """
-        cells, picked = self.explorer.cells, self.explorer.picked
+        cells, picked = self.state.cells, self.state.picked
         if cells is None or not len(rows):
             self._show([], 0, caption)
             return
@@ -171,7 +171,7 @@ class Gallery(QWidget):
     def _pick(self, index: QModelIndex) -> None:
         # The cells stay where they are under the mouse; only the frame moves.
         self._picked_here = True
-        self.explorer.pick(self.model.crops[index.row()][0])
+        self.state.pick(self.model.crops[index.row()][0])
         self._picked_here = False
 
     def _picked_changed(self) -> None:
@@ -180,24 +180,24 @@ class Gallery(QWidget):
         self.view.viewport().update()
 
     def _cells_changed(self) -> None:
-        cells = self.explorer.cells
+        cells = self.state.cells
         # The same features: only what is known about the cells has changed.
         if cells is None or cells.features is not self._features:
             self._show([], 0)
 
     def _show_asked(self) -> None:
-        self.show_rows(self.explorer.asked())
+        self.show_rows(self.state.asked())
 
     def _cut(self, rows: np.ndarray) -> list[tuple[int, np.ndarray]]:
         """Get crops of the first cells that have some, a few at a time."""
         found: list[tuple[int, np.ndarray]] = []
-        for start in range(0, min(len(rows), MOST_CUT), MOST_SHOWN):
-            some = rows[start : start + MOST_SHOWN]
-            crops = zip(some.tolist(), self.explorer.crops_of(some), strict=True)
+        for start in range(0, min(len(rows), MAX_CUT), MAX_SHOWN):
+            some = rows[start : start + MAX_SHOWN]
+            crops = zip(some.tolist(), self.state.crops_of(some), strict=True)
             found += [(row, crop) for row, crop in crops if crop is not None]
-            if len(found) >= MOST_SHOWN:
+            if len(found) >= MAX_SHOWN:
                 break
-        return found[:MOST_SHOWN]
+        return found[:MAX_SHOWN]
 
     def _show(self, crops: list[tuple[int, np.ndarray]], asked: int, caption: str = "") -> None:
         self.model.set_crops(crops)
@@ -217,7 +217,7 @@ class _CropsModel(QAbstractListModel):
 
     def __init__(self, gallery: Gallery) -> None:
         super().__init__(gallery)
-        self.explorer = gallery.explorer
+        self.state = gallery.state
         self.crops: list[tuple[int, np.ndarray]] = []
         self.channels: list[Channel] = []
         self.own_scale = False
@@ -242,7 +242,7 @@ class _CropsModel(QAbstractListModel):
                 self._pictures[row] = _image(self.colour(crop))
             return self._pictures[row]
         if role == Qt.ItemDataRole.ToolTipRole:
-            metadata = cast("Profiles", self.explorer.cells).metadata
+            metadata = cast("Profiles", self.state.cells).metadata
             known = metadata.reindex(columns=[LAYER, OBJECT_NUMBER]).iloc[row]
             return as_text(", ".join(str(value) for value in known.dropna()) or f"cell {row}")
         return None
@@ -271,7 +271,7 @@ class _CropPainter(QStyledItemDelegate):
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         painter.drawImage(place, picture)
-        if self.gallery.model.crops[index.row()][0] == self.gallery.explorer.picked:
+        if self.gallery.model.crops[index.row()][0] == self.gallery.state.picked:
             # Two colours: one of them is seen on every picture.
             for inset, colour in ((0, QColor(*ACCENT)), (2, QColor("white"))):
                 painter.setPen(QPen(colour, 2))

@@ -23,7 +23,7 @@ from napari_cpcnn.planes import (
     plane_indices,
     plane_name,
 )
-from napari_cpcnn.shared_state import ADD, LAYER, PLANE, Explorer
+from napari_cpcnn.shared_state import ADD, LAYER, PLANE, SharedState
 
 if TYPE_CHECKING:
     from napari.utils.events import Event
@@ -37,7 +37,7 @@ DELAY_MS = 30
 
 
 class ViewerLink(QObject):
-    """Keeps viewer and explorer together, by label, never by the order of rows.
+    """Keeps viewer and cells together, by label, never by the order of rows.
 
     Selected cells are shown by a layer of their own (`OVERLAY`): recolouring the user's
     labels would take seconds and undo what they chose.
@@ -45,16 +45,16 @@ class ViewerLink(QObject):
     Parameters
     ----------
     viewer : napari.Viewer
-    explorer : Explorer
+    state : SharedState
 
     Examples
     --------
-    >>> link = ViewerLink(viewer, explorer)  # doctest: +SKIP
+    >>> link = ViewerLink(viewer, state)  # doctest: +SKIP
     """
 
-    def __init__(self, viewer: ViewerModel, explorer: Explorer, parent: QObject) -> None:
+    def __init__(self, viewer: ViewerModel, state: SharedState, parent: QObject) -> None:
         super().__init__(parent)
-        self._viewer, self._explorer = viewer, explorer
+        self._viewer, self._state = viewer, state
         # Which image layers show the channels of a labels layer, by name.
         self._channels: dict[str, list[str]] = {}
         self._timer = QTimer(self)
@@ -62,12 +62,12 @@ class ViewerLink(QObject):
         self._timer.setInterval(DELAY_MS)
         self._timer.timeout.connect(self._highlight)
         for signal in (
-            explorer.selection_changed,
-            explorer.picked_changed,
-            explorer.cells_changed,
+            state.selection_changed,
+            state.picked_changed,
+            state.cells_changed,
         ):
             signal.connect(self._timer.start)
-        explorer.crops_of = self.crops_of
+        state.crops_of = self.crops_of
         viewer.mouse_drag_callbacks.append(self._clicked)
         viewer.dims.events.current_step.connect(self._step)
         self._names: dict[int, str] = {}
@@ -102,7 +102,7 @@ class ViewerLink(QObject):
 
     def go_to(self, row: int) -> bool:
         """Move the viewer to a cell, to its plane too; False where its layer is not open."""
-        rows = cast("Profiles", self._explorer.cells).metadata.iloc[row]
+        rows = cast("Profiles", self._state.cells).metadata.iloc[row]
         layer = self._layer(rows.get(LAYER))
         if layer is None:
             return False
@@ -111,12 +111,12 @@ class ViewerLink(QObject):
         world = layer.data_to_world(place)
         self._viewer.dims.set_point(range(len(world) - 2), world[:-2])
         self._viewer.camera.center = (0, *world[-2:])
-        self._explorer.pick(row)
+        self._state.pick(row)
         return True
 
     def crops_of(self, rows: np.ndarray) -> list[np.ndarray | None]:
         """Return the pixels around some cells, (c, side, side); None where no image is open."""
-        metadata = cast("Profiles", self._explorer.cells).metadata.iloc[rows]
+        metadata = cast("Profiles", self._state.cells).metadata.iloc[rows]
         if LAYER not in metadata.columns:
             return [None] * len(rows)
         crops: list[np.ndarray | None] = [None] * len(rows)
@@ -158,11 +158,11 @@ class ViewerLink(QObject):
             ]
             for labels, images in self._channels.items()
         }
-        cells = self._explorer.cells
+        cells = self._state.cells
         if cells is not None and LAYER in cells.metadata.columns:
             rows = np.flatnonzero((cells.metadata[LAYER] == before).to_numpy())
             if len(rows):
-                self._explorer.set_metadata(LAYER, rows, after)
+                self._state.set_metadata(LAYER, rows, after)
 
     def _step(self) -> None:
         self._timer.start()
@@ -208,11 +208,11 @@ class ViewerLink(QObject):
 
     def _shown_layer(self) -> Labels | None:
         """Return the labels layer with embedded cells: the one of the picked cell, else the top."""
-        cells = self._explorer.cells
+        cells = self._state.cells
         if cells is None or LAYER not in cells.metadata.columns:
             return None
-        if self._explorer.picked is not None:
-            layer = self._layer(cells.metadata[LAYER].iloc[self._explorer.picked])
+        if self._state.picked is not None:
+            layer = self._layer(cells.metadata[LAYER].iloc[self._state.picked])
             if layer is not None:
                 return layer
         there = set(cells.metadata[LAYER])
@@ -222,12 +222,12 @@ class ViewerLink(QObject):
     def _marks(self, layer: Labels) -> np.ndarray | None:
         """Outline the selected and the picked cells of the plane that is shown, uint8."""
         rows = self._rows_shown(layer)
-        selected = rows[self._explorer.selection[rows]]
-        picked = rows[rows == self._explorer.picked]
+        selected = rows[self._state.selection[rows]]
+        picked = rows[rows == self._state.picked]
         if not (len(selected) or len(picked)):
             return None
         labels = np.asarray(pixels(layer)[self._plane(layer)])
-        numbers = cast("Profiles", self._explorer.cells).metadata[OBJECT_NUMBER].to_numpy()
+        numbers = cast("Profiles", self._state.cells).metadata[OBJECT_NUMBER].to_numpy()
         marks = np.where(np.isin(labels, numbers[selected]), np.uint8(SELECTED), np.uint8(0))
         marks[np.isin(labels, numbers[picked])] = PICKED
         # napari can draw outlines itself, but ten times as slowly.
@@ -235,7 +235,7 @@ class ViewerLink(QObject):
         return marks
 
     def _rows_shown(self, layer: Labels) -> np.ndarray:
-        metadata = cast("Profiles", self._explorer.cells).metadata
+        metadata = cast("Profiles", self._state.cells).metadata
         here = (metadata[LAYER] == layer.name) & (metadata[PLANE] == plane_name(self._plane(layer)))
         return np.flatnonzero(here.to_numpy())
 
@@ -245,7 +245,7 @@ class ViewerLink(QObject):
     def _clicked(self, _viewer: ViewerModel, event: Event) -> Generator[None, None, None]:
         """Pick the cell that is clicked; with Shift, add it to the selection."""
         yield
-        if event.type != "mouse_release" or self._explorer.cells is None:
+        if event.type != "mouse_release" or self._state.cells is None:
             return
         layer = self._shown_layer()
         if layer is None or event.button != 1:
@@ -254,14 +254,14 @@ class ViewerLink(QObject):
         if not label:
             return
         rows = self._rows_shown(layer)
-        mine = rows[self._explorer.cells.metadata[OBJECT_NUMBER].to_numpy()[rows] == label]
+        mine = rows[self._state.cells.metadata[OBJECT_NUMBER].to_numpy()[rows] == label]
         if not len(mine):
             return
-        self._explorer.pick(mine[0])
+        self._state.pick(mine[0])
         if "Shift" in event.modifiers:
-            mask = np.zeros(len(self._explorer.selection), bool)
+            mask = np.zeros(len(self._state.selection), bool)
             mask[mine[0]] = True
-            self._explorer.select(mask, ADD)
+            self._state.select(mask, ADD)
 
 
 def outlines(labels: np.ndarray) -> np.ndarray:

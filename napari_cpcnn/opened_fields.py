@@ -25,7 +25,7 @@ from napari_cpcnn.layer_links import ViewerLink
 from napari_cpcnn.messages import Refusal, as_text, tell_error
 from napari_cpcnn.planes import guess_channels
 from napari_cpcnn.sample import COLORS
-from napari_cpcnn.shared_state import FIELD, LAYER, PLANE, Explorer
+from napari_cpcnn.shared_state import FIELD, LAYER, PLANE, SharedState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +52,7 @@ class SiteOpener(QObject):
     Parameters
     ----------
     viewer : napari.Viewer
-    explorer : Explorer
+    state : SharedState
     link : ViewerLink
 
     Attributes
@@ -69,10 +69,10 @@ class SiteOpener(QObject):
     opened = Signal(int)
 
     def __init__(
-        self, viewer: ViewerModel, explorer: Explorer, link: ViewerLink, parent: QObject
+        self, viewer: ViewerModel, state: SharedState, link: ViewerLink, parent: QObject
     ) -> None:
         super().__init__(parent)
-        self._viewer, self._explorer, self._link = viewer, explorer, link
+        self._viewer, self._state, self._link = viewer, state, link
         self.table: Path | None = None
         self._sites: dict[tuple[str, ...], Site] = {}
         self._layers: list[Layer] = []
@@ -110,7 +110,7 @@ class SiteOpener(QObject):
         CPCNNError
             The cell does not say where it is, or the table has no such site.
         """
-        cells = cast("Profiles", self._explorer.cells)
+        cells = cast("Profiles", self._state.cells)
         cells.require([*FIELD, OBJECT_NUMBER, CENTER_X, CENTER_Y])
         keys = cells.metadata[FIELD].astype(str)
         key = tuple(keys.iloc[row])
@@ -126,7 +126,7 @@ class SiteOpener(QObject):
 
     def _channels(self) -> tuple[str, ...]:
         """Name the channels: those of the cells, or of their model if it is here."""
-        made = cast("Profiles", self._explorer.cells).provenance
+        made = cast("Profiles", self._state.cells).provenance
         if made.get("channels"):
             return tuple(str(made["channels"]).split(","))
         try:
@@ -161,8 +161,8 @@ class SiteOpener(QObject):
         ]
         labels = self._viewer.add_labels(field.labels, name=f"cells {place}", opacity=0.15)
         self._layers = [*images, labels]
-        self._explorer.set_metadata(PLANE, read.rows, "")
-        self._explorer.set_metadata(LAYER, read.rows, labels.name)
+        self._state.set_metadata(PLANE, read.rows, "")
+        self._state.set_metadata(LAYER, read.rows, labels.name)
         self._link.set_channels(labels, images)
         self._viewer.reset_view()
         self._link.go_to(self._asked)

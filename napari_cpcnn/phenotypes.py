@@ -15,7 +15,7 @@ from cpcnn_core.io.atomic import write_atomically
 from cpcnn_core.io.profile_files import write_profiles
 from cpcnn_core.io.spreadsheets import write_csv
 from napari_cpcnn.messages import PlainLabel, or_error
-from napari_cpcnn.shared_state import PHENOTYPE, Explorer
+from napari_cpcnn.shared_state import PHENOTYPE, SharedState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,7 @@ class PhenotypePanel(QtWidgets.QWidget):
 
     Parameters
     ----------
-    explorer : Explorer
+    state : SharedState
     parent : QWidget, optional
 
     Attributes
@@ -42,15 +42,15 @@ class PhenotypePanel(QtWidgets.QWidget):
 
     exported = Signal(str)
 
-    def __init__(self, explorer: Explorer, parent: QtWidgets.QWidget | None = None) -> None:
+    def __init__(self, state: SharedState, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
-        self.explorer = explorer
+        self.state = state
         self.matches_of: Callable[[], pd.DataFrame | None] = lambda: None
         self._build()
         self._arrange()
-        explorer.cells_changed.connect(self._refresh)
-        explorer.selection_changed.connect(self._enable)
-        explorer.picked_changed.connect(self._enable)
+        state.cells_changed.connect(self._refresh)
+        state.selection_changed.connect(self._enable)
+        state.picked_changed.connect(self._enable)
         self._refresh()
 
     def name_selection(self, name: str) -> None:
@@ -61,12 +61,12 @@ class PhenotypePanel(QtWidgets.QWidget):
         ProfileError
             No name, or no cells.
         """
-        name, rows = name.strip(), self.explorer.asked()
+        name, rows = name.strip(), self.state.asked()
         if not name:
             raise ProfileError("type a name for the selected cells")
         if not len(rows):
             raise ProfileError("no cells are selected; draw a lasso on the map or click a cell")
-        self.explorer.set_metadata(PHENOTYPE, rows, name)
+        self.state.set_metadata(PHENOTYPE, rows, name)
 
     def counts(self) -> dict[str, int]:
         """Return how many cells every phenotype has, in the order of names."""
@@ -75,7 +75,7 @@ class PhenotypePanel(QtWidgets.QWidget):
 
     def select_phenotype(self, name: str) -> None:
         """Select the cells of a phenotype."""
-        self.explorer.select(self._names() == name)
+        self.state.select(self._names() == name)
 
     def rename(self, old: str, new: str) -> None:
         """Give a phenotype another name; under one that is there already, both become one.
@@ -107,13 +107,13 @@ class PhenotypePanel(QtWidgets.QWidget):
         ProfileError
             No cells, or another format.
         """
-        cells = self.explorer.cells
+        cells = self.state.cells
         if cells is None:
             raise ProfileError("there are no cells to write; embed some, or open a table of cells")
         if only_selected:
-            if not self.explorer.selection.any():
+            if not self.state.selection.any():
                 raise ProfileError("no cells are selected; draw a lasso on the map first")
-            cells = cells.select(self.explorer.selection)
+            cells = cells.select(self.state.selection)
         write_profiles(cells, path)
 
     def export_matches(self, path: str | Path) -> None:
@@ -171,13 +171,13 @@ class PhenotypePanel(QtWidgets.QWidget):
         layout.addStretch(1)
 
     def _names(self) -> np.ndarray:
-        cells = self.explorer.cells
+        cells = self.state.cells
         if cells is None or PHENOTYPE not in cells.metadata.columns:
-            return np.full(len(self.explorer.selection), "")
+            return np.full(len(self.state.selection), "")
         return cells.texts(PHENOTYPE)
 
     def _set(self, old: str, new: str) -> None:
-        self.explorer.set_metadata(PHENOTYPE, np.flatnonzero(self._names() == old), new)
+        self.state.set_metadata(PHENOTYPE, np.flatnonzero(self._names() == old), new)
 
     def _refresh(self) -> None:
         marked = _name_of(self.list.currentItem())
@@ -189,16 +189,16 @@ class PhenotypePanel(QtWidgets.QWidget):
                 self.list.setCurrentItem(item)
         self.list.setVisible(self.list.count() > 0)
         self.hint.setVisible(self.list.count() == 0)
-        self.hint.setText(NO_CELLS if self.explorer.cells is None else NO_NAMES)
+        self.hint.setText(NO_CELLS if self.state.cells is None else NO_NAMES)
         self._enable()
 
     def _enable(self) -> None:
-        cells, marked = self.explorer.cells is not None, self.list.currentItem() is not None
+        cells, marked = self.state.cells is not None, self.list.currentItem() is not None
         named = bool(self.name.text().strip())
-        self.name_button.setEnabled(named and len(self.explorer.asked()) > 0)
+        self.name_button.setEnabled(named and len(self.state.asked()) > 0)
         self.rename_button.setEnabled(marked)
         self.remove_button.setEnabled(marked)
-        self.export_actions[SELECTED_CELLS].setEnabled(bool(self.explorer.selection.any()))
+        self.export_actions[SELECTED_CELLS].setEnabled(bool(self.state.selection.any()))
         self.export_actions[ALL_CELLS].setEnabled(cells)
         self.export_actions[MATCHES].setEnabled(self.matches_of() is not None)
 

@@ -31,7 +31,7 @@ from cpcnn_core.io.profile_files import read_profiles, write_profiles
 from cpcnn_core.schema.profiles import Profiles
 from napari_cpcnn.layer_links import ViewerLink
 from napari_cpcnn.planes import pixels
-from napari_cpcnn.shared_state import LAYER, Explorer
+from napari_cpcnn.shared_state import LAYER, SharedState
 
 SUFFIX, FORMAT = ".cpcnn", 1
 SHOWN = ("visible", "opacity", "blending")
@@ -40,7 +40,7 @@ SHOWN = ("visible", "opacity", "blending")
 def save_session(
     path: str | Path,
     viewer: ViewerModel,
-    explorer: Explorer,
+    state: SharedState,
     link: ViewerLink,
     view: dict[str, object],
 ) -> None:
@@ -50,7 +50,7 @@ def save_session(
     ----------
     path : str or Path
     viewer : napari.Viewer
-    explorer : Explorer
+    state : SharedState
     link : ViewerLink
     view : dict
         What else to restore; anything JSON can hold.
@@ -60,16 +60,16 @@ def save_session(
     ProfileError
         There are no cells.
     """
-    if explorer.cells is None:
+    if state.cells is None:
         raise ProfileError("there are no cells to save; embed some, or open a table of cells")
-    cells = explorer.cells
-    channels = _channels(viewer, explorer, link)
+    cells = state.cells
+    channels = _channels(viewer, state, link)
     layers = [viewer.layers[name] for name in dict.fromkeys(_names(channels))]
     session = {
         "format": FORMAT,
         "layers": [_describe(layer, viewer) for layer in layers],
         "channels": channels,
-        "picked": explorer.picked,
+        "picked": state.picked,
         "view": view,
     }
 
@@ -79,9 +79,9 @@ def save_session(
             archive.writestr(zipfile.ZipInfo(ABOUT), json.dumps(session, indent=1))
             write_profiles(cells, Path(folder, CELLS))
             archive.writestr(zipfile.ZipInfo(CELLS), Path(folder, CELLS).read_bytes())
-            _write_array(archive, SELECTION, explorer.selection)
-            if explorer.positions is not None:
-                _write_array(archive, POSITIONS, explorer.positions)
+            _write_array(archive, SELECTION, state.selection)
+            if state.positions is not None:
+                _write_array(archive, POSITIONS, state.positions)
             for number, layer in enumerate(layers):
                 if isinstance(layer, Labels) or not is_image_file(layer.source.path or ""):
                     _write_array(archive, f"layers/{number}", np.asarray(pixels(layer)))
@@ -93,7 +93,7 @@ def save_session(
 
 
 def open_session(
-    path: str | Path, viewer: ViewerModel, explorer: Explorer, link: ViewerLink
+    path: str | Path, viewer: ViewerModel, state: SharedState, link: ViewerLink
 ) -> tuple[dict[str, Any], np.ndarray | None, list[str]]:
     """Open a session; layers of the same name that are there already are kept.
 
@@ -120,12 +120,12 @@ def open_session(
         why = " ".join(str(error).split()) or type(error).__name__
         raise ProfileError(f"{path} is no session of this widget ({why})") from error
     missing = _open_layers(viewer, session["layers"], arrays)
-    explorer.set_cells(cells)
+    state.set_cells(cells)
     for labels, images in session["channels"].items():
         if all(name in viewer.layers for name in (labels, *images)):
             link.set_channels(viewer.layers[labels], [viewer.layers[name] for name in images])
-    explorer.select(arrays[SELECTION])
-    explorer.pick(session["picked"])
+    state.select(arrays[SELECTION])
+    state.pick(session["picked"])
     return session["view"], arrays.get(POSITIONS), missing
 
 
@@ -149,9 +149,9 @@ def _read(path: str | Path) -> tuple[dict[str, Any], Profiles, dict[str, np.ndar
     return session, cells, arrays
 
 
-def _channels(viewer: ViewerModel, explorer: Explorer, link: ViewerLink) -> dict[str, list[str]]:
+def _channels(viewer: ViewerModel, state: SharedState, link: ViewerLink) -> dict[str, list[str]]:
     """Name the labels layers that have cells, each with the image layers of its channels."""
-    metadata = cast("Profiles", explorer.cells).metadata
+    metadata = cast("Profiles", state.cells).metadata
     if LAYER not in metadata.columns:
         return {}
     names = [name for name in metadata[LAYER].unique() if name in viewer.layers]
@@ -227,7 +227,7 @@ CELLS, ABOUT, SELECTION, POSITIONS = "cells.parquet", "session.json", "selection
 _MEMBER = re.compile(r"cells\.parquet|session\.json|selection\.npy|positions\.npy|layers/\d+\.npy")
 _VIEW = ("map", "color_by", "images", "library")
 _LIBRARY = {"path", "controls", "by"}
-_MOST_AXES = 8
+_MAX_AXES = 8
 # napari reads much more than images, and a .py by running it. Images of other files are in the
 # session itself.
 _IMAGES = (
@@ -328,7 +328,7 @@ def _check_layer(given: object, data: np.ndarray | None) -> None:
         _require(whole, f"file of the layer {about['name']}", path)
         return
     kinds = "biu" if kind == "labels" else "biuf"
-    shown = data.dtype.kind in kinds and 2 <= data.ndim <= _MOST_AXES
+    shown = data.dtype.kind in kinds and 2 <= data.ndim <= _MAX_AXES
     _require(shown, f"layer {about['name']}", f"{data.dtype} {data.shape}")
 
 
@@ -350,7 +350,7 @@ def _check_view(given: object) -> None:
 def _are_numbers(values: object) -> bool:
     if not isinstance(values, list):
         return False
-    return 0 < len(values) <= _MOST_AXES and all(map(_is_number, values))
+    return 0 < len(values) <= _MAX_AXES and all(map(_is_number, values))
 
 
 def _is_number(value: object) -> bool:

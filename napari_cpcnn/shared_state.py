@@ -11,8 +11,7 @@ import pandas as pd
 from qtpy.QtCore import QObject, Signal
 
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.profiles.correction import Correction
-from cpcnn_core.profiles.library import TreatmentLibrary
+from cpcnn_core.profiles.open_library import OpenLibrary
 from cpcnn_core.schema.columns import OBJECT_NUMBER, PLATE, SITE, WELL
 from cpcnn_core.schema.origin import aligned, known_together, require_same_origin
 from cpcnn_core.schema.profiles import Profiles
@@ -23,12 +22,12 @@ LAYER, PLANE = "Metadata_Layer", "Metadata_Plane"
 FIELD = [PLATE, WELL, SITE]
 PHENOTYPE, CLUSTER = "Metadata_Phenotype", "Metadata_Cluster"
 REPLACE, ADD, REMOVE = "replace", "add", "remove"
-MOST_UNDO = 50
+MAX_UNDO = 50
 
 Crops = Callable[[np.ndarray], list[np.ndarray | None]]
 
 
-class Explorer(QObject):
+class SharedState(QObject):
     """The one state behind the panels; they change it by its methods and follow its signals.
 
     Attributes
@@ -40,16 +39,14 @@ class Explorer(QObject):
         The row of the cell that was clicked last.
     positions : ndarray of shape (n, 2), float32, or None
         The map.
-    library : TreatmentLibrary or None
-    correction : Correction or None
-        The library's, applied to cells before they are compared with it.
+    library : OpenLibrary or None
     crops_of : callable (rows) -> list of ndarray (c, h, w) or None
         Crops of cells whose images are open, raw pixel values; None for others.
 
     Examples
     --------
-    >>> explorer = Explorer()
-    >>> explorer.cells is None
+    >>> state = SharedState()
+    >>> state.cells is None
     True
     """
 
@@ -65,8 +62,7 @@ class Explorer(QObject):
         self.selection = np.zeros(0, bool)
         self.picked: int | None = None
         self.positions: np.ndarray | None = None
-        self.library: TreatmentLibrary | None = None
-        self.correction: Correction | None = None
+        self.library: OpenLibrary | None = None
         self.crops_of: Crops = lambda rows: [None] * len(rows)
         self._before: list[np.ndarray] = []
         self._after: list[np.ndarray] = []
@@ -150,11 +146,9 @@ class Explorer(QObject):
         self.positions = None if positions is None else np.asarray(positions, np.float32)
         self.positions_changed.emit()
 
-    def set_library(
-        self, library: TreatmentLibrary | None, correction: Correction | None = None
-    ) -> None:
+    def set_library(self, library: OpenLibrary | None) -> None:
         """Open another library of treatments."""
-        self.library, self.correction = library, correction
+        self.library = library
         self.library_changed.emit()
 
     def pick(self, row: int | None) -> None:
@@ -172,7 +166,7 @@ class Explorer(QObject):
             new = self.selection & ~mask
         if np.array_equal(new, self.selection):
             return
-        self._before = [*self._before[-MOST_UNDO + 1 :], self.selection]
+        self._before = [*self._before[-MAX_UNDO + 1 :], self.selection]
         self._after = []
         self.selection = new
         self.selection_changed.emit()

@@ -25,7 +25,7 @@ from napari_cpcnn.nearest.nearest_panel import NearestPanel
 from napari_cpcnn.opened_fields import SiteOpener
 from napari_cpcnn.phenotypes import PhenotypePanel
 from napari_cpcnn.session import open_session, save_session
-from napari_cpcnn.shared_state import FIELD, LAYER, Explorer
+from napari_cpcnn.shared_state import FIELD, LAYER, SharedState
 
 if TYPE_CHECKING:
     from cpcnn_core.schema.profiles import Profiles
@@ -50,13 +50,13 @@ class CellPaintingWidget(QWidget):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
-        self.explorer = Explorer(self)
-        self.link = ViewerLink(napari_viewer, self.explorer, self)
-        self.embed = EmbedPanel(napari_viewer, self.explorer, self.link)
-        self.map = MapPanel(self.explorer)
-        self.nearest = NearestPanel(self.explorer)
-        self.gallery = Gallery(self.explorer)
-        self.phenotypes = PhenotypePanel(self.explorer)
+        self.state = SharedState(self)
+        self.link = ViewerLink(napari_viewer, self.state, self)
+        self.embed = EmbedPanel(napari_viewer, self.state, self.link)
+        self.map = MapPanel(self.state)
+        self.nearest = NearestPanel(self.state)
+        self.gallery = Gallery(self.state)
+        self.phenotypes = PhenotypePanel(self.state)
         self.phenotypes.matches_of = lambda: self.nearest.last_matches
         self.tabs = QTabWidget()
         for panel, name, tip in (
@@ -83,24 +83,24 @@ class CellPaintingWidget(QWidget):
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addWidget(self.tabs)
         self.setMinimumWidth(300)
-        self.sites = SiteOpener(napari_viewer, self.explorer, self.link, self)
+        self.sites = SiteOpener(napari_viewer, self.state, self.link, self)
         self.map.go_to.connect(self.go_to)
         self.sites.opened.connect(self._color_gallery)
         self.embed.finished.connect(self._show_map)
-        self.explorer.cells_changed.connect(self._color_gallery)
-        self.explorer.picked_changed.connect(self._color_gallery)
+        self.state.cells_changed.connect(self._color_gallery)
+        self.state.picked_changed.connect(self._color_gallery)
         napari_viewer.events.theme.connect(self._follow_theme)
         self._follow_theme()
         _OPEN[napari_viewer] = self
 
     def open_table(self, path: str | Path) -> None:
         """Show the cells of a table of ``cpcnn embed`` beside those that are there."""
-        if or_error(lambda: self.explorer.add_cells(read_marked(path))):
+        if or_error(lambda: self.state.add_cells(read_marked(path))):
             self.tabs.setCurrentWidget(self.map)
 
     def open_images(self, path: str | Path) -> None:
         """Read from a LoadData table where the images of a table's cells are."""
-        if self.explorer.cells is None:
+        if self.state.cells is None:
             tell_error("open a table of cells first, then say where its images are")
             return
         if or_error(lambda: self.sites.read_table(path)):
@@ -108,22 +108,22 @@ class CellPaintingWidget(QWidget):
 
     def close_cells(self) -> None:
         """Forget all cells, once the user has agreed; layers stay."""
-        if self.explorer.cells is None:
+        if self.state.cells is None:
             tell("there are no cells to close")
             return
         asked = "Phenotypes, map and selection go with them; a session or an export keeps them."
-        count = f"Close {counted(len(self.explorer.cells.metadata), 'cell')}?"
+        count = f"Close {counted(len(self.state.cells.metadata), 'cell')}?"
         if (
             QMessageBox.question(self, count, f"{count}\n\n{asked}")
             == QMessageBox.StandardButton.Yes
         ):
-            self.explorer.set_cells(None)
+            self.state.set_cells(None)
 
     def go_to(self, row: int) -> None:
         """Move the viewer to a cell; the field of a table's cell is opened for it."""
         if self.link.go_to(row):
             return
-        if not {*FIELD} <= {*cast("Profiles", self.explorer.cells).metadata.columns}:
+        if not {*FIELD} <= {*cast("Profiles", self.state.cells).metadata.columns}:
             tell_error("the layer of this cell is not open any more")
             return
         if self.sites.table is None:
@@ -139,14 +139,14 @@ class CellPaintingWidget(QWidget):
             "images": _absolute(self.sites.table),
             "library": self.nearest.source(),
         }
-        if or_error(lambda: save_session(path, self.viewer, self.explorer, self.link, view)):
+        if or_error(lambda: save_session(path, self.viewer, self.state, self.link, view)):
             tell(f"saved {Path(path).name}")
 
     def open_session(self, path: str | Path) -> None:
         """Open what `save_session` wrote, in place of the cells that are there."""
         found = []
         if not or_error(
-            lambda: found.append(open_session(path, self.viewer, self.explorer, self.link))
+            lambda: found.append(open_session(path, self.viewer, self.state, self.link))
         ):
             return
         view, positions, missing = found[0]
@@ -165,11 +165,11 @@ class CellPaintingWidget(QWidget):
 
     def selection_to_layer(self) -> None:
         """Put the selected cells of the layer that is shown into a labels layer of their own."""
-        explorer = self.explorer
-        if explorer.cells is None or not explorer.selection.any():
+        state = self.state
+        if state.cells is None or not state.selection.any():
             tell_error("select cells first: click one, or draw a lasso on the map")
             return
-        chosen = explorer.cells.metadata[explorer.selection]
+        chosen = state.cells.metadata[state.selection]
         if LAYER not in chosen.columns:
             tell_error("these cells come from a table; open their images to make a layer of them")
             return
@@ -202,15 +202,15 @@ class CellPaintingWidget(QWidget):
         )
 
     def _show_map(self) -> None:
-        if self.explorer.cells is not None and not self.embed.running:
+        if self.state.cells is not None and not self.embed.running:
             self.tabs.setCurrentWidget(self.map)
 
     def _color_gallery(self) -> None:
         """Show crops in the colours and contrast of the viewer."""
-        cells = self.explorer.cells
+        cells = self.state.cells
         if cells is None or LAYER not in cells.metadata.columns or not len(cells.metadata):
             return
-        row = 0 if self.explorer.picked is None else self.explorer.picked
+        row = 0 if self.state.picked is None else self.state.picked
         layers = self.link.channel_layers(cells.metadata[LAYER].iloc[row])
         colors = [
             (tuple(layer.colormap.colors[-1][:3]), tuple(layer.contrast_limits)) for layer in layers

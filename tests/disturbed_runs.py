@@ -201,19 +201,19 @@ def save_session(path):
     from cpcnn_core.io.profile_files import read_profiles
     from napari_cpcnn.layer_links import ViewerLink
     from napari_cpcnn.session import save_session
-    from napari_cpcnn.shared_state import Explorer
+    from napari_cpcnn.shared_state import SharedState
 
     application = QApplication([])
-    viewer, explorer = ViewerModel(), Explorer()
+    viewer, state = ViewerModel(), SharedState()
     cells = read_profiles("S1P1.parquet")
     cells.metadata["Metadata_Layer"] = "cells"
     draw = np.random.default_rng(0)
     viewer.add_image(draw.random((400, 400)), name="DNA")
     viewer.add_labels(draw.integers(0, 9, (400, 400)), name="cells")
-    explorer.set_cells(cells)
-    link = ViewerLink(viewer, explorer, explorer)
+    state.set_cells(cells)
+    link = ViewerLink(viewer, state, state)
     link.set_channels(viewer.layers["cells"], [viewer.layers["DNA"]])
-    save_session(path, viewer, explorer, link, {"tab": 1})
+    save_session(path, viewer, state, link, {"tab": 1})
     application.quit()
 
 

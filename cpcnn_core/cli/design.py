@@ -12,7 +12,7 @@ from cpcnn_core.cli.terminal import notice, print_out, say_once
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_PLATES = 8
+MAX_PLATES = 8
 WANTED = 0.8
 
 
@@ -37,7 +37,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--plates",
         type=int,
         nargs="+",
-        help=f"how many (default: 1, 2, 4, {MOST_PLATES}, if there)",
+        help=f"how many (default: 1, 2, 4, {MAX_PLATES}, if there)",
     )
     parser.add_argument(
         "--replicates",
@@ -105,7 +105,7 @@ def _design(options: argparse.Namespace) -> None:
     controls = choose_rows(wells, expression)
     counts = Counter(plates_of(wells)[controls].tolist())
     usual = sorted(counts.values())[len(counts) // 2] if counts else 0
-    plates = options.plates or [n for n in (1, 2, 4, MOST_PLATES) if n <= len(counts)]
+    plates = options.plates or [n for n in (1, 2, 4, MAX_PLATES) if n <= len(counts)]
     per_plate = options.controls_per_plate or sorted({max(4, usual // 4), max(4, usual // 2)})
     own = measure_effects(wells, controls, by)
     quartiles = [round(float(size), 2) for size in np.percentile(own.sizes, (25, 50, 75))]

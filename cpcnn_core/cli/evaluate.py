@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 # Treatments, in a terminal.
-MOST_SHOWN = 10
+MAX_SHOWN = 10
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -125,12 +125,12 @@ def _shortened(scores: dict[str, Any]) -> dict[str, object]:
 
     scores = dict(scores)
     table = scores.get("activity", {}).get("by_treatment", [])
-    if len(table) > MOST_SHOWN:
+    if len(table) > MAX_SHOWN:
         notice(
-            f"by_treatment shows the {MOST_SHOWN} surest of {len(table)} treatments; all are in "
+            f"by_treatment shows the {MAX_SHOWN} surest of {len(table)} treatments; all are in "
             "evaluation.json of --out, and in output that is redirected"
         )
-        scores["activity"] = {**scores["activity"], "by_treatment": table[:MOST_SHOWN]}
+        scores["activity"] = {**scores["activity"], "by_treatment": table[:MAX_SHOWN]}
     if "placebo" in scores:
         scores["placebo"] = without_p_values(scores["placebo"])
     return scores

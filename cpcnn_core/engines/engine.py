@@ -29,12 +29,12 @@ MIXED_COSINE = 0.9999
 _TRIAL_CROPS = 4
 
 
-def mixed_engine(truth: TorchEngine, crop_shape: tuple[int, int, int]) -> TorchEngine:
+def mixed_engine(reference: TorchEngine, crop_shape: tuple[int, int, int]) -> TorchEngine:
     """Return PyTorch with weights and activations in half precision.
 
     Parameters
     ----------
-    truth : TorchEngine
+    reference : TorchEngine
         In float32, on the same device.
     crop_shape : (channels, height, width)
 
@@ -42,22 +42,22 @@ def mixed_engine(truth: TorchEngine, crop_shape: tuple[int, int, int]) -> TorchE
     -------
     TorchEngine
         Every feature of the trial crops within ``MIXED_TOLERANCE * (1 + |feature|)`` of
-        the truth, every crop's features within the cosine ``MIXED_COSINE``; or `truth`.
+        the truth, every crop's features within the cosine ``MIXED_COSINE``; or `reference`.
 
     Warns
     -----
     EngineWarning
-        This network's features suffer more; `truth` is returned.
+        This network's features suffer more; `reference` is returned.
 
     Examples
     --------
     >>> mixed_engine(torch_engine, (5, 128, 128)).dtype  # doctest: +SKIP
     torch.float16
     """
-    network = copy.deepcopy(truth.network)
-    engine = TorchEngine(network, truth.device, torch.float16, truth.batch_size)
+    network = copy.deepcopy(reference.network)
+    engine = TorchEngine(network, reference.device, torch.float16, reference.batch_size)
     crops = _trial(crop_shape)
-    expected, found = truth(crops), engine(crops)
+    expected, found = reference(crops), engine(crops)
     # Half precision ends at 65504; what is beyond fails the comparison below.
     with np.errstate(all="ignore"):
         worst = float(np.max(np.abs(found - expected) / (1 + np.abs(expected))))
@@ -71,11 +71,11 @@ def mixed_engine(truth: TorchEngine, crop_shape: tuple[int, int, int]) -> TorchE
         EngineWarning,
         stacklevel=2,
     )
-    return truth
+    return reference
 
 
 def choose_engine(
-    truth: TorchEngine,
+    reference: TorchEngine,
     crop_shape: tuple[int, int, int],
     wanted: str,
     batch_size: int | None = None,
@@ -84,7 +84,7 @@ def choose_engine(
 
     Parameters
     ----------
-    truth : TorchEngine
+    reference : TorchEngine
     crop_shape : (channels, height, width)
     wanted : str
         ``auto``: LiteRT for EfficientNet-B0 where it is installed and the device is a CPU,
@@ -112,12 +112,12 @@ def choose_engine(
     >>> choose_engine(torch_engine, (5, 128, 128), "auto").name  # doctest: +SKIP
     'litert'
     """
-    on_cpu = truth.device.type == "cpu"
+    on_cpu = reference.device.type == "cpu"
     installed = importlib.util.find_spec("ai_edge_litert") is not None
     # LiteRT's model is written layer by layer, for one architecture.
-    known = isinstance(truth.network, TappedEfficientNet)
+    known = isinstance(reference.network, TappedEfficientNet)
     if wanted == "torch" or (wanted == "auto" and not (on_cpu and installed and known)):
-        return truth
+        return reference
     if not known:
         raise DependencyError(
             "the engine litert runs EfficientNet-B0 only, and this model is another network; "
@@ -131,8 +131,8 @@ def choose_engine(
     try:
         from cpcnn_core.engines.litert_engine import LiteRTEngine
 
-        engine = LiteRTEngine(truth, crop_shape, batch_size)
-        _compare(engine, truth, crop_shape)
+        engine = LiteRTEngine(reference, crop_shape, batch_size)
+        _compare(engine, reference, crop_shape)
     except Exception as error:
         # Whatever goes wrong in an engine that is only there for speed.
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -143,20 +143,20 @@ def choose_engine(
             EngineWarning,
             stacklevel=2,
         )
-        return truth
+        return reference
     return engine
 
 
-def _compare(engine: Engine, truth: TorchEngine, crop_shape: tuple[int, int, int]) -> None:
+def _compare(engine: Engine, reference: TorchEngine, crop_shape: tuple[int, int, int]) -> None:
     """Run a trial batch, and refuse features that are off by more than rounding."""
     crops, size = _trial(crop_shape), engine.batch_size
     with torch.inference_mode():
-        exact = copy.deepcopy(truth.network).double()(torch.from_numpy(crops).double()).numpy()
+        exact = copy.deepcopy(reference.network).double()(torch.from_numpy(crops).double()).numpy()
     found = np.concatenate([engine(crops[i : i + size]) for i in range(0, len(crops), size)])
-    rounding = float(np.abs(truth(crops) - exact).max())
+    rounding = float(np.abs(reference(crops) - exact).max())
     worst = float(np.abs(found - exact).max())
     # Written so that NaN fails too.
-    if not worst <= max(TOLERANCES[truth.network.tap], TIMES_ROUNDING * rounding):
+    if not worst <= max(TOLERANCES[reference.network.tap], TIMES_ROUNDING * rounding):
         raise ArithmeticError(f"its features are off by {worst:.1e}, PyTorch's by {rounding:.1e}")
 
 

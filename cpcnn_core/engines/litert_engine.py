@@ -42,7 +42,7 @@ class LiteRTEngine:
 
     Parameters
     ----------
-    truth : TorchEngine
+    reference : TorchEngine
         On the CPU, in float32.
     crop_shape : (channels, height, width)
     batch_size : int, optional
@@ -57,12 +57,15 @@ class LiteRTEngine:
     precision = "float32"
 
     def __init__(
-        self, truth: TorchEngine, crop_shape: tuple[int, int, int], batch_size: int | None = None
+        self,
+        reference: TorchEngine,
+        crop_shape: tuple[int, int, int],
+        batch_size: int | None = None,
     ) -> None:
         self.batch_size = batch_size or CROPS
         count = torch.get_num_threads()
         self.threads = ThreadPoolExecutor(count)
-        model = litert_model(truth.network, self.batch_size, crop_shape)
+        model = litert_model(reference.network, self.batch_size, crop_shape)
         self._free: SimpleQueue[Interpreter] = SimpleQueue()
         with _without_greeting():
             for _ in range(count):

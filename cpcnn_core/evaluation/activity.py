@@ -84,9 +84,13 @@ def _precision(wells: Profiles, controls: np.ndarray, by: str) -> pd.DataFrame:
         hits[: len(mine)] = matches
         found = average_precision(square, hits)[: len(mine)]
         chance = chance_average_precision(matches.sum(axis=1), searched.sum(axis=1))
-        asked = ~np.isnan(found)
-        if asked.any():
-            rows[name] = (int(asked.sum()), found[asked].mean(), chance[asked].mean())
+        with_match = ~np.isnan(found)
+        if with_match.any():
+            rows[name] = (
+                int(with_match.sum()),
+                found[with_match].mean(),
+                chance[with_match].mean(),
+            )
     if not rows:
         raise ProfileError(f"no treatment in the column {by} has replicates")
     columns = ["wells", "mean_average_precision", "chance_average_precision"]

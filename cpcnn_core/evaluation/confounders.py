@@ -57,8 +57,8 @@ def confounder_retrieval(profiles: Profiles, column: str) -> dict[str, float] | 
     names = profiles.texts(column)
     matches = same_value(names)
     np.fill_diagonal(matches, False)
-    asked = matches.any(axis=1)
-    if matches.sum() == len(names) * (len(names) - 1) or not asked.any():
+    queries = matches.any(axis=1)
+    if matches.sum() == len(names) * (len(names) - 1) or not queries.any():
         return None
     found = average_precision(cosine_similarity(profiles.features), matches)
     chance = chance_average_precision(matches.sum(axis=1), np.full(len(names), len(names) - 1))
@@ -122,17 +122,17 @@ def linear_probe(
         folds = GroupKFold(max(2, min(FOLDS, len(np.unique(groups)))))
     if len(np.unique(names[used])) < 2:
         return None
-    features, truth = check_features(profiles.features[used]), names[used]
-    read, right = np.zeros(len(truth), bool), np.zeros(len(truth), bool)
-    for fitted, tested in folds.split(features, truth, groups):
-        if len(np.unique(truth[fitted])) > 1:
-            found = _probe().fit(features[fitted], truth[fitted]).predict(features[tested])
-            right[tested] = found == truth[tested]
-            read[tested] = np.isin(truth[tested], truth[fitted])
-    parts = [np.mean(right[read & (truth == name)]) for name in np.unique(truth[read])]
-    if len(parts) < 2:
+    features, labels = check_features(profiles.features[used]), names[used]
+    read, right = np.zeros(len(labels), bool), np.zeros(len(labels), bool)
+    for fitted, tested in folds.split(features, labels, groups):
+        if len(np.unique(labels[fitted])) > 1:
+            found = _probe().fit(features[fitted], labels[fitted]).predict(features[tested])
+            right[tested] = found == labels[tested]
+            read[tested] = np.isin(labels[tested], labels[fitted])
+    accuracies = [np.mean(right[read & (labels == name)]) for name in np.unique(labels[read])]
+    if len(accuracies) < 2:
         return None
-    return {"balanced_accuracy": float(np.mean(parts)), "chance": 1 / len(parts)}
+    return {"balanced_accuracy": float(np.mean(accuracies)), "chance": 1 / len(accuracies)}
 
 
 def _on_several(names: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -367,7 +367,7 @@ def replicate_correlation(features: np.ndarray) -> float:
 def fraction_strong(
     correlations: np.ndarray, null: np.ndarray, percentile: float = 95
 ) -> tuple[float, float]:
-    """Return which part of the treatments has replicates more alike than chance.
+    """Return the fraction of the treatments whose replicates are more alike than chance.
 
     Parameters
     ----------

@@ -20,10 +20,10 @@ from cpcnn_core.profiles.cross_fitting import (
 from cpcnn_core.profiles.significance import Layout, Significance
 
 Choose = Callable[[CrossFit, np.random.Generator], np.ndarray | None]
-# A quarter of the controls are called treatments.
-PART = 4
+# One of this number of controls is called a treatment.
+ONE_IN = 4
 LEVEL = 0.05
-ENOUGH, MOST_ROUNDS = 100, 10
+ENOUGH, MAX_ROUNDS = 100, 10
 QUERIES = 8
 CALIBRATED = "calibrated"
 TOO_SMALL = "p-values are too small here: controls called treatments pass for active"
@@ -158,7 +158,7 @@ def _ask(
     activity: list[float] = []
     nearest: list[float] = []
     finest = 1.0
-    for _ in range(MOST_ROUNDS):
+    for _ in range(MAX_ROUNDS):
         named = choose(fitted, random)
         if named is None or len(activity) >= ENOUGH:
             break
@@ -190,7 +190,7 @@ def _choose_positions(fitted: CrossFit, random: np.random.Generator) -> np.ndarr
     """Name a quarter of the control positions that all plates have, (n,) str; empty: none."""
     places = null_positions(fitted)
     names = sorted(set(places.values()))
-    chosen = set(random.permutation(names)[: len(names) // PART].tolist())
+    chosen = set(random.permutation(names)[: len(names) // ONE_IN].tolist())
     if not chosen:
         return None
     told = [places.get(row, "") for row in range(len(fitted.null))]
@@ -234,7 +234,7 @@ def _choose_wells(
 ) -> np.ndarray | None:
     """Name a quarter of the controls, arranged like treatments with replicates, (n,) str."""
     plates = fitted.plates
-    quarter = {plate: number // PART for plate, number in _null_wells(fitted).items()}
+    quarter = {plate: number // ONE_IN for plate, number in _null_wells(fitted).items()}
     chosen = _lay_out(layouts, quarter, random)
     if not chosen:
         return None

@@ -35,7 +35,7 @@ from cpcnn_core.schema.profiles import Profiles
 
 ROUNDS = 20
 # In one round; more share the same controls.
-MOST_TREATMENTS = 10
+MAX_TREATMENTS = 10
 _NAME = "Metadata_Simulated"
 
 
@@ -322,7 +322,7 @@ def _simulate(
 ) -> Significance:
     """Return the tests of a screen of drawn control wells, treatments sorted by their effect."""
     fewest = min(map(len, drawn.values()))
-    count = min((fewest - design.controls) // design.replicates, MOST_TREATMENTS)
+    count = min((fewest - design.controls) // design.replicates, MAX_TREATMENTS)
     added = directions[random.integers(0, len(directions), count)]
     rows = [drawn[plate][: design.controls] for plate in drawn]
     shift = [np.zeros((design.controls, wells.features.shape[1]))] * len(drawn)

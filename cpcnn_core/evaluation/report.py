@@ -26,7 +26,7 @@ from cpcnn_core.profiles.similarity import cosine_similarity
 from cpcnn_core.schema.columns import PLATE, WELL
 from cpcnn_core.schema.profiles import Profiles
 
-MOST_PLATES, MOST_ROWS = 8, 200
+MAX_PLATES, MAX_ROWS = 8, 200
 _PLACEBOS = {
     "activity": "activity",
     "nearest": "likeness to real treatments",
@@ -212,7 +212,7 @@ def _activity(scores: dict[str, Any]) -> list[str]:
     if "compounds" in found:
         head.append("q of the compound")
     rows = [
-        tuple("" if value is None else value for value in row.values()) for row in table[:MOST_ROWS]
+        tuple("" if value is None else value for value in row.values()) for row in table[:MAX_ROWS]
     ]
     told = found["refused"] or f"{found['compared_with']}."
     parts = [
@@ -225,8 +225,8 @@ def _activity(scores: dict[str, Any]) -> list[str]:
             f"wells, shows the size of the effect. {told[:1].upper()}{told[1:]}"
         ),
     ]
-    if len(table) > MOST_ROWS:
-        parts.append(note_as_html(f"{len(table) - MOST_ROWS} more are in evaluation.json."))
+    if len(table) > MAX_ROWS:
+        parts.append(note_as_html(f"{len(table) - MAX_ROWS} more are in evaluation.json."))
     return parts
 
 
@@ -347,7 +347,7 @@ def _nearest_rows(treatments: Profiles, by: str, labels: list[str]) -> list[tupl
     nearest = similarity.argmax(axis=1)
     best = similarity[np.arange(len(nearest)), nearest]
     names = treatments.metadata[by].astype(str).tolist()
-    order = np.argsort(-best, kind="stable")[:MOST_ROWS]
+    order = np.argsort(-best, kind="stable")[:MAX_ROWS]
     return [(names[i], labels[i], names[nearest[i]], labels[nearest[i]], best[i]) for i in order]
 
 
@@ -377,15 +377,15 @@ def _plates(evaluation: Evaluation) -> list[str]:
             "edges that stand out are position effects."
         ),
     ]
-    for plate in plates[:MOST_PLATES]:
+    for plate in plates[:MAX_PLATES]:
         mine = names == plate
         for when, (distance, limits) in shown.items():
             grid = np.full((rows.max() + 1, columns.max() + 1), np.nan)
             grid[rows[mine], columns[mine]] = distance[mine]
             draw = draw_plate(grid, f"{plate}{when}", limits)
             parts.append(figure_as_html(f"Plate {plate}{when}", draw, (4.6, 2.9), 46))
-    if len(plates) > MOST_PLATES:
-        parts.append(note_as_html(f"{len(plates) - MOST_PLATES} more plates are not shown."))
+    if len(plates) > MAX_PLATES:
+        parts.append(note_as_html(f"{len(plates) - MAX_PLATES} more plates are not shown."))
     return parts
 
 

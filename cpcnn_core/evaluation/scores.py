@@ -94,29 +94,29 @@ def evaluate_treatments(
     """
     similarity, matches = cosine_similarity(features), same_label(labels)
     precision = average_precision(similarity, matches)
-    asked = ~np.isnan(precision)
-    if not asked.any():
-        raise ProfileError(f"none of the {len(asked)} treatments shares a label with another")
+    with_match = ~np.isnan(precision)
+    if not with_match.any():
+        raise ProfileError(f"none of the {len(with_match)} treatments shares a label with another")
     folds, p_values = fold_enrichment(similarity, matches, TOP)
     first = first_hit(similarity, matches)
-    others = len(asked) - 1
-    hits = matches.sum(axis=1)[asked] - 1
+    others = len(with_match) - 1
+    hits = matches.sum(axis=1)[with_match] - 1
     chance = chance_average_precision(hits, np.full(len(hits), others))
     positions = [k for k in positions if k <= others]
     return {
-        "treatments": len(asked),
-        "queries": int(asked.sum()),
+        "treatments": len(with_match),
+        "queries": int(with_match.sum()),
         "mean_average_precision": float(np.nanmean(precision)),
         "chance_average_precision": float(chance.mean()),
         "fold_enrichment": float(np.nanmean(folds)),
-        "significant_queries": int((p_values[asked] < 0.05 / asked.sum()).sum()),
+        "significant_queries": int((p_values[with_match] < 0.05 / with_match.sum()).sum()),
         "precision_at": {
             str(k): float(np.nanmean(precision_at(similarity, matches, k))) for k in positions
         },
         "recall_at": {
             str(k): float(np.nanmean(recall_at(similarity, matches, k))) for k in positions
         },
-        "first_hit_in_top": float((first[asked] <= np.ceil(TOP * others)).mean()),
+        "first_hit_in_top": float((first[with_match] <= np.ceil(TOP * others)).mean()),
         "mean_reciprocal_rank": float(np.nanmean(1 / first)),
     }
 

@@ -19,7 +19,7 @@ from cpcnn_core.imaging.crops import check_centers, touches_border
 # and pixel sizes are often written down with two digits: nothing to blur an image for.
 SAME_SCALE = 0.01
 # From the finest objective in use to the coarsest; beyond that, the unit was mistaken.
-MOST_ZOOM = 20
+MAX_ZOOM = 20
 
 
 class Scaled(Protocol):
@@ -91,9 +91,9 @@ def zoom_of(card_um_per_px: float | None, image_um_per_px: float | None) -> floa
     zoom = image / card
     if abs(zoom - 1) < SAME_SCALE:
         return 1.0
-    if not 1 / MOST_ZOOM <= zoom <= MOST_ZOOM:
+    if not 1 / MAX_ZOOM <= zoom <= MAX_ZOOM:
         raise ImageError(
-            f"expected images within a factor of {MOST_ZOOM} of the model's {card:g} µm per "
+            f"expected images within a factor of {MAX_ZOOM} of the model's {card:g} µm per "
             f"pixel, got {image:g}; give it in micrometres (0.325, not 325)"
         )
     return zoom

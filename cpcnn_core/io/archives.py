@@ -25,7 +25,7 @@ import numpy as np
 from cpcnn_core.io.claims import is_believable, refuse_claim
 
 # Of a directory of members; one takes about a hundred bytes, and memory ten times as much.
-MOST_DIRECTORY_BYTES = 2**20
+MAX_DIRECTORY_BYTES = 2**20
 _END, _END_BYTES, _LONGEST_COMMENT = b"PK\x05\x06", 22, 2**16
 _SEAL = "cpcnn: CRC-32 {:08x}"
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -128,7 +128,7 @@ def _check_end(file: io.BufferedReader, size: int, *, whole: bool) -> None:
     if start < 0 or len(end) < _END_BYTES:
         raise ValueError("it is no zip archive, or it is cut")
     directory, comment = struct.unpack("<L4xH", end[12:_END_BYTES])
-    if directory > MOST_DIRECTORY_BYTES:
+    if directory > MAX_DIRECTORY_BYTES:
         raise ValueError(f"it has a directory of {directory} bytes, too many for what we write")
     if comment != len(end) - _END_BYTES:
         raise ValueError("it is cut, or something was appended to it")

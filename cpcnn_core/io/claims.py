@@ -6,7 +6,7 @@ from pathlib import Path
 
 # A picture of cells compresses to a third; one of few labels, or a column of one text, to a
 # hundredth. Deflate ends at 1032, other methods at far more: what is so small was made to be.
-MOST_COMPRESSED = 250
+MAX_COMPRESSED = 250
 # Little enough for any machine, whatever the file says.
 ALWAYS_TRUSTED_BYTES = 2**29
 
@@ -26,7 +26,7 @@ def is_believable(claimed: int, stored: int) -> bool:
     >>> is_believable(2**29, 100), is_believable(2**32, 2**22)
     (True, False)
     """
-    return claimed <= ALWAYS_TRUSTED_BYTES or claimed <= MOST_COMPRESSED * stored
+    return claimed <= ALWAYS_TRUSTED_BYTES or claimed <= MAX_COMPRESSED * stored
 
 
 def refuse_claim(path: str | Path, what: str, claimed: int, stored: int) -> str:
@@ -50,6 +50,6 @@ right, save it without compression'
     return (
         f"{path} cannot be read: {what} would take {claimed} bytes of memory, "
         f"{claimed // max(stored, 1)} times what the file has ({stored}); more than "
-        f"{MOST_COMPRESSED} times is not believed of files beyond "
+        f"{MAX_COMPRESSED} times is not believed of files beyond "
         f"{ALWAYS_TRUSTED_BYTES >> 20} MiB: where it is right, save it without compression"
     )

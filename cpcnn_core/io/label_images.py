@@ -17,7 +17,7 @@ from cpcnn_core.io.site_keys import KeyIndex
 from cpcnn_core.io.sites import Objects
 
 DEFAULT_TEMPLATE = "{Plate}_{Well}_{Site}.tif"
-_MOST, _WHITE = 2**31 - 1, 255
+MAX_LABEL, _WHITE = 2**31 - 1, 255
 
 
 def objects_from_labels(place: str | Path) -> ObjectSource:
@@ -124,9 +124,10 @@ def read_labels(path: str | Path) -> np.ndarray:
     if labels.dtype.kind not in "biu":
         raise ImageError(f"{path} holds {labels.dtype} values; expected whole numbers as labels")
     low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high > _MOST:
+    if low < 0 or high > MAX_LABEL:
         raise ImageError(
-            f"{path} has the value {low if low < 0 else high}; expected labels from 0 to {_MOST}"
+            f"{path} has the value {low if low < 0 else high}; expected labels from 0 to "
+            f"{MAX_LABEL}"
         )
     if high == _WHITE and not ((labels > 0) & (labels < _WHITE)).any():
         raise ImageError(

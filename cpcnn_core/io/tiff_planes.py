@@ -23,9 +23,9 @@ from cpcnn_core.io.json_files import parse_json
 if TYPE_CHECKING:
     import tifffile
 
-MOST_PLANES = 10**6
+MAX_PLANES = 10**6
 # Of all that tifffile makes a list of from what a file's XML says.
-_MOST_LISTED = 10**7
+_MAX_LISTED = 10**7
 _PHOTOMETRIC, _WHITE_IS_ZERO, _PALETTE = 262, 0, 3
 _UIC2 = 33629
 _OME_IMAGE = re.compile(r"<(?:\w+:)?Image[\s>]")
@@ -118,7 +118,7 @@ def _planes_by_series(file: tifffile.TiffFile) -> list[list[_Plane]]:
             return described
     alone = len(main) == 1
     counts = [_planes_of(file, page, alone) for page in main]
-    if sum(counts) > max(MOST_PLANES, len(main)):
+    if sum(counts) > max(MAX_PLANES, len(main)):
         raise ValueError(f"its pages claim {sum(counts)} planes")
     return [
         [_Plane(page, k) for page, count in zip(main, counts, strict=True) for k in range(count)]
@@ -150,7 +150,7 @@ def _check_ome(file: tifffile.TiffFile) -> None:
         if "Start" in one.attrib:
             start, end, step = (float(one.get(n, "1")) for n in ("Start", "End", "Step"))
             claimed += abs((end - start) / step)
-    if not claimed <= _MOST_LISTED:
+    if not claimed <= _MAX_LISTED:
         raise ValueError("its OME-XML claims more planes than any microscope takes")
 
 
@@ -161,7 +161,7 @@ def _whole(text: str) -> int:
 def _planes_of(file: tifffile.TiffFile, page: tifffile.TiffPage, alone: bool) -> int:
     """Return how many planes a page stands for, as MetaMorph, ImageJ and tifffile write them."""
     claimed = _claimed(file, page, alone)
-    if claimed > MOST_PLANES:
+    if claimed > MAX_PLANES:
         raise ValueError(f"it claims {claimed} planes")
     if claimed > 1 and not file.is_stk:
         # Programs that split a stack leave the description of the whole in every part.

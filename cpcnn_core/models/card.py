@@ -9,7 +9,7 @@ from typing import Any
 
 from cpcnn_core.errors import ChannelError, WeightsError, some_of
 from cpcnn_core.io.json_files import parse_json
-from cpcnn_core.models.card_schema import MOST_INPUTS, TEXT_LENGTH, checked, checked_options
+from cpcnn_core.models.card_schema import MAX_INPUTS, TEXT_LENGTH, checked, checked_options
 from cpcnn_core.printable import printable
 
 CHANNEL_MODES = {
@@ -151,11 +151,11 @@ class ModelCard:
                     f"{', '.join(known)}; upgrade with: pip install --upgrade cpcnn"
                 )
         inputs = len(self.channels) * max(self.seen_px, self.crop_px) ** 2
-        if inputs > MOST_INPUTS:
+        if inputs > MAX_INPUTS:
             raise WeightsError(
                 f"the card of {self.name} asks for {len(self.channels)} channels of "
                 f"{max(self.seen_px, self.crop_px)} px a side, which are {inputs:,} numbers; "
-                f"expected at most {MOST_INPUTS:,}; get the model from its makers again"
+                f"expected at most {MAX_INPUTS:,}; get the model from its makers again"
             )
 
     @property

@@ -19,9 +19,9 @@ TIMM_NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)?")
 TIMM_PREFIX = "timm/"
 OPEN_PHENOM, SUBCELL = "open-phenom", "subcell"
 # More channels than any microscope, more features than any network has for them.
-MOST_CHANNELS, MOST_FEATURES = 1000, 100_000
+MAX_CHANNELS, MAX_FEATURES = 1000, 100_000
 # Of crops: a field of a camera; and numbers of a crop of all channels.
-LARGEST_PX, MOST_INPUTS = 2048, 2**24
+LARGEST_PX, MAX_INPUTS = 2048, 2**24
 NAME_LENGTH, TEXT_LENGTH = 120, 2000
 # Recipes and splits of trainings, as JSON.
 PROVENANCE_LENGTH, PROVENANCE_ENTRIES = 4 * 2**20, 100
@@ -237,8 +237,8 @@ _RULES: dict[str, Rule] = {
     "name": _text(NAME_LENGTH, 1, plain=True),
     "summary": _text(),
     # That there are any, and which differ, is an error of channels.
-    "channels": _several(_CHANNEL, 0, MOST_CHANNELS, "names of channels"),
-    "embed_dim": _whole(1, MOST_FEATURES),
+    "channels": _several(_CHANNEL, 0, MAX_CHANNELS, "names of channels"),
+    "embed_dim": _whole(1, MAX_FEATURES),
     "prefix": _matching("[A-Za-z][A-Za-z0-9]{0,39}", "a letter, then letters and digits"),
     "architecture": _architecture,
     "architecture_options": _options,
@@ -252,8 +252,8 @@ _RULES: dict[str, Rule] = {
     "resize": _text(NAME_LENGTH),
     "input_range": _range,
     "standardizer": _text(NAME_LENGTH),
-    "mean": _several(_number(-1e6, 1e6), 0, MOST_CHANNELS, "numbers"),
-    "std": _several(_number(1e-9, 1e6), 0, MOST_CHANNELS, "numbers"),
+    "mean": _several(_number(-1e6, 1e6), 0, MAX_CHANNELS, "numbers"),
+    "std": _several(_number(1e-9, 1e6), 0, MAX_CHANNELS, "numbers"),
     "dtype_in": _text(),
     "unit": _text(NAME_LENGTH),
     "trained": _flag,
@@ -289,7 +289,7 @@ _OPTIONS: dict[str, dict[str, Rule]] = {
     },
     SUBCELL: {
         "passes": _several(
-            _several(_CHANNEL, 1, MOST_CHANNELS, "names of channels"), 1, MOST_CHANNELS, "passes"
+            _several(_CHANNEL, 1, MAX_CHANNELS, "names of channels"), 1, MAX_CHANNELS, "passes"
         ),
         "native_px": _whole(16, LARGEST_PX),
         "width": _whole(4, 4096),

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 INDEX_FILE, CELLS_FILE = "cells.faiss", "cells.parquet"
 # Cells that the division into regions is learned from, for every region.
 TRAINING_CELLS = 50
-# A search looks at this part of the regions, those nearest to the query.
-SEARCHED_PART, FEWEST_SEARCHED = 1 / 16, 8
+# A search looks at this fraction of the regions, those nearest to the query.
+SEARCHED_FRACTION, MIN_SEARCHED = 1 / 16, 8
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def build_cell_index(
         faiss.METRIC_INNER_PRODUCT,
     )
     index.train(sample)
-    index.nprobe = min(regions, max(FEWEST_SEARCHED, int(regions * SEARCHED_PART)))
+    index.nprobe = min(regions, max(MIN_SEARCHED, int(regions * SEARCHED_FRACTION)))
     rows, names, provenance = [], [], {}
     for part in _parts(tables, correction):
         index.add(unit_length(part.features).astype(np.float32))

@@ -145,8 +145,8 @@ class TreatmentLibrary:
         found = self.treatments.metadata.iloc[candidates[order]].reset_index(drop=True)
         found.insert(0, "similarity", np.asarray(exact, float)[order])
         if significance:
-            asked = self._asked(query) if uncorrected is None else uncorrected
-            self._add_significance(found, asked, candidates[order], exclude, rows)
+            query_before = self._uncorrected_query(query) if uncorrected is None else uncorrected
+            self._add_significance(found, query_before, candidates[order], exclude, rows)
         return found
 
     def same_as(self, columns: Sequence[str], metadata: pd.DataFrame) -> np.ndarray:
@@ -170,7 +170,7 @@ class TreatmentLibrary:
             same |= np.isin(names, of_wells[shared])
         return same
 
-    def _asked(self, query: np.ndarray) -> Profiles | np.ndarray:
+    def _uncorrected_query(self, query: np.ndarray) -> Profiles | np.ndarray:
         """Return a query that is not known before correction."""
         if self.corrected.correction is not None:
             return query
@@ -179,15 +179,15 @@ class TreatmentLibrary:
     def _add_significance(
         self,
         found: pd.DataFrame,
-        asked: Profiles | np.ndarray,
+        query_before: Profiles | np.ndarray,
         places: np.ndarray,
         exclude: np.ndarray | None,
         rows: np.ndarray | None,
     ) -> None:
         tests = self.significance
         names = self.treatments.texts(self.by)
-        told = tests.nearest(asked, None if exclude is None else names[exclude], rows)
-        told["support"] = tests.support(asked)
+        told = tests.nearest(query_before, None if exclude is None else names[exclude], rows)
+        told["support"] = tests.support(query_before)
         for number, column in enumerate(told.columns):
             found.insert(1 + number, column, told[column].reindex(names[places]).to_numpy())
 

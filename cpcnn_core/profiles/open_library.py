@@ -81,6 +81,8 @@ class OpenLibrary:
         The expression that chose the control wells.
     sha256 : str
         Checksum of the file; empty without one.
+    path : Path or None
+        The file; None for a library without one.
     """
 
     library: TreatmentLibrary
@@ -88,6 +90,7 @@ class OpenLibrary:
     name: str
     controls: str = ""
     sha256: str = ""
+    path: Path | None = None
 
     @property
     def provenance(self) -> dict[str, object]:
@@ -399,7 +402,7 @@ def open_library(
         doses_of=metadata_column(doses_of) if doses_of else None,
     )
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return OpenLibrary(library, correction, path.name, controls, sha256)
+    return OpenLibrary(library, correction, path.name, controls, sha256, path)
 
 
 def treatment_columns(wells: Profiles) -> list[str]:

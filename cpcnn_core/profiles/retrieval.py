@@ -98,7 +98,7 @@ def chance_average_precision(matches: np.ndarray, others: np.ndarray) -> np.ndar
 
 
 def precision_at(similarity: np.ndarray, matches: np.ndarray, k: int) -> np.ndarray:
-    """Return which part of the k most similar match, (n,).
+    """Return the fraction of the k most similar that match, (n,).
 
     Raises
     ------
@@ -115,7 +115,7 @@ def precision_at(similarity: np.ndarray, matches: np.ndarray, k: int) -> np.ndar
 
 
 def recall_at(similarity: np.ndarray, matches: np.ndarray, k: int) -> np.ndarray:
-    """Return which part of the matches is among the k most similar, (n,).
+    """Return the fraction of the matches that is among the k most similar, (n,).
 
     Raises
     ------
@@ -160,7 +160,7 @@ def fold_enrichment(
     ----------
     similarity, matches : ndarray of shape (n, n)
     top : float
-        The part of the n - 1 others that is the top, rounded up to whole profiles.
+        The fraction of the n - 1 others that is the top, rounded up to whole profiles.
 
     Returns
     -------
@@ -178,7 +178,7 @@ def fold_enrichment(
     (array([ 2.,  2., nan]), array([0.5, 0.5, nan]))
     """
     if not 0 < top <= 1:
-        raise ProfileError(f"expected the top as a part from 0 to 1, got {top}")
+        raise ProfileError(f"expected the top as a fraction from 0 to 1, got {top}")
     others = len(similarity) - 1
     k = int(np.ceil(top * others))
     hits = _hits_at(similarity, matches, k)

@@ -73,7 +73,7 @@ class Significance:
         if self.only is not None:
             treated &= np.isin(names, sorted(self.only))
         usable = treated & (fitted.plates != "")
-        most = self._most
+        always_held = self._always_held
         found: dict[str, np.ndarray] = {}
         for name in dict.fromkeys(names[treated].tolist()):
             mine = np.flatnonzero(usable & (names == name))
@@ -83,8 +83,8 @@ class Significance:
             least = 2 if len(plates) == 1 else 1
             for plate in plates:
                 there = mine[fitted.plates[mine] == plate]
-                if len(there) >= most[plate]:
-                    few = max(most[plate] // 2, least)
+                if len(there) >= always_held[plate]:
+                    few = max(always_held[plate] // 2, least)
                     there = np.sort(random.permutation(there)[:few])
                 kept.extend(there.tolist())
             found[name] = np.array(kept, int)
@@ -122,7 +122,7 @@ class Significance:
         """
         names = list(self.treatments)
         left_out = set() if exclude is None else set(exclude)
-        asked = np.array(
+        tested = np.array(
             [len(mine) > 0 and name not in left_out for name, mine in self.treatments.items()]
         )
         own = np.array([], int) if rows is None else np.asarray(rows, int)
@@ -136,7 +136,7 @@ class Significance:
             dots = fold.features @ direction
             free = ~np.isin(fold.held, own)
             chance: dict[Layout, np.ndarray] = {}
-            for place in np.flatnonzero(asked):
+            for place in np.flatnonzero(tested):
                 layout = self.layouts[place]
                 if layout not in chance:
                     picked, lengths = self._draws(number, layout)
@@ -146,10 +146,10 @@ class Significance:
                 null = chance[layout]
                 reached[place] += (null >= similarity[place]).sum()
                 drawn[place] += len(null)
-        return self._as_table(names, asked, reached, drawn)
+        return self._as_table(names, tested, reached, drawn)
 
     def support(self, query: Profiles | np.ndarray) -> pd.Series:
-        """Tell which part of every treatment's wells is more like the query than 95 % of controls.
+        """Return the fraction of each treatment's wells more like the query than 95 % of controls.
 
         Parameters
         ----------
@@ -163,14 +163,14 @@ class Significance:
             the mean over the folds. NaN where none of the wells can be compared.
         """
         query, (starts, sizes) = _reduced(query), self._groups
-        parts = np.zeros(len(sizes))
+        fractions = np.zeros(len(sizes))
         for number, fold in enumerate(self.fitted.folds):
             direction = _direction(fold, query)
             limit = np.percentile(unit_length(fold.features) @ direction, SUPPORT_PERCENTILE)
             more = unit_length(self._corrected(number)) @ direction > limit
-            parts += np.add.reduceat(more, starts, dtype=float) / sizes
+            fractions += np.add.reduceat(more, starts, dtype=float) / sizes
         found = pd.Series(np.nan, index=list(self.treatments))
-        found[self._comparable] = parts / len(self.fitted.folds)
+        found[self._comparable] = fractions / len(self.fitted.folds)
         return found
 
     def activity(self) -> pd.DataFrame:
@@ -186,7 +186,7 @@ class Significance:
             folds), ``p_value``, ``q_value``; NaN where there are no two wells to compare.
         """
         names = list(self.treatments)
-        asked = np.array([len(self.treatments[name]) > 1 for name in names])
+        tested = np.array([len(self.treatments[name]) > 1 for name in names])
         reached, drawn = np.zeros(len(names)), np.zeros(len(names))
         cosines = np.full((len(self.fitted.folds), len(names)), np.nan)
         places = np.cumsum(self._comparable) - 1
@@ -194,7 +194,7 @@ class Significance:
             among_held = _cosines(fold.features)
             wells = np.split(self._corrected(number), self._groups[0][1:])
             chance: dict[Layout, np.ndarray] = {}
-            for place in np.flatnonzero(asked):
+            for place in np.flatnonzero(tested):
                 mine, layout = self.treatments[names[place]], self.layouts[place]
                 plates, all_of_it = self.fitted.plates[mine], np.ones((1, len(mine)))
                 among_mine = _cosines(wells[places[place]])
@@ -206,9 +206,9 @@ class Significance:
                     chance[layout] = self._spread(layout, means)
                 reached[place] += (chance[layout] >= cosines[number, place]).sum()
                 drawn[place] += len(chance[layout])
-        table = self._as_table(names, asked, reached, drawn)
+        table = self._as_table(names, tested, reached, drawn)
         mean = np.full(len(names), np.nan)
-        mean[asked] = cosines[:, asked].mean(axis=0)
+        mean[tested] = cosines[:, tested].mean(axis=0)
         table.insert(0, "mean_cosine", mean)
         return table
 
@@ -234,8 +234,8 @@ class Significance:
         finest = sorted(one for one in map(self.finest, names) if not math.isnan(one))
         if not finest:
             return self.fitted.describe()
-        least, most = finest[0], finest[len(finest) // 2]
-        others = "" if most == least else f", and most not below {most:.2g}"
+        least, always_held = finest[0], finest[len(finest) // 2]
+        others = "" if always_held == least else f", and most not below {always_held:.2g}"
         return f"{self.fitted.describe()}; none of these can be below {least:.2g}{others}"
 
     @cached_property
@@ -245,7 +245,7 @@ class Significance:
         return [Counter(plates[fold.held].tolist()) for fold in self.fitted.folds]
 
     @cached_property
-    def _most(self) -> Counter[str]:
+    def _always_held(self) -> Counter[str]:
         """How many controls of a plate are held out in every fold."""
         return functools.reduce(operator.and_, self._held)
 
@@ -333,12 +333,12 @@ class Significance:
         return ways
 
     def _as_table(
-        self, names: list[str], asked: np.ndarray, reached: np.ndarray, drawn: np.ndarray
+        self, names: list[str], tested: np.ndarray, reached: np.ndarray, drawn: np.ndarray
     ) -> pd.DataFrame:
         p_values = np.full(len(names), np.nan)
-        asked = asked & (drawn > 0)
-        p_values[asked] = (1 + reached[asked]) / (1 + drawn[asked])
-        for place in np.flatnonzero(asked):
+        tested = tested & (drawn > 0)
+        p_values[tested] = (1 + reached[tested]) / (1 + drawn[tested])
+        for place in np.flatnonzero(tested):
             # Draws that are few are no more certain for being repeated.
             finest = 1 / (1 + self._ways(self.layouts[place]))
             p_values[place] = max(p_values[place], finest)
@@ -353,7 +353,7 @@ class Significance:
 
 
 def mean_by_plate(query: Profiles) -> Profiles:
-    """Return the mean of cells or wells of every plate, with its part of the rows.
+    """Return the mean of cells or wells of every plate, with its fraction of the rows.
 
     Corrections differ by plate and are linear in each, so that these means, corrected and
     weighted by ``Metadata_Share``, give the mean of the corrected cells.
@@ -427,12 +427,12 @@ def _draw_positions(
 ) -> np.ndarray:
     """Draw as many positions as a treatment has wells on a plate; of one, each position once."""
     units = len(np.unique(fold.unit))
-    most = max(count for _, count in layout)
-    if most == 1:
+    always_held = max(count for _, count in layout)
+    if always_held == 1:
         chosen = np.arange(units)[:, None]
     else:
         random = np.random.default_rng(seed)
-        chosen = np.argsort(random.random((draws, units)), axis=1)[:, :most]
+        chosen = np.argsort(random.random((draws, units)), axis=1)[:, :always_held]
     picked = np.zeros((len(chosen), len(fold.held)))
     for plate, count in layout:
         on_plate = np.full(units, -1)

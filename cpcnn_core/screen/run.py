@@ -29,7 +29,7 @@ from cpcnn_core.screen.prefetch import LoadedSite, read_ahead
 from cpcnn_core.screen.site_report import SiteReport, failure, stopped
 
 Progress = Callable[[SiteReport], None]
-READERS_FOR_CPU, MOST_READERS = 2, 16
+READERS_FOR_CPU, MAX_READERS = 2, 16
 
 
 def embed_sites(
@@ -117,7 +117,7 @@ def default_readers(model: Embedder) -> int:
     >>> default_readers(load_model("untrained-efficientnet-b0", device="cpu"))
     2
     """
-    cores = min(os.cpu_count() or 1, MOST_READERS)
+    cores = min(os.cpu_count() or 1, MAX_READERS)
     return READERS_FOR_CPU if model.device.type == "cpu" else cores
 
 

@@ -15,8 +15,8 @@ RENDERER = 1
 # (rows, columns) of the plates that are sold.
 PLATE_FORMATS = ((2, 3), (3, 4), (4, 6), (6, 8), (8, 12), (16, 24), (32, 48))
 MECHANISM_LIMIT = 14
-# The part of a plate's wells that treatments take when replicates are not given.
-TREATED_PART = 0.75
+# The fraction of a plate's wells that treatments take when replicates are not given.
+TREATED_FRACTION = 0.75
 _WHOLE = ("studies", "plates", "wells", "sites", "treatments", "doses", "size")
 _POSITIVE = ("cells", "pixel_size")
 _STRENGTHS = ("effect_strength", "batch_strength")
@@ -137,7 +137,7 @@ class ScreenDesign:
         """Wells of a treatment and dose on every plate."""
         if self.replicates is not None:
             return self.replicates
-        return max(1, int(TREATED_PART * self.wells) // (self.treatments * self.doses))
+        return max(1, int(TREATED_FRACTION * self.wells) // (self.treatments * self.doses))
 
     @property
     def shared_treatments(self) -> int:

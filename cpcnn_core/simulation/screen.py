@@ -127,11 +127,11 @@ def _claim(design: ScreenDesign, out: Path) -> None:
         write_checked(path, {"sha256": design.sha256, "design": design.values()}, indent=2)
         return
     there = _read_design(path)
-    asked = design.values()
+    wanted = design.values()
     differing = [
-        f"{name} is {there.get(name)!r} there and {asked.get(name)!r} here"
-        for name in sorted(asked.keys() | there.keys())
-        if there.get(name) != asked.get(name)
+        f"{name} is {there.get(name)!r} there and {wanted.get(name)!r} here"
+        for name in sorted(wanted.keys() | there.keys())
+        if there.get(name) != wanted.get(name)
     ]
     if differing:
         raise SiteError(

@@ -15,7 +15,7 @@ from cpcnn_core.errors import CropError
 
 CROP_PROBABILITY = FLIP_PROBABILITY = 0.5
 # Smallest side of what is cut out, as a fraction of the crop: 102 of 128 pixels.
-SMALLEST_PART = (4, 5)
+MIN_FRACTION = (4, 5)
 BRIGHTNESS = 0.1
 CONTRAST = 0.2
 
@@ -97,7 +97,7 @@ def draw_augmentation(n: int, c: int, p: int, generator: torch.Generator) -> Aug
     """
     if p < 2:
         raise CropError(f"augmentation needs crops of at least 2 x 2 pixels, got {p} x {p}")
-    numerator, denominator = SMALLEST_PART
+    numerator, denominator = MIN_FRACTION
     is_cut = torch.rand(n, generator=generator) < CROP_PROBABILITY
     side = torch.randint(numerator * p // denominator, p, (n,), generator=generator)
     side = torch.where(is_cut, side, p)

@@ -37,7 +37,7 @@ class Cells:
         The column of the classes.
     classes : tuple of str
         In the order of the network's outputs: sorted.
-    training, validation, judged : ndarray of shape (n,), int64
+    training, validation, held_out : ndarray of shape (n,), int64
         Rows of the store: those learned from; those that show how well classes are told
         apart; those that make the wells' profiles.
     training_classes, validation_classes : ndarray of shape (n,), int64
@@ -58,7 +58,7 @@ class Cells:
     training_classes: np.ndarray
     validation: np.ndarray
     validation_classes: np.ndarray
-    judged: np.ndarray
+    held_out: np.ndarray
     split: dict[str, object]
     left_out: int
     notice: str = ""

@@ -42,11 +42,11 @@ def classifier_metrics(
     largest = logits.max(axis=1, keepdims=True)
     spread = np.log(np.exp(logits - largest).sum(axis=1, keepdims=True)) + largest
     answers = logits.argmax(axis=1)
-    asked = np.bincount(answers, minlength=logits.shape[1])
+    count_of_class = np.bincount(answers, minlength=logits.shape[1])
     hits = np.bincount(answers[answers == classes], minlength=logits.shape[1])
     return {
         "loss": float((spread - right).mean()),
         "accuracy": float((answers == classes).mean()),
         "top_5": float(((logits > right).sum(axis=1) < TOP).mean()),
-        "precision": float((hits / np.maximum(asked, 1)).mean()),
+        "precision": float((hits / np.maximum(count_of_class, 1)).mean()),
     }

@@ -71,7 +71,7 @@ def watch(
     --------
     >>> watch(network, accelerator, reader, cells, config, 0)  # doctest: +SKIP
     """
-    rows = np.union1d(cells.validation, cells.judged)
+    rows = np.union1d(cells.validation, cells.held_out)
     features, logits = _run(network, accelerator, reader, rows)
     if not np.isfinite(features).all():
         raise TrainingError(
@@ -79,11 +79,11 @@ def watch(
         )
     of_validation = logits[np.searchsorted(rows, cells.validation)]
     names = feature_names(features.shape[1], compartment="Cells")
-    index = cells.store.index.iloc[cells.judged].reset_index(drop=True)
+    index = cells.store.index.iloc[cells.held_out].reset_index(drop=True)
     metadata = index[[name for name in index.columns if str(name).startswith("Metadata_")]]
-    judged = Profiles(features[np.searchsorted(rows, cells.judged)], metadata, names)
+    held_out = Profiles(features[np.searchsorted(rows, cells.held_out)], metadata, names)
     return classifier_row(of_validation, cells.validation_classes, seed) | profile_row(
-        judged, cells.label, config
+        held_out, cells.label, config
     )
 
 
@@ -240,7 +240,7 @@ def _confounders(wells: Profiles, controls: np.ndarray, by: str) -> Row:
 
 
 def nearest_treatment_accuracy(wells: Profiles, by: str) -> dict[str, float]:
-    """Return for which part of the wells the nearest treatment is their own.
+    """Return the fraction of the wells whose nearest treatment is their own.
 
     Parameters
     ----------
@@ -283,11 +283,11 @@ def nearest_treatment_accuracy(wells: Profiles, by: str) -> dict[str, float]:
             continue
         treatments = aggregate(wells.select(~inside), [by], "mean")
         known = treatments.texts(by)
-        asked = inside & np.isin(names, known)
-        if asked.any():
-            similarity = cosine_similarity(wells.features[asked], treatments.features)
-            hits += (known[similarity.argmax(axis=1)] == names[asked]).tolist()
-            chances += [1 / len(known)] * int(asked.sum())
+        known_here = inside & np.isin(names, known)
+        if known_here.any():
+            similarity = cosine_similarity(wells.features[known_here], treatments.features)
+            hits += (known[similarity.argmax(axis=1)] == names[known_here]).tolist()
+            chances += [1 / len(known)] * int(known_here.sum())
     if not hits:
         raise ProfileError(f"no treatment in the column {by} has replicates")
     return {"accuracy": float(np.mean(hits)), "chance": float(np.mean(chances)), "wells": len(hits)}

@@ -89,7 +89,7 @@ def start_report(
     """
     training, run, store = config.training, config.run, cells.store
     left = f"; {cells.left_out} are not used" if cells.left_out else ""
-    held = "" if cells.judged is cells.validation else f", {len(cells.judged)} held out"
+    held = "" if cells.held_out is cells.validation else f", {len(cells.held_out)} held out"
     count = accelerator.num_processes
     crops = (
         f"{len(store)} crops of {_counted(len(config.data.studies), 'study', 'studies')}, "

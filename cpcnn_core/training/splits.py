@@ -38,7 +38,7 @@ class Split:
     values : tuple of str
         The plates, studies or values that are kept. Empty: drawn. Not for ``cells``.
     fraction : float, above 0 and below 1
-        What part is drawn.
+        The fraction that is drawn.
     seed : int
         Of the draw.
 
@@ -123,7 +123,7 @@ def assign_split(index: pd.DataFrame, split: Split, label_column: str = TREATMEN
 
     Notes
     -----
-    By ``cells``, `draw_part` of every class, by study, plate, well, site and object number.
+    By ``cells``, `draw_fraction` of every class, by study, plate, well, site and object number.
     By ``plates``, of every study (one of a single plate is all training). By ``studies`` and
     ``column``, of the values there are.
 
@@ -209,7 +209,7 @@ def _keep_cells(index: pd.DataFrame, labels: np.ndarray, split: Split) -> np.nda
             f"a split by cells needs 2 cells of every class; {(counts < 2).sum()} of "
             f"{len(classes)} classes have 1: {some_of(classes[counts < 2])}; leave them out"
         )
-    return draw_part(names, of_cell, split.fraction, split.seed)
+    return draw_fraction(names, of_cell, split.fraction, split.seed)
 
 
 def _keep_units(index: pd.DataFrame, split: Split) -> np.ndarray:
@@ -220,7 +220,7 @@ def _keep_units(index: pd.DataFrame, split: Split) -> np.ndarray:
     if split.kind == "plates" and STUDY in index.columns:
         first = np.unique(of_cell, return_index=True)[1]
         of_group = numbered(texts_of(index, STUDY)[first])[1]
-    result: np.ndarray = draw_part(names, of_group, split.fraction, split.seed)[of_cell]
+    result: np.ndarray = draw_fraction(names, of_group, split.fraction, split.seed)[of_cell]
     return result
 
 
@@ -288,7 +288,9 @@ def check_sides(labels: np.ndarray, is_kept: np.ndarray, kind: str, may_hold_new
         raise TrainingError(f"training needs at least 2 classes, got {some_of(learned)} only")
 
 
-def draw_part(names: Iterable[str], groups: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+def draw_fraction(
+    names: Iterable[str], groups: np.ndarray, fraction: float, seed: int
+) -> np.ndarray:
     """Draw a fraction of every group.
 
     Parameters
@@ -314,7 +316,7 @@ def draw_part(names: Iterable[str], groups: np.ndarray, fraction: float, seed: i
 
     Examples
     --------
-    >>> draw_part(["a", "b", "c", "d"], np.array([0, 0, 0, 1]), 0.4, seed=0)
+    >>> draw_fraction(["a", "b", "c", "d"], np.array([0, 0, 0, 1]), 0.4, seed=0)
     array([ True, False, False, False])
     """
     counts = np.bincount(groups)

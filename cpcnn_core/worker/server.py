@@ -138,7 +138,7 @@ class Worker:
         return {"type": "models", "names": list_models()}, {}
 
     def _describe(self, header: Message) -> Answer:
-        card, path = _asked_model(header)
+        card, path = _requested_model(header)
         return {
             "type": "card",
             "to_accept": question(card) if needs_yes(card) else "",
@@ -212,7 +212,7 @@ class Worker:
         if key not in self._libraries:
             self._libraries[key] = open_library(path, header["by"])
         opened = self._libraries[key]
-        opened.check_model(_asked_model(header)[0], mask_neighbors=header.get("mask_neighbors"))
+        opened.check_model(_requested_model(header)[0], mask_neighbors=header.get("mask_neighbors"))
         if header.get("treatment") is not None:
             opened.row(header["treatment"])
         return opened
@@ -234,16 +234,16 @@ class Worker:
         from cpcnn_core.embedding.embedder import load_model
 
         card = find_model(name)[0]
-        asked = channels if card.takes_any_channels else None
-        known = self._models.get((name, asked))
+        named = channels if card.takes_any_channels else None
+        known = self._models.get((name, named))
         # A model may be imported again under its name while its user's program runs.
         if known is None or card.sha256 not in (None, known.card.sha256):
-            known = load_model(name, device=self.device, channels=asked)
-            self._models[name, asked] = known
+            known = load_model(name, device=self.device, channels=named)
+            self._models[name, named] = known
         return known
 
 
-def _asked_model(header: Message) -> tuple[ModelCard, Path | None]:
+def _requested_model(header: Message) -> tuple[ModelCard, Path | None]:
     """Return card and file of the model asked for, the card for the channels that are named."""
     card, path = find_model(header["model"])
     if header.get("channels") is not None:

@@ -1,4 +1,4 @@
-"""Maps and clusters of the explorer's cells, made off the window's thread and kept."""
+"""Maps and clusters of the state's cells, made off the window's thread and kept."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from napari_cpcnn.cell_map.map_canvas import PLAIN_RGB, MapCanvas, how_of
 from napari_cpcnn.cell_map.map_tools import MapTools
 from napari_cpcnn.cell_map.maps import cosines
 from napari_cpcnn.messages import PlainLabel, tell_error
-from napari_cpcnn.shared_state import CLUSTER, LAYER, PHENOTYPE, Explorer
+from napari_cpcnn.shared_state import CLUSTER, LAYER, PHENOTYPE, SharedState
 
 if TYPE_CHECKING:
     from cpcnn_core.schema.profiles import Profiles
@@ -37,15 +37,15 @@ ONE_COLOR, SIMILARITY = "one colour", "similarity to the picked cell"
 K_MEANS = "clusters (k-means)"
 INSTALL = "UMAP is not installed: pip install 'cpcnn[napari]'"
 EMPTY = "No cells yet: embed an image, or open a table of cells."
-FIRST_CLUSTERS, MOST_CLUSTERS = 8, 50
+FIRST_CLUSTERS, MAX_CLUSTERS = 8, 50
 
 
 class MapPanel(QWidget):
-    """A map of the explorer's cells: similar ones are close together.
+    """A map of the state's cells: similar ones are close together.
 
     Parameters
     ----------
-    explorer : Explorer
+    state : SharedState
         What is selected, picked or mapped here is so everywhere, and the other way round.
 
     Signals
@@ -56,11 +56,11 @@ class MapPanel(QWidget):
 
     go_to = Signal(int)
 
-    def __init__(self, explorer: Explorer, parent: QWidget | None = None) -> None:
+    def __init__(self, state: SharedState, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.explorer = explorer
+        self.state = state
         self.canvas = MapCanvas()
-        self.tools = MapTools(explorer, self.canvas, self)
+        self.tools = MapTools(state, self.canvas, self)
         self.method, self.color_by = QComboBox(), QComboBox()
         self.clusters, self.stop = QSpinBox(), QPushButton("Stop")
         self.count, self.legend = PlainLabel(), QLabel()
@@ -118,7 +118,7 @@ class MapPanel(QWidget):
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.color_by.setToolTip("Type part of a column's or a feature's name")
-        self.clusters.setRange(2, MOST_CLUSTERS)
+        self.clusters.setRange(2, MAX_CLUSTERS)
         self.clusters.setValue(FIRST_CLUSTERS)
         self.clusters.setToolTip("How many clusters")
         self.clusters.hide()
@@ -147,13 +147,13 @@ class MapPanel(QWidget):
         layout.addWidget(self.count)
 
     def _connect(self) -> None:
-        explorer, canvas = self.explorer, self.canvas
-        explorer.cells_changed.connect(self._show_cells)
-        explorer.positions_changed.connect(self._show_positions)
-        explorer.selection_changed.connect(self._show_selection)
-        explorer.picked_changed.connect(self._show_picked)
-        canvas.area_drawn.connect(explorer.select)
-        canvas.point_clicked.connect(explorer.pick)
+        state, canvas = self.state, self.canvas
+        state.cells_changed.connect(self._show_cells)
+        state.positions_changed.connect(self._show_positions)
+        state.selection_changed.connect(self._show_selection)
+        state.picked_changed.connect(self._show_picked)
+        canvas.area_drawn.connect(state.select)
+        canvas.point_clicked.connect(state.pick)
         canvas.point_double_clicked.connect(self.go_to)
         canvas.set_describe(self._describe)
         self.method.currentTextChanged.connect(self._ask_for_map)
@@ -170,7 +170,7 @@ class MapPanel(QWidget):
 
     def _show_cells(self) -> None:
         """Start again with other cells; if only their metadata changed, keep the map."""
-        cells = self.explorer.cells
+        cells = self.state.cells
         if self.making.set_features(None if cells is None else cells.features):
             with QSignalBlocker(self.method):
                 self.method.setCurrentText(PCA)
@@ -180,12 +180,12 @@ class MapPanel(QWidget):
         self._show_selection()
 
     def _ask_for_map(self) -> None:
-        count, name = len(self.explorer.selection), self.method.currentText()
+        count, name = len(self.state.selection), self.method.currentText()
         self.canvas.set_message("")
         if count < 2:
             self.canvas.set_message("One cell makes no map." if count else EMPTY)
         elif self.making.map_of(name) is not None:
-            self.explorer.set_positions(self.making.map_of(name))
+            self.state.set_positions(self.making.map_of(name))
         else:
             patience = " This takes minutes for many cells." if name == UMAP else ""
             self.canvas.set_message(f"{name} of {count:,} cells …{patience}")
@@ -195,7 +195,7 @@ class MapPanel(QWidget):
     def _take(self, name: str, made: np.ndarray) -> None:
         if name == CLUSTERS:
             texts = np.where(made > 0, made.astype(str), "")
-            self.explorer.set_metadata(CLUSTER, np.arange(len(texts)), texts)
+            self.state.set_metadata(CLUSTER, np.arange(len(texts)), texts)
             return
         if name == PCA:
             self._recolor()
@@ -226,24 +226,24 @@ class MapPanel(QWidget):
         self.making.ask(CLUSTERS, self.clusters.value())
 
     def _show_positions(self) -> None:
-        self.canvas.set_points(self.explorer.positions)
-        if self.explorer.positions is not None:
+        self.canvas.set_points(self.state.positions)
+        if self.state.positions is not None:
             self.canvas.set_message("")
             self.canvas.set_colors(self._rgb)
         self._show_selection()
         self._show_picked()
 
     def _show_selection(self) -> None:
-        selection = self.explorer.selection
-        if self.explorer.positions is not None:
+        selection = self.state.selection
+        if self.state.positions is not None:
             self.canvas.set_selected(selection)
         chosen, count = int(selection.sum()), len(selection)
         text = f"{chosen:,} of {count:,} cells selected" if chosen else f"{count:,} cells"
         self.count.setText(text)
 
     def _show_picked(self) -> None:
-        if self.explorer.positions is not None:
-            self.canvas.set_picked(self.explorer.picked)
+        if self.state.positions is not None:
+            self.canvas.set_picked(self.state.picked)
         before = self.color_by.currentText()
         self._fill_color_by()
         if SIMILARITY in (before, self.color_by.currentText()):
@@ -251,11 +251,11 @@ class MapPanel(QWidget):
 
     def _fill_color_by(self) -> None:
         """Offer what there is now; what was chosen stays so if it is still there."""
-        cells, names = self.explorer.cells, [ONE_COLOR]
+        cells, names = self.state.cells, [ONE_COLOR]
         if cells is not None:
             names += [name.removeprefix(METADATA_PREFIX) for name in cells.metadata.columns]
             names += [K_MEANS] if len(cells.features) > 1 else []
-            names += [] if self.explorer.picked is None else [SIMILARITY]
+            names += [] if self.state.picked is None else [SIMILARITY]
             names += cells.feature_names
         combo, chosen = self.color_by, self._color_name()
         if names != [combo.itemText(at) for at in range(combo.count())]:
@@ -271,19 +271,19 @@ class MapPanel(QWidget):
     def _recolor(self) -> None:
         values = self._values()
         if values is None:
-            self._rgb = np.full((len(self.explorer.selection), 3), PLAIN_RGB, np.uint8)
+            self._rgb = np.full((len(self.state.selection), 3), PLAIN_RGB, np.uint8)
             self._legend = None
         else:
             self._rgb, self._legend = colors_of(values)
         # A long name is read from its beginning.
         self.color_by.lineEdit().setCursorPosition(0)
-        if self.explorer.positions is not None:
+        if self.state.positions is not None:
             self.canvas.set_colors(self._rgb)
         self._show_legend()
 
     def _values(self) -> object:
         """Return the value of every cell (n,) that gives it its colour, or None."""
-        cells, name = self.explorer.cells, self._color_name()
+        cells, name = self.state.cells, self._color_name()
         if cells is None or name == ONE_COLOR:
             return None
         if name == K_MEANS:
@@ -292,9 +292,9 @@ class MapPanel(QWidget):
             return cells.metadata[METADATA_PREFIX + name]
         if name != SIMILARITY:
             return cells.features[:, cells.feature_names.index(name)]
-        if self.making.components is None or self.explorer.picked is None:
+        if self.making.components is None or self.state.picked is None:
             return None
-        return cosines(self.making.components, self.explorer.picked)
+        return cosines(self.making.components, self.state.picked)
 
     def _show_legend(self) -> None:
         self.legend.setVisible(self._legend is not None)
@@ -305,10 +305,10 @@ class MapPanel(QWidget):
         how = how_of(QGuiApplication.keyboardModifiers())
         # Only categories can be clicked.
         legend = cast("CategoryLegend", self._legend)
-        self.explorer.select(legend.entries == int(entry), how)
+        self.state.select(legend.entries == int(entry), how)
 
     def _describe(self, row: int) -> str:
-        metadata = cast("Profiles", self.explorer.cells).metadata
+        metadata = cast("Profiles", self.state.cells).metadata
         name = self._color_name()
         shown = [LAYER, OBJECT_NUMBER, WELL, PHENOTYPE]
         lines = {c: metadata[c].iloc[row] for c in shown if c in metadata.columns}

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QHBoxLayout, QToolButton, QWidget
 
 from napari_cpcnn.cell_map.colors import Rgb
 from napari_cpcnn.cell_map.map_canvas import LASSO, PAN, RECTANGLE, MapCanvas
-from napari_cpcnn.shared_state import Explorer
+from napari_cpcnn.shared_state import SharedState
 
 STYLE = (
     "QToolButton {{ border: none; border-radius: 3px; padding: 3px; }}"
@@ -23,7 +23,7 @@ class MapTools(QWidget):
 
     Parameters
     ----------
-    explorer : Explorer
+    state : SharedState
     canvas : MapCanvas
     panel : QWidget
         Where the keys work; the viewer's own keys stay as they are elsewhere.
@@ -33,9 +33,9 @@ class MapTools(QWidget):
     by_name : dict of str to QAction
     """
 
-    def __init__(self, explorer: Explorer, canvas: MapCanvas, panel: QWidget) -> None:
+    def __init__(self, state: SharedState, canvas: MapCanvas, panel: QWidget) -> None:
         super().__init__(panel)
-        self._explorer = explorer
+        self._state = state
         self.by_name = self._make_actions(canvas, panel)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -53,14 +53,14 @@ class MapTools(QWidget):
         self.setStyleSheet(STYLE.format(*text))
 
     def _make_actions(self, canvas: MapCanvas, panel: QWidget) -> dict[str, QAction]:
-        explorer, tool = self._explorer, canvas.set_tool
+        state, tool = self._state, canvas.set_tool
         keys = "Shift adds, Ctrl removes"
         table = {
             PAN: ("P", "Move the map by dragging; double click on no cell shows all", tool),
             LASSO: ("L", f"Select by drawing around cells; {keys}", tool),
             RECTANGLE: ("R", f"Select by drawing a rectangle; {keys}", tool),
-            "undo": ("Ctrl+Z", "Take back the last selection", lambda _: explorer.undo()),
-            "redo": ("Ctrl+Shift+Z", "Select again what was undone", lambda _: explorer.redo()),
+            "undo": ("Ctrl+Z", "Take back the last selection", lambda _: state.undo()),
+            "redo": ("Ctrl+Shift+Z", "Select again what was undone", lambda _: state.redo()),
             "clear": ("Esc", "Clear the selection", lambda _: self._clear()),
         }
         tools, actions = QActionGroup(self), {}
@@ -78,7 +78,7 @@ class MapTools(QWidget):
         return actions
 
     def _clear(self) -> None:
-        self._explorer.select(np.zeros(len(self._explorer.selection), bool))
+        self._state.select(np.zeros(len(self._state.selection), bool))
 
 
 # Drawn in a box of 16 by 16.

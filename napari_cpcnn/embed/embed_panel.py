@@ -35,7 +35,7 @@ from napari_cpcnn.embed.warm_up import warm_up_tables, warm_up_window
 from napari_cpcnn.layer_links import OVERLAY, LayerWatch, ViewerLink
 from napari_cpcnn.messages import PlainLabel, Refusal, tell, tell_error
 from napari_cpcnn.planes import check_channels, pixels, plane_indices, um_per_px_of
-from napari_cpcnn.shared_state import LAYER, Explorer
+from napari_cpcnn.shared_state import LAYER, SharedState
 
 # Between two things that each redraw the window.
 PAUSE_MS = 30
@@ -47,19 +47,19 @@ class EmbedPanel(QWidget):
     Parameters
     ----------
     viewer : napari.Viewer
-    explorer : Explorer
+    state : SharedState
     link : ViewerLink
 
     Examples
     --------
-    >>> panel = EmbedPanel(viewer, explorer, link)  # doctest: +SKIP
+    >>> panel = EmbedPanel(viewer, state, link)  # doctest: +SKIP
     """
 
     finished = Signal()
 
-    def __init__(self, viewer: ViewerModel, explorer: Explorer, link: ViewerLink) -> None:
+    def __init__(self, viewer: ViewerModel, state: SharedState, link: ViewerLink) -> None:
         super().__init__()
-        self._viewer, self._explorer, self._link = viewer, explorer, link
+        self._viewer, self._state, self._link = viewer, state, link
         self._network = NetworkProcess()
         self._worker: GeneratorWorker | None = None
         self._notice = ""
@@ -144,7 +144,7 @@ class EmbedPanel(QWidget):
             card = self.models.card()
             self._part_from_its_namesake(request.labels)
             # What would be refused in the end is said before the work.
-            self._explorer.staying(announced(request))
+            self._state.staying(announced(request))
             self.models.ask_licence(card)
             self._notice = scale_notice(card, request.um_per_px)
         except CPCNNError as error:
@@ -175,7 +175,7 @@ class EmbedPanel(QWidget):
 
         Cells know their layer by its name; those of the next field must not take their place.
         """
-        name, cells = labels.name, self._explorer.cells
+        name, cells = labels.name, self._state.cells
         other = self._embedded.get(name)
         if cells is None or LAYER not in cells.metadata.columns:
             return
@@ -297,7 +297,7 @@ class EmbedPanel(QWidget):
             return
         name = cells.metadata["Metadata_Layer"].iloc[0]
         try:
-            joined = self._explorer.joined(cells)
+            joined = self._state.joined(cells)
         except CPCNNError as error:
             tell_error(error)
             return
@@ -311,7 +311,7 @@ class EmbedPanel(QWidget):
         QTimer.singleShot(PAUSE_MS, partial(self._show, joined, told))
 
     def _show(self, cells: Profiles, told: str) -> None:
-        self._explorer.set_cells(cells)
+        self._state.set_cells(cells)
         self.status.setText(f"{told} {self._notice[:1].upper()}{self._notice[1:]}".rstrip())
 
     def _end(self) -> None:

@@ -29,7 +29,7 @@ HEADINGS = {
 FORMATS_OF = {SIMILARITY: "{:.3f}", P_VALUE: "{:.3f}", Q_VALUE: "{:.3f}", SUPPORT: "{:.0%}"}
 ANNOTATION = re.compile("moa|mechanism|target|pathway|class", re.IGNORECASE)
 VALUE = Qt.ItemDataRole.UserRole
-MOST_WIDE = 130  # pixels of a treatment's name, so that its p-value is seen beside it
+MAX_WIDE = 130  # pixels of a treatment's name, so that its p-value is seen beside it
 
 
 class MatchesTable(QtWidgets.QTableView):
@@ -70,7 +70,7 @@ class MatchesTable(QtWidgets.QTableView):
         # Widths that the user has set stay.
         if list(self.model().frame.columns) != before:
             self.resizeColumnsToContents()
-            self.setColumnWidth(0, min(self.columnWidth(0), MOST_WIDE))
+            self.setColumnWidth(0, min(self.columnWidth(0), MAX_WIDE))
             # Numbers that are still to come need room, too.
             least = self.fontMetrics().horizontalAdvance("0.000") + 12
             for column in range(self.model().columnCount()):

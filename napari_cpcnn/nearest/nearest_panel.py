@@ -20,7 +20,7 @@ from napari_cpcnn.gallery import Channel, Gallery
 from napari_cpcnn.messages import PlainLabel, counted, tell_error
 from napari_cpcnn.nearest.matches import describe_library, find_matches, rows_like
 from napari_cpcnn.nearest.matches_table import P_VALUE, MatchesTable, short_name
-from napari_cpcnn.shared_state import LAYER, Explorer
+from napari_cpcnn.shared_state import LAYER, SharedState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +41,7 @@ class NearestPanel(QtWidgets.QWidget):
 
     Parameters
     ----------
-    explorer : Explorer
+    state : SharedState
     parent : QWidget, optional
 
     Attributes
@@ -55,13 +55,11 @@ class NearestPanel(QtWidgets.QWidget):
 
     treatment_chosen = QtCore.Signal(str)
 
-    def __init__(self, explorer: Explorer, parent: QtWidgets.QWidget | None = None) -> None:
+    def __init__(self, state: SharedState, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
-        self.explorer = explorer
-        self.opened: OpenLibrary | None = None
+        self.state = state
         self.last_matches: pd.DataFrame | None = None
         self.chosen = ""
-        self._path: Path | None = None
         self._rows = np.zeros(0, int)
         self._features: np.ndarray | None = None
         # The selection that a click on a treatment makes is an answer, no question.
@@ -72,10 +70,10 @@ class NearestPanel(QtWidgets.QWidget):
         self._timer.timeout.connect(self.find)
         self._build()
         self._arrange()
-        explorer.selection_changed.connect(self._asked_changed)
-        explorer.picked_changed.connect(self._asked_changed)
-        explorer.cells_changed.connect(self._cells_changed)
-        explorer.library_changed.connect(self._library_changed)
+        state.selection_changed.connect(self._asked_changed)
+        state.picked_changed.connect(self._asked_changed)
+        state.cells_changed.connect(self._cells_changed)
+        state.library_changed.connect(self._library_changed)
         self._cells_changed()
         self._library_changed()
 
@@ -86,12 +84,17 @@ class NearestPanel(QtWidgets.QWidget):
         self.status.setText(f"Opening {path.name} …")
         self._start(partial(_open, path, controls, by))
 
+    @property
+    def opened(self) -> OpenLibrary | None:
+        """The library that is open."""
+        return self.state.library
+
     def source(self) -> dict[str, str | None] | None:
         """Return what `open` was given for the library that is open, or None."""
-        if self.opened is None or self._path is None:
+        if self.opened is None or self.opened.path is None:
             return None
         return {
-            "path": str(self._path.absolute()),
+            "path": str(self.opened.path.absolute()),
             "controls": self.opened.controls or None,
             "by": self.opened.library.by,
         }
@@ -106,7 +109,7 @@ class NearestPanel(QtWidgets.QWidget):
             self._ticket += 1
             self._show_matches(None, NO_LIBRARY if self.opened is None else NO_CELLS)
             return
-        cells, count = self.explorer.cells, self.count.value()
+        cells, count = self.state.cells, self.count.value()
         leave_out = self.leave_out.isEnabled() and self.leave_out.isChecked()
         self._answer = np.zeros(0, bool)
         self._start(
@@ -122,10 +125,10 @@ class NearestPanel(QtWidgets.QWidget):
 
     def rows_asked(self) -> np.ndarray:
         """Return the rows of the cells that are asked about, (m,) int."""
-        cells, picked = self.explorer.cells, self.explorer.picked
+        cells, picked = self.state.cells, self.state.picked
         columns = SCOPES[self.scope.currentText()]
         if not columns:
-            return self.explorer.asked()
+            return self.state.asked()
         if cells is None or picked is None:
             return np.zeros(0, int)
         return rows_like(cells, picked, [c for c in columns if c in cells.metadata.columns])
@@ -135,15 +138,15 @@ class NearestPanel(QtWidgets.QWidget):
         self.chosen = treatment
         self._mark_chosen()
         self.treatment_chosen.emit(treatment)
-        cells, by = self.explorer.cells, cast("OpenLibrary", self.opened).library.by
-        mine = np.zeros(len(self.explorer.selection), bool)
+        cells, by = self.state.cells, cast("OpenLibrary", self.opened).library.by
+        mine = np.zeros(len(self.state.selection), bool)
         if cells is not None and by in cells.metadata.columns:
             mine = (cells.metadata[by].astype(str) == treatment).to_numpy()
         self.examples.setVisible(bool(mine.any()))
         if mine.any():
             self.examples.show_rows(np.flatnonzero(mine), treatment)
             self._answer = mine
-            self.explorer.select(mine)
+            self.state.select(mine)
 
     def set_channels(self, channels: Sequence[Channel]) -> None:
         """Colour the crops as in the viewer; see `Gallery.set_channels`."""
@@ -170,8 +173,8 @@ class NearestPanel(QtWidgets.QWidget):
         self.leave_out = QtWidgets.QCheckBox("Leave out their own treatment")
         self.find_button = QtWidgets.QPushButton("Find", clicked=self.find)
         self.table = MatchesTable()
-        self.asked_crops = Gallery(self.explorer, follows=False)
-        self.examples = Gallery(self.explorer, follows=False)
+        self.asked_crops = Gallery(self.state, follows=False)
+        self.examples = Gallery(self.state, follows=False)
         self.scope.addItem(SELECTED)
         for part, tip in (
             (self.open_button, "Wells of a screen: parquet, CSV or AnnData; or drop it here"),
@@ -239,11 +242,9 @@ class NearestPanel(QtWidgets.QWidget):
             if self.status.text() != str(result):
                 tell_error(result)
             self._show_matches(None, str(result))
-        elif isinstance(result[0], Path):
+        elif isinstance(result, OpenLibrary):
             self._opening = False
-            self._path, opened = result
-            self.opened = opened
-            self.explorer.set_library(opened.library, opened.correction)
+            self.state.set_library(result)
         else:
             self._show_matches(*result)
 
@@ -273,12 +274,12 @@ class NearestPanel(QtWidgets.QWidget):
         self.table.mark(self.chosen)
 
     def _asked_changed(self) -> None:
-        selection = self.explorer.selection
+        selection = self.state.selection
         if not (selection.any() and np.array_equal(selection, self._answer)):
             self._timer.start()
 
     def _cells_changed(self) -> None:
-        cells = self.explorer.cells
+        cells = self.state.cells
         known = set() if cells is None else set(cells.metadata.columns)
         chosen = self.scope.currentText()
         with QSignalBlocker(self.scope):
@@ -296,12 +297,6 @@ class NearestPanel(QtWidgets.QWidget):
             self._timer.start()
 
     def _library_changed(self) -> None:
-        library = self.explorer.library
-        if library is None:
-            self.opened = None
-        elif self.opened is None or self.opened.library is not library:
-            self._path = None
-            self.opened = OpenLibrary(library, self.explorer.correction, "The library")
         opened, self.chosen = self.opened, ""
         self.form.setVisible(opened is not None)
         self.about.setVisible(opened is not None)
@@ -319,16 +314,17 @@ class NearestPanel(QtWidgets.QWidget):
         self.by.setCurrentIndex(self.by.findData(opened.library.by))
         self.controls.setText(opened.controls)
         # A library that was not opened here has no file to be read again.
-        self.by.setEnabled(self._path is not None and len(columns) > 1)
-        self.controls.setEnabled(self._path is not None)
+        self.by.setEnabled(opened.path is not None and len(columns) > 1)
+        self.controls.setEnabled(opened.path is not None)
 
     def _reopen(self) -> None:
-        self.open(cast("Path", self._path), self.controls.text(), self.by.currentData())
+        path = cast("OpenLibrary", self.opened).path
+        self.open(cast("Path", path), self.controls.text(), self.by.currentData())
 
     def _controls_edited(self) -> None:
-        if self._path is None:
+        if self.opened is None or self.opened.path is None:
             return
-        if self.controls.text() != cast("OpenLibrary", self.opened).controls:
+        if self.controls.text() != self.opened.controls:
             self._reopen()
         else:
             # As it was before a mistake: what the mistake said goes.
@@ -343,8 +339,8 @@ class NearestPanel(QtWidgets.QWidget):
             self.open(path)
 
 
-def _open(path: Path, controls: str | None, by: str | None) -> Iterator[tuple[Path, OpenLibrary]]:
-    yield path, open_library(path, by, controls)
+def _open(path: Path, controls: str | None, by: str | None) -> Iterator[OpenLibrary]:
+    yield open_library(path, by, controls)
 
 
 def _answers(ticket: int, work: Callable[[], Iterator[object]]) -> Iterator[tuple[int, object]]:

@@ -34,7 +34,7 @@ def embed(widget, qtbot, name, of="cells"):
     with qtbot.waitSignal(widget.embed.finished, timeout=60_000):
         widget.embed.run()
     assert widget.embed.status.text() == f"6 cells of {of} are embedded."
-    return widget.explorer.cells
+    return widget.state.cells
 
 
 @pytest.mark.long
@@ -69,15 +69,15 @@ def library_of(cells, path):
 
 def test_a_library_of_one_model_refuses_the_cells_of_all_others(field, widget, qtbot, tmp_path):
     path = library_of(embed(widget, qtbot, "bag"), tmp_path / "bag.parquet")
-    with qtbot.waitSignal(widget.explorer.library_changed):
+    with qtbot.waitSignal(widget.state.library_changed):
         widget.nearest.open(path)
-    widget.explorer.pick(0)
+    widget.state.pick(0)
     qtbot.waitUntil(lambda: widget.nearest.status.text().startswith("1 cell compared with 2"))
     found = widget.nearest.last_matches
     for name in MODELS.keys() - {"bag"}:
         before = len(notification_manager.records)
         embed(widget, qtbot, name)
-        widget.explorer.pick(0)
+        widget.state.pick(0)
         qtbot.waitUntil(lambda before=before: len(notification_manager.records) > before)
         text = notification_manager.records[-1].message
         assert text.startswith("these cells and bag.parquet cannot be compared: model")
@@ -100,8 +100,8 @@ def test_cells_of_two_models_are_not_put_together(field, widget, qtbot, made_up,
         "the tables have different features: 480 from Cells_TestResnet_000, 320 from "
         "Cells_TestVit_000; to see other cells, first choose File > Close all cells"
     )
-    assert widget.explorer.cells is cells
+    assert widget.state.cells is cells
     monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
     widget.close_cells()
-    assert widget.explorer.cells is None
+    assert widget.state.cells is None
     assert embed(widget, qtbot, "grey", of="others").provenance["model"] == "grey"

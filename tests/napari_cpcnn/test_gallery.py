@@ -6,7 +6,7 @@ from qtpy.QtCore import QPoint, Qt
 from cpcnn_core.schema.columns import OBJECT_NUMBER, feature_names
 from cpcnn_core.schema.profiles import Profiles
 from napari_cpcnn.gallery import (
-    MOST_SHOWN,
+    MAX_SHOWN,
     NO_CELLS,
     NO_IMAGES,
     Gallery,
@@ -14,7 +14,7 @@ from napari_cpcnn.gallery import (
     nearest_first,
     own_channels,
 )
-from napari_cpcnn.shared_state import LAYER, Explorer
+from napari_cpcnn.shared_state import LAYER, SharedState
 
 RED_GREEN = [((1.0, 0.0, 0.0), (0.0, 50.0)), ((0.0, 1.0, 0.0), (0.0, 400.0))]
 
@@ -32,16 +32,16 @@ def cells_of(count, features=None):
 
 
 @pytest.fixture
-def explorer():
-    explorer = Explorer()
-    explorer.crops_of = lambda rows: [crop_of(row) for row in rows]
-    explorer.set_cells(cells_of(300))
-    return explorer
+def state():
+    state = SharedState()
+    state.crops_of = lambda rows: [crop_of(row) for row in rows]
+    state.set_cells(cells_of(300))
+    return state
 
 
 @pytest.fixture
-def gallery(qtbot, explorer):
-    gallery = Gallery(explorer)
+def gallery(qtbot, state):
+    gallery = Gallery(state)
     gallery.set_channels(RED_GREEN)
     gallery.resize(300, 300)
     qtbot.addWidget(gallery)
@@ -49,10 +49,10 @@ def gallery(qtbot, explorer):
     return gallery
 
 
-def choose(explorer, rows):
-    mask = np.zeros(len(explorer.selection), bool)
+def choose(state, rows):
+    mask = np.zeros(len(state.selection), bool)
     mask[rows] = True
-    explorer.select(mask)
+    state.select(mask)
 
 
 def slowly_sorted(features, rows, center):
@@ -90,45 +90,45 @@ def test_very_many_cells_are_thinned_out_evenly():
 
 
 def test_says_what_to_do_without_cells(qtbot):
-    gallery = Gallery(Explorer())
+    gallery = Gallery(SharedState())
     qtbot.addWidget(gallery)
     gallery.show()
     assert gallery.status.text() == NO_CELLS
     assert not gallery.view.isVisible()
 
 
-def test_shows_the_selection_sorted_by_its_centre(qtbot, explorer, gallery):
+def test_shows_the_selection_sorted_by_its_centre(qtbot, state, gallery):
     rows = np.arange(10, 60)
-    choose(explorer, rows)
+    choose(state, rows)
     qtbot.waitUntil(lambda: len(gallery.shown_rows()) == 50)
-    features = explorer.cells.features
+    features = state.cells.features
     expected = slowly_sorted(features, rows, features[rows].astype(float).mean(axis=0))
     assert gallery.shown_rows().tolist() == expected
     assert gallery.status.text() == "50 of 50 cells"
 
 
-def test_shows_200_at_most(qtbot, explorer, gallery):
-    explorer.select(np.ones(300, bool))
-    qtbot.waitUntil(lambda: len(gallery.shown_rows()) == MOST_SHOWN)
+def test_shows_200_at_most(qtbot, state, gallery):
+    state.select(np.ones(300, bool))
+    qtbot.waitUntil(lambda: len(gallery.shown_rows()) == MAX_SHOWN)
     assert gallery.status.text() == "200 of 300 cells"
 
 
-def test_a_pick_elsewhere_sorts_a_click_here_does_not(qtbot, explorer, gallery):
-    choose(explorer, np.arange(40))
-    explorer.pick(17)
+def test_a_pick_elsewhere_sorts_a_click_here_does_not(qtbot, state, gallery):
+    choose(state, np.arange(40))
+    state.pick(17)
     qtbot.waitUntil(lambda: len(gallery.shown_rows()) and gallery.shown_rows()[0] == 17)
     before = gallery.shown_rows().tolist()
     view = gallery.view
     place = view.visualRect(view.model().index(2, 0)).center()
-    with qtbot.waitSignal(explorer.picked_changed):
+    with qtbot.waitSignal(state.picked_changed):
         qtbot.mouseClick(view.viewport(), Qt.MouseButton.LeftButton, pos=place)
-    assert explorer.picked == before[2]
+    assert state.picked == before[2]
     qtbot.wait(250)
     assert gallery.shown_rows().tolist() == before
 
 
-def test_the_picked_cell_has_a_frame(qtbot, explorer, gallery):
-    choose(explorer, np.arange(6))
+def test_the_picked_cell_has_a_frame(qtbot, state, gallery):
+    choose(state, np.arange(6))
     qtbot.waitUntil(lambda: len(gallery.shown_rows()) == 6)
     view = gallery.view
     first = view.visualRect(view.model().index(0, 0))
@@ -138,13 +138,13 @@ def test_the_picked_cell_has_a_frame(qtbot, explorer, gallery):
         return [picture.pixelColor(first.topLeft() + QPoint(n, 20)).name() for n in range(4)]
 
     before = edge()
-    with qtbot.waitSignal(explorer.picked_changed):
+    with qtbot.waitSignal(state.picked_changed):
         view.clicked.emit(view.model().index(0, 0))
     assert edge() != before
     assert "#ffffff" in edge()
 
 
-def test_pictures_are_blended_with_the_channels_that_are_set(explorer, gallery):
+def test_pictures_are_blended_with_the_channels_that_are_set(state, gallery):
     gallery.show_rows(np.array([3]))
     picture = shown_picture(gallery)
     np.testing.assert_array_equal(picture, blend(crop_of(3), RED_GREEN))
@@ -167,45 +167,45 @@ def shown_picture(gallery):
     )
 
 
-def test_cells_without_open_images(qtbot, explorer, gallery):
-    explorer.crops_of = lambda rows: [crop_of(row) if row >= 250 else None for row in rows]
-    explorer.select(np.ones(300, bool))
+def test_cells_without_open_images(qtbot, state, gallery):
+    state.crops_of = lambda rows: [crop_of(row) if row >= 250 else None for row in rows]
+    state.select(np.ones(300, bool))
     qtbot.waitUntil(lambda: len(gallery.shown_rows()) == 50)
     assert min(gallery.shown_rows()) == 250
     assert gallery.status.text() == "50 of 300 cells"
-    explorer.crops_of = lambda rows: [None] * len(rows)
+    state.crops_of = lambda rows: [None] * len(rows)
     gallery.show_rows(np.arange(9))
     assert gallery.status.text() == NO_IMAGES
     assert not gallery.view.isVisible()
 
 
-def test_given_rows_stay_when_the_selection_changes(qtbot, explorer):
-    gallery = Gallery(explorer, follows=False)
+def test_given_rows_stay_when_the_selection_changes(qtbot, state):
+    gallery = Gallery(state, follows=False)
     qtbot.addWidget(gallery)
     gallery.show_rows(np.array([1, 2]), "taxol")
     assert gallery.status.text() == "taxol: 2 of 2 cells"
-    choose(explorer, np.arange(9))
+    choose(state, np.arange(9))
     qtbot.wait(200)
     assert set(gallery.shown_rows()) == {1, 2}
 
 
-def test_other_cells_empty_it_a_new_name_does_not(qtbot, explorer, gallery):
-    choose(explorer, np.arange(9))
+def test_other_cells_empty_it_a_new_name_does_not(qtbot, state, gallery):
+    choose(state, np.arange(9))
     qtbot.waitUntil(lambda: len(gallery.shown_rows()) == 9)
-    explorer.set_metadata("Metadata_Phenotype", np.arange(3), "round")
+    state.set_metadata("Metadata_Phenotype", np.arange(3), "round")
     assert len(gallery.shown_rows()) == 9
-    explorer.set_cells(cells_of(2))
+    state.set_cells(cells_of(2))
     assert len(gallery.shown_rows()) == 0
 
 
-def test_only_pictures_in_sight_are_made(qtbot, explorer, gallery):
-    explorer.select(np.ones(300, bool))
-    qtbot.waitUntil(lambda: len(gallery.shown_rows()) == MOST_SHOWN)
+def test_only_pictures_in_sight_are_made(qtbot, state, gallery):
+    state.select(np.ones(300, bool))
+    qtbot.waitUntil(lambda: len(gallery.shown_rows()) == MAX_SHOWN)
     gallery.view.viewport().grab()
     assert 0 < len(gallery.model._pictures) < 60
 
 
-def test_the_flow_follows_the_width(qtbot, explorer, gallery):
+def test_the_flow_follows_the_width(qtbot, state, gallery):
     gallery.show_rows(np.arange(30))
 
     def columns():

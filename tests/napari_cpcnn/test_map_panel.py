@@ -1,4 +1,4 @@
-"""The panel of the map: maps come and go, and the explorer is followed."""
+"""The panel of the map: maps come and go, and the state is followed."""
 
 import importlib.util
 import threading
@@ -16,7 +16,7 @@ from napari_cpcnn.cell_map.map_canvas import PLAIN_RGB
 from napari_cpcnn.cell_map.map_panel import MapPanel
 from napari_cpcnn.cell_map.map_process import MapProcess
 from napari_cpcnn.cell_map.maps import clusters_of, components_of, cosines
-from napari_cpcnn.shared_state import Explorer
+from napari_cpcnn.shared_state import SharedState
 
 NEEDS_UMAP = pytest.mark.skipif(
     importlib.util.find_spec("umap") is None, reason="umap-learn is not installed"
@@ -38,13 +38,13 @@ def made_up(count=60, seed=0):
 
 
 @pytest.fixture
-def explorer(qapp):
-    return Explorer()
+def state(qapp):
+    return SharedState()
 
 
 @pytest.fixture
-def panel(explorer, qtbot):
-    widget = MapPanel(explorer)
+def panel(state, qtbot):
+    widget = MapPanel(state)
     qtbot.addWidget(widget)
     widget.resize(300, 500)
     with qtbot.waitExposed(widget):
@@ -54,9 +54,9 @@ def panel(explorer, qtbot):
 
 
 @pytest.fixture
-def filled(panel, explorer, qtbot):
-    explorer.set_cells(made_up())
-    qtbot.waitUntil(lambda: explorer.positions is not None)
+def filled(panel, state, qtbot):
+    state.set_cells(made_up())
+    qtbot.waitUntil(lambda: state.positions is not None)
     return panel
 
 
@@ -95,16 +95,16 @@ def test_an_empty_panel_says_what_to_do(panel):
     assert panel.count.text() == "0 cells"
 
 
-def test_one_cell_makes_no_map(panel, explorer):
-    explorer.set_cells(made_up(1))
+def test_one_cell_makes_no_map(panel, state):
+    state.set_cells(made_up(1))
     assert panel.canvas._message.text() == "One cell makes no map."
-    explorer.set_cells(None)
+    state.set_cells(None)
     assert "open a table" in panel.canvas._message.text()
 
 
-def test_components_come_at_once(filled, explorer):
-    expected = components_of(explorer.cells.features)[:, :2]
-    np.testing.assert_array_equal(explorer.positions, expected)
+def test_components_come_at_once(filled, state):
+    expected = components_of(state.cells.features)[:, :2]
+    np.testing.assert_array_equal(state.positions, expected)
     assert not filled.canvas._message.isVisible()
 
 
@@ -142,56 +142,56 @@ def test_cosines_equal_a_loop():
     np.testing.assert_allclose(cosines(vectors, 2), expected)
 
 
-def test_map_of_cells_that_are_gone_is_dropped(panel, explorer, qtbot, gate):
-    explorer.set_cells(made_up(30))
-    explorer.set_cells(made_up(40, seed=1))
+def test_map_of_cells_that_are_gone_is_dropped(panel, state, qtbot, gate):
+    state.set_cells(made_up(30))
+    state.set_cells(made_up(40, seed=1))
     assert "PCA of 40 cells" in panel.canvas._message.text()
     gate(40).set()
     gate(30).set()
-    qtbot.waitUntil(lambda: explorer.positions is not None)
-    expected = components_of(explorer.cells.features)[:, :2]
-    np.testing.assert_array_equal(explorer.positions, expected)
+    qtbot.waitUntil(lambda: state.positions is not None)
+    expected = components_of(state.cells.features)[:, :2]
+    np.testing.assert_array_equal(state.positions, expected)
     assert not panel.making._running
 
 
-def test_slow_map_does_not_come_over_newer_cells(panel, explorer, qtbot, gate):
+def test_slow_map_does_not_come_over_newer_cells(panel, state, qtbot, gate):
     gate(30).set()
-    explorer.set_cells(made_up(30))
-    qtbot.waitUntil(lambda: explorer.positions is not None)
+    state.set_cells(made_up(30))
+    qtbot.waitUntil(lambda: state.positions is not None)
     gate(30).clear()
     panel.method.setCurrentText("UMAP")
     assert "UMAP of 30 cells" in panel.canvas._message.text()
     gate(40).set()
-    explorer.set_cells(made_up(40, seed=1))
+    state.set_cells(made_up(40, seed=1))
     assert panel.method.currentText() == "PCA"
-    qtbot.waitUntil(lambda: explorer.positions is not None)
-    before = explorer.positions
+    qtbot.waitUntil(lambda: state.positions is not None)
+    before = state.positions
     gate(30).set()
     qtbot.waitUntil(lambda: not panel.making._running)
-    assert explorer.positions is before
+    assert state.positions is before
 
 
-def test_map_that_is_not_asked_for_any_more_is_kept_for_later(filled, explorer, qtbot, gate):
-    components = explorer.positions
+def test_map_that_is_not_asked_for_any_more_is_kept_for_later(filled, state, qtbot, gate):
+    components = state.positions
     filled.method.setCurrentText("UMAP")
     filled.method.setCurrentText("PCA")
     gate(60).set()
     qtbot.waitUntil(lambda: not filled.making._running)
-    assert np.array_equal(explorer.positions, components)
+    assert np.array_equal(state.positions, components)
     filled.method.setCurrentText("UMAP")
     assert not filled.making._running
-    assert not np.array_equal(explorer.positions, components)
+    assert not np.array_equal(state.positions, components)
 
 
-def test_umap_that_is_asked_for_first_waits_for_the_components(panel, explorer, qtbot, gate):
-    explorer.set_cells(made_up(30))
+def test_umap_that_is_asked_for_first_waits_for_the_components(panel, state, qtbot, gate):
+    state.set_cells(made_up(30))
     panel.method.setCurrentText("UMAP")
     gate(30).set()
     qtbot.waitUntil(lambda: "UMAP" in panel.making._maps)
-    assert np.array_equal(explorer.positions, panel.making._maps["UMAP"])
+    assert np.array_equal(state.positions, panel.making._maps["UMAP"])
 
 
-def test_a_map_that_fails_says_so(panel, explorer, qtbot, monkeypatch):
+def test_a_map_that_fails_says_so(panel, state, qtbot, monkeypatch):
     seen = []
     monkeypatch.setattr(threading, "excepthook", seen.append)
 
@@ -199,16 +199,16 @@ def test_a_map_that_fails_says_so(panel, explorer, qtbot, monkeypatch):
         raise ValueError("no")
 
     monkeypatch.setattr(background_maps, "components_of", fail)
-    explorer.set_cells(made_up())
+    state.set_cells(made_up())
     qtbot.waitUntil(lambda: "PCA failed." in panel.canvas._message.text())
     qtbot.waitUntil(lambda: len(seen) == 1)
 
 
 @NEEDS_UMAP
-def test_umap_that_dies_is_told_with_its_last_lines(filled, explorer, qtbot, monkeypatch):
+def test_umap_that_dies_is_told_with_its_last_lines(filled, state, qtbot, monkeypatch):
     said = []
     monkeypatch.setattr(map_panel, "tell_error", said.append)
-    before = explorer.positions
+    before = state.positions
     # No cell has numbers: more than UMAP can bear.
     filled.making.components = np.full((60, 2), np.nan, np.float32)
     filled.method.setCurrentText("UMAP")
@@ -216,12 +216,12 @@ def test_umap_that_dies_is_told_with_its_last_lines(filled, explorer, qtbot, mon
     assert said[0].startswith("UMAP ended with exit status 1; its last lines:")
     assert "ValueError: Found array with 0 sample(s)" in said[0]
     assert filled.method.currentText() == "PCA"
-    np.testing.assert_array_equal(explorer.positions, before)
+    np.testing.assert_array_equal(state.positions, before)
 
 
 @NEEDS_UMAP
-def test_umap_is_stopped_by_its_button_and_leaves_no_process(filled, explorer, qtbot):
-    before = explorer.positions
+def test_umap_is_stopped_by_its_button_and_leaves_no_process(filled, state, qtbot):
+    before = state.positions
     filled.method.setCurrentText("UMAP")
     assert filled.stop.isVisible()
     qtbot.waitUntil(lambda: filled.making._processes["UMAP"]._child._process is not None)
@@ -231,31 +231,31 @@ def test_umap_is_stopped_by_its_button_and_leaves_no_process(filled, explorer, q
     assert process.poll() is not None
     assert filled.method.currentText() == "PCA"
     assert not filled.stop.isVisible()
-    np.testing.assert_array_equal(explorer.positions, before)
+    np.testing.assert_array_equal(state.positions, before)
 
 
-def test_umap_is_stopped_while_it_waits_for_the_components(panel, explorer, qtbot, gate):
-    explorer.set_cells(made_up(30))
+def test_umap_is_stopped_while_it_waits_for_the_components(panel, state, qtbot, gate):
+    state.set_cells(made_up(30))
     panel.method.setCurrentText("UMAP")
     panel.stop.click()
     assert panel.method.currentText() == "PCA"
     gate(30).set()
-    qtbot.waitUntil(lambda: explorer.positions is not None)
+    qtbot.waitUntil(lambda: state.positions is not None)
     assert not panel.making.running("UMAP")
 
 
-def test_clusters_are_groups_and_become_a_column(filled, explorer, qtbot):
+def test_clusters_are_groups_and_become_a_column(filled, state, qtbot):
     filled.clusters.setValue(3)
     color_by(filled, "clusters (k-means)")
     assert filled.clusters.isVisible()
     found = "Metadata_Cluster"
-    qtbot.waitUntil(lambda: found in explorer.cells.metadata.columns, timeout=60_000)
-    found = explorer.cells.metadata["Metadata_Cluster"].to_numpy().reshape(20, 3)
+    qtbot.waitUntil(lambda: found in state.cells.metadata.columns, timeout=60_000)
+    found = state.cells.metadata["Metadata_Cluster"].to_numpy().reshape(20, 3)
     assert (found == found[0]).all()
     assert sorted(found[0]) == ["1", "2", "3"]
     assert filled._legend.names == ["1", "2", "3"]
     filled.clusters.setValue(2)
-    qtbot.waitUntil(lambda: len(set(explorer.cells.metadata["Metadata_Cluster"])) == 2)
+    qtbot.waitUntil(lambda: len(set(state.cells.metadata["Metadata_Cluster"])) == 2)
     color_by(filled, "one colour")
     assert not filled.clusters.isVisible()
 
@@ -266,9 +266,9 @@ def test_clusters_leave_out_cells_without_a_number():
         [1, 0, 3, 2], [2, 0, 3, 1], [3, 0, 1, 2])  # fmt: skip
 
 
-def test_without_umap_the_entry_says_how_to_get_it(explorer, qtbot, monkeypatch):
+def test_without_umap_the_entry_says_how_to_get_it(state, qtbot, monkeypatch):
     monkeypatch.setattr(map_panel, "find_spec", lambda name: None)
-    panel = MapPanel(explorer)
+    panel = MapPanel(state)
     qtbot.addWidget(panel)
     item = panel.method.model().item(panel.method.findText("UMAP"))
     assert not item.isEnabled()
@@ -291,30 +291,30 @@ def test_umap_parts_groups_and_is_the_same_every_time():
         assert (off.argmin(axis=1) == group).all()
 
 
-def test_area_and_click_reach_the_explorer(filled, explorer):
+def test_area_and_click_reach_the_shared_state(filled, state):
     mask = np.arange(60) < 12
     filled.canvas.area_drawn.emit(mask, "replace")
-    assert explorer.selection.sum() == 12
+    assert state.selection.sum() == 12
     assert filled.count.text() == "12 of 60 cells selected"
     filled.canvas.area_drawn.emit(np.arange(60) < 2, "remove")
     filled.canvas.area_drawn.emit(np.arange(60) == 59, "add")
-    assert np.flatnonzero(explorer.selection).tolist() == [*range(2, 12), 59]
+    assert np.flatnonzero(state.selection).tolist() == [*range(2, 12), 59]
     filled.canvas.point_clicked.emit(5)
-    assert explorer.picked == 5
+    assert state.picked == 5
     gone = []
     filled.go_to.connect(gone.append)
     filled.canvas.point_double_clicked.emit(6)
     assert gone == [6]
 
 
-def test_explorer_is_shown(filled, explorer):
+def test_the_shared_state_is_shown(filled, state):
     canvas = filled.canvas
     mask = np.arange(60) % 7 == 0
-    explorer.select(mask)
+    state.select(mask)
     assert canvas._drawn["selected"].tolist() == mask[canvas._order].tolist()
-    explorer.pick(9)
+    state.pick(9)
     assert canvas._order[canvas._picked] == 9
-    explorer.set_positions(np.zeros((60, 2)))
+    state.set_positions(np.zeros((60, 2)))
     assert canvas._drawn["selected"].tolist() == mask[canvas._order].tolist()
     assert canvas._order[canvas._picked] == 9
     assert not canvas._drawn["positions"].any()
@@ -330,18 +330,18 @@ def test_keys_choose_the_tool(filled, qtbot, key, name):
     assert sum(action.isChecked() for action in filled.tools.by_name.values()) == 1
 
 
-def test_keys_undo_redo_and_clear(filled, explorer, qtbot):
+def test_keys_undo_redo_and_clear(filled, state, qtbot):
     focus(filled, filled.canvas._plot, qtbot)
     control, shift = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
-    explorer.select(np.arange(60) < 5)
+    state.select(np.arange(60) < 5)
     qtbot.keyClick(filled.canvas._plot, Qt.Key.Key_Z, control)
-    assert not explorer.selection.any()
+    assert not state.selection.any()
     qtbot.keyClick(filled.canvas._plot, Qt.Key.Key_Z, control | shift)
-    assert explorer.selection.sum() == 5
+    assert state.selection.sum() == 5
     qtbot.keyClick(filled.canvas._plot, Qt.Key.Key_Escape)
-    assert not explorer.selection.any()
+    assert not state.selection.any()
     qtbot.keyClick(filled.canvas._plot, Qt.Key.Key_Z, control)
-    assert explorer.selection.sum() == 5
+    assert state.selection.sum() == 5
 
 
 def test_letters_typed_into_the_search_choose_no_tool(filled, qtbot):
@@ -356,48 +356,48 @@ def test_letters_typed_into_the_search_choose_no_tool(filled, qtbot):
     assert line.text() == "one colour"
 
 
-def test_colours_of_a_column_and_its_legend(filled, explorer):
+def test_colours_of_a_column_and_its_legend(filled, state):
     color_by(filled, "Compound")
     legend = filled._legend
     assert legend.names == ["DMSO", "taxol", "missing"]
     rgb = filled.canvas._drawn["colors"][filled.canvas._place]
     assert (rgb == legend.colors[np.arange(60) % 3]).all()
     filled.legend.linkActivated.emit("1")
-    assert np.flatnonzero(explorer.selection).tolist() == list(range(1, 60, 3))
+    assert np.flatnonzero(state.selection).tolist() == list(range(1, 60, 3))
     color_by(filled, "one colour")
     assert not filled.legend.isVisible()
     assert (filled.canvas._drawn["colors"] == PLAIN_RGB).all()
 
 
-def test_colours_of_a_feature(filled, explorer):
+def test_colours_of_a_feature(filled, state):
     color_by(filled, "Cells_CPCNN_004")
-    low, high = np.percentile(explorer.cells.features[:, 4], [1, 99])
+    low, high = np.percentile(state.cells.features[:, 4], [1, 99])
     assert (filled._legend.low, filled._legend.high) == pytest.approx((low, high))
 
 
-def test_similarity_is_offered_when_a_cell_is_picked(filled, explorer):
+def test_similarity_is_offered_when_a_cell_is_picked(filled, state):
     name = "similarity to the picked cell"
     assert filled.color_by.findText(name) < 0
-    explorer.pick(4)
+    state.pick(4)
     color_by(filled, name)
     first = filled._rgb
-    explorer.pick(5)
+    state.pick(5)
     assert not np.array_equal(first, filled._rgb)
     expected = np.percentile(cosines(filled.making.components, 5), [1, 99])
     assert (filled._legend.low, filled._legend.high) == pytest.approx(tuple(expected))
-    explorer.pick(None)
+    state.pick(None)
     assert filled.color_by.currentText() == "one colour"
     assert (filled._rgb == PLAIN_RGB).all()
 
 
-def test_another_value_in_a_column_keeps_map_and_view(filled, explorer):
+def test_another_value_in_a_column_keeps_map_and_view(filled, state):
     color_by(filled, "Compound")
-    positions = explorer.positions
+    positions = state.positions
     filled.canvas._box.scaleBy((0.5, 0.5))
     view = filled.canvas._box.viewRange()
-    explorer.set_metadata("Metadata_Compound", np.array([0]), "ALLN")
-    explorer.set_metadata("Metadata_Phenotype", np.array([0]), "round")
-    assert explorer.positions is positions
+    state.set_metadata("Metadata_Compound", np.array([0]), "ALLN")
+    state.set_metadata("Metadata_Phenotype", np.array([0]), "round")
+    assert state.positions is positions
     assert filled.canvas._box.viewRange() == view
     assert "ALLN" in filled._legend.names
     assert filled.color_by.currentText() == "Compound"

@@ -64,7 +64,7 @@ def asked(monkeypatch):
 def embed(widget, qtbot):
     with qtbot.waitSignal(widget.embed.finished, timeout=60_000):
         widget.embed.run()
-    return widget.explorer.cells
+    return widget.state.cells
 
 
 def test_models_that_can_be_used_come_first(widget):
@@ -102,7 +102,7 @@ def test_channels_without_a_layer_are_left_out(field, widget, qtbot, bag, asked)
     whole = embed(widget, qtbot)
     for name in ("RNA", "AGP", "Mito"):
         field.layers.remove(name)
-    widget.explorer.set_cells(None)
+    widget.state.set_cells(None)
     cells = embed(widget, qtbot)
     assert cells.features.shape == (6, 2 * FEATURES)
     assert cells.provenance["channels"] == "DNA,ER"

@@ -13,6 +13,7 @@ from cpcnn_core.profiles.corrected_wells import CorrectedWells
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.library import build_library
 from cpcnn_core.profiles.library_files import write_corrected
+from cpcnn_core.profiles.open_library import OpenLibrary
 from cpcnn_core.profiles.wells import choose_rows
 from cpcnn_core.schema.columns import OBJECT_NUMBER, feature_names
 from cpcnn_core.schema.profiles import Profiles
@@ -24,7 +25,7 @@ from napari_cpcnn.nearest.nearest_panel import (
     WHOLE_WELL,
     NearestPanel,
 )
-from napari_cpcnn.shared_state import LAYER, PHENOTYPE, Explorer
+from napari_cpcnn.shared_state import LAYER, PHENOTYPE, SharedState
 
 from ..attacks import ATTACKS, is_refusal, refused_in_time
 
@@ -93,15 +94,15 @@ def cells():
 
 
 @pytest.fixture
-def explorer(cells):
-    explorer = Explorer()
-    explorer.set_cells(cells)
-    return explorer
+def state(cells):
+    state = SharedState()
+    state.set_cells(cells)
+    return state
 
 
 @pytest.fixture
-def panel(qtbot, explorer):
-    panel = NearestPanel(explorer)
+def panel(qtbot, state):
+    panel = NearestPanel(state)
     panel.resize(300, 700)
     qtbot.addWidget(panel)
     panel.show()
@@ -110,15 +111,15 @@ def panel(qtbot, explorer):
 
 @pytest.fixture
 def opened(qtbot, panel, path):
-    with qtbot.waitSignal(panel.explorer.library_changed):
+    with qtbot.waitSignal(panel.state.library_changed):
         panel.open(path)
     return panel
 
 
-def choose(explorer, rows):
-    mask = np.zeros(len(explorer.selection), bool)
+def choose(state, rows):
+    mask = np.zeros(len(state.selection), bool)
     mask[rows] = True
-    explorer.select(mask)
+    state.select(mask)
 
 
 def has_p_values(panel):
@@ -152,15 +153,15 @@ def test_empty_states_say_what_to_do(qtbot, panel, path):
     assert panel.status.text() == NO_LIBRARY
     assert not panel.table.isVisible()
     assert not panel.form.isVisible()
-    with qtbot.waitSignal(panel.explorer.library_changed):
+    with qtbot.waitSignal(panel.state.library_changed):
         panel.open(path)
     assert panel.status.text() == NO_CELLS
     assert panel.form.isVisible()
 
 
-def test_opening(opened, explorer):
-    assert explorer.library is opened.opened.library
-    assert explorer.correction.method == "sphering"
+def test_opening(opened, state):
+    assert state.library is opened.opened
+    assert state.library.correction.method == "sphering"
     assert opened.about.text() == (
         "screen.parquet: 2 plates, 5 treatments; sphering, lambda 0.1, is applied to your cells"
     )
@@ -168,8 +169,8 @@ def test_opening(opened, explorer):
     assert [opened.by.itemText(n) for n in range(opened.by.count())] == ["Treatment", "moa"]
 
 
-def test_matches_are_those_of_the_core(qtbot, opened, explorer, cells, expected):
-    choose(explorer, [3, 4, 9])
+def test_matches_are_those_of_the_core(qtbot, opened, state, cells, expected):
+    choose(state, [3, 4, 9])
     wait_for(qtbot, opened, [3, 4, 9])
     frame = expected(cells, [3, 4, 9])
     pd.testing.assert_frame_equal(opened.last_matches, frame)
@@ -185,29 +186,29 @@ def test_matches_are_those_of_the_core(qtbot, opened, explorer, cells, expected)
 
 
 def test_a_picked_cell_is_asked_about_and_quick_changes_are_one_question(
-    qtbot, opened, explorer, cells, expected
+    qtbot, opened, state, cells, expected
 ):
     for row in range(8):
-        explorer.pick(row)
+        state.pick(row)
     wait_for(qtbot, opened, [7])
     pd.testing.assert_frame_equal(opened.last_matches, expected(cells, [7]))
-    explorer.pick(None)
+    state.pick(None)
     qtbot.waitUntil(lambda: opened.status.text() == NO_CELLS)
     assert not opened.table.isVisible()
 
 
-def test_stale_answers_are_dropped(qtbot, opened, explorer, cells, expected):
-    explorer.pick(2)
+def test_stale_answers_are_dropped(qtbot, opened, state, cells, expected):
+    state.pick(2)
     opened.find()
-    explorer.pick(11)
+    state.pick(11)
     opened.find()
     wait_for(qtbot, opened, [11])
     qtbot.wait(300)
     pd.testing.assert_frame_equal(opened.last_matches, expected(cells, [11]))
 
 
-def test_fields_and_wells_are_those_of_the_picked_cell(qtbot, opened, explorer, cells):
-    explorer.pick(16)
+def test_fields_and_wells_are_those_of_the_picked_cell(qtbot, opened, state, cells):
+    state.pick(16)
     for scope, column in ((FIELD, LAYER), (WHOLE_WELL, "Metadata_Well"), (SELECTED, OBJECT_NUMBER)):
         opened.scope.setCurrentText(scope)
         rows = [n for n in range(30) if cells.metadata[column][n] == cells.metadata[column][16]]
@@ -215,48 +216,48 @@ def test_fields_and_wells_are_those_of_the_picked_cell(qtbot, opened, explorer, 
         opened.find()
         wait_for(qtbot, opened, rows)
     opened.scope.setCurrentText(FIELD)
-    explorer.pick(None)
+    state.pick(None)
     assert opened.rows_asked().tolist() == []
 
 
-def test_wells_are_offered_where_they_are_known(opened, explorer, cells):
+def test_wells_are_offered_where_they_are_known(opened, state, cells):
     def offered():
         return [opened.scope.itemText(n) for n in range(opened.scope.count())]
 
     assert offered() == [SELECTED, FIELD, WHOLE_WELL]
-    explorer.set_cells(replace(cells, metadata=cells.metadata[[OBJECT_NUMBER]]))
+    state.set_cells(replace(cells, metadata=cells.metadata[[OBJECT_NUMBER]]))
     assert offered() == [SELECTED]
     assert not opened.leave_out.isEnabled()
 
 
-def test_their_own_treatment_can_be_left_out(qtbot, opened, explorer):
-    choose(explorer, [0, 2])
+def test_their_own_treatment_can_be_left_out(qtbot, opened, state):
+    choose(state, [0, 2])
     wait_for(qtbot, opened, [0, 2])
     assert "a" in texts(opened, 0)
     opened.leave_out.setChecked(True)
     qtbot.waitUntil(lambda: set(texts(opened, 0)) == set("bcde"))
 
 
-def test_another_column_and_other_controls(qtbot, opened, explorer):
+def test_another_column_and_other_controls(qtbot, opened, state):
     opened.by.setCurrentIndex(1)
-    with qtbot.waitSignal(explorer.library_changed):
+    with qtbot.waitSignal(state.library_changed):
         opened.by.activated.emit(1)
-    assert explorer.library.by == "Metadata_moa"
+    assert state.library.library.by == "Metadata_moa"
     assert opened.controls.text() == CONTROLS
-    with qtbot.waitSignal(explorer.library_changed):
+    with qtbot.waitSignal(state.library_changed):
         opened.controls.setText("")
         opened.controls.editingFinished.emit()
-    assert not explorer.library.controls.any()
-    assert explorer.library.by == "Metadata_moa"
-    explorer.pick(0)
+    assert not state.library.library.controls.any()
+    assert state.library.library.by == "Metadata_moa"
+    state.pick(0)
     qtbot.waitUntil(lambda: "say which wells are controls" in opened.status.text())
     assert "moa DMSO" in texts(opened, 0)
     assert not has_p_values(opened)
 
 
-def test_a_click_chooses_selects_and_asks_nothing_new(qtbot, opened, explorer, cells):
-    explorer.crops_of = lambda rows: [np.full((2, 8, 8), row) for row in rows]
-    choose(explorer, [3, 4])
+def test_a_click_chooses_selects_and_asks_nothing_new(qtbot, opened, state, cells):
+    state.crops_of = lambda rows: [np.full((2, 8, 8), row) for row in rows]
+    choose(state, [3, 4])
     wait_for(qtbot, opened, [3, 4])
     before = opened.last_matches
     row = texts(opened, 0).index("b")
@@ -266,7 +267,7 @@ def test_a_click_chooses_selects_and_asks_nothing_new(qtbot, opened, explorer, c
         qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
     assert chosen.args == ["b"]
     theirs = np.flatnonzero(cells.metadata[TREATMENT] == "b")
-    assert np.flatnonzero(explorer.selection).tolist() == theirs.tolist()
+    assert np.flatnonzero(state.selection).tolist() == theirs.tolist()
     assert set(opened.examples.shown_rows()) == set(theirs)
     assert set(opened.asked_crops.shown_rows()) == {3, 4}
     qtbot.wait(350)
@@ -276,19 +277,19 @@ def test_a_click_chooses_selects_and_asks_nothing_new(qtbot, opened, explorer, c
     wait_for(qtbot, opened, theirs.tolist())
 
 
-def test_treatments_that_no_cell_has_leave_the_selection(qtbot, opened, explorer):
-    choose(explorer, [3, 4])
+def test_treatments_that_no_cell_has_leave_the_selection(qtbot, opened, state):
+    choose(state, [3, 4])
     wait_for(qtbot, opened, [3, 4])
     opened.choose("e")
-    assert np.flatnonzero(explorer.selection).tolist() == [3, 4]
+    assert np.flatnonzero(state.selection).tolist() == [3, 4]
     assert not opened.examples.isVisible()
     assert [index.row() for index in opened.table.selectionModel().selectedRows()] == [
         texts(opened, 0).index("e")
     ]
 
 
-def test_columns_sort_and_are_copied(qtbot, opened, explorer):
-    explorer.pick(5)
+def test_columns_sort_and_are_copied(qtbot, opened, state):
+    state.pick(5)
     wait_for(qtbot, opened, [5])
     opened.table.sortByColumn(0, Qt.SortOrder.AscendingOrder)
     assert texts(opened, 0) == list("abcde")
@@ -304,11 +305,11 @@ def test_columns_sort_and_are_copied(qtbot, opened, explorer):
     assert len(QApplication.clipboard().text().splitlines()) == 2
 
 
-def test_a_new_name_of_cells_asks_nothing_new(qtbot, opened, explorer):
-    choose(explorer, [3, 4])
+def test_a_new_name_of_cells_asks_nothing_new(qtbot, opened, state):
+    choose(state, [3, 4])
     wait_for(qtbot, opened, [3, 4])
     before = opened.last_matches
-    explorer.set_metadata(PHENOTYPE, np.array([3]), "round")
+    state.set_metadata(PHENOTYPE, np.array([3]), "round")
     qtbot.wait(350)
     assert opened.last_matches is before
     assert opened.table.isVisible()
@@ -328,7 +329,7 @@ def test_files_are_dropped(qtbot, panel, path):
         panel.dragEnterEvent(event)
         assert event.isAccepted() == taken
     mime = data(path)
-    with qtbot.waitSignal(panel.explorer.library_changed):
+    with qtbot.waitSignal(panel.state.library_changed):
         panel.dropEvent(QDropEvent(QPointF(9, 9), Qt.DropAction.CopyAction, mime, buttons, keys))
     assert panel.opened.name == "screen.parquet"
 
@@ -347,10 +348,10 @@ def test_what_is_no_table_is_told(qtbot, panel, tmp_path, name):
 def test_a_missing_correction_is_told_and_the_library_before_stays(qtbot, opened, tmp_path, path):
     other = tmp_path / "other.parquet"
     other.write_bytes(path.read_bytes())
-    before, library = len(notification_manager.records), opened.explorer.library
+    before, library = len(notification_manager.records), opened.state.library
     opened.open(other)
     assert "other.parquet.correction.npz is not beside it" in last_error(qtbot, before)
-    assert opened.explorer.library is library
+    assert opened.state.library is library
     assert opened.about.text().startswith("screen.parquet")
 
 
@@ -362,27 +363,27 @@ def test_wrong_controls_are_told(qtbot, opened):
     assert opened.opened.controls == CONTROLS
 
 
-def test_another_model_is_told_once(qtbot, opened, explorer, cells):
-    explorer.set_cells(replace(cells, provenance={"model": "two"}))
+def test_another_model_is_told_once(qtbot, opened, state, cells):
+    state.set_cells(replace(cells, provenance={"model": "two"}))
     before = len(notification_manager.records)
-    explorer.pick(1)
+    state.pick(1)
     assert "model is two and one" in last_error(qtbot, before)
-    explorer.pick(2)
+    state.pick(2)
     qtbot.wait(400)
     assert len(notification_manager.records) == before + 1
     assert "model is two and one" in opened.status.text()
 
 
-def test_a_library_of_another_panel_is_searched(qtbot, panel, explorer, wells, cells):
+def test_a_library_of_another_panel_is_searched(qtbot, panel, state, wells, cells):
     library = build_library(wells, controls=choose_rows(wells, CONTROLS))
-    explorer.set_library(library)
+    state.set_library(OpenLibrary(library, None, "The library"))
     assert "5 treatments" in panel.about.text()
     assert not panel.controls.isEnabled()
-    explorer.pick(3)
+    state.pick(3)
     wait_for(qtbot, panel, [3])
     found = library.nearest(cells.features[[3]], 20, significance=True)
     pd.testing.assert_frame_equal(panel.last_matches, found)
-    explorer.set_library(None)
+    state.set_library(None)
     assert panel.status.text() == NO_LIBRARY
 
 

@@ -74,19 +74,19 @@ def test_a_site_opens_with_its_labels_and_is_linked(viewer, widget, qtbot, scree
     for name in CHANNELS:
         np.testing.assert_array_equal(viewer.layers[f"{name} A01-1"].data, channels[name])
     np.testing.assert_array_equal(viewer.layers["cells A01-1"].data, labels)
-    number = widget.explorer.cells.metadata["Metadata_ObjectNumber"].iloc[2]
+    number = widget.state.cells.metadata["Metadata_ObjectNumber"].iloc[2]
     qtbot.waitUntil(lambda: OVERLAY in viewer.layers)
     marked = viewer.layers[OVERLAY].data == PICKED
     np.testing.assert_array_equal(marked, (labels == number) & outlines(labels))
     expected = np.argwhere(labels == number).mean(axis=0)
     np.testing.assert_allclose(viewer.camera.center[-2:], expected)
     # Its neighbours have pictures now, cells of other sites have none.
-    crops = widget.explorer.crops_of(np.arange(12))
+    crops = widget.state.crops_of(np.arange(12))
     assert [crop is not None for crop in crops] == [True] * 6 + [False] * 6
     # A second cell of this field needs no file.
     (screen / "A01_DNA.tif").unlink()
     widget.go_to(3)
-    assert widget.explorer.picked == 3
+    assert widget.state.picked == 3
 
 
 def test_another_site_takes_its_place_and_centres_become_discs(viewer, widget, qtbot, screen):
@@ -96,7 +96,7 @@ def test_another_site_takes_its_place_and_centres_become_discs(viewer, widget, q
     opened(widget, qtbot, 8)
     names = [layer.name for layer in viewer.layers if layer.name != OVERLAY]
     assert names == [*(f"{name} B02-1" for name in CHANNELS), "cells B02-1"]
-    cells = widget.explorer.cells.metadata
+    cells = widget.state.cells.metadata
     found = viewer.layers["cells B02-1"].data
     assert sorted(np.unique(found)[1:]) == sorted(cells["Metadata_ObjectNumber"][6:])
     for _, cell in cells[6:].iterrows():

@@ -16,32 +16,32 @@ from napari_cpcnn.phenotypes import (
     SELECTED_CELLS,
     PhenotypePanel,
 )
-from napari_cpcnn.shared_state import LAYER, PHENOTYPE, Explorer
+from napari_cpcnn.shared_state import LAYER, PHENOTYPE, SharedState
 
 
 @pytest.fixture
-def explorer():
+def state():
     rows = pd.DataFrame({LAYER: "nuclei", OBJECT_NUMBER: np.arange(8) + 1})
     features = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
-    explorer = Explorer()
-    explorer.set_cells(
+    state = SharedState()
+    state.set_cells(
         Profiles(features, rows, feature_names(3, compartment="Cells"), {"model": "one"})
     )
-    return explorer
+    return state
 
 
 @pytest.fixture
-def panel(qtbot, explorer):
-    panel = PhenotypePanel(explorer)
+def panel(qtbot, state):
+    panel = PhenotypePanel(state)
     qtbot.addWidget(panel)
     panel.show()
     return panel
 
 
-def choose(explorer, rows):
-    mask = np.zeros(len(explorer.selection), bool)
+def choose(state, rows):
+    mask = np.zeros(len(state.selection), bool)
     mask[rows] = True
-    explorer.select(mask)
+    state.select(mask)
 
 
 def listed(panel):
@@ -49,7 +49,7 @@ def listed(panel):
 
 
 def test_without_cells_it_says_what_to_do(qtbot):
-    panel = PhenotypePanel(Explorer())
+    panel = PhenotypePanel(SharedState())
     qtbot.addWidget(panel)
     panel.show()
     assert panel.hint.text() == NO_CELLS
@@ -59,29 +59,29 @@ def test_without_cells_it_says_what_to_do(qtbot):
         panel.export_cells("cells.csv", only_selected=False)
 
 
-def test_naming_by_keyboard(qtbot, explorer, panel):
+def test_naming_by_keyboard(qtbot, state, panel):
     assert panel.hint.text() == NO_NAMES
-    choose(explorer, [1, 2, 5])
+    choose(state, [1, 2, 5])
     qtbot.keyClicks(panel.name, " round ")
     qtbot.keyClick(panel.name, Qt.Key.Key_Return)
-    named = explorer.cells.metadata[PHENOTYPE].tolist()
+    named = state.cells.metadata[PHENOTYPE].tolist()
     assert named == ["", "round", "round", "", "", "round", "", ""]
     assert listed(panel) == ["round  (3)"]
     assert panel.name.text() == ""
     assert not panel.hint.isVisible()
 
 
-def test_without_a_selection_the_picked_cell_is_named(explorer, panel):
-    explorer.pick(4)
+def test_without_a_selection_the_picked_cell_is_named(state, panel):
+    state.pick(4)
     panel.name_selection("spiky")
     assert panel.counts() == {"spiky": 1}
-    assert explorer.cells.metadata[PHENOTYPE][4] == "spiky"
+    assert state.cells.metadata[PHENOTYPE][4] == "spiky"
 
 
-def test_names_and_cells_are_required(explorer, panel):
+def test_names_and_cells_are_required(state, panel):
     with pytest.raises(ProfileError, match="no cells are selected"):
         panel.name_selection("round")
-    choose(explorer, [1])
+    choose(state, [1])
     with pytest.raises(ProfileError, match="type a name"):
         panel.name_selection("  ")
     assert not panel.name_button.isEnabled()
@@ -89,19 +89,19 @@ def test_names_and_cells_are_required(explorer, panel):
     assert panel.name_button.isEnabled()
 
 
-def test_a_click_selects_the_cells(qtbot, explorer, panel):
-    choose(explorer, [1, 2])
+def test_a_click_selects_the_cells(qtbot, state, panel):
+    choose(state, [1, 2])
     panel.name_selection("round")
-    choose(explorer, [3])
+    choose(state, [3])
     panel.name_selection("spiky")
     place = panel.list.visualItemRect(panel.list.item(0)).center()
     qtbot.mouseClick(panel.list.viewport(), Qt.MouseButton.LeftButton, pos=place)
-    assert np.flatnonzero(explorer.selection).tolist() == [1, 2]
+    assert np.flatnonzero(state.selection).tolist() == [1, 2]
 
 
-def test_rename_join_and_remove(qtbot, explorer, panel):
+def test_rename_join_and_remove(qtbot, state, panel):
     for rows, name in (([0, 1], "a"), ([2], "b"), ([3], "c")):
-        choose(explorer, rows)
+        choose(state, rows)
         panel.name_selection(name)
     panel.rename("b", "d")
     assert panel.counts() == {"a": 2, "c": 1, "d": 1}
@@ -110,34 +110,34 @@ def test_rename_join_and_remove(qtbot, explorer, panel):
     panel.list.setCurrentRow(0)
     qtbot.mouseClick(panel.remove_button, Qt.MouseButton.LeftButton)
     assert listed(panel) == ["c  (1)"]
-    assert len(explorer.cells.metadata) == 8
+    assert len(state.cells.metadata) == 8
     with pytest.raises(ProfileError, match="type a name"):
         panel.rename("c", " ")
 
 
-def test_names_of_a_table_are_listed_and_missing_ones_are_none(explorer, panel):
-    rows = explorer.cells.metadata.assign(**{PHENOTYPE: ["x", None, np.nan, "", *"xyyy"]})
-    explorer.set_cells(Profiles(explorer.cells.features, rows, ["a", "b", "c"]))
+def test_names_of_a_table_are_listed_and_missing_ones_are_none(state, panel):
+    rows = state.cells.metadata.assign(**{PHENOTYPE: ["x", None, np.nan, "", *"xyyy"]})
+    state.set_cells(Profiles(state.cells.features, rows, ["a", "b", "c"]))
     assert panel.counts() == {"x": 2, "y": 3}
 
 
 @pytest.mark.parametrize("ending", ["parquet", "csv", "csv.gz"])
-def test_export_of_cells(tmp_path, explorer, panel, ending):
-    choose(explorer, [1, 6])
+def test_export_of_cells(tmp_path, state, panel, ending):
+    choose(state, [1, 6])
     panel.name_selection("round")
     panel.export_cells(tmp_path / f"all.{ending}", only_selected=False)
     panel.export_cells(tmp_path / f"some.{ending}", only_selected=True)
     everything = read_profiles(tmp_path / f"all.{ending}")
     some = read_profiles(tmp_path / f"some.{ending}")
-    np.testing.assert_array_equal(np.float32(everything.features), explorer.cells.features)
-    np.testing.assert_array_equal(np.float32(some.features), explorer.cells.features[[1, 6]])
+    np.testing.assert_array_equal(np.float32(everything.features), state.cells.features)
+    np.testing.assert_array_equal(np.float32(some.features), state.cells.features[[1, 6]])
     assert some.metadata[PHENOTYPE].tolist() == ["round", "round"]
     assert some.metadata[OBJECT_NUMBER].astype(int).tolist() == [2, 7]
     if ending == "parquet":
         assert some.provenance == {"model": "one"}
 
 
-def test_export_of_what_is_not_there(tmp_path, explorer, panel):
+def test_export_of_what_is_not_there(tmp_path, state, panel):
     with pytest.raises(ProfileError, match="no cells are selected"):
         panel.export_cells(tmp_path / "cells.csv", only_selected=True)
     with pytest.raises(ProfileError, match="no matches yet"):
@@ -154,18 +154,18 @@ def test_export_of_matches(tmp_path, panel):
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "matches.csv"), matches)
 
 
-def test_what_can_be_exported(explorer, panel):
+def test_what_can_be_exported(state, panel):
     def enabled():
         panel.export_button.menu().aboutToShow.emit()
         return [name for name, action in panel.export_actions.items() if action.isEnabled()]
 
     assert enabled() == [ALL_CELLS]
-    choose(explorer, [0])
+    choose(state, [0])
     panel.matches_of = lambda: pd.DataFrame({"similarity": [1.0]})
     assert enabled() == [SELECTED_CELLS, ALL_CELLS, MATCHES]
 
 
-def test_errors_of_clicks_are_shown(qtbot, explorer, panel):
+def test_errors_of_clicks_are_shown(qtbot, state, panel):
     panel.name.setText("round")
     with qtbot.captureExceptions() as exceptions:
         qtbot.keyClick(panel.name, Qt.Key.Key_Return)

@@ -19,7 +19,7 @@ from napari_cpcnn.gallery import Gallery
 from napari_cpcnn.messages import PlainLabel, as_text, tell, tell_error, tell_warning
 from napari_cpcnn.nearest.nearest_panel import NearestPanel
 from napari_cpcnn.phenotypes import PhenotypePanel
-from napari_cpcnn.shared_state import LAYER, PHENOTYPE, Explorer
+from napari_cpcnn.shared_state import LAYER, PHENOTYPE, SharedState
 
 IMAGE = "<img src='//server/share/x.png'>"
 NAMES = [IMAGE, "<b>bold</b>", "a &lt; b", "=cmd|'/C calc'!A0"]
@@ -62,10 +62,10 @@ def cells():
 
 
 @pytest.fixture
-def explorer(cells):
-    explorer = Explorer()
-    explorer.set_cells(cells)
-    return explorer
+def state(cells):
+    state = SharedState()
+    state.set_cells(cells)
+    return state
 
 
 def test_qt_would_take_these_names_for_html():
@@ -89,17 +89,17 @@ def test_notifications(show, qapp):
     assert shown(notification_manager.records[-1].message) == f"there is no treatment {IMAGE}"
 
 
-def test_the_library_and_its_matches(qtbot, explorer, cells, tmp_path):
-    panel = NearestPanel(explorer)
+def test_the_library_and_its_matches(qtbot, state, cells, tmp_path):
+    panel = NearestPanel(state)
     qtbot.addWidget(panel)
     wells = cells.metadata.assign(
         Metadata_Plate="P1", Metadata_Well=[f"A{n:02d}" for n in range(16)]
     )
     path = tmp_path / "<b>library<b>.parquet"
     write_profiles(Profiles(cells.features, wells, cells.feature_names, {"model": "one"}), path)
-    with qtbot.waitSignal(explorer.library_changed):
+    with qtbot.waitSignal(state.library_changed):
         panel.open(path)
-    explorer.pick(0)
+    state.pick(0)
     qtbot.waitUntil(lambda: panel.last_matches is not None and panel.table.model().rowCount() == 4)
     panel.choose(IMAGE)
     said = labels_of(panel)
@@ -124,10 +124,10 @@ def test_the_library_and_its_matches(qtbot, explorer, cells, tmp_path):
     assert "\n=cmd" not in copied
 
 
-def test_the_map(qtbot, explorer, monkeypatch):
-    panel = MapPanel(explorer)
+def test_the_map(qtbot, state, monkeypatch):
+    panel = MapPanel(state)
     qtbot.addWidget(panel)
-    qtbot.waitUntil(lambda: explorer.positions is not None)
+    qtbot.waitUntil(lambda: state.positions is not None)
     for column in ("Treatment", IMAGE):
         panel.color_by.setCurrentText(column)
         panel.color_by.setCurrentIndex(panel.color_by.findText(column))
@@ -142,8 +142,8 @@ def test_the_map(qtbot, explorer, monkeypatch):
     panel.making.close()
 
 
-def test_crops_and_phenotypes(qtbot, explorer):
-    gallery, phenotypes = Gallery(explorer), PhenotypePanel(explorer)
+def test_crops_and_phenotypes(qtbot, state):
+    gallery, phenotypes = Gallery(state), PhenotypePanel(state)
     for widget in (gallery, phenotypes):
         qtbot.addWidget(widget)
     gallery.show_rows(np.arange(4), IMAGE)

@@ -39,7 +39,7 @@ def saved(viewer, widget, qtbot, made_up, tmp_path):
     viewer.layers["Mito"].colormap = "magenta"
     viewer.add_labels(labels, name="cells")
     cells = embed(widget, qtbot)
-    qtbot.waitUntil(lambda: widget.explorer.positions is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: widget.state.positions is not None, timeout=20_000)
     wells = pd.DataFrame(
         {
             "Metadata_Plate": "P",
@@ -53,10 +53,10 @@ def saved(viewer, widget, qtbot, made_up, tmp_path):
     )
     widget.nearest.open(tmp_path / "library.parquet")
     qtbot.waitUntil(lambda: widget.nearest.opened is not None, timeout=20_000)
-    explorer = widget.explorer
-    explorer.select(np.arange(6) % 2 == 0)
-    explorer.pick(4)
-    explorer.set_metadata("Metadata_Phenotype", np.array([1]), "odd")
+    state = widget.state
+    state.select(np.arange(6) % 2 == 0)
+    state.pick(4)
+    state.set_metadata("Metadata_Phenotype", np.array([1]), "odd")
     # A map that cannot be made again: this very one must come back.
     widget.map.show_map("UMAP", np.random.default_rng(3).normal(size=(6, 2)).astype("f4"))
     widget.map.color_by.setCurrentText("Phenotype")
@@ -69,7 +69,7 @@ def test_all_is_found_again(saved, make_napari_viewer, qtbot, made_up, tmp_path)
     viewer, widget = another(make_napari_viewer)
     # As napari opens it: dropped on the window.
     viewer.open(str(tmp_path / "mine.cpcnn"), plugin="cpcnn")
-    old, new = saved.explorer, widget.explorer
+    old, new = saved.state, widget.state
     np.testing.assert_array_equal(new.cells.features, old.cells.features)
     pd.testing.assert_frame_equal(new.cells.metadata, old.cells.metadata)
     np.testing.assert_array_equal(new.selection, old.selection)
@@ -105,14 +105,14 @@ def test_images_in_files_stay_there_and_missing_ones_are_named(
     said = notification_manager.records[-1].message
     assert "RNA.tif" in said
     assert "library.parquet" in said
-    assert len(widget.explorer.cells.metadata) == 6
+    assert len(widget.state.cells.metadata) == 6
     assert "DNA" in viewer.layers
     assert "RNA" not in viewer.layers
     widget.detach()
 
 
 def test_what_is_no_session_is_refused_and_nothing_changes(saved, tmp_path):
-    before = saved.explorer.cells
+    before = saved.state.cells
     (tmp_path / "text.cpcnn").write_text("no zip")
     saved.open_session(tmp_path / "text.cpcnn")
     assert "is no session of this widget" in notification_manager.records[-1].message
@@ -120,8 +120,8 @@ def test_what_is_no_session_is_refused_and_nothing_changes(saved, tmp_path):
         archive.writestr("session.json", json.dumps({"format": 2}))
     saved.open_session(tmp_path / "newer.cpcnn")
     assert "has format 2, this cpcnn reads 1" in notification_manager.records[-1].message
-    assert saved.explorer.cells is before
-    saved.explorer.set_cells(None)
+    assert saved.state.cells is before
+    saved.state.set_cells(None)
     saved.save_session(tmp_path / "empty.cpcnn")
     assert "there are no cells to save" in notification_manager.records[-1].message
     assert not (tmp_path / "empty.cpcnn").exists()
@@ -213,7 +213,7 @@ def test_hostile_sessions_are_refused_and_nothing_changes(saved, tmp_path, monke
         raise AssertionError("a file was opened")
 
     monkeypatch.setattr("napari.components.ViewerModel.open", opened)
-    before = saved.explorer.cells
+    before = saved.state.cells
     # A bomb: a GiB of zeros in a MiB.
     bomb = {"deflated": [("layers/9.npy", npy(np.zeros(0)) + bytes(2**30))]}
     attacks = HOSTILE | {"a bomb": (bomb, "its content would take 10")}
@@ -228,7 +228,7 @@ def test_hostile_sessions_are_refused_and_nothing_changes(saved, tmp_path, monke
         assert "changed.cpcnn is no session of this widget" in said, name
         assert reason in said, name
         assert "\n" not in said
-        assert saved.explorer.cells is before
+        assert saved.state.cells is before
 
 
 def test_a_script_that_a_session_names_as_an_image_does_not_run(saved, tmp_path):
@@ -250,7 +250,7 @@ def test_a_script_that_a_session_names_as_an_image_does_not_run(saved, tmp_path)
 
 def test_a_changed_byte_anywhere_is_noticed(saved, tmp_path):
     path = tmp_path / "mine.cpcnn"
-    whole, before = path.read_bytes(), saved.explorer.cells
+    whole, before = path.read_bytes(), saved.state.cells
     random = np.random.default_rng(0)
     for place in random.integers(len(whole), size=40):
         content = bytearray(whole)
@@ -259,7 +259,7 @@ def test_a_changed_byte_anywhere_is_noticed(saved, tmp_path):
         notification_manager.records.clear()
         saved.open_session(path)
         assert "mine.cpcnn is no session" in notification_manager.records[-1].message
-    assert saved.explorer.cells is before
+    assert saved.state.cells is before
 
 
 @pytest.mark.parametrize("name", ["pandas", "hang"])

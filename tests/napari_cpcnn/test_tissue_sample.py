@@ -42,7 +42,7 @@ def test_it_is_embedded_without_a_download(viewer, widget, qtbot):
     assert widget.embed.channels.chosen() == ["DNA", NO_LAYER, NO_LAYER, "FHL2 as AGP", NO_LAYER]
     with qtbot.waitSignal(widget.embed.finished, timeout=120_000):
         widget.embed.run()
-    cells = widget.explorer.cells
+    cells = widget.state.cells
     assert cells.provenance["channels"] == "DNA,AGP"
     assert cells.features.shape == (viewer.layers["nuclei"].data.max(), 1024)
     assert np.isfinite(cells.features).all()

@@ -30,7 +30,7 @@ def embed(widget, qtbot):
     choose_model(widget)
     with qtbot.waitSignal(widget.embed.finished, timeout=60_000):
         widget.embed.run()
-    return widget.explorer.cells
+    return widget.state.cells
 
 
 @pytest.fixture
@@ -122,26 +122,26 @@ def test_selected_cells_are_shown_in_the_image_by_label(field, widget, qtbot, ma
     cells = embed(widget, qtbot)
     labels = made_up[1]
     chosen = cells.metadata[OBJECT_NUMBER].isin([700, 5]).to_numpy()
-    widget.explorer.select(chosen)
-    widget.explorer.pick(int(np.flatnonzero(cells.metadata[OBJECT_NUMBER] == 12)[0]))
+    widget.state.select(chosen)
+    widget.state.pick(int(np.flatnonzero(cells.metadata[OBJECT_NUMBER] == 12)[0]))
     qtbot.waitUntil(lambda: OVERLAY in field.layers and field.layers[OVERLAY].visible)
     marks = field.layers[OVERLAY].data
     np.testing.assert_array_equal(marks == SELECTED, outline(labels, [700, 5]))
     np.testing.assert_array_equal(marks == PICKED, outline(labels, [12]))
-    widget.explorer.pick(None)
-    widget.explorer.undo()
+    widget.state.pick(None)
+    widget.state.undo()
     qtbot.waitUntil(lambda: not field.layers[OVERLAY].visible)
 
 
 def test_layers_may_be_renamed(field, widget, qtbot, made_up):
     cells = embed(widget, qtbot)
-    before = widget.explorer.crops_of(np.arange(6))
+    before = widget.state.crops_of(np.arange(6))
     field.layers["cells"].name = "my cells"
     field.layers["ER"].name = "endoplasmic"
-    widget.explorer.select(cells.metadata[OBJECT_NUMBER].isin([61]).to_numpy())
+    widget.state.select(cells.metadata[OBJECT_NUMBER].isin([61]).to_numpy())
     qtbot.waitUntil(lambda: OVERLAY in field.layers and field.layers[OVERLAY].visible)
     np.testing.assert_array_equal(field.layers[OVERLAY].data == SELECTED, outline(made_up[1], [61]))
-    np.testing.assert_array_equal(widget.explorer.crops_of(np.arange(6)), before)
+    np.testing.assert_array_equal(widget.state.crops_of(np.arange(6)), before)
 
 
 def test_the_next_field_does_not_take_the_place_of_its_namesake(field, widget, qtbot, made_up):
@@ -175,22 +175,22 @@ def test_a_table_of_cpcnn_embed_lies_beside_the_fields_cells(field, widget, qtbo
         Profiles(cells.features, rows, cells.feature_names, made), tmp_path / "P1.parquet"
     )
     widget.open_table(tmp_path / "P1.parquet")
-    assert len(widget.explorer.cells.metadata) == 12
+    assert len(widget.state.cells.metadata) == 12
 
 
 def test_a_table_of_an_earlier_session_finds_its_layer_again(field, widget, qtbot, tmp_path):
     embed(widget, qtbot)
-    widget.explorer.set_metadata("Metadata_Phenotype", np.array([1, 4]), "odd")
+    widget.state.set_metadata("Metadata_Phenotype", np.array([1, 4]), "odd")
     widget.phenotypes.export_cells(tmp_path / "session.parquet", only_selected=False)
-    cells, crops = widget.explorer.cells, widget.explorer.crops_of(np.arange(6))
-    widget.explorer.set_cells(None)
+    cells, crops = widget.state.cells, widget.state.crops_of(np.arange(6))
+    widget.state.set_cells(None)
     # As napari opens it: dropped on the window.
     field.open(str(tmp_path / "session.parquet"), plugin="cpcnn")
-    again = widget.explorer.cells
+    again = widget.state.cells
     np.testing.assert_array_equal(again.features, cells.features)
     assert again.metadata["Metadata_Phenotype"].tolist().count("odd") == 2
     assert again.provenance == cells.provenance
-    np.testing.assert_array_equal(widget.explorer.crops_of(np.arange(6)), crops)
+    np.testing.assert_array_equal(widget.state.crops_of(np.arange(6)), crops)
 
 
 def click(viewer, row, col, modifiers=()):
@@ -214,13 +214,13 @@ def test_a_click_in_the_image_picks_its_cell(field, widget, qtbot, made_up):
     for number in (61, 3, 700):
         row, col = np.argwhere(made_up[1] == number)[5]
         click(field, row, col)
-        assert cells.metadata[OBJECT_NUMBER][widget.explorer.picked] == number
+        assert cells.metadata[OBJECT_NUMBER][widget.state.picked] == number
     click(field, row, col, ["Shift"])
-    assert cells.metadata[OBJECT_NUMBER][widget.explorer.selection].tolist() == [700]
+    assert cells.metadata[OBJECT_NUMBER][widget.state.selection].tolist() == [700]
     # The background is no cell.
-    before = widget.explorer.picked
+    before = widget.state.picked
     click(field, 0, 0)
-    assert widget.explorer.picked == before
+    assert widget.state.picked == before
 
 
 def test_the_viewer_goes_to_a_cell(field, widget, qtbot, made_up):
@@ -229,12 +229,12 @@ def test_the_viewer_goes_to_a_cell(field, widget, qtbot, made_up):
     widget.link.go_to(row)
     expected = np.argwhere(made_up[1] == 61).mean(axis=0)
     np.testing.assert_allclose(field.camera.center[-2:], expected)
-    assert widget.explorer.picked == row
+    assert widget.state.picked == row
 
 
 def test_crops_are_the_pixels_around_the_cells(field, widget, qtbot, made_up):
     cells = embed(widget, qtbot)
-    crops = widget.explorer.crops_of(np.arange(6))
+    crops = widget.state.crops_of(np.arange(6))
     padded = np.pad(np.stack([made_up[0][name] for name in CHANNELS]), ((0, 0), (64, 64), (64, 64)))
     for crop, (_, cell) in zip(crops, cells.metadata.iterrows(), strict=True):
         top = round(cell["Metadata_Location_Center_Y"] - 64) + 64
@@ -252,7 +252,7 @@ def test_stopping_leaves_everything_usable(viewer, widget, qtbot):
         lambda step: started.append(step) or (step[0] and widget.embed.stop())
     )
     qtbot.waitUntil(lambda: not widget.embed.running, timeout=60_000)
-    assert widget.explorer.cells is None
+    assert widget.state.cells is None
     assert started[-1][0] < started[-1][1]
     assert widget.embed.go.text() == "Embed cells"
     assert len(embed(widget, qtbot).metadata) == len(np.unique(made_up_fields()[-1][0])) - 1
@@ -279,10 +279,10 @@ def test_layers_deleted_while_it_runs(field, widget, qtbot):
     field.layers.clear()
     qtbot.waitUntil(lambda: not widget.embed.running, timeout=60_000)
     # The arrays were given to the worker: the cells are there, without a layer to colour.
-    assert len(widget.explorer.cells.metadata) == 6
-    widget.explorer.select(np.ones(6, bool))
+    assert len(widget.state.cells.metadata) == 6
+    widget.state.select(np.ones(6, bool))
     widget.link.go_to(0)
-    assert widget.explorer.crops_of(np.arange(2)) == [None, None]
+    assert widget.state.crops_of(np.arange(2)) == [None, None]
 
 
 def test_two_viewers_do_not_disturb_each_other(make_napari_viewer, qtbot, made_up):
@@ -298,8 +298,8 @@ def test_two_viewers_do_not_disturb_each_other(make_napari_viewer, qtbot, made_u
         widgets.append(widget)
     one, two = (embed(widget, qtbot) for widget in widgets)
     assert np.abs(one.features - two.features).max() > 0.01
-    widgets[0].explorer.select(np.ones(6, bool))
-    assert not widgets[1].explorer.selection.any()
+    widgets[0].state.select(np.ones(6, bool))
+    assert not widgets[1].state.selection.any()
     for widget in widgets:
         widget.detach()
 
@@ -341,7 +341,7 @@ def test_what_is_missing_is_said(viewer, widget, qtbot, made_up, tmp_path):
 def test_the_selection_becomes_a_layer(field, widget, qtbot, made_up):
     cells = embed(widget, qtbot)
     assert widget_of(field) is widget
-    widget.explorer.select(cells.metadata[OBJECT_NUMBER].isin([40, 5]).to_numpy())
+    widget.state.select(cells.metadata[OBJECT_NUMBER].isin([40, 5]).to_numpy())
     widget.selection_to_layer()
     labels = made_up[1]
     expected = np.where(np.isin(labels, [40, 5]), labels, 0)

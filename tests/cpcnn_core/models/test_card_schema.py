@@ -11,7 +11,7 @@ import timm
 
 from cpcnn_core.errors import CPCNNError, WeightsError
 from cpcnn_core.models.card import ModelCard
-from cpcnn_core.models.card_schema import LARGEST_PX, MOST_FEATURES, is_timm_name
+from cpcnn_core.models.card_schema import LARGEST_PX, MAX_FEATURES, is_timm_name
 from cpcnn_core.models.network_builder import empty_network
 from cpcnn_core.models.registry import known_cards
 from cpcnn_core.models.timm_network import create_backbone
@@ -50,7 +50,7 @@ def of_timm(**options):
         ("channels", "DNA"), ("channels", {"DNA": 1}), ("channels", [1]), ("channels", [["DNA"]]),
         ("channels", [f"c{n}" for n in range(5000)]), ("channels", ["<img src=x>"]),
         ("embed_dim", 0), ("embed_dim", -1), ("embed_dim", 96.0), ("embed_dim", True),
-        ("embed_dim", "96"), ("embed_dim", MOST_FEATURES + 1), ("embed_dim", 10**30),
+        ("embed_dim", "96"), ("embed_dim", MAX_FEATURES + 1), ("embed_dim", 10**30),
         ("prefix", ""), ("prefix", "=1+1"), ("prefix", "a b"), ("prefix", "../x"), ("prefix", None),
         ("architecture", 1), ("architecture", "timm/hf-hub:someone/model"),
         ("architecture", "timm/local-dir:/tmp"), ("architecture", "timm/timm/resnet18"),

@@ -141,7 +141,7 @@ def test_labels_are_compared_as_they_are():
         (lambda: average_precision(np.eye(3), np.eye(2)), "one shape (n, n), got (3, 3) and"),
         (lambda: average_precision(np.full((2, 2), np.nan), np.eye(2)), "NaN among the similar"),
         (lambda: precision_at(np.eye(3), np.eye(3), 3), "expected k from 1 to 2, got 3"),
-        (lambda: fold_enrichment(np.eye(3), np.eye(3), 2), "as a part from 0 to 1, got 2"),
+        (lambda: fold_enrichment(np.eye(3), np.eye(3), 2), "as a fraction from 0 to 1, got 2"),
         (lambda: unit_length(np.zeros((2, 3))), "2 of 2 profiles are zero in every feature"),
         (
             lambda: cosine_similarity(np.ones((1, 2)), np.ones((1, 3))),

@@ -29,18 +29,18 @@ def test_classes_are_sorted_and_every_cell_is_on_one_side(make_config):
         assert np.array_equal(np.array(cells.classes)[classes], of(cells, rows, "Treatment"))
     # A fifth of 24, rounded.
     assert np.bincount(cells.validation_classes).tolist() == [5, 5, 5]
-    assert np.array_equal(cells.judged, cells.validation)
+    assert np.array_equal(cells.held_out, cells.validation)
     assert cells.left_out == 0
     assert cells.split["kind"] == "cells"
 
 
 def test_held_out_cells_are_neither_learned_from_nor_kept(make_config):
     cells = gather_cells(make_config(split={"held_out": "Plate == 'P2' and Well == 'B01'"}))
-    assert set(of(cells, cells.judged, "Well")) == {"B01"}
-    assert len(cells.judged) == 6
+    assert set(of(cells, cells.held_out, "Well")) == {"B01"}
+    assert len(cells.held_out) == 6
     rest = np.r_[cells.training, cells.validation]
     assert len(rest) == 66
-    assert not np.isin(cells.judged, rest).any()
+    assert not np.isin(cells.held_out, rest).any()
     assert cells.split["held_out_cells"] == 6
 
 
