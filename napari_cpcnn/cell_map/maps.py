@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cpcnn_core.profiles.principal_components import PrincipalComponents
+from cpcnn_core.profiles.principal_components import fit_principal_components
 
 # How many cells the components are learned from, and computed of at a time.
 SAMPLE, CHUNK, COMPONENTS = 20_000, 20_000, 50
@@ -35,7 +35,7 @@ def components_of(features: np.ndarray) -> np.ndarray:
     sample = known
     if len(known) > SAMPLE:
         sample = np.random.default_rng(0).choice(known, SAMPLE, replace=False)
-    learned = _learn(features[sample].astype(np.float64))
+    learned = fit_principal_components(features[sample], COMPONENTS, solver="covariance_eigh")
     count = len(learned.components)
     result = np.full((len(features), max(count, 2)), np.nan, np.float32)
     result[known] = 0
@@ -43,18 +43,6 @@ def components_of(features: np.ndarray) -> np.ndarray:
         rows = known[start : start + CHUNK]
         result[rows, :count] = learned.transform(features[rows])
     return result
-
-
-def _learn(features: np.ndarray) -> PrincipalComponents:
-    """Learn what `fit_principal_components` does, ten times as fast for many cells."""
-    mean, scale = features.mean(axis=0), features.std(axis=0)
-    scale[scale == 0] = 1
-    scaled = (features - mean) / scale
-    vectors = np.linalg.eigh(scaled.T @ scaled)[1][:, ::-1]
-    components = vectors.T[: min(COMPONENTS, len(features) - 1)]
-    largest = np.abs(components).argmax(axis=1)
-    signs = np.sign(np.take_along_axis(components, largest[:, None], axis=1))
-    return PrincipalComponents(mean, scale, components * signs)
 
 
 def umap_of(components: np.ndarray) -> np.ndarray:
