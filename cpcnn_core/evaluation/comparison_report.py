@@ -14,16 +14,14 @@ from matplotlib.axes import Axes
 
 from cpcnn_core.evaluation.comparison import Comparison, Result
 from cpcnn_core.evaluation.comparison_scores import Evaluated
-from cpcnn_core.evaluation.report_parts import (
+from cpcnn_core.evaluation.report_figures import (
     COLORS,
     GREY,
     Draw,
-    figure_as_html,
-    note_as_html,
+    figure,
     shown_name,
-    table_as_html,
-    write_page,
 )
+from cpcnn_core.evaluation.report_page import Block, Heading, Note, Table, write_page
 from cpcnn_core.models.card import CHANNEL_MODES
 from cpcnn_core.models.verification import NOT_VERIFIED
 from cpcnn_core.schema.columns import CELL_COUNT
@@ -47,13 +45,13 @@ def write_comparison(path: str | Path, comparison: Comparison) -> None:
     """
     head, rows = shown_rows(comparison)
     card_head, card_rows = _cards(comparison.results)
-    parts = [
-        "<h1>Models side by side</h1>",
+    blocks: list[Block] = [
+        Heading("Models side by side", 1),
         *_asked(comparison),
         *_told(comparison.results),
-        "<h2>Cost and retrieval</h2>",
-        table_as_html(rows, head),
-        note_as_html(
+        Heading("Cost and retrieval"),
+        Table(rows, head),
+        Note(
             "cells/s: cells by the seconds from the program's start to its end, which load what "
             "it needs and read the images. CPU s: seconds of all processors together. MiB: memory "
             "at the peak. Retrieval: mean average precision, with the 95 % interval, resampling "
@@ -66,15 +64,15 @@ def write_comparison(path: str | Path, comparison: Comparison) -> None:
         ),
         *_figures(comparison),
         *_confounders(comparison.results),
-        "<h2>Models</h2>",
-        table_as_html(card_rows, card_head),
+        Heading("Models"),
+        Table(card_rows, card_head),
     ]
-    write_page(path, "Models side by side", parts)
+    write_page(path, "Models side by side", blocks)
 
 
-def _asked(comparison: Comparison) -> list[str]:
+def _asked(comparison: Comparison) -> list[Block]:
     if comparison.prepared is None:
-        return [note_as_html(_UNUSABLE)]
+        return [Note(_UNUSABLE)]
     prepared, task = comparison.prepared, comparison.task
     wells = prepared.wells.metadata
     rows = [
@@ -85,8 +83,8 @@ def _asked(comparison: Comparison) -> list[str]:
         ("asking: only wells with", task.ask or "no condition"),
     ]
     return [
-        table_as_html(rows),
-        note_as_html(
+        Table(rows),
+        Note(
             "Every model got the same cells, the same corrections and the same questions. What is "
             "no better than the number of cells alone, or than an untrained network, has learned "
             "nothing about treatments."
@@ -94,24 +92,26 @@ def _asked(comparison: Comparison) -> list[str]:
     ]
 
 
-def _told(results: list[Result]) -> list[str]:
+def _told(results: list[Result]) -> list[Block]:
     rows = [(result.name, result.reason) for result in results if result.reason]
     notices = [(r.name, notice) for r in results if r.run for notice in r.run.notices]
-    return [
-        *(["<h2>What went wrong</h2>", table_as_html(rows)] if rows else []),
-        *(["<h2>To be known</h2>", table_as_html(notices)] if notices else []),
-    ]
+    blocks: list[Block] = []
+    if rows:
+        blocks += [Heading("What went wrong"), Table(rows)]
+    if notices:
+        blocks += [Heading("Notices"), Table(notices)]
+    return blocks
 
 
-def _figures(comparison: Comparison) -> list[str]:
-    parts = []
+def _figures(comparison: Comparison) -> list[Block]:
+    blocks: list[Block] = []
     kinds = {"replicates": "replicates", "treatments": "labels"}
     names = [name for name in kinds if any(_scores(r, name) for r in comparison.results)]
     for name in names:
         evaluated = [result for result in comparison.results if result.evaluated]
         size = (8, 1.2 + 0.45 * len(evaluated))
-        parts.append(figure_as_html(f"Retrieval of {kinds[name]}", _draw(evaluated, name), size))
-    return parts
+        blocks.append(figure(f"Retrieval of {kinds[name]}", _draw(evaluated, name), size))
+    return blocks
 
 
 def _scores(result: Result, name: str) -> list[dict[str, Any]]:
@@ -141,7 +141,7 @@ def _draw(results: list[Result], name: str) -> Draw:
     return draw
 
 
-def _confounders(results: list[Result]) -> list[str]:
+def _confounders(results: list[Result]) -> list[Block]:
     evaluated = [(result.name, one) for result in results for one in result.evaluated]
     if not evaluated:
         return []
@@ -155,9 +155,9 @@ def _confounders(results: list[Result]) -> list[str]:
         values = [MISSING if value is None else value for value in found]
         rows.append((name, correction_text(one), *values))
     return [
-        "<h2>Confounders, before and after</h2>",
-        table_as_html(rows, ("model", "correction", *names)),
-        note_as_html(
+        Heading("Confounders, before and after"),
+        Table(rows, ("model", "correction", *names)),
+        Note(
             "Controls that find those of their plate or place, and plates that are read from "
             "controls, more often than by chance: the profiles tell where a well was. The gap "
             "between treatments read with wells and with plates held out was read from the plate. "

@@ -19,13 +19,11 @@ import pandas as pd
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.evaluation.activity import SIGNIFICANT
 from cpcnn_core.evaluation.intervals import bootstrap_interval, exact_interval
-from cpcnn_core.evaluation.report_parts import (
+from cpcnn_core.evaluation.report_figures import (
     draw_power,
-    figure_as_html,
-    note_as_html,
-    table_as_html,
-    write_page,
+    figure,
 )
+from cpcnn_core.evaluation.report_page import Block, Heading, Note, Table, write_page
 from cpcnn_core.profiles.checks import check_features
 from cpcnn_core.profiles.correction import Correction
 from cpcnn_core.profiles.cross_fitting import HELD_OUT, SINGLE, cross_fit, plates_of
@@ -364,9 +362,9 @@ def write_power_report(
     >>> write_power_report("design.html", table, own, "wells.parquet", "none")  # doctest: +SKIP
     """
     low, half, high = (f"{size:.2f}" for size in np.percentile(own.sizes, (25, 50, 75)))
-    parts = [
-        "<h1>How large a screen must be</h1>",
-        table_as_html(
+    blocks: list[Block] = [
+        Heading("How large a screen must be", 1),
+        Table(
             [
                 ("profiles", name),
                 ("correction", correction),
@@ -375,7 +373,7 @@ def write_power_report(
                 ("three quarters below", high),
             ]
         ),
-        note_as_html(
+        Note(
             "Effects: root mean square over the features, in standard deviations of control wells "
             "on a plate. Power: the share of simulated treatments whose activity has a p-value of "
             "at most .05, with its 95 % interval over simulated screens. With an effect of 0 it "
@@ -386,15 +384,15 @@ def write_power_report(
     for effect, rows in table.groupby("effect"):
         if rows["power"].notna().any():
             draw = draw_power(rows, f"effect {effect:g}")
-            parts.append(figure_as_html(f"Power for an effect of {effect:g}", draw, (4.6, 3.2), 46))
+            blocks.append(figure(f"Power for an effect of {effect:g}", draw, (4.6, 3.2), 46))
     shown = table.assign(effect=table["effect"].map("{:g}".format)).astype(object)
     rows = shown.where(shown.notna(), "").itertuples(index=False, name=None)
-    parts += ["<h2>All designs</h2>", table_as_html(list(rows), list(table.columns))]
-    parts.append(
-        note_as_html(
+    blocks += [Heading("All designs"), Table(list(rows), list(table.columns))]
+    blocks.append(
+        Note(
             "Simulated with the control wells of this screen, at random positions: effects of the "
             "position, other days and other cells are not in it, and the interval does not tell of "
             "controls that this screen does not have."
         )
     )
-    write_page(path, "How large a screen must be", parts)
+    write_page(path, "How large a screen must be", blocks)

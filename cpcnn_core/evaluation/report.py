@@ -10,17 +10,15 @@ from typing import Any, cast
 import numpy as np
 
 from cpcnn_core.evaluation.evaluation import Evaluation
-from cpcnn_core.evaluation.report_parts import (
-    draw_map,
+from cpcnn_core.evaluation.report_figures import (
     draw_p_values,
-    draw_plate,
     draw_precision_recall,
     draw_sweep,
-    figure_as_html,
-    note_as_html,
-    table_as_html,
-    write_page,
+    figure,
+    plate_map,
+    treatment_map,
 )
+from cpcnn_core.evaluation.report_page import Block, Heading, Note, Table, write_page
 from cpcnn_core.profiles.correction import describe_correction
 from cpcnn_core.profiles.similarity import cosine_similarity
 from cpcnn_core.schema.columns import PLATE, WELL
@@ -73,7 +71,7 @@ def write_report(path: str | Path, evaluation: Evaluation, name: str) -> None:
     --------
     >>> write_report("report.html", evaluation, "profiles.parquet")  # doctest: +SKIP
     """
-    parts = [
+    blocks: list[Block] = [
         *_summary(evaluation, name),
         *_beside(evaluation.scores),
         *_sweep(evaluation.scores),
@@ -84,15 +82,15 @@ def write_report(path: str | Path, evaluation: Evaluation, name: str) -> None:
         *_plates(evaluation),
         *_nearest(evaluation),
     ]
-    write_page(path, "Evaluation of profiles", parts)
+    write_page(path, "Evaluation of profiles", blocks)
 
 
-def _summary(evaluation: Evaluation, name: str) -> list[str]:
+def _summary(evaluation: Evaluation, name: str) -> list[Block]:
     scores, treatments, labels = evaluation.scores, evaluation.treatments, evaluation.labels
     made = cast("dict[str, Any]", scores["made_by"])
-    parts = [
-        "<h1>Evaluation of profiles</h1>",
-        table_as_html(
+    blocks: list[Block] = [
+        Heading("Evaluation of profiles", 1),
+        Table(
             [
                 ("profiles", name),
                 ("model", made.get("model", "not recorded")),
@@ -102,20 +100,20 @@ def _summary(evaluation: Evaluation, name: str) -> list[str]:
                 ("treatments", len(treatments.metadata)),
             ]
         ),
-        "<h2>Retrieval</h2>",
-        table_as_html(_retrieval_rows(scores)),
-        note_as_html(
+        Heading("Retrieval"),
+        Table(_retrieval_rows(scores)),
+        Note(
             "Replicates of a treatment on several plates look for each other on other plates, "
             "those of a treatment on one plate among the wells of that plate."
         ),
     ]
     if "treatments" in scores:
         draw = draw_precision_recall(treatments, cast("list[str]", labels))
-        parts.append(figure_as_html("Precision and recall of labels", draw, (6, 4)))
-    return parts
+        blocks.append(figure("Precision and recall of labels", draw, (6, 4)))
+    return blocks
 
 
-def _beside(scores: dict[str, Any]) -> list[str]:
+def _beside(scores: dict[str, Any]) -> list[Block]:
     if "beside" not in scores:
         return []
     tables = {"these profiles": scores, **scores["beside"]}
@@ -127,9 +125,9 @@ def _beside(scores: dict[str, Any]) -> list[str]:
     shown = {title: values for title, values in shown.items() if len(values) == len(tables)}
     rows = [(name, *values) for name, *values in zip(tables, *shown.values(), strict=True)]
     return [
-        "<h2>Beside others</h2>",
-        table_as_html(rows, ("", *shown)),
-        note_as_html(
+        Heading("Beside others"),
+        Table(rows, ("", *shown)),
+        Note(
             "The same wells, measured in the same way. What is no better than the number of cells "
             "alone, or than an untrained network, has learned nothing about treatments; a plate "
             "that is read more often than by chance misleads."
@@ -137,7 +135,7 @@ def _beside(scores: dict[str, Any]) -> list[str]:
     ]
 
 
-def _sweep(scores: dict[str, Any]) -> list[str]:
+def _sweep(scores: dict[str, Any]) -> list[Block]:
     if "sweep" not in scores:
         return []
     rows = [
@@ -145,10 +143,10 @@ def _sweep(scores: dict[str, Any]) -> list[str]:
     ]
     head = ("correction", "lambda", "replicates", "labels", "controls find their position")
     return [
-        "<h2>Choice of a correction</h2>",
-        figure_as_html("Replicates found with sphering", draw_sweep(scores["sweep"]), (6, 3.4)),
-        table_as_html(_choice_rows(scores["choice"])) if scores["choice"] else "",
-        note_as_html(
+        Heading("Choice of a correction"),
+        figure("Replicates found with sphering", draw_sweep(scores["sweep"]), (6, 3.4)),
+        *([Table(_choice_rows(scores["choice"]))] if scores["choice"] else []),
+        Note(
             "Mean average precision; no annotation is needed for this choice. The best of "
             "several corrections looks a little better than it is on new treatments: choosing it "
             "on four fifths of the treatments and measuring it on the last fifth, in turn, tells "
@@ -157,7 +155,7 @@ def _sweep(scores: dict[str, Any]) -> list[str]:
             "where features have the scale that they were measured in. What a small lambda takes "
             "from replicates may be what their position gave them: see the last column."
         ),
-        table_as_html(rows, head),
+        Table(rows, head),
     ]
 
 
@@ -177,25 +175,28 @@ def _choice_rows(choice: dict[str, Any]) -> list[tuple[str, object]]:
     ]
 
 
-def _map(evaluation: Evaluation) -> list[str]:
+def _map(evaluation: Evaluation) -> list[Block]:
     treatments = evaluation.treatments
     labels = evaluation.labels or [""] * len(treatments.metadata)
     if len(labels) <= 2:
         return []
     return [
-        "<h2>Map of treatments</h2>",
-        figure_as_html("Map of treatments", draw_map(treatments, labels), (9, 5.4)),
-        note_as_html("First two principal components of the profiles' directions."),
+        Heading("Map of treatments"),
+        treatment_map(treatments, evaluation.by, labels),
+        Note(
+            "First two principal components of the profiles' directions. Hold the mouse over a "
+            "point to see which treatment it is."
+        ),
     ]
 
 
-def _confounders(scores: dict[str, Any]) -> list[str]:
+def _confounders(scores: dict[str, Any]) -> list[Block]:
     if "confounders" not in scores:
         return []
     return [
-        "<h2>Confounders</h2>",
-        table_as_html(_confounder_rows(scores["confounders"]), head=("", "measured", "chance")),
-        note_as_html(
+        Heading("Confounders"),
+        Table(_confounder_rows(scores["confounders"]), head=("", "measured", "chance")),
+        Note(
             "Far above chance in the rows of controls: the profiles tell plates, places or batches "
             "apart. The gap between the last two was read from the plate. Controls are asked in "
             "the parts that p-values are made of, where there are such."
@@ -203,7 +204,7 @@ def _confounders(scores: dict[str, Any]) -> list[str]:
     ]
 
 
-def _activity(scores: dict[str, Any]) -> list[str]:
+def _activity(scores: dict[str, Any]) -> list[Block]:
     if "activity" not in scores:
         return []
     found = scores["activity"]
@@ -215,10 +216,10 @@ def _activity(scores: dict[str, Any]) -> list[str]:
         tuple("" if value is None else value for value in row.values()) for row in table[:MAX_ROWS]
     ]
     told = found["refused"] or f"{found['compared_with']}."
-    parts = [
-        "<h2>Active treatments</h2>",
-        table_as_html(rows, head),
-        note_as_html(
+    blocks: list[Block] = [
+        Heading("Active treatments"),
+        Table(rows, head),
+        Note(
             "p: how often control wells, drawn from the plates like the treatment's wells, are as "
             "similar as these (mean cosine of pairs). q: corrected for the number of treatments "
             "(Benjamini-Hochberg). Average precision, how high replicates rank among control "
@@ -226,11 +227,11 @@ def _activity(scores: dict[str, Any]) -> list[str]:
         ),
     ]
     if len(table) > MAX_ROWS:
-        parts.append(note_as_html(f"{len(table) - MAX_ROWS} more are in evaluation.json."))
-    return parts
+        blocks.append(Note(f"{len(table) - MAX_ROWS} more are in evaluation.json."))
+    return blocks
 
 
-def _placebo(scores: dict[str, Any]) -> list[str]:
+def _placebo(scores: dict[str, Any]) -> list[Block]:
     if "placebo" not in scores:
         return []
     found = scores["placebo"]
@@ -242,27 +243,26 @@ def _placebo(scores: dict[str, Any]) -> list[str]:
             share = f"{found[name]['share']:.3f} ({low:.3f} to {high:.3f})"
             rows.append((title, found[name]["count"], share))
     verdict = found["verdict"]
-    figure = figure_as_html("p-values of placebos", draw_p_values(drawn), (5, 4)) if drawn else ""
     return [
-        "<h2>Placebo</h2>",
-        table_as_html([("verdict", verdict)]),
-        table_as_html(rows, ("control wells called treatments", "p-values", "at or below .05")),
-        figure,
-        note_as_html(
+        Heading("Placebo"),
+        Table([("verdict", verdict)]),
+        Table(rows, ("control wells called treatments", "p-values", "at or below .05")),
+        *([figure("p-values of placebos", draw_p_values(drawn), (5, 4))] if drawn else []),
+        Note(
             "The same procedure for control wells that are called treatments, which the correction "
             "is then not fitted on: about .05 of their p-values should be .05 or less."
         ),
     ]
 
 
-def _nearest(evaluation: Evaluation) -> list[str]:
+def _nearest(evaluation: Evaluation) -> list[Block]:
     treatments = evaluation.treatments
     labels = evaluation.labels or [""] * len(treatments.metadata)
     if len(labels) <= 1:
         return []
     head = ("treatment", "label", "nearest", "label", "cosine")
     rows = _nearest_rows(treatments, evaluation.by, labels)
-    return ["<h2>Nearest treatments</h2>", table_as_html(rows, head)]
+    return [Heading("Nearest treatments"), Table(rows, head)]
 
 
 def _accuracy(scores: dict[str, Any], name: str) -> float | None:
@@ -351,7 +351,7 @@ def _nearest_rows(treatments: Profiles, by: str, labels: list[str]) -> list[tupl
     return [(names[i], labels[i], names[nearest[i]], labels[nearest[i]], best[i]) for i in order]
 
 
-def _plates(evaluation: Evaluation) -> list[str]:
+def _plates(evaluation: Evaluation) -> list[Block]:
     wells, before = evaluation.wells, evaluation.corrected.uncorrected
     if not {PLATE, WELL} <= set(wells.metadata.columns):
         return []
@@ -366,27 +366,41 @@ def _plates(evaluation: Evaluation) -> list[str]:
     places = [place for place in found if place]
     if len(places) < len(found):
         note = "The wells' names are not like A01; there are no plate maps."
-        return ["<h2>Plates</h2>", note_as_html(note)]
-    rows = np.array([_row_number(place[1]) for place in places])
-    columns = np.array([int(place[2]) - 1 for place in places])
+        return [Heading("Plates"), Note(note)]
+    wells_at = [(_row_number(place[1]), int(place[2]) - 1) for place in places]
+    rows, columns = np.max(wells_at, axis=0) + 1
+    texts = _well_texts(wells, evaluation.by)
     plates = sorted(set(names))
-    parts = [
-        "<h2>Plates</h2>",
-        note_as_html(
-            "Distance of each well from the mean of the controls of all plates. Rows, columns or "
-            "edges that stand out are position effects."
+    blocks: list[Block] = [
+        Heading("Plates"),
+        Note(
+            "Distance of each well from the mean of the controls of all plates, on a logarithmic "
+            "scale; hold the mouse over a well to see it. Rows, columns or edges that stand out "
+            "are position effects."
         ),
     ]
     for plate in plates[:MAX_PLATES]:
-        mine = names == plate
+        mine = np.flatnonzero(names == plate)
         for when, (distance, limits) in shown.items():
-            grid = np.full((rows.max() + 1, columns.max() + 1), np.nan)
-            grid[rows[mine], columns[mine]] = distance[mine]
-            draw = draw_plate(grid, f"{plate}{when}", limits)
-            parts.append(figure_as_html(f"Plate {plate}{when}", draw, (4.6, 2.9), 46))
+            blocks.append(
+                plate_map(
+                    f"{plate}{when}",
+                    distance[mine],
+                    [wells_at[i] for i in mine],
+                    [texts[i] for i in mine],
+                    (int(rows), int(columns)),
+                    limits,
+                )
+            )
     if len(plates) > MAX_PLATES:
-        parts.append(note_as_html(f"{len(plates) - MAX_PLATES} more plates are not shown."))
-    return parts
+        blocks.append(Note(f"{len(plates) - MAX_PLATES} more plates are not shown."))
+    return blocks
+
+
+def _well_texts(wells: Profiles, by: str) -> list[str]:
+    """Say of each well its name and its treatment."""
+    named = zip(wells.texts(WELL), wells.texts(by), strict=True)
+    return [f"{well}, {treatment}" if treatment else well for well, treatment in named]
 
 
 def _distances(wells: Profiles, controls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -282,7 +282,7 @@ def test_the_cost_is_measured(table):
 def test_the_page_has_everything_inside_and_the_terminal_the_table(compared, table):
     out, _, said = compared
     page = (out / "compare.html").read_text()
-    assert page.count("src='data:image/png;base64,") == 2
+    assert page.count('src="data:image/png;base64,') == 2
     assert page.count("src=") == 2
     assert "http" not in page
     for _, row in table.dropna(subset="replicates_map").iterrows():

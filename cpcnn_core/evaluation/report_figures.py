@@ -1,97 +1,37 @@
-"""Parts of every report: its page, one HTML file that opens without a network, and its figures."""
+"""Figures of the reports."""
 
 from __future__ import annotations
 
-import base64
-import html
 import io
 import itertools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import rc_context
+from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LogNorm, to_hex
 from matplotlib.figure import Figure
 
-from cpcnn_core.io.atomic import write_atomically
+from cpcnn_core.evaluation.report_page import Picture, PlateMap, Point, Scatter, Well
+from cpcnn_core.printable import printable
 from cpcnn_core.profiles.principal_components import fit_principal_components
 from cpcnn_core.profiles.retrieval import precision_at, recall_at
 from cpcnn_core.profiles.similarity import cosine_similarity, same_label, unit_length
 from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.user_messages import some
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1d2329; max-width: 1080px; margin: 2em auto;
-  padding: 0 1em; }
-h1 { font-size: 1.6em; } h2 { font-size: 1.2em; margin-top: 2.2em; }
-table { border-collapse: collapse; } td, th { padding: .25em 1.2em .25em 0; text-align: left;
-  border-bottom: 1px solid #e3e6e9; } td.n, th.n { text-align: right; }
-img { max-width: 100%; } p.note { color: #5a646e; max-width: 46em; }
-"""
-
-
-def write_page(path: str | Path, title: str, parts: Sequence[str]) -> None:
-    """Write a page of some parts, each a piece of HTML.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_page(f"{folder}/page.html", "A & B", [note_as_html("none < all")])
-    ...     Path(folder, "page.html").read_text()[-53:]
-    "<body><p class='note'>none &lt; all</p></body></html>"
-    """
-    page = (
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{html.escape(title)}"
-        f"</title><style>{STYLE}</style><body>{''.join(parts)}</body></html>"
-    )
-    write_atomically(path, lambda place: place.write_text(page, encoding="utf-8"))
-
-
-def table_as_html(rows: Sequence[Sequence[object]], head: Sequence[str] = ()) -> str:
-    """Return a table; numbers are aligned right, those with a point get three decimals.
-
-    Examples
-    --------
-    >>> table_as_html([("a < b", 0.5)])
-    '<table><tr><td>a &lt; b</td><td class=n>0.500</td></tr></table>'
-    """
-
-    def cell(tag: str, value: object) -> str:
-        number = isinstance(value, float | int | np.number)
-        text = f"{value:.3f}" if isinstance(value, float | np.floating) else str(value)
-        return f"<{tag}{' class=n' if number else ''}>{html.escape(text)}</{tag}>"
-
-    lines = [[cell("th", value) for value in head]] if head else []
-    lines += [[cell("td", value) for value in row] for row in rows]
-    body = "".join(["<tr>" + "".join(line) + "</tr>" for line in lines])
-    return f"<table>{body}</table>"
-
-
-def note_as_html(text: str) -> str:
-    """Return a paragraph in the grey of notes.
-
-    Examples
-    --------
-    >>> note_as_html("none < all")
-    "<p class='note'>none &lt; all</p>"
-    """
-    return f"<p class='note'>{html.escape(text)}</p>"
-
-
 # Told apart by most eyes, also by those that cannot tell red from green (Wong 2011).
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 GREY = "#c8ccd0"
+VIRIDIS = colormaps["viridis"]
 Draw = Callable[[Axes], None]
 
 
-def figure_as_html(title: str, draw: Draw, size: tuple[float, float], width: int = 0) -> str:
-    """Draw a figure and return it as an image embedded in the page.
+def figure(title: str, draw: Draw, size: tuple[float, float], width: int = 0) -> Picture:
+    """Draw a figure for a page.
 
     Parameters
     ----------
@@ -104,22 +44,20 @@ def figure_as_html(title: str, draw: Draw, size: tuple[float, float], width: int
 
     Examples
     --------
-    >>> figure_as_html("A line", lambda axes: axes.plot([1, 2]), (3, 2))[:20]
-    "<img alt='A line' sr"
+    >>> figure("A line", lambda axes: axes.plot([1, 2]), (3, 2)).png[1:4]
+    b'PNG'
     """
     file = io.BytesIO()
     # Names are not for TeX, whatever this user's own figures are.
     with rc_context({"text.usetex": False}), warnings.catch_warnings():
         # A letter that the font lacks is drawn as a box; the page's text has it.
         warnings.filterwarnings("ignore", "Glyph .* missing from")
-        figure = Figure(size, layout="constrained")
-        axes = figure.add_subplot()
+        drawn = Figure(size, layout="constrained")
+        axes = drawn.add_subplot()
         axes.spines[["top", "right"]].set_visible(False)
         draw(axes)
-        figure.savefig(file, format="png", dpi=130)
-    data = base64.b64encode(file.getvalue()).decode()
-    style = f" style='width:{width}%'" if width else ""
-    return f"<img alt='{html.escape(title)}'{style} src='data:image/png;base64,{data}'>"
+        drawn.savefig(file, format="png", dpi=130)
+    return Picture(title, file.getvalue(), width)
 
 
 def shown_name(name: str, longest: int = 40) -> str:
@@ -244,50 +182,81 @@ def draw_p_values(p_values: Mapping[str, Sequence[float]]) -> Draw:
     return draw
 
 
-def draw_map(treatments: Profiles, labels: list[str]) -> Draw:
-    """Draw the treatments' directions on two principal components, by label.
+def treatment_map(treatments: Profiles, by: str, labels: list[str]) -> Scatter:
+    """Return the treatments' directions on two principal components, coloured by label.
 
     Examples
     --------
-    >>> draw_map(treatments, labels)(axes)  # doctest: +SKIP
+    >>> rows = pd.DataFrame({"Metadata_Treatment": ["a", "b", "c"]})
+    >>> profiles = Profiles(np.eye(3), rows, ["x", "y", "z"])
+    >>> found = treatment_map(profiles, "Metadata_Treatment", ["1", "", "1"])
+    >>> [point.title for point in found.points]
+    ['b', 'a: 1', 'c: 1']
     """
     directions = unit_length(treatments.features)
     places = fit_principal_components(directions, 2).transform(directions)
+    low, extent = places.min(axis=0), np.ptp(places, axis=0)
+    x, y = ((places - low) / np.where(extent > 0, extent, 1)).T
     counts = {label: labels.count(label) for label in sorted(set(labels) - {""})}
     shown = sorted(counts, key=lambda label: -counts[label])[: len(COLORS)]
+    colors = dict(zip(shown, COLORS, strict=False))
+    names = treatments.texts(by).tolist()
+    points = [
+        Point(
+            float(x[i]),
+            float(y[i]),
+            colors.get(label, GREY),
+            printable(f"{name}: {label}" if label else name),
+            5 if label in colors else 4,
+        )
+        for i, (name, label) in enumerate(zip(names, labels, strict=True))
+    ]
+    # Those with a colour are drawn over the others.
+    points.sort(key=lambda point: point.color != GREY)
+    legend = {_legend_text(label): color for label, color in colors.items()}
+    return Scatter("Map of treatments", points, legend, "component 1", "component 2")
 
-    def draw(axes: Axes) -> None:
-        axes.scatter(places[:, 0], places[:, 1], s=18, color=GREY, linewidths=0)
-        for color, label in zip(COLORS, shown, strict=False):
-            mine = np.array([label == other for other in labels])
-            name = shown_name(label)
-            axes.scatter(
-                places[mine, 0], places[mine, 1], s=34, color=color, linewidths=0, label=name
-            )
-        axes.set(xlabel="component 1", ylabel="component 2")
-        if shown:
-            axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 
-    return draw
+def plate_map(
+    title: str,
+    values: np.ndarray,
+    places: Sequence[tuple[int, int]],
+    names: Sequence[str],
+    shape: tuple[int, int],
+    limits: np.ndarray,
+) -> PlateMap:
+    """Return a plate whose wells are coloured by a value, on a logarithmic scale.
 
-
-def draw_plate(grid: np.ndarray, plate: str, limits: np.ndarray) -> Draw:
-    """Draw a plate of values (rows, columns); NaN where there is no well.
+    Parameters
+    ----------
+    title : str
+    values : ndarray of shape (n,)
+    places : sequence of (row, column), from 0
+    names : sequence of str
+        What is said of each well, before its value.
+    shape : (rows, columns)
+        Of the plate.
+    limits : ndarray of shape (2,)
+        The values of the first and the last colour; above 0.
 
     Examples
     --------
-    >>> draw_plate(np.eye(8, 12) + 1, "P1", np.array([1.0, 2.0]))(axes)  # doctest: +SKIP
+    >>> limits = np.array([1.0, 2.0])
+    >>> plate = plate_map("P1", np.array([1.0]), [(0, 1)], ["A02"], (8, 12), limits)
+    >>> plate.wells[0].title, plate.rows, plate.columns
+    ('A02: 1.00', 8, 12)
     """
+    low, high = map(float, limits)
+    norm = LogNorm(low, high, clip=True)
+    colors = [to_hex(color) for color in VIRIDIS(norm(values))]
+    wells = [
+        Well(row, column, color, printable(f"{name}: {value:.2f}"))
+        for (row, column), color, name, value in zip(places, colors, names, values, strict=True)
+    ]
+    scale = [to_hex(color) for color in VIRIDIS(np.linspace(0, 1, 32))]
+    return PlateMap(printable(title), *shape, wells, scale, low, high)
 
-    def draw(axes: Axes) -> None:
-        drawn = axes.imshow(grid, cmap="viridis", norm=LogNorm(*limits))
-        axes.figure.colorbar(drawn, ax=axes, shrink=0.75)
-        axes.set_title(shown_name(plate), fontsize=10)
-        axes.set_xticks(
-            range(0, grid.shape[1], 4),
-            [str(number) for number in range(1, grid.shape[1] + 1, 4)],
-        )
-        letters = [chr(65 + i) if i < 26 else f"A{chr(39 + i)}" for i in range(len(grid))]
-        axes.set_yticks(range(0, len(grid), 3), letters[::3])
 
-    return draw
+def _legend_text(label: str, longest: int = 30) -> str:
+    text = printable(label)
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
