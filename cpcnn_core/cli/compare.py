@@ -6,16 +6,14 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING
 
-from cpcnn_core.cli.embed import add_screen, refuse_what_does_not_fit
 from cpcnn_core.cli.messages import message_words
 from cpcnn_core.cli.options import (
     add_check,
     add_command,
     add_force,
     add_question,
-    add_scale,
-    image_of,
 )
+from cpcnn_core.cli.screen_options import add_scale, add_screen, image_of, screen_of
 from cpcnn_core.cli.terminal import as_text, notice, print_out, say_once, show
 
 if TYPE_CHECKING:
@@ -90,16 +88,16 @@ def _compare(options: argparse.Namespace) -> int:
 
     from cpcnn_core.evaluation.comparison import compare, find_compared_models
 
-    refuse_what_does_not_fit(options)
+    job = _job(options)
     if options.check:
-        return _check(options)
+        return _check(options, job)
 
     def embed(compared_model: ComparedModel, folder: Path) -> list[str]:
         return ["cpcnn_core.cli", *_embed(options, compared_model, folder)]
 
     comparison = compare(
         find_compared_models(options.models),
-        _job(options),
+        job,
         _task(options),
         embed,
         classical=options.classical,
@@ -112,9 +110,9 @@ def _compare(options: argparse.Namespace) -> int:
     return 1 if troubled else 0
 
 
-def _check(options: argparse.Namespace) -> int:
+def _check(options: argparse.Namespace, job: Job) -> int:
     from cpcnn_core.cli.main import main
-    from cpcnn_core.evaluation.classical import examine_screen
+    from cpcnn_core.evaluation.classical import classical_job, examine_screen
     from cpcnn_core.evaluation.comparison import (
         CLASSICAL,
         find_compared_models,
@@ -122,17 +120,16 @@ def _check(options: argparse.Namespace) -> int:
         require_answers,
     )
 
-    job = _job(options)
     compared_models = find_compared_models(options.models)
     require_answers(job, _task(options), classical=options.classical)
     code = 0
     for one in compared_models:
         show(f"{one.name}:")
-        code |= main([*_embed(options, one, folder_of(job, one.name)), "--check"])
+        code |= main([*_embed(options, one, folder_of(job.out, one.name)), "--check"])
     if options.classical:
         show(f"{CLASSICAL}:")
-        own = dataclasses.replace(job, out=str(folder_of(job, CLASSICAL)))
-        show(*examine_screen(own))
+        own = dataclasses.replace(job, out=str(folder_of(job.out, CLASSICAL)))
+        show(*examine_screen(classical_job(own)))
     return code
 
 
@@ -165,15 +162,7 @@ def _channels(options: argparse.Namespace, card: ModelCard) -> list[str]:
 def _job(options: argparse.Namespace) -> Job:
     from cpcnn_core.screen.job import Job
 
-    return Job(
-        load_data=options.load_data,
-        labels=options.labels,
-        channels=tuple(image_of(text) for text in options.channels or ()),
-        deepprofiler=options.deepprofiler,
-        config=options.config,
-        out=options.out,
-        force=options.force,
-    )
+    return Job(screen_of(options), options.out, force=options.force)
 
 
 def _task(options: argparse.Namespace) -> ComparisonTask:

@@ -6,20 +6,8 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
-from cpcnn_core.cli.options import (
-    WITH_LOAD_DATA,
-    add_check,
-    add_command,
-    add_load_data,
-    add_objects,
-    add_project,
-    add_scale,
-    add_source,
-    add_work,
-    image_of,
-    refuse_strangers,
-    require_objects,
-)
+from cpcnn_core.cli.options import add_check, add_command, add_work
+from cpcnn_core.cli.screen_options import add_scale, add_screen, screen_of
 from cpcnn_core.cli.terminal import SiteBar, notice, show
 from cpcnn_core.errors import SiteError
 
@@ -100,12 +88,12 @@ def _embed(options: argparse.Namespace) -> int:
 
 
 def _stale(job: Job, places: Sequence[int]) -> list[str]:
-    from cpcnn_core.io.deepprofiler import read_project
     from cpcnn_core.screen.compressed_images import stale_notices
+    from cpcnn_core.screen.screens import DeepProfilerScreen
 
-    if not job.deepprofiler:
+    if not isinstance(job.screen, DeepProfilerScreen):
         return []
-    return stale_notices(read_project(job.deepprofiler, job.config), set(places))
+    return stale_notices(job.screen.project(), set(places))
 
 
 def _exit_status(reports: Sequence[SiteReport], *, whole: bool) -> int:
@@ -183,9 +171,6 @@ def _run(
     return embed_sites(opened.model, mine, opened.out, opened.settings, **how)
 
 
-_WITH_PROJECT = ("config", "exp")
-
-
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what may be said about the screen, the network, the result and the work."""
     add_screen(parser)
@@ -194,28 +179,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_network(parser)
     _add_result(parser)
     _add_work(parser)
-
-
-def add_screen(parser: argparse.ArgumentParser) -> None:
-    """Add which screen is embedded, and where its cells and channels are.
-
-    Examples
-    --------
-    >>> parser = argparse.ArgumentParser()
-    >>> add_screen(parser)
-    >>> parser.parse_args(["--deepprofiler", "project", "--exp", "first"]).exp
-    'first'
-    """
-    add_source(parser)
-    add_objects(parser)
-    add_load_data(parser).add_argument(
-        "--channels",
-        nargs="+",
-        metavar="CHANNEL=IMAGE",
-        help="the image of a channel, where its name does not tell (DNA=OrigHoechst); models "
-        "that take any channels get these",
-    )
-    add_project(parser).add_argument("--exp", help="its experiment, where there are several")
 
 
 def _add_network(parser: argparse.ArgumentParser) -> None:
@@ -265,51 +228,22 @@ def job_of(options: argparse.Namespace) -> Job:
     SiteError
         Options that do not belong together, or one that is missing.
     """
-    from cpcnn_core.screen.job import Job
+    from cpcnn_core.screen.job import Job, experiment_folder
+    from cpcnn_core.screen.screens import DeepProfilerScreen
 
-    refuse_what_does_not_fit(options)
-    if not options.deepprofiler and not options.out:
-        raise SiteError("say where to write: --out DIR")
+    screen, out = screen_of(options), options.out
+    if not out:
+        if not isinstance(screen, DeepProfilerScreen):
+            raise SiteError("say where to write: --out DIR")
+        out = str(experiment_folder(screen.project(), screen.experiment))
     return Job(
-        load_data=options.load_data,
-        objects=options.objects,
-        object_name=options.object_name or "Nuclei",
-        labels=options.labels,
-        locations=options.locations,
-        channels=tuple(image_of(text) for text in options.channels or ()),
-        mask=options.mask,
-        deepprofiler=options.deepprofiler,
-        config=options.config,
-        experiment=options.exp,
-        out=options.out,
+        screen,
+        out,
         model=options.model,
         compartment=options.compartment,
         device=options.device,
         engine=options.engine,
         precision=options.precision,
         readers=options.readers,
-        um_per_px=options.um_per_px,
         force=options.force,
     ).absolute()
-
-
-def refuse_what_does_not_fit(options: argparse.Namespace) -> None:
-    """Refuse options of `add_screen` that do not belong together, and objects that are missing.
-
-    Raises
-    ------
-    SiteError
-
-    Examples
-    --------
-    >>> parser = argparse.ArgumentParser()
-    >>> add_screen(parser)
-    >>> refuse_what_does_not_fit(parser.parse_args(["--deepprofiler", "P", "--labels", "L"]))
-    Traceback (most recent call last):
-    cpcnn_core.errors.SiteError: ...
-    """
-    if options.deepprofiler:
-        refuse_strangers(options, "--deepprofiler", WITH_LOAD_DATA)
-        return
-    refuse_strangers(options, "--load-data", _WITH_PROJECT)
-    require_objects(options)

@@ -8,12 +8,11 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
-from cpcnn_core.errors import CPCNNError, ProfileError, SiteError
+from cpcnn_core.errors import CPCNNError, ProfileError
 from cpcnn_core.evaluation.baselines import standard_profiles
 from cpcnn_core.evaluation.classical import LOG_FILE as CLASSICAL_LOG
-from cpcnn_core.evaluation.classical import require_cp_measure
+from cpcnn_core.evaluation.classical import classical_job, require_cp_measure
 from cpcnn_core.evaluation.comparison_scores import (
     ComparisonTask,
     Evaluated,
@@ -24,6 +23,7 @@ from cpcnn_core.evaluation.comparison_scores import (
     require_same_cells,
 )
 from cpcnn_core.evaluation.embedding_runs import Run, run_measured
+from cpcnn_core.io.dataclass_json import as_content
 from cpcnn_core.io.disk import require_room
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.registry import find_model, is_model_path
@@ -113,20 +113,21 @@ def compare(
     >>> compare(compared_models, job, task, embed)  # doctest: +SKIP
     """
     require_answers(job, task, classical=classical)
-    out = Path(cast("str", job.out))
+    out = Path(job.out)
     require_room(out)
     results = []
     for one in compared_models:
-        folder = folder_of(job, one.name)
+        folder = folder_of(out, one.name)
         tell(f"{one.name}: embedding")
         run = run_measured(embed(one, folder), folder, folder / LOG_FILE)
         _require_room_after(run, out)
         results.append(Result(one.name, one.card, run, run.reason, []))
         tell(f"{one.name}: {_outcome(run)}")
     if classical:
-        folder = folder_of(job, CLASSICAL)
+        folder = folder_of(out, CLASSICAL)
         tell(f"{CLASSICAL}: measuring")
-        text = json.dumps(dataclasses.asdict(dataclasses.replace(job, out=str(folder))))
+        mine = classical_job(dataclasses.replace(job, out=str(folder)))
+        text = json.dumps(as_content(mine))
         words = ["cpcnn_core.evaluation.classical", text]
         run = run_measured(words, folder, folder / CLASSICAL_LOG)
         _require_room_after(run, out)
@@ -147,37 +148,30 @@ def require_answers(job: Job, task: ComparisonTask, *, classical: bool) -> None:
     >>> require_answers(job, task, classical=False)  # doctest: +SKIP
     """
     if classical:
-        _require_outlines(job)
+        classical_job(job)
         require_cp_measure()
-    wells = planned_wells(job, task.keep_labels)
+    wells = planned_wells(job.screen, task.keep_labels)
     names = wells.metadata[[PLATE, WELL]].astype(str)
     # Sites are looked at by those who write a file for each.
     require_names((plate, well, "1") for plate, well in names.itertuples(index=False))
     evaluate_corrections(task.prepare(wells), task)
 
 
-def folder_of(job: Job, name: str) -> Path:
+def folder_of(out: str | Path, name: str) -> Path:
     """Return the folder of a model's features.
 
     Examples
     --------
-    >>> folder_of(Job(out="compared"), "classical").as_posix()
+    >>> folder_of("compared", "classical").as_posix()
     'compared/models/classical'
     """
-    return Path(cast("str", job.out)) / MODELS_FOLDER / name
+    return Path(out) / MODELS_FOLDER / name
 
 
 def _require_room_after(run: Run, out: Path) -> None:
     """Stop where a run failed because the disk is full: so would all that follow."""
     if run.reason:
         require_room(out)
-
-
-def _require_outlines(job: Job) -> None:
-    if job.deepprofiler or not job.labels:
-        raise SiteError("--classical measures outlines: give --load-data and --labels DIR")
-    if not job.channels:
-        raise SiteError("--classical has no channels of its own: name them, --channels DNA=DNA ...")
 
 
 def _outcome(run: Run) -> str:
