@@ -146,6 +146,25 @@ def add_significance(parser: argparse.ArgumentParser | argparse._ArgumentGroup) 
     )
 
 
+def add_engine(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add what runs a network, and how.
+
+    Examples
+    --------
+    >>> parser = argparse.ArgumentParser()
+    >>> add_engine(parser)
+    >>> parser.parse_args(["--device", "cpu"]).engine
+    'auto'
+    """
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default: %(default)s)")
+    parser.add_argument(
+        "--engine", default="auto", help="auto, torch, litert (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--precision", default="auto", help="auto, float32, mixed (default: %(default)s: float32)"
+    )
+
+
 def add_work(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Add how the work is divided.
 

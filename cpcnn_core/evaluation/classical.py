@@ -1,15 +1,10 @@
-"""Classical measurements of every cell by cp_measure: a file per site, then a table per plate.
-
-``python -m cpcnn_core.evaluation.classical JOB`` measures the screen of a job (JSON), so that
-its cost can be measured like that of a network.
-"""
+"""Classical measurements of every cell by cp_measure: a file per site, then a table per plate."""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
 import importlib.util
-import sys
 import time
 import warnings
 from collections.abc import Sequence
@@ -28,9 +23,7 @@ from cpcnn_core.errors import (
     SiteError,
 )
 from cpcnn_core.imaging.field import Field
-from cpcnn_core.io.dataclass_json import from_content
 from cpcnn_core.io.deepprofiler_npz import SiteTable, write_site
-from cpcnn_core.io.json_files import parse_json
 from cpcnn_core.io.label_images import objects_from_labels
 from cpcnn_core.io.load_data import read_load_data
 from cpcnn_core.io.plate_parquet import write_plate
@@ -46,6 +39,7 @@ from cpcnn_core.screen.collect import (
 )
 from cpcnn_core.screen.examination import ExaminedSite, examine
 from cpcnn_core.screen.job import Job, screen_notices
+from cpcnn_core.screen.job_result import JobResult
 from cpcnn_core.screen.plan import site_file, site_record
 from cpcnn_core.screen.prefetch import begin_site, look_at
 from cpcnn_core.screen.run_log import RunLog, anew_line, check_lines, summary
@@ -140,17 +134,14 @@ def classical_job(job: Job) -> ClassicalJob:
     return ClassicalJob(screen.table, screen.cells.folder, screen.channels, job.out, job.force)
 
 
-def measure_screen(job: ClassicalJob) -> int:
+def measure_screen(job: ClassicalJob, result: JobResult) -> None:
     """Measure every cell that is not measured yet, and collect the plates.
 
     Parameters
     ----------
     job : ClassicalJob
-
-    Returns
-    -------
-    int
-        How many sites failed; they are in the log and in what is printed.
+    result : JobResult
+        Filled while the work goes on. Sites that fail are in the log, too.
 
     Raises
     ------
@@ -159,8 +150,8 @@ def measure_screen(job: ClassicalJob) -> int:
 
     Examples
     --------
-    >>> measure_screen(ClassicalJob("l.csv", "labels", channels, "out"))  # doctest: +SKIP
-    0
+    >>> measure_screen(ClassicalJob("l.csv", "labels", channels, "out"), JobResult())
+    ... # doctest: +SKIP
     """
     sites, settings, notices = _open(job)
     channels, out = settings.channels, Path(job.out)
@@ -168,6 +159,7 @@ def measure_screen(job: ClassicalJob) -> int:
     plates = plates_of(sites)
     refuse_strangers(out, table_names(plates, ["parquet"]))
     started = time.perf_counter()
+    result.start(settings.provenance(), notices)
     reports = []
     with RunLog(out, LOG_FILE) as log:
         log.write(
@@ -175,13 +167,16 @@ def measure_screen(job: ClassicalJob) -> int:
         )
         for site in sites:
             reports.append(_measure_or_tell(site, out, settings, names, job.force))
+            result.add(reports[-1])
             log.write_site(reports[-1])
+        result.anew = anew_line(reports)
         tables, notices = _collect(counted_sites(sites, reports), out, settings, names)
         removed = remove_others(out, tables, plates)
         text = summary(reports, time.perf_counter() - started, log.path, "measured")[0]
-        more = {"anew": anew_line(reports), "notices": notices, "removed": removed}
+        more = {"anew": result.anew, "notices": notices, "removed": removed}
         log.write({"event": "end", "summary": text, **more})
-    return sum(report.state == "failed" for report in reports)
+    result.notices += tuple(notices)
+    result.finished = True
 
 
 def examine_screen(job: ClassicalJob) -> list[str]:
@@ -331,17 +326,3 @@ def _collect(
 
 def _whole_columns(table: SiteTable, whole: np.ndarray) -> SiteTable:
     return dataclasses.replace(table, features=table.features[:, whole])
-
-
-def main(text: str) -> int:
-    """Measure the screen of a job that is given as JSON; return the exit status."""
-    try:
-        job = from_content(parse_json(text), ClassicalJob, "the job")
-        return 1 if measure_screen(job) else 0
-    except CPCNNError as error:
-        sys.stderr.write(f"cpcnn: error: {error}\n")
-        return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))

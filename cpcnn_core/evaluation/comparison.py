@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,7 @@ from pathlib import Path
 
 from cpcnn_core.errors import CPCNNError, ProfileError
 from cpcnn_core.evaluation.baselines import standard_profiles
-from cpcnn_core.evaluation.classical import LOG_FILE as CLASSICAL_LOG
-from cpcnn_core.evaluation.classical import classical_job, require_cp_measure
+from cpcnn_core.evaluation.classical import ClassicalJob, classical_job, require_cp_measure
 from cpcnn_core.evaluation.comparison_scores import (
     ComparisonTask,
     Evaluated,
@@ -23,7 +21,6 @@ from cpcnn_core.evaluation.comparison_scores import (
     require_same_cells,
 )
 from cpcnn_core.evaluation.embedding_runs import Run, run_measured
-from cpcnn_core.io.dataclass_json import as_content
 from cpcnn_core.io.disk import require_room
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.registry import find_model, is_model_path
@@ -32,7 +29,7 @@ from cpcnn_core.profiles.wells import well_profiles
 from cpcnn_core.schema.columns import CELL_COUNT, PLATE, WELL
 from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.screen.job import Job
-from cpcnn_core.screen.run_log import LOG_FILE
+from cpcnn_core.screen.screens import LoadDataScreen
 from cpcnn_core.screen.site_names import require_names
 
 MODELS_FOLDER, PROFILES_FOLDER = "models", "profiles"
@@ -76,7 +73,7 @@ def compare(
     compared_models: Sequence[ComparedModel],
     job: Job,
     task: ComparisonTask,
-    embed: Callable[[ComparedModel, Path], list[str]],
+    program: Sequence[str],
     *,
     classical: bool = False,
     tell: Tell = print,
@@ -87,11 +84,11 @@ def compare(
     ----------
     compared_models : sequence of ComparedModel
     job : Job
-        The screen, and in `out` the folder to write to. What is done there with these inputs
-        stays, unless `force` says otherwise.
+        What every model does, and in `out` the folder to write to. What is done there with these
+        inputs stays, unless `force` says otherwise.
     task : ComparisonTask
-    embed : callable (ComparedModel, Path) -> list of str
-        The words after ``python -m`` that embed the screen with a model into a folder.
+    program : sequence of str
+        As of `cpcnn_core.evaluation.embedding_runs.run_measured`.
     classical : bool
         Also measure the cells with cp_measure.
     tell : callable (str)
@@ -110,26 +107,21 @@ def compare(
 
     Examples
     --------
-    >>> compare(compared_models, job, task, embed)  # doctest: +SKIP
+    >>> compare(compared_models, job, task, ["cpcnn_core.cli.run_job"])  # doctest: +SKIP
     """
     require_answers(job, task, classical=classical)
     out = Path(job.out)
     require_room(out)
     results = []
     for one in compared_models:
-        folder = folder_of(out, one.name)
         tell(f"{one.name}: embedding")
-        run = run_measured(embed(one, folder), folder, folder / LOG_FILE)
+        run = run_measured(job_of(job, one), program)
         _require_room_after(run, out)
         results.append(Result(one.name, one.card, run, run.reason, []))
         tell(f"{one.name}: {_outcome(run)}")
     if classical:
-        folder = folder_of(out, CLASSICAL)
         tell(f"{CLASSICAL}: measuring")
-        mine = classical_job(dataclasses.replace(job, out=str(folder)))
-        text = json.dumps(as_content(mine))
-        words = ["cpcnn_core.evaluation.classical", text]
-        run = run_measured(words, folder, folder / CLASSICAL_LOG)
+        run = run_measured(classical_job_of(job), program)
         _require_room_after(run, out)
         results.append(Result(CLASSICAL, None, run, run.reason, []))
         tell(f"{CLASSICAL}: {_outcome(run)}")
@@ -148,7 +140,7 @@ def require_answers(job: Job, task: ComparisonTask, *, classical: bool) -> None:
     >>> require_answers(job, task, classical=False)  # doctest: +SKIP
     """
     if classical:
-        classical_job(job)
+        classical_job_of(job)
         require_cp_measure()
     wells = planned_wells(job.screen, task.keep_labels)
     names = wells.metadata[[PLATE, WELL]].astype(str)
@@ -157,15 +149,40 @@ def require_answers(job: Job, task: ComparisonTask, *, classical: bool) -> None:
     evaluate_corrections(task.prepare(wells), task)
 
 
-def folder_of(out: str | Path, name: str) -> Path:
-    """Return the folder of a model's features.
+def job_of(job: Job, compared_model: ComparedModel) -> Job:
+    """Return the job of one model of a comparison, with those of the named channels it can have.
 
     Examples
     --------
-    >>> folder_of("compared", "classical").as_posix()
+    >>> job_of(job, find_compared_models(["untrained-efficientnet-b0"])[0]).out  # doctest: +SKIP
+    'compared/models/untrained-efficientnet-b0'
+    """
+    screen, card = job.screen, compared_model.card
+    if isinstance(screen, LoadDataScreen) and not card.takes_any_channels:
+        channels = tuple(pair for pair in screen.channels if pair[0] in card.channels)
+        screen = dataclasses.replace(screen, channels=channels)
+    out = _folder(job, compared_model.name)
+    return dataclasses.replace(job, screen=screen, model=compared_model.model, out=out).absolute()
+
+
+def classical_job_of(job: Job) -> ClassicalJob:
+    """Return the job of the classical measurements of a comparison.
+
+    Raises
+    ------
+    SiteError
+        As of `cpcnn_core.evaluation.classical.classical_job`.
+
+    Examples
+    --------
+    >>> classical_job_of(job).out  # doctest: +SKIP
     'compared/models/classical'
     """
-    return Path(out) / MODELS_FOLDER / name
+    return classical_job(dataclasses.replace(job, out=_folder(job, CLASSICAL)).absolute())
+
+
+def _folder(job: Job, name: str) -> str:
+    return str(Path(job.out) / MODELS_FOLDER / name)
 
 
 def _require_room_after(run: Run, out: Path) -> None:

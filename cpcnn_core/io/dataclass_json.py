@@ -28,7 +28,7 @@ def write_dataclass(path: str | Path, value: object) -> None:
     path : str or Path
         Appears when it is complete.
     value : object
-        Of texts, numbers, None, dataclasses, and tuples of them.
+        Of texts, numbers, None, dataclasses, tuples of them, and dicts with texts as keys.
 
     Examples
     --------
@@ -82,6 +82,8 @@ def as_content(value: object) -> Any:  # noqa: ANN401  (JSON is anything)
         return {CLASS: type(value).__name__, **inside}
     if isinstance(value, tuple):
         return [as_content(one) for one in value]
+    if isinstance(value, dict):
+        return {key: as_content(one) for key, one in value.items()}
     return value
 
 
@@ -116,6 +118,9 @@ def from_content(content: object, kind: Any, where: str) -> Any:  # noqa: ANN401
     for one in choices:
         if get_origin(one) is tuple and isinstance(content, list):
             return _tuple_from(content, get_args(one), where)
+        if get_origin(one) is dict and isinstance(content, dict):
+            (_, inside) = get_args(one)
+            return {k: from_content(v, inside, f"{k} of {where}") for k, v in content.items()}
         if type(content) is one or (one is float and type(content) is int):
             return content
     raise _unexpected(" or ".join(map(_said, choices)), content, where)
@@ -148,8 +153,8 @@ def _tuple_from(content: list[object], kinds: tuple[Any, ...], where: str) -> tu
 def _said(kind: Any) -> str:  # noqa: ANN401
     if kind is types.NoneType:
         return "null"
-    if get_origin(kind) is tuple:
-        return "a list"
+    if get_origin(kind) in (tuple, dict):
+        return "a list" if get_origin(kind) is tuple else "an object"
     name: str = _NAMES.get(kind, kind.__name__)
     return name
 
