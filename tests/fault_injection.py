@@ -29,7 +29,11 @@ CONTROLS = "Treatment == 'DMSO'"
 CHANNELS = "DNA,RNA,ER,AGP,Mito"
 PROJECT = Path(__file__).parent / "data" / "deepprofiler_project"
 # What carries times, or what it cost: compared without these, or not at all.
-OF_TIME = ("embed.jsonl", "crops.jsonl", "cost.json", "last_run.json", "output.txt", "compare.html")
+OF_TIME = (
+    *("embed.jsonl", "crops.jsonl", "cost.json", "last_run.json", "output.txt", "compare.html"),
+    # Of compare: what this run did, and what was done before it.
+    "result.json",
+)
 COST_COLUMNS = ("cells_timed", "seconds", "cells_per_second", "cpu_seconds", "peak_mib")
 SPEED_COLUMNS = ("cells", "seconds", "cells_per_second", "waiting")
 # Written anew as the work goes on.

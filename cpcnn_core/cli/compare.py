@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import logging
 from typing import TYPE_CHECKING
 
-from cpcnn_core.cli.embed import add_screen, refuse_what_does_not_fit
-from cpcnn_core.cli.messages import message_words
+from cpcnn_core.cli.embed import check_job
+from cpcnn_core.cli.messages import message_words, told_error
 from cpcnn_core.cli.options import (
     add_check,
     add_command,
+    add_engine,
     add_force,
     add_question,
-    add_scale,
-    image_of,
 )
+from cpcnn_core.cli.screen_options import add_scale, add_screen, screen_of
 from cpcnn_core.cli.terminal import as_text, notice, print_out, say_once, show
+from cpcnn_core.errors import CPCNNError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cpcnn_core.evaluation.comparison import ComparedModel, Comparison
+    from cpcnn_core.evaluation.comparison import Comparison
     from cpcnn_core.evaluation.comparison_scores import ComparisonTask
-    from cpcnn_core.models.card import ModelCard
     from cpcnn_core.screen.job import Job
 
-# What is said of the screen and the network, as ``cpcnn embed`` understands it.
-_OF_EMBED = (
-    *("load_data", "objects", "object_name", "labels", "locations", "deepprofiler", "config"),
-    *("exp", "um_per_px", "device", "engine", "precision"),
-)
+LOGGER = logging.getLogger(__name__)
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -77,9 +73,7 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--classical", action="store_true", help="also measure all cells with cp_measure"
     )
-    how.add_argument("--device", help="as for cpcnn embed")
-    how.add_argument("--engine", help="as for cpcnn embed")
-    how.add_argument("--precision", help="as for cpcnn embed")
+    add_engine(how)
     how.add_argument("--out", metavar="DIR", required=True, help="folder to write")
     add_force(how)
     add_check(how)
@@ -90,18 +84,14 @@ def _compare(options: argparse.Namespace) -> int:
 
     from cpcnn_core.evaluation.comparison import compare, find_compared_models
 
-    refuse_what_does_not_fit(options)
+    job = _job(options)
     if options.check:
-        return _check(options)
-
-    def embed(compared_model: ComparedModel, folder: Path) -> list[str]:
-        return ["cpcnn_core.cli", *_embed(options, compared_model, folder)]
-
+        return _check(options, job)
     comparison = compare(
         find_compared_models(options.models),
-        _job(options),
+        job,
         _task(options),
-        embed,
+        ["cpcnn_core.cli.run_job", *message_words(options)],
         classical=options.classical,
         tell=notice,
     )
@@ -112,66 +102,43 @@ def _compare(options: argparse.Namespace) -> int:
     return 1 if troubled else 0
 
 
-def _check(options: argparse.Namespace) -> int:
-    from cpcnn_core.cli.main import main
+def _check(options: argparse.Namespace, job: Job) -> int:
     from cpcnn_core.evaluation.classical import examine_screen
     from cpcnn_core.evaluation.comparison import (
         CLASSICAL,
+        classical_job_of,
         find_compared_models,
-        folder_of,
+        job_of,
         require_answers,
     )
 
-    job = _job(options)
     compared_models = find_compared_models(options.models)
     require_answers(job, _task(options), classical=options.classical)
     code = 0
     for one in compared_models:
         show(f"{one.name}:")
-        code |= main([*_embed(options, one, folder_of(job, one.name)), "--check"])
+        try:
+            check_job(job_of(job, one))
+        except CPCNNError as error:
+            # The others can be looked at all the same.
+            text = told_error(error, options)
+            LOGGER.exception("%s", text)
+            code = 1
     if options.classical:
         show(f"{CLASSICAL}:")
-        own = dataclasses.replace(job, out=str(folder_of(job, CLASSICAL)))
-        show(*examine_screen(own))
+        show(*examine_screen(classical_job_of(job)))
     return code
-
-
-def _embed(options: argparse.Namespace, compared_model: ComparedModel, folder: Path) -> list[str]:
-    """Return the words that embed the screen with a model."""
-    words = ["embed", "--model", compared_model.model, "--out", str(folder), *_words(options)]
-    return [*words, *_channels(options, compared_model.card), *message_words(options)]
-
-
-def _words(options: argparse.Namespace) -> list[str]:
-    """Say again to ``cpcnn embed`` what was said of the screen."""
-    words = []
-    for name in _OF_EMBED:
-        value = getattr(options, name)
-        if value is not None:
-            words += [f"--{name.replace('_', '-')}", str(value)]
-    return words + [f"--{name}" for name in ("mask", "force") if getattr(options, name)]
-
-
-def _channels(options: argparse.Namespace, card: ModelCard) -> list[str]:
-    """Of the channels that were named, say to a model those that it can have."""
-    chosen = [
-        text
-        for text in options.channels or ()
-        if card.takes_any_channels or image_of(text)[0] in card.channels
-    ]
-    return ["--channels", *chosen] if chosen else []
 
 
 def _job(options: argparse.Namespace) -> Job:
     from cpcnn_core.screen.job import Job
 
     return Job(
-        load_data=options.load_data,
-        labels=options.labels,
-        channels=tuple(image_of(text) for text in options.channels or ()),
-        deepprofiler=options.deepprofiler,
-        config=options.config,
-        out=options.out,
+        screen_of(options),
+        options.out,
+        device=options.device,
+        engine=options.engine,
+        precision=options.precision,
         force=options.force,
     )
 

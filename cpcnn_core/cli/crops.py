@@ -9,18 +9,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cpcnn_core.cli.options import (
+from cpcnn_core.cli.options import add_command, add_work
+from cpcnn_core.cli.screen_options import (
     WITH_LOAD_DATA,
-    add_command,
     add_load_data,
     add_objects,
     add_project,
     add_scale,
     add_source,
-    add_work,
-    image_of,
     refuse_strangers,
-    require_objects,
+    screen_of,
 )
 from cpcnn_core.cli.terminal import SiteBar, notice, progress_bar, show
 from cpcnn_core.errors import SiteError
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
 
     from cpcnn_core.crop_store.settings import StoreSettings
     from cpcnn_core.crop_store.sites import CropSite
+    from cpcnn_core.screen.screens import Screen
     from cpcnn_core.screen.site_report import SiteReport
 
 LOGGER = logging.getLogger(__name__)
@@ -115,11 +114,18 @@ def _crops(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         return _check_store(options.check)
     if not given:
         parser.error("one of the arguments --load-data --deepprofiler --strips --check is required")
-    _refuse_what_does_not_fit(options)
-    return _store(options)
+    if options.strips:
+        _refuse_what_strips_have_not(options)
+        screen = None
+    else:
+        named = [text for text in options.channels or () if "=" in text]
+        screen = screen_of(options, named, foreign=["multiply_mask"])
+    if not options.out:
+        raise SiteError("say where to write: --out DIR")
+    return _store(options, screen)
 
 
-def _store(options: argparse.Namespace) -> int:
+def _store(options: argparse.Namespace, screen: Screen | None) -> int:
     from cpcnn_core.crop_store.run import READERS, store_crops
     from cpcnn_core.crop_store.settings import require_settings
     from cpcnn_core.io.disk import require_room
@@ -133,7 +139,7 @@ def _store(options: argparse.Namespace) -> int:
     if options.platemap:
         # Now, not after hours of work.
         read_text_table(options.platemap)
-    sites, settings, notices = _open(options)
+    sites, settings, notices = _open(options, screen)
     keys = [site.key for site in sites]
     require_names(keys)
     for text in notices:
@@ -196,12 +202,14 @@ def _collect(
     show(f"wrote {index}: {kind}, channels {channels}")
 
 
-def _open(options: argparse.Namespace) -> tuple[Sequence[CropSite], StoreSettings, list[str]]:
+def _open(
+    options: argparse.Namespace, screen: Screen | None
+) -> tuple[Sequence[CropSite], StoreSettings, list[str]]:
     from cpcnn_core.models.registry import CELL_PAINTING_CHANNELS
 
     given = options.channels or ()
     channels = [text.partition("=")[0] for text in given] or list(CELL_PAINTING_CHANNELS)
-    if options.strips:
+    if screen is None:
         from cpcnn_core.crop_store.strip_sites import open_strips
 
         sites, settings = open_strips(
@@ -209,38 +217,17 @@ def _open(options: argparse.Namespace) -> tuple[Sequence[CropSite], StoreSetting
         )
         return sites, dataclasses.replace(settings, um_per_px=options.um_per_px), []
     from cpcnn_core.crop_store.image_sites import open_images
-    from cpcnn_core.screen.job import Job
 
-    job = Job(
-        load_data=options.load_data,
-        objects=options.objects,
-        object_name=options.object_name or "Nuclei",
-        labels=options.labels,
-        locations=options.locations,
-        channels=tuple(image_of(text) for text in given if "=" in text),
-        mask=options.mask,
-        deepprofiler=options.deepprofiler,
-        config=options.config,
-        um_per_px=options.um_per_px,
-    )
-    return open_images(job, channels, options.crop_px, options.dtype)
+    return open_images(screen, channels, options.crop_px, options.dtype)
 
 
-def _refuse_what_does_not_fit(options: argparse.Namespace) -> None:
-    if options.load_data:
-        refuse_strangers(options, "--load-data", ("config", "multiply_mask"))
-        require_objects(options)
-    elif options.deepprofiler:
-        refuse_strangers(options, "--deepprofiler", (*WITH_LOAD_DATA, "multiply_mask"))
-    else:
-        foreign = [name for name in WITH_LOAD_DATA if name != "channels"]
-        refuse_strangers(options, "--strips", (*foreign, "config"))
-        if options.dtype != "uint8":
-            raise SiteError(f"strips are 8 bit, and {options.dtype} was asked for; leave it out")
-        if any("=" in text for text in options.channels or ()):
-            raise SiteError("with --strips, --channels takes the names of the blocks in order")
-    if not options.out:
-        raise SiteError("say where to write: --out DIR")
+def _refuse_what_strips_have_not(options: argparse.Namespace) -> None:
+    foreign = [name for name in WITH_LOAD_DATA if name != "channels"]
+    refuse_strangers(options, "--strips", (*foreign, "config"))
+    if options.dtype != "uint8":
+        raise SiteError(f"strips are 8 bit, and {options.dtype} was asked for; leave it out")
+    if any("=" in text for text in options.channels or ()):
+        raise SiteError("with --strips, --channels takes the names of the blocks in order")
 
 
 def _check_store(folder: str) -> int:

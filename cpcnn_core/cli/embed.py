@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cpcnn_core.cli.options import (
-    WITH_LOAD_DATA,
-    add_check,
-    add_command,
-    add_load_data,
-    add_objects,
-    add_project,
-    add_scale,
-    add_source,
-    add_work,
-    image_of,
-    refuse_strangers,
-    require_objects,
-)
+from cpcnn_core.cli.options import add_check, add_command, add_engine, add_work
+from cpcnn_core.cli.screen_options import add_scale, add_screen, screen_of
 from cpcnn_core.cli.terminal import SiteBar, notice, show
 from cpcnn_core.errors import SiteError
 
@@ -28,6 +17,7 @@ if TYPE_CHECKING:
 
     from cpcnn_core.io.sites import Site
     from cpcnn_core.screen.job import Job, OpenJob
+    from cpcnn_core.screen.job_result import JobResult
     from cpcnn_core.screen.site_report import SiteReport
 
 
@@ -43,98 +33,172 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     add_options(parser)
 
 
+@dataclass(frozen=True)
+class Work:
+    """How a job is done, and what is written of it.
+
+    Attributes
+    ----------
+    shard : str
+        Only the I-th of N parts of the sites, ``I/N``.
+    tables : tuple of str
+        Formats of the plates' tables.
+    strict : bool
+        Stop at the first site that fails.
+    cluster : str, optional
+        See `cpcnn_core.screen.cluster.connect`.
+    """
+
+    shard: str = "1/1"
+    tables: tuple[str, ...] = ("parquet",)
+    strict: bool = False
+    cluster: str | None = None
+
+
 def _embed(options: argparse.Namespace) -> int:
+    from cpcnn_core.screen.job_result import JobResult
+
+    shard = options.shard or "1/1"
+    work = Work(shard, tuple(options.tables), options.strict, options.cluster)
+    job = job_of(options)
+    if options.check:
+        check_job(job, work)
+        return 0
+    result = JobResult()
+    embed_job(job, work, result=result)
+    return 1 if result.reason else 0
+
+
+def embed_job(job: Job, work: Work = Work(), *, result: JobResult) -> None:
+    """Embed what is not done yet, and collect the plates; say what was done.
+
+    Parameters
+    ----------
+    job : Job
+    work : Work
+    result : JobResult
+        Filled while the work goes on.
+
+    Raises
+    ------
+    CPCNNError
+        What cannot be done. A site that fails is in the result.
+
+    Examples
+    --------
+    >>> embed_job(job, result=JobResult())  # doctest: +SKIP
+    """
     from cpcnn_core.io.disk import require_room
+    from cpcnn_core.screen.run_log import RunLog, anew_line, summary
+    from cpcnn_core.screen.site_names import require_apart
+
+    planned = _plan(job, work)
+    opened = planned.opened
+    require_room(opened.out)
+    require_apart([site.key for site in opened.sites], opened.out)
+    started = time.perf_counter()
+    engine = {"engine": opened.model.engine, "device": str(opened.model.device)}
+    made_by = engine | opened.settings.provenance()
+    result.start(made_by, planned.notices)
+    with RunLog(opened.out) as log, SiteBar(len(planned.mine)) as bar:
+        log.write(
+            {
+                "event": "start",
+                "sites": len(planned.mine),
+                "shard": work.shard,
+                "cluster": work.cluster,
+                "notices": planned.notices,
+                **made_by,
+            }
+        )
+
+        def note(report: SiteReport) -> None:
+            result.add(report)
+            log.write_site(report)
+            bar.add(report)
+
+        reports = _run(work, job, planned, note)
+        result.anew = anew_line(reports)
+        lines = summary(reports, time.perf_counter() - started, log.path)
+        log.write({"event": "end", "summary": lines[0], "anew": result.anew})
+    show(*lines)
+    if planned.whole:
+        _collect(work, opened, reports)
+        # A shard may well be of empty fields, a whole screen is not.
+        if {report.state for report in reports} == {"no locations"}:
+            result.error = _NO_CELLS
+            show(_NO_CELLS)
+    else:
+        show("When all shards are done, run this once without --shard: it collects the plates.")
+    result.finished = True
+
+
+_NO_CELLS = (
+    "No site has cells: look whether plates, wells and sites are called the same in the table of "
+    "the images and where the cells are."
+)
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """A job that is opened, the sites of its part by their places, and what to say of them."""
+
+    opened: OpenJob
+    mine: list[tuple[int, Site]]
+    whole: bool
+    notices: list[str]
+
+
+def _plan(job: Job, work: Work) -> _Planned:
     from cpcnn_core.screen.collect import plates_of, refuse_strangers, require_writers, table_names
     from cpcnn_core.screen.job import open_job
     from cpcnn_core.screen.plan import parse_shard, scale_notices, shard_of
-    from cpcnn_core.screen.run_log import RunLog, anew_line, summary
-    from cpcnn_core.screen.site_names import require_apart, require_names
+    from cpcnn_core.screen.site_names import require_names
 
-    part, parts = parse_shard(options.shard or "1/1")
-    job = job_of(options)
+    part, parts = parse_shard(work.shard)
     # Now, not after hours of work.
-    require_writers(options.tables)
+    require_writers(work.tables)
     opened = open_job(job)
-    keys = [site.key for site in opened.sites]
-    require_names(keys)
+    require_names([site.key for site in opened.sites])
     mine = shard_of(list(enumerate(opened.sites)), part, parts)
     notices = [*scale_notices(opened.settings.card, opened.sites), *opened.notices]
     notices += _stale(job, [place for place, _ in mine])
     for text in notices:
         notice(text)
     if parts == 1:
-        refuse_strangers(opened.out, table_names(plates_of(opened.sites), options.tables))
-    if options.check:
-        return _check(options, opened, [site for _, site in mine], whole=parts == 1)
-    require_room(opened.out)
-    require_apart(keys, opened.out)
-    started = time.perf_counter()
-    with RunLog(opened.out) as log, SiteBar(len(mine)) as bar:
-        log.write(
-            {
-                "event": "start",
-                "sites": len(mine),
-                "shard": f"{part}/{parts}",
-                "cluster": options.cluster,
-                "engine": opened.model.engine,
-                "device": str(opened.model.device),
-                "notices": notices,
-                **opened.settings.provenance(),
-            }
-        )
-
-        def note(report: SiteReport) -> None:
-            log.write_site(report)
-            bar.add(report)
-
-        reports = _run(options, job, opened, mine, note)
-        lines = summary(reports, time.perf_counter() - started, log.path)
-        log.write({"event": "end", "summary": lines[0], "anew": anew_line(reports)})
-    show(*lines)
-    if parts == 1:
-        _collect(options, opened, reports)
-    else:
-        show("When all shards are done, run this once without --shard: it collects the plates.")
-    return _exit_status(reports, whole=parts == 1)
+        refuse_strangers(opened.out, table_names(plates_of(opened.sites), work.tables))
+    return _Planned(opened, mine, parts == 1, notices)
 
 
 def _stale(job: Job, places: Sequence[int]) -> list[str]:
-    from cpcnn_core.io.deepprofiler import read_project
     from cpcnn_core.screen.compressed_images import stale_notices
+    from cpcnn_core.screen.screens import DeepProfilerScreen
 
-    if not job.deepprofiler:
+    if not isinstance(job.screen, DeepProfilerScreen):
         return []
-    return stale_notices(read_project(job.deepprofiler, job.config), set(places))
+    return stale_notices(job.screen.project(), set(places))
 
 
-def _exit_status(reports: Sequence[SiteReport], *, whole: bool) -> int:
-    states = {report.state for report in reports}
-    # A shard may well be of empty fields, a whole screen is not.
-    nowhere = whole and states == {"no locations"}
-    if nowhere:
-        show(
-            "No site has cells: look whether plates, wells and sites are called the same in the "
-            "table of the images and where the cells are."
-        )
-    return 1 if nowhere or "failed" in states else 0
-
-
-def _collect(options: argparse.Namespace, opened: OpenJob, reports: Sequence[SiteReport]) -> None:
+def _collect(work: Work, opened: OpenJob, reports: Sequence[SiteReport]) -> None:
     from cpcnn_core.screen.collect import collect_plates, plates_of, remove_others
     from cpcnn_core.screen.site_report import counted_sites
 
     sites = counted_sites(opened.sites, reports)
-    tables = collect_plates(sites, opened.out, opened.settings, options.tables)
+    tables = collect_plates(sites, opened.out, opened.settings, work.tables)
     for table in tables:
         show(f"wrote {table}")
     for line in remove_others(opened.out, tables, plates_of(opened.sites)):
         show(line)
 
 
-def _check(
-    options: argparse.Namespace, opened: OpenJob, sites: Sequence[Site], *, whole: bool
-) -> int:
+def check_job(job: Job, work: Work = Work()) -> None:
+    """Say what `embed_job` would do, and why; nothing is written.
+
+    Examples
+    --------
+    >>> check_job(job)  # doctest: +SKIP
+    24 sites: 24 to do (no file yet)
+    """
     from cpcnn_core.screen.collect import (
         other_tables,
         plates_of,
@@ -146,44 +210,46 @@ def _check(
     from cpcnn_core.screen.run_log import check_lines
     from cpcnn_core.screen.site_report import counted_sites
 
-    readers = options.readers or default_readers(opened.model)
-    reports = examine_sites(sites, opened.out, opened.settings, readers, force=options.force)
+    planned = _plan(job, work)
+    opened, sites = planned.opened, [site for _, site in planned.mine]
+    readers = job.readers or default_readers(opened.model)
+    reports = examine_sites(sites, opened.out, opened.settings, readers, force=job.force)
     show(*check_lines(reports))
-    if not whole:
+    if not planned.whole:
         show("With --shard, no tables of plates are written or removed.")
-        return 0
+        return
     plates = plates_of(counted_sites(sites, reports))
-    names = table_names(plates, options.tables)
+    names = table_names(plates, work.tables)
     if names:
         show(f"would write {', '.join(names)} in {opened.out / 'plates'}")
     others = other_tables(opened.out, names, plates_of(opened.sites))
     for line in said_of_others(others, "would remove"):
         show(line)
-    return 0
 
 
 def _run(
-    options: argparse.Namespace,
-    job: Job,
-    opened: OpenJob,
-    sites: list[tuple[int, Site]],
-    note: Callable[[SiteReport], None],
+    work: Work, job: Job, planned: _Planned, note: Callable[[SiteReport], None]
 ) -> list[SiteReport]:
-    how = {"strict": options.strict, "progress": note}
-    if options.cluster:
+    opened, strict = planned.opened, work.strict
+    if work.cluster:
         from cpcnn_core.screen.cluster import connect, embed_on_cluster
 
-        named = [(place, str(site)) for place, site in sites]
-        with connect(options.cluster) as client:
-            return embed_on_cluster(client, job, opened.settings.provenance(), named, **how)
+        named, made_by = [(n, str(site)) for n, site in planned.mine], opened.settings.provenance()
+        with connect(work.cluster) as client:
+            return embed_on_cluster(client, job, made_by, named, strict=strict, progress=note)
     from cpcnn_core.screen.run import embed_sites
 
-    mine = [site for _, site in sites]
-    how |= {"force": job.force, "readers": job.readers}
-    return embed_sites(opened.model, mine, opened.out, opened.settings, **how)
-
-
-_WITH_PROJECT = ("config", "exp")
+    mine = [site for _, site in planned.mine]
+    return embed_sites(
+        opened.model,
+        mine,
+        opened.out,
+        opened.settings,
+        strict=strict,
+        force=job.force,
+        readers=job.readers,
+        progress=note,
+    )
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -196,40 +262,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_work(parser)
 
 
-def add_screen(parser: argparse.ArgumentParser) -> None:
-    """Add which screen is embedded, and where its cells and channels are.
-
-    Examples
-    --------
-    >>> parser = argparse.ArgumentParser()
-    >>> add_screen(parser)
-    >>> parser.parse_args(["--deepprofiler", "project", "--exp", "first"]).exp
-    'first'
-    """
-    add_source(parser)
-    add_objects(parser)
-    add_load_data(parser).add_argument(
-        "--channels",
-        nargs="+",
-        metavar="CHANNEL=IMAGE",
-        help="the image of a channel, where its name does not tell (DNA=OrigHoechst); models "
-        "that take any channels get these",
-    )
-    add_project(parser).add_argument("--exp", help="its experiment, where there are several")
-
-
 def _add_network(parser: argparse.ArgumentParser) -> None:
     network = parser.add_argument_group("the network")
     network.add_argument(
         "--model", help="name or file (default: cell-painting-cnn-v1, or the project's own)"
     )
-    network.add_argument("--device", default="auto", help="auto, cpu, cuda (default: %(default)s)")
-    network.add_argument(
-        "--engine", default="auto", help="auto, torch, litert (default: %(default)s)"
-    )
-    network.add_argument(
-        "--precision", default="auto", help="auto, float32, mixed (default: %(default)s: float32)"
-    )
+    add_engine(network)
 
 
 def _add_result(parser: argparse.ArgumentParser) -> None:
@@ -265,51 +303,22 @@ def job_of(options: argparse.Namespace) -> Job:
     SiteError
         Options that do not belong together, or one that is missing.
     """
-    from cpcnn_core.screen.job import Job
+    from cpcnn_core.screen.job import Job, experiment_folder
+    from cpcnn_core.screen.screens import DeepProfilerScreen
 
-    refuse_what_does_not_fit(options)
-    if not options.deepprofiler and not options.out:
-        raise SiteError("say where to write: --out DIR")
+    screen, out = screen_of(options), options.out
+    if not out:
+        if not isinstance(screen, DeepProfilerScreen):
+            raise SiteError("say where to write: --out DIR")
+        out = str(experiment_folder(screen.project(), screen.experiment))
     return Job(
-        load_data=options.load_data,
-        objects=options.objects,
-        object_name=options.object_name or "Nuclei",
-        labels=options.labels,
-        locations=options.locations,
-        channels=tuple(image_of(text) for text in options.channels or ()),
-        mask=options.mask,
-        deepprofiler=options.deepprofiler,
-        config=options.config,
-        experiment=options.exp,
-        out=options.out,
+        screen,
+        out,
         model=options.model,
         compartment=options.compartment,
         device=options.device,
         engine=options.engine,
         precision=options.precision,
         readers=options.readers,
-        um_per_px=options.um_per_px,
         force=options.force,
     ).absolute()
-
-
-def refuse_what_does_not_fit(options: argparse.Namespace) -> None:
-    """Refuse options of `add_screen` that do not belong together, and objects that are missing.
-
-    Raises
-    ------
-    SiteError
-
-    Examples
-    --------
-    >>> parser = argparse.ArgumentParser()
-    >>> add_screen(parser)
-    >>> refuse_what_does_not_fit(parser.parse_args(["--deepprofiler", "P", "--labels", "L"]))
-    Traceback (most recent call last):
-    cpcnn_core.errors.SiteError: ...
-    """
-    if options.deepprofiler:
-        refuse_strangers(options, "--deepprofiler", WITH_LOAD_DATA)
-        return
-    refuse_strangers(options, "--load-data", _WITH_PROJECT)
-    require_objects(options)

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 import cpcnn_core
@@ -31,8 +31,8 @@ from cpcnn_core.cli import (
     train,
     worker,
 )
-from cpcnn_core.cli.messages import add_message_options, messages, open_log
-from cpcnn_core.errors import CPCNNError, origins
+from cpcnn_core.cli.messages import add_message_options, messages, open_log, told_error
+from cpcnn_core.errors import origins
 from cpcnn_core.io.disk import told_if_full
 from cpcnn_core.logs import TOLD
 from cpcnn_core.threads import let_threads_wait
@@ -56,13 +56,19 @@ VERBS = (
 )
 
 
-def run() -> None:
-    """Run the command line of this process and exit."""
+def run(program: Callable[[Sequence[str]], int] | None = None) -> None:
+    """Run the command line of this process and exit.
+
+    Parameters
+    ----------
+    program : callable (sequence of str) -> int, optional
+        Takes the arguments and returns the exit status. Default: `main`.
+    """
     if "_ARGCOMPLETE" in os.environ:
         _complete()
     open_streams()
     stop_on_signals()
-    sys.exit(main(sys.argv[1:]))
+    sys.exit((program or main)(sys.argv[1:]))
 
 
 def _complete() -> None:
@@ -97,18 +103,36 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if options.verbose and options.quiet:
         parser.error("--verbose and --quiet say the contrary: leave one out")
+    return follow(options, ["cpcnn", *arguments])
+
+
+def follow(options: argparse.Namespace, command: Sequence[str]) -> int:
+    """Do what the options say, and turn errors into one clear line.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        With those of messages, and `do`.
+    command : sequence of str
+        The whole command line, for the log.
+
+    Returns
+    -------
+    int
+        As of `main`.
+    """
     let_threads_wait()
     started = time.monotonic()
     with messages(options):
-        code = _code(options, arguments)
+        code = _code(options, command)
         seconds = time.monotonic() - started
         LOGGER.debug("ended with exit status %d after %.1f s", code, seconds, extra=TOLD)
     return code
 
 
-def _code(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+def _code(options: argparse.Namespace, command: Sequence[str]) -> int:
     try:
-        open_log(options, arguments)
+        open_log(options, command)
         return _do(options)
     except KeyboardInterrupt as stop:
         LOGGER.critical("stopped")
@@ -120,10 +144,8 @@ def _code(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         return 1
     except Exception as error:  # the last resort, for a user
         flush_or_let_go()
-        own = isinstance(error, CPCNNError)
-        text = str(error) if own else f"{type(error).__name__}: {error}"
-        hint = "" if own or options.debug else " (cpcnn --debug ... shows where)"
-        LOGGER.exception("%s%s", text, hint)
+        text = told_error(error, options)
+        LOGGER.exception("%s", text)
         return 1
 
 

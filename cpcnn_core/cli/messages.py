@@ -111,13 +111,29 @@ def messages(options: argparse.Namespace) -> Iterator[None]:
                 handler.close()
 
 
-def open_log(options: argparse.Namespace, arguments: Sequence[str]) -> None:
+def told_error(error: Exception, options: argparse.Namespace) -> str:
+    """Return an error in one line, as users read it.
+
+    Examples
+    --------
+    >>> told_error(CPCNNError("no room"), argparse.Namespace(debug=False))
+    'no room'
+    >>> told_error(KeyError("x"), argparse.Namespace(debug=False))
+    "KeyError: 'x' (cpcnn --debug ... shows where)"
+    """
+    if isinstance(error, CPCNNError):
+        return str(error)
+    hint = "" if options.debug else " (cpcnn --debug ... shows where)"
+    return f"{type(error).__name__}: {error}{hint}"
+
+
+def open_log(options: argparse.Namespace, command: Sequence[str]) -> None:
     """Send all messages to the file of ``--log`` too, until `messages` ends.
 
     Parameters
     ----------
     options : argparse.Namespace
-    arguments : sequence of str
+    command : sequence of str
         The command line, which is the first that is written.
 
     Raises
@@ -127,12 +143,12 @@ def open_log(options: argparse.Namespace, arguments: Sequence[str]) -> None:
 
     Examples
     --------
-    >>> open_log(argparse.Namespace(log=None), ["models", "list"])
+    >>> open_log(argparse.Namespace(log=None), ["cpcnn", "models", "list"])
     """
     root = logging.getLogger()
     if options.log and not any(isinstance(one, LogFile) for one in root.handlers):
         root.addHandler(LogFile(options.log))
-    python, line = platform.python_version(), shlex.join(["cpcnn", *arguments])
+    python, line = platform.python_version(), shlex.join(command)
     started = f"cpcnn {cpcnn_core.__version__}, Python {python}, in {Path.cwd()}: {line}"
     LOGGER.debug("%s", started, extra=TOLD)
 

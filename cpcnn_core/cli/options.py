@@ -1,12 +1,14 @@
-"""Options that several verbs share: help, the screen to read, the wells to compare."""
+"""Options that several verbs share: help, the wells to compare, how work is divided.
+
+Those of the screen are in `cpcnn_core.cli.screen_options`.
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from cpcnn_core.cli.messages import add_message_options
-from cpcnn_core.errors import SiteError
 from cpcnn_core.schema.columns import TREATMENT
 
 
@@ -144,97 +146,23 @@ def add_significance(parser: argparse.ArgumentParser | argparse._ArgumentGroup) 
     )
 
 
-WITH_LOAD_DATA = ("objects", "labels", "locations", "object_name", "channels", "mask")
-
-
-def add_source(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
-    """Add which screen is meant; a verb may add other sources to the group returned.
+def add_engine(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add what runs a network, and how.
 
     Examples
     --------
     >>> parser = argparse.ArgumentParser()
-    >>> group = add_source(parser)
-    >>> parser.parse_args(["--load-data", "load_data.csv"]).load_data
-    'load_data.csv'
+    >>> add_engine(parser)
+    >>> parser.parse_args(["--device", "cpu"]).engine
+    'auto'
     """
-    source = parser.add_argument_group("the screen: one of these")
-    source = source.add_mutually_exclusive_group(required=True)
-    source.add_argument("--load-data", metavar="CSV", help="CellProfiler's LoadData table")
-    source.add_argument("--deepprofiler", metavar="PROJECT", help="a DeepProfiler project's folder")
-    return source
-
-
-def add_objects(parser: argparse.ArgumentParser) -> None:
-    """Add where the cells are, for a LoadData table.
-
-    Examples
-    --------
-    >>> parser = argparse.ArgumentParser()
-    >>> add_objects(parser)
-    >>> parser.parse_args(["--labels", "labels"]).labels
-    'labels'
-    """
-    objects = parser.add_argument_group("with --load-data, where the cells are: one of these")
-    objects.add_argument(
-        "--objects", metavar="FILE", help="CellProfiler's Nuclei.csv, or its SQLite database"
-    )
-    objects.add_argument(
-        "--labels", metavar="DIR", help="label images DIR/{Plate}_{Well}_{Site}.tif, or such a name"
-    )
-    objects.add_argument(
-        "--locations", metavar="DIR", help="DeepProfiler's location files, as in inputs/locations"
-    )
-
-
-def add_load_data(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """Add what else may be said of a LoadData table.
-
-    Examples
-    --------
-    >>> parser = argparse.ArgumentParser()
-    >>> group = add_load_data(parser)
-    >>> parser.parse_args(["--mask"]).mask
-    True
-    """
-    images = parser.add_argument_group("with --load-data")
-    images.add_argument("--object-name", help="whose positions, in a database (default: Nuclei)")
-    images.add_argument(
-        "--mask", action="store_true", help="mask neighbouring cells; needs --labels"
-    )
-    return images
-
-
-def add_scale(parser: argparse.ArgumentParser | argparse._ArgumentGroup, what: str) -> None:
-    """Add the scale of the images; `what` says in the help what it is for.
-
-    Examples
-    --------
-    >>> parser = argparse.ArgumentParser()
-    >>> add_scale(parser, "recorded")
-    >>> parser.parse_args(["--um-per-px", "0.325"]).um_per_px
-    0.325
-    """
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default: %(default)s)")
     parser.add_argument(
-        "--um-per-px",
-        type=_micrometres,
-        metavar="UM",
-        help=f"micrometres per pixel of the images: {what}",
+        "--engine", default="auto", help="auto, torch, litert (default: %(default)s)"
     )
-
-
-def add_project(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """Add what may be said of a DeepProfiler project.
-
-    Examples
-    --------
-    >>> parser = argparse.ArgumentParser()
-    >>> group = add_project(parser)
-    >>> parser.parse_args(["--config", "profile.json"]).config
-    'profile.json'
-    """
-    project = parser.add_argument_group("with --deepprofiler")
-    project.add_argument("--config", help="its configuration, where there are several")
-    return project
+    parser.add_argument(
+        "--precision", default="auto", help="auto, float32, mixed (default: %(default)s: float32)"
+    )
 
 
 def add_work(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
@@ -281,88 +209,7 @@ def add_check(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None
     parser.add_argument("--check", action="store_true", help="only say what would be done, and why")
 
 
-def refuse_strangers(options: argparse.Namespace, source: str, foreign: Sequence[str]) -> None:
-    """Refuse options that mean nothing for the source that was chosen.
-
-    Parameters
-    ----------
-    options : argparse.Namespace
-    source : str
-        The option that was given, e.g. ``--load-data``.
-    foreign : sequence of str
-        Names of options that belong to other sources.
-
-    Raises
-    ------
-    SiteError
-        One of them was given.
-
-    Examples
-    --------
-    >>> refuse_strangers(argparse.Namespace(exp="e"), "--load-data", ["exp"])
-    Traceback (most recent call last):
-    cpcnn_core.errors.SiteError: --exp cannot be used with --load-data; leave it out
-    """
-    wrong = [f"--{name.replace('_', '-')}" for name in foreign if getattr(options, name)]
-    if wrong:
-        raise SiteError(
-            f"{', '.join(wrong)} cannot be used with {source}; leave it out"
-            + (" (the project says it itself)" if source == "--deepprofiler" else "")
-        )
-
-
-def require_objects(options: argparse.Namespace) -> None:
-    """Refuse a LoadData table without, or with more than one, place of its cells.
-
-    Raises
-    ------
-    SiteError
-
-    Examples
-    --------
-    >>> require_objects(argparse.Namespace(objects="n.csv", labels="", locations="", mask=True))
-    Traceback (most recent call last):
-    cpcnn_core.errors.SiteError: --mask needs the cells' outlines: give --labels DIR
-    """
-    if sum(bool(place) for place in (options.objects, options.labels, options.locations)) != 1:
-        raise SiteError(
-            "say where the cells are: either --objects FILE, --labels DIR or --locations DIR"
-        )
-    if options.mask and not options.labels:
-        raise SiteError("--mask needs the cells' outlines: give --labels DIR")
-
-
-def image_of(text: str) -> tuple[str, str]:
-    """Read ``CHANNEL=IMAGE``.
-
-    Raises
-    ------
-    SiteError
-        Something else.
-
-    Examples
-    --------
-    >>> image_of("DNA=OrigHoechst")
-    ('DNA', 'OrigHoechst')
-    """
-    channel, equals, image = text.partition("=")
-    if not equals or not channel or not image:
-        raise SiteError(f"expected --channels CHANNEL=IMAGE, got {text!r}")
-    return channel, image
-
-
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
     return int(text)
-
-
-def _micrometres(text: str) -> float:
-    from cpcnn_core.imaging.scale import check_um_per_px
-
-    try:
-        return check_um_per_px(float(text))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"expected micrometres per pixel, a number above 0, got {text!r}"
-        ) from error

@@ -27,26 +27,27 @@ from cpcnn_core.imaging.crops import (
 )
 from cpcnn_core.imaging.field import Field
 from cpcnn_core.io.cell_columns import CELL_COLUMNS
-from cpcnn_core.io.deepprofiler import read_project, read_sites
+from cpcnn_core.io.deepprofiler import read_sites
 from cpcnn_core.io.load_data import read_load_data
 from cpcnn_core.io.sites import Objects, Site, with_scale
 from cpcnn_core.schema.columns import metadata_column
 from cpcnn_core.screen.examination import ExaminedSite, Record, examine
-from cpcnn_core.screen.job import Job, find_objects, screen_notices
+from cpcnn_core.screen.job import screen_notices
+from cpcnn_core.screen.screens import DeepProfilerScreen, Screen
 
 # Crops cut and written at a time; they bound the memory whatever a site holds.
 CROPS_AT_A_TIME = 64
 
 
 def open_images(
-    job: Job, channels: Sequence[str], crop_px: int | None = None, dtype: str = "uint8"
+    screen: Screen, channels: Sequence[str], crop_px: int | None = None, dtype: str = "uint8"
 ) -> tuple[list[ImageSite], StoreSettings, list[str]]:
     """Read the tables of a screen whose cells are to be cut.
 
     Parameters
     ----------
-    job : Job
-        What it says of a model is not used. Its scale is recorded; crops are not resampled.
+    screen : LoadDataScreen or DeepProfilerScreen
+        Its scale is recorded; crops are not resampled.
     channels : sequence of str
         In order. A DeepProfiler project has its own.
     crop_px : int, optional
@@ -58,7 +59,7 @@ def open_images(
     list of ImageSite
         In the order of the screen's table.
     StoreSettings
-        Masked as ``cpcnn embed`` would: with the job's `mask`, or where the project's
+        Masked as ``cpcnn embed`` would: with the screen's `mask`, or where the project's
         configuration sets ``mask_objects``.
     list of str
         What is to be known of how cells were found, and of the images.
@@ -70,20 +71,20 @@ def open_images(
 
     Examples
     --------
-    >>> open_images(Job(deepprofiler="nowhere"), ())
+    >>> open_images(DeepProfilerScreen("nowhere"), ())
     Traceback (most recent call last):
     cpcnn_core.errors.SiteError: nowhere is no DeepProfiler project: it has no folder inputs...
     """
-    if job.deepprofiler:
-        project = read_project(job.deepprofiler, job.config)
+    if isinstance(screen, DeepProfilerScreen):
+        project = screen.project()
         sites, channels, mask = read_sites(project), project.channels, project.mask_objects
         crop_px, notices = crop_px or project.box_px, []
     else:
-        objects = find_objects(job)
-        sites = read_load_data(cast("str", job.load_data), channels, dict(job.channels), objects)
-        mask, notices = job.mask, objects.notices
+        objects = screen.cells.source()
+        sites = read_load_data(screen.table, channels, dict(screen.channels), objects)
+        mask, notices = screen.mask, objects.notices
     masked = MASKED_BEFORE if mask else UNMASKED
-    sites = with_scale(sites, job.um_per_px)
+    sites = with_scale(sites, screen.um_per_px)
     um_per_px = _only_scale(sites)
     settings = StoreSettings(
         tuple(channels), crop_px or CROP_PX, dtype, masked, um_per_px=um_per_px

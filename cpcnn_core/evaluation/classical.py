@@ -1,15 +1,10 @@
-"""Classical measurements of every cell by cp_measure: a file per site, then a table per plate.
-
-``python -m cpcnn_core.evaluation.classical JOB`` measures the screen of a job (JSON), so that
-its cost can be measured like that of a network.
-"""
+"""Classical measurements of every cell by cp_measure: a file per site, then a table per plate."""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
 import importlib.util
-import sys
 import time
 import warnings
 from collections.abc import Sequence
@@ -29,7 +24,7 @@ from cpcnn_core.errors import (
 )
 from cpcnn_core.imaging.field import Field
 from cpcnn_core.io.deepprofiler_npz import SiteTable, write_site
-from cpcnn_core.io.json_files import parse_json
+from cpcnn_core.io.label_images import objects_from_labels
 from cpcnn_core.io.load_data import read_load_data
 from cpcnn_core.io.plate_parquet import write_plate
 from cpcnn_core.io.sites import Objects, Site, read_stored
@@ -43,10 +38,12 @@ from cpcnn_core.screen.collect import (
     table_names,
 )
 from cpcnn_core.screen.examination import ExaminedSite, examine
-from cpcnn_core.screen.job import Job, find_objects, screen_notices
+from cpcnn_core.screen.job import Job, screen_notices
+from cpcnn_core.screen.job_result import JobResult
 from cpcnn_core.screen.plan import site_file, site_record
 from cpcnn_core.screen.prefetch import begin_site, look_at
 from cpcnn_core.screen.run_log import RunLog, anew_line, check_lines, summary
+from cpcnn_core.screen.screens import LabelImages, LoadDataScreen
 from cpcnn_core.screen.site_report import SiteReport, counted_sites, failure
 
 LOG_FILE = "classical.jsonl"
@@ -91,19 +88,60 @@ class ClassicalSettings:
         }
 
 
-def measure_screen(job: Job) -> int:
+@dataclass(frozen=True)
+class ClassicalJob:
+    """A screen whose cells are to be measured, and where to write.
+
+    Attributes
+    ----------
+    table : str
+        CellProfiler's LoadData table.
+    labels : str
+        Label images, as of `cpcnn_core.screen.screens.LabelImages`.
+    channels : tuple of (channel, image)
+        As of `cpcnn_core.screen.screens.LoadDataScreen`; these are measured.
+    out : str
+    force : bool
+        Measure everything again.
+    """
+
+    table: str
+    labels: str
+    channels: tuple[tuple[str, str], ...]
+    out: str
+    force: bool = False
+
+
+def classical_job(job: Job) -> ClassicalJob:
+    """Return what measures the cells that a job embeds, in the same folder.
+
+    Raises
+    ------
+    SiteError
+        There are no outlines, or no names of channels.
+
+    Examples
+    --------
+    >>> screen = LoadDataScreen("load_data.csv", LabelImages("labels"), (("DNA", "OrigDNA"),))
+    >>> classical_job(Job(screen, "out")).labels
+    'labels'
+    """
+    screen = job.screen
+    if not isinstance(screen, LoadDataScreen) or not isinstance(screen.cells, LabelImages):
+        raise SiteError("--classical measures outlines: give --load-data and --labels DIR")
+    if not screen.channels:
+        raise SiteError("--classical has no channels of its own: name them, --channels DNA=DNA ...")
+    return ClassicalJob(screen.table, screen.cells.folder, screen.channels, job.out, job.force)
+
+
+def measure_screen(job: ClassicalJob, result: JobResult) -> None:
     """Measure every cell that is not measured yet, and collect the plates.
 
     Parameters
     ----------
-    job : Job
-        With `load_data`, `labels`, `channels`, `out` and `force`; what it says of a model is not
-        used.
-
-    Returns
-    -------
-    int
-        How many sites failed; they are in the log and in what is printed.
+    job : ClassicalJob
+    result : JobResult
+        Filled while the work goes on. Sites that fail are in the log, too.
 
     Raises
     ------
@@ -112,15 +150,16 @@ def measure_screen(job: Job) -> int:
 
     Examples
     --------
-    >>> measure_screen(Job(load_data="l.csv", labels="labels", out="out"))  # doctest: +SKIP
-    0
+    >>> measure_screen(ClassicalJob("l.csv", "labels", channels, "out"), JobResult())
+    ... # doctest: +SKIP
     """
     sites, settings, notices = _open(job)
-    channels, out = settings.channels, Path(cast("str", job.out))
+    channels, out = settings.channels, Path(job.out)
     names = measured_names(channels)
     plates = plates_of(sites)
     refuse_strangers(out, table_names(plates, ["parquet"]))
     started = time.perf_counter()
+    result.start(settings.provenance(), notices)
     reports = []
     with RunLog(out, LOG_FILE) as log:
         log.write(
@@ -128,30 +167,32 @@ def measure_screen(job: Job) -> int:
         )
         for site in sites:
             reports.append(_measure_or_tell(site, out, settings, names, job.force))
+            result.add(reports[-1])
             log.write_site(reports[-1])
+        result.anew = anew_line(reports)
         tables, notices = _collect(counted_sites(sites, reports), out, settings, names)
         removed = remove_others(out, tables, plates)
         text = summary(reports, time.perf_counter() - started, log.path, "measured")[0]
-        more = {"anew": anew_line(reports), "notices": notices, "removed": removed}
+        more = {"anew": result.anew, "notices": notices, "removed": removed}
         log.write({"event": "end", "summary": text, **more})
-    return sum(report.state == "failed" for report in reports)
+    result.notices += tuple(notices)
+    result.finished = True
 
 
-def examine_screen(job: Job) -> list[str]:
+def examine_screen(job: ClassicalJob) -> list[str]:
     """Say in a few lines what `measure_screen` would do, and why; nothing is written.
 
     Parameters
     ----------
-    job : Job
-        As of `measure_screen`.
+    job : ClassicalJob
 
     Examples
     --------
-    >>> examine_screen(Job(load_data="l.csv", labels="labels", out="out"))  # doctest: +SKIP
+    >>> examine_screen(ClassicalJob("l.csv", "labels", channels, "out"))  # doctest: +SKIP
     ['24 sites: 24 to do (no file yet)']
     """
     sites, settings, _ = _open(job)
-    out = Path(cast("str", job.out))
+    out = Path(job.out)
 
     def look(site: Site) -> SiteReport:
         path = site_file(out, site)
@@ -160,10 +201,10 @@ def examine_screen(job: Job) -> list[str]:
     return check_lines(list(map(look, sites)))
 
 
-def _open(job: Job) -> tuple[list[Site], ClassicalSettings, list[str]]:
+def _open(job: ClassicalJob) -> tuple[list[Site], ClassicalSettings, list[str]]:
     require_cp_measure()
-    images, objects = dict(job.channels), find_objects(job)
-    sites = read_load_data(cast("str", job.load_data), tuple(images), images, objects)
+    images, objects = dict(job.channels), objects_from_labels(job.labels)
+    sites = read_load_data(job.table, tuple(images), images, objects)
     settings = ClassicalSettings(tuple(images), _greatest(sites, tuple(images)))
     return sites, settings, [*objects.notices, *screen_notices(sites, settings.channels)]
 
@@ -285,18 +326,3 @@ def _collect(
 
 def _whole_columns(table: SiteTable, whole: np.ndarray) -> SiteTable:
     return dataclasses.replace(table, features=table.features[:, whole])
-
-
-def main(text: str) -> int:
-    """Measure the screen of a job that is given as JSON; return the exit status."""
-    values = parse_json(text)
-    values["channels"] = tuple(tuple(pair) for pair in values["channels"])
-    try:
-        return 1 if measure_screen(Job(**values)) else 0
-    except CPCNNError as error:
-        sys.stderr.write(f"cpcnn: error: {error}\n")
-        return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))

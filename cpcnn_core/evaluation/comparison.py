@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
-from cpcnn_core.errors import CPCNNError, ProfileError, SiteError
+from cpcnn_core.errors import CPCNNError, ProfileError
 from cpcnn_core.evaluation.baselines import standard_profiles
-from cpcnn_core.evaluation.classical import LOG_FILE as CLASSICAL_LOG
-from cpcnn_core.evaluation.classical import require_cp_measure
+from cpcnn_core.evaluation.classical import ClassicalJob, classical_job, require_cp_measure
 from cpcnn_core.evaluation.comparison_scores import (
     ComparisonTask,
     Evaluated,
@@ -32,7 +29,7 @@ from cpcnn_core.profiles.wells import well_profiles
 from cpcnn_core.schema.columns import CELL_COUNT, PLATE, WELL
 from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.screen.job import Job
-from cpcnn_core.screen.run_log import LOG_FILE
+from cpcnn_core.screen.screens import LoadDataScreen
 from cpcnn_core.screen.site_names import require_names
 
 MODELS_FOLDER, PROFILES_FOLDER = "models", "profiles"
@@ -76,7 +73,7 @@ def compare(
     compared_models: Sequence[ComparedModel],
     job: Job,
     task: ComparisonTask,
-    embed: Callable[[ComparedModel, Path], list[str]],
+    program: Sequence[str],
     *,
     classical: bool = False,
     tell: Tell = print,
@@ -87,11 +84,11 @@ def compare(
     ----------
     compared_models : sequence of ComparedModel
     job : Job
-        The screen, and in `out` the folder to write to. What is done there with these inputs
-        stays, unless `force` says otherwise.
+        What every model does, and in `out` the folder to write to. What is done there with these
+        inputs stays, unless `force` says otherwise.
     task : ComparisonTask
-    embed : callable (ComparedModel, Path) -> list of str
-        The words after ``python -m`` that embed the screen with a model into a folder.
+    program : sequence of str
+        As of `cpcnn_core.evaluation.embedding_runs.run_measured`.
     classical : bool
         Also measure the cells with cp_measure.
     tell : callable (str)
@@ -110,25 +107,21 @@ def compare(
 
     Examples
     --------
-    >>> compare(compared_models, job, task, embed)  # doctest: +SKIP
+    >>> compare(compared_models, job, task, ["cpcnn_core.cli.run_job"])  # doctest: +SKIP
     """
     require_answers(job, task, classical=classical)
-    out = Path(cast("str", job.out))
+    out = Path(job.out)
     require_room(out)
     results = []
     for one in compared_models:
-        folder = folder_of(job, one.name)
         tell(f"{one.name}: embedding")
-        run = run_measured(embed(one, folder), folder, folder / LOG_FILE)
+        run = run_measured(job_of(job, one), program)
         _require_room_after(run, out)
         results.append(Result(one.name, one.card, run, run.reason, []))
         tell(f"{one.name}: {_outcome(run)}")
     if classical:
-        folder = folder_of(job, CLASSICAL)
         tell(f"{CLASSICAL}: measuring")
-        text = json.dumps(dataclasses.asdict(dataclasses.replace(job, out=str(folder))))
-        words = ["cpcnn_core.evaluation.classical", text]
-        run = run_measured(words, folder, folder / CLASSICAL_LOG)
+        run = run_measured(classical_job_of(job), program)
         _require_room_after(run, out)
         results.append(Result(CLASSICAL, None, run, run.reason, []))
         tell(f"{CLASSICAL}: {_outcome(run)}")
@@ -147,37 +140,55 @@ def require_answers(job: Job, task: ComparisonTask, *, classical: bool) -> None:
     >>> require_answers(job, task, classical=False)  # doctest: +SKIP
     """
     if classical:
-        _require_outlines(job)
+        classical_job_of(job)
         require_cp_measure()
-    wells = planned_wells(job, task.keep_labels)
+    wells = planned_wells(job.screen, task.keep_labels)
     names = wells.metadata[[PLATE, WELL]].astype(str)
     # Sites are looked at by those who write a file for each.
     require_names((plate, well, "1") for plate, well in names.itertuples(index=False))
     evaluate_corrections(task.prepare(wells), task)
 
 
-def folder_of(job: Job, name: str) -> Path:
-    """Return the folder of a model's features.
+def job_of(job: Job, compared_model: ComparedModel) -> Job:
+    """Return the job of one model of a comparison, with those of the named channels it can have.
 
     Examples
     --------
-    >>> folder_of(Job(out="compared"), "classical").as_posix()
+    >>> job_of(job, find_compared_models(["untrained-efficientnet-b0"])[0]).out  # doctest: +SKIP
+    'compared/models/untrained-efficientnet-b0'
+    """
+    screen, card = job.screen, compared_model.card
+    if isinstance(screen, LoadDataScreen) and not card.takes_any_channels:
+        channels = tuple(pair for pair in screen.channels if pair[0] in card.channels)
+        screen = dataclasses.replace(screen, channels=channels)
+    out = _folder(job, compared_model.name)
+    return dataclasses.replace(job, screen=screen, model=compared_model.model, out=out).absolute()
+
+
+def classical_job_of(job: Job) -> ClassicalJob:
+    """Return the job of the classical measurements of a comparison.
+
+    Raises
+    ------
+    SiteError
+        As of `cpcnn_core.evaluation.classical.classical_job`.
+
+    Examples
+    --------
+    >>> classical_job_of(job).out  # doctest: +SKIP
     'compared/models/classical'
     """
-    return Path(cast("str", job.out)) / MODELS_FOLDER / name
+    return classical_job(dataclasses.replace(job, out=_folder(job, CLASSICAL)).absolute())
+
+
+def _folder(job: Job, name: str) -> str:
+    return str(Path(job.out) / MODELS_FOLDER / name)
 
 
 def _require_room_after(run: Run, out: Path) -> None:
     """Stop where a run failed because the disk is full: so would all that follow."""
     if run.reason:
         require_room(out)
-
-
-def _require_outlines(job: Job) -> None:
-    if job.deepprofiler or not job.labels:
-        raise SiteError("--classical measures outlines: give --load-data and --labels DIR")
-    if not job.channels:
-        raise SiteError("--classical has no channels of its own: name them, --channels DNA=DNA ...")
 
 
 def _outcome(run: Run) -> str:

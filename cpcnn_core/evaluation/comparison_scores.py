@@ -13,7 +13,7 @@ from cpcnn_core.evaluation.baselines import count_profiles
 from cpcnn_core.evaluation.correction_sweep import sweep_corrections
 from cpcnn_core.evaluation.evaluation import measure_against_controls, measure_retrieval
 from cpcnn_core.evaluation.scores import retrieval_scores
-from cpcnn_core.io.deepprofiler import read_project, read_sites
+from cpcnn_core.io.deepprofiler import read_sites
 from cpcnn_core.io.load_data import read_load_data
 from cpcnn_core.io.metadata_types import learn_types
 from cpcnn_core.profiles.aggregate import aggregate
@@ -22,7 +22,7 @@ from cpcnn_core.profiles.correction import Correction, fit_correction
 from cpcnn_core.profiles.wells import choose_rows, join_platemap
 from cpcnn_core.schema.columns import CELL_COUNT, PLATE, WELL, metadata_column
 from cpcnn_core.schema.profiles import Profiles
-from cpcnn_core.screen.job import Job
+from cpcnn_core.screen.screens import DeepProfilerScreen, Screen
 from cpcnn_core.user_messages import Tell, warn
 
 
@@ -226,14 +226,14 @@ class PreparedTask:
     asked: np.ndarray
 
 
-def planned_wells(job: Job, keep_labels: Collection[str] = ()) -> Profiles:
+def planned_wells(screen: Screen, keep_labels: Collection[str] = ()) -> Profiles:
     """Return the wells that a screen will have, with features that say nothing.
 
     So that what cannot be asked of the wells is said before they are embedded.
 
     Parameters
     ----------
-    job : Job
+    screen : LoadDataScreen or DeepProfilerScreen
     keep_labels : collection of str
         As of `ComparisonTask`.
 
@@ -244,16 +244,16 @@ def planned_wells(job: Job, keep_labels: Collection[str] = ()) -> Profiles:
 
     Examples
     --------
-    >>> planned_wells(Job(load_data="load_data.csv"))
+    >>> planned_wells(DeepProfilerScreen("nowhere"))
     Traceback (most recent call last):
-    cpcnn_core.errors.TableError: there is no table load_data.csv
+    cpcnn_core.errors.SiteError: nowhere is no DeepProfiler project: it has no folder inputs...
     """
     import pandas as pd
 
-    if job.deepprofiler:
-        sites = read_sites(read_project(job.deepprofiler, job.config))
+    if isinstance(screen, DeepProfilerScreen):
+        sites = read_sites(screen.project())
     else:
-        sites = read_load_data(cast("str", job.load_data), ())
+        sites = read_load_data(screen.table, ())
     rows = [{metadata_column(k): value for k, value in s.metadata.items()} for s in sites]
     features = np.random.default_rng(0).normal(size=(len(rows), 3))
     texts = pd.DataFrame(rows)

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from cpcnn_core.child_processes import WHOEVER_STARTS_IT, child_command
+from cpcnn_core.evaluation.classical import ClassicalJob
 from cpcnn_core.evaluation.stopwatch import Measured, measure_command
 from cpcnn_core.io.damaged_files import read_checked, set_aside, write_checked
-from cpcnn_core.screen.run_log import read_log
+from cpcnn_core.io.dataclass_json import read_dataclass, write_dataclass
+from cpcnn_core.screen.job import Job
+from cpcnn_core.screen.job_result import JobResult
 
-COST_FILE, OUTPUT_FILE = "cost.json", "output.txt"
-_ERROR = "cpcnn: error: "
-# What the first line of a log says beside the settings.
-_NOT_SETTINGS = ("time", "event", "sites", "shard", "cluster", "notices")
+COST_FILE, OUTPUT_FILE, JOB_FILE, RESULT_FILE = "cost.json", "output.txt", "job.json", "result.json"
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Cost:
     seconds: float
     cpu_seconds: float | None
     peak_mib: float | None
-    made_by: dict[str, object]
+    made_by: dict[str, str]
 
     @property
     def cells_per_second(self) -> float:
@@ -77,62 +76,51 @@ class Run:
     damage: str = ""
 
 
-def run_measured(command: Sequence[str], out: Path, log: Path) -> Run:
-    """Run a command that embeds a screen, or resumes it, and measure what it costs.
+def run_measured(job: Job | ClassicalJob, program: Sequence[str]) -> Run:
+    """Do a job in a process of its own, or resume it, and measure what it costs.
 
     Parameters
     ----------
-    command : sequence of str
-        What follows ``python -m``.
-    out : Path
-        Where it writes; its cost is kept there too.
-    log : Path
-        The command's own log, see `cpcnn_core.screen.run_log.RunLog`.
+    job : Job or ClassicalJob
+        Its cost is kept where it writes.
+    program : sequence of str
+        What follows ``python -m`` before the job's file and the result's.
 
     Examples
     --------
-    >>> run_measured(["cpcnn_core.cli", "embed", ...], Path("o"), Path("o/embed.jsonl"))
-    ... # doctest: +SKIP
+    >>> run_measured(job, ["cpcnn_core.cli.run_job"])  # doctest: +SKIP
     """
-    before = log.stat().st_size if log.is_file() else 0
-    output = out / OUTPUT_FILE
+    out = Path(job.out)
+    place, told, output = out / JOB_FILE, out / RESULT_FILE, out / OUTPUT_FILE
+    # Of an earlier run.
+    told.unlink(missing_ok=True)
+    write_dataclass(place, job)
+    module, *options = program
+    words = child_command(module, str(place), str(told), *options, parent=WHOEVER_STARTS_IT)
     # Beside the cost that is kept: this is of every run, also of one that had nothing to do.
-    words = child_command(*command, parent=WHOEVER_STARTS_IT)
     measured = measure_command(words, out / "last_run.json", output)
-    events = read_log(log, before)
-    finished = any(event["event"] == "end" for event in events)
-    reason = "" if measured.code == 0 else _reason(measured, events, output)
-    notices = [notice for event in events for notice in event.get("notices", ())]
-    anew = "; ".join(event["anew"] for event in events if event["event"] == "end" and event["anew"])
+    result = read_dataclass(told, JobResult) if told.is_file() else JobResult()
+    reason = result.reason if measured.code else ""
+    if measured.code and not reason:
+        reason = _last_words(measured.code, output)
     kept, damage = _kept_cost(out / COST_FILE)
-    notices += [damage] if damage else []
-    cost = _keep_cost(out / COST_FILE, kept, measured, events)
-    return Run(out, finished, reason, cost, notices, anew, damage)
+    notices = [*result.notices, *([damage] if damage else [])]
+    cost = _keep_cost(out / COST_FILE, kept, measured, result)
+    return Run(out, result.finished, reason, cost, notices, result.anew, damage)
 
 
-def _reason(measured: Measured, events: list[dict[str, Any]], output: Path) -> str:
-    sites = [event for event in events if event["event"] == "site"]
-    failed = [event for event in sites if event["state"] == "failed"]
-    if failed:
-        first = failed[0]
-        return f"{len(failed)} of {len(sites)} sites failed: {first['site']}, {first['reason']}"
+def _last_words(code: int, output: Path) -> str:
+    """Say how a program ended that could not say it itself: killed, say, for its memory."""
     lines = output.read_text(encoding="utf-8", errors="replace").splitlines()
-    errors = [line for line in lines if line.startswith(_ERROR)]
-    if errors:
-        return errors[-1].removeprefix(_ERROR)
     said = next((line for line in reversed(lines) if line.strip()), "nothing")
-    return f"it ended with code {measured.code}; its last line is: {said} ({output})"
+    return f"it ended with code {code}; its last line is: {said} ({output})"
 
 
-def _keep_cost(
-    path: Path, kept: Cost | None, measured: Measured, events: list[dict[str, Any]]
-) -> Cost | None:
+def _keep_cost(path: Path, kept: Cost | None, measured: Measured, result: JobResult) -> Cost | None:
     """Return the cost of the run that did the work: this one, unless little was left for it."""
-    cells = sum(event["cells"] for event in events if event["event"] == "site")
+    cells, made_by = result.cells, result.made_by
     if not cells or not measured.seconds:
         return kept
-    start = next(event for event in events if event["event"] == "start")
-    made_by = {name: value for name, value in start.items() if name not in _NOT_SETTINGS}
     if kept is not None and kept.made_by == made_by and kept.cells > cells:
         return kept
     cost = Cost(cells, measured.seconds, measured.cpu_seconds, measured.peak_mib, made_by)

@@ -69,7 +69,7 @@ def measure_command(command: Sequence[str], report: Path, output: Path) -> Measu
         place.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
     words = (str(report), str(output), *command)
-    # This Python, and the words that cpcnn compare made of its own options; no shell.
+    # This Python, and the files that cpcnn compare named; no shell.
     start = child_command("cpcnn_core.evaluation.stopwatch", *words)
     stopwatch = subprocess.Popen(start)  # noqa: S603
     try:

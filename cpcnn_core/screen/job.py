@@ -7,77 +7,53 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 from cpcnn_core.embedding.embedder import Embedder, load_model
 from cpcnn_core.errors import SiteError
-from cpcnn_core.io.cellprofiler_objects import objects_from_cellprofiler
-from cpcnn_core.io.deepprofiler import DeepProfilerProject, read_project, read_sites
-from cpcnn_core.io.label_images import objects_from_labels
+from cpcnn_core.io.deepprofiler import DeepProfilerProject, read_sites
 from cpcnn_core.io.load_data import read_load_data
-from cpcnn_core.io.location_files import objects_from_locations
-from cpcnn_core.io.object_sources import ObjectSource
 from cpcnn_core.io.sites import Site, illumination_notice, same_file_notices, with_scale
 from cpcnn_core.models.efficientnet import TAP_DIMS
 from cpcnn_core.models.registry import CELL_PAINTING_CHANNELS, find_model, is_model_path
 from cpcnn_core.models.verification import weights_statement
 from cpcnn_core.models.weight_import import read_keras_model
 from cpcnn_core.screen.plan import Settings
+from cpcnn_core.screen.screens import DeepProfilerScreen, LoadDataScreen, absolute_path
 
 DEFAULT_MODEL = "cell-painting-cnn-v1"
-_PATHS = ("out", "load_data", "objects", "labels", "locations", "deepprofiler")
 
 
 @dataclass(frozen=True)
 class Job:
-    """A screen, where its cells are, and what to embed them with.
+    """A screen, what to embed it with, and where to write.
 
-    Only texts and numbers, so that it can be sent to another machine, which opens its
-    own files.
+    Only texts and numbers, so that it can be sent to another machine or process, which opens
+    its own files.
 
     Attributes
     ----------
-    load_data : str, optional
-        CellProfiler's LoadData table; then one of `objects`, `labels`, `locations`.
-    deepprofiler : str, optional
-        Or a DeepProfiler project, with `config` and `experiment` where there are several.
-    out : str, optional
-        Default for a project: its experiment.
-    channels : tuple of (channel, image)
-        See `cpcnn_core.io.load_data.read_load_data`. A model that takes any channels
-        is given these, in this order.
+    screen : LoadDataScreen or DeepProfilerScreen
+    out : str
     model : str, optional
         Default: `DEFAULT_MODEL`, or the project's own.
-    um_per_px : float, optional
-        Micrometres per pixel of all images; see `cpcnn_core.io.sites.with_scale`.
     readers : int, optional
     force : bool
         See `cpcnn_core.screen.run.embed_sites`.
 
     Examples
     --------
-    >>> Job(deepprofiler="project").engine
+    >>> Job(DeepProfilerScreen("project"), "embedded").engine
     'auto'
     """
 
-    load_data: str | None = None
-    objects: str | None = None
-    object_name: str = "Nuclei"
-    labels: str | None = None
-    locations: str | None = None
-    channels: tuple[tuple[str, str], ...] = ()
-    mask: bool = False
-    deepprofiler: str | None = None
-    config: str | None = None
-    experiment: str | None = None
-    out: str | None = None
+    screen: LoadDataScreen | DeepProfilerScreen
+    out: str
     model: str | None = None
     compartment: str = "Cells"
     device: str = "auto"
     engine: str = "auto"
     precision: str = "auto"
     readers: int | None = None
-    um_per_px: float | None = None
     force: bool = False
 
     def absolute(self) -> Job:
@@ -85,16 +61,17 @@ class Job:
 
         Examples
         --------
-        >>> Path(Job(out="embedded").absolute().out).is_absolute()
-        True
+        >>> job = Job(DeepProfilerScreen("project"), "embedded").absolute()
+        >>> Path(job.out).is_absolute(), Path(job.screen.folder).is_absolute()
+        (True, True)
         """
-        paths = {name: getattr(self, name) for name in _PATHS}
-        if self.model and is_model_path(self.model):
-            paths["model"] = self.model
-        found: dict[str, Any] = {
-            name: str(Path(path).absolute()) for name, path in paths.items() if path
-        }
-        return dataclasses.replace(self, **found)
+        is_file = self.model is not None and is_model_path(self.model)
+        return dataclasses.replace(
+            self,
+            screen=self.screen.absolute(),
+            out=absolute_path(self.out),
+            model=absolute_path(self.model) if self.model and is_file else self.model,
+        )
 
 
 @dataclass(frozen=True)
@@ -128,13 +105,17 @@ def open_job(job: Job) -> OpenJob:
 
     Examples
     --------
-    >>> open_job(Job(deepprofiler="nowhere"))
+    >>> open_job(Job(DeepProfilerScreen("nowhere"), "embedded"))
     Traceback (most recent call last):
     cpcnn_core.errors.SiteError: nowhere is no DeepProfiler project: it has no folder inputs...
     """
-    opened = _open_project(job) if job.deepprofiler else _open_load_data(job)
+    screen = job.screen
+    if isinstance(screen, DeepProfilerScreen):
+        opened = _open_project(job, screen)
+    else:
+        opened = _open_load_data(job, screen)
     notices = [*opened.notices, *screen_notices(opened.sites, opened.settings.card.channels)]
-    sites = with_scale(opened.sites, job.um_per_px)
+    sites = with_scale(opened.sites, screen.um_per_px)
     return dataclasses.replace(opened, sites=sites, notices=notices)
 
 
@@ -149,56 +130,35 @@ def screen_notices(sites: Sequence[Site], channels: Sequence[str]) -> list[str]:
     return [illumination_notice(sites, channels), *same_file_notices(sites, channels)]
 
 
-def _open_load_data(job: Job) -> OpenJob:
-    objects = find_objects(job)
-    images = dict(job.channels)
+def _open_load_data(job: Job, screen: LoadDataScreen) -> OpenJob:
+    objects = screen.cells.source()
+    images = dict(screen.channels)
     name = job.model or DEFAULT_MODEL
     free = bool(images) and find_model(name)[0].takes_any_channels
     channels = tuple(images) if free else None
     model = load_model(name, job.device, job.precision, job.engine, channels)
-    # What a job of this kind has, and no other.
-    load_data, out = cast("str", job.load_data), cast("str", job.out)
-    sites = read_load_data(load_data, model.card.channels, images, objects)
-    settings = _settings(job, model, job.mask)
-    return OpenJob(model, sites, Path(out), settings, objects.notices)
+    sites = read_load_data(screen.table, model.card.channels, images, objects)
+    settings = _settings(job, model, screen.mask)
+    return OpenJob(model, sites, Path(job.out), settings, objects.notices)
 
 
-def find_objects(job: Job) -> ObjectSource:
-    """Return what looks up the objects of a site of a LoadData table.
-
-    Examples
-    --------
-    >>> find_objects(Job(objects="Nuclei.csv"))
-    Traceback (most recent call last):
-    cpcnn_core.errors.SiteError: there is no file Nuclei.csv
-    """
-    if job.objects:
-        return objects_from_cellprofiler(job.objects, job.object_name)
-    if job.labels:
-        return objects_from_labels(job.labels)
-    return objects_from_locations(cast("str", job.locations))
-
-
-def _open_project(job: Job) -> OpenJob:
-    project = read_project(cast("str", job.deepprofiler), job.config)
+def _open_project(job: Job, screen: DeepProfilerScreen) -> OpenJob:
+    project = screen.project()
     how = (job.device, job.precision, job.engine)
-    if job.model and job.out:
-        # Nothing of an experiment is needed.
-        model, out = load_model(job.model, *how), Path(job.out)
+    if job.model is None:
+        experiment = experiment_folder(project, screen.experiment)
+        model = project_model(project, experiment, *how)
     else:
-        experiment = experiment_folder(project, job.experiment)
-        if job.model is None:
-            model = project_model(project, experiment, *how)
-        else:
-            model = load_model(job.model, *how)
-        out = Path(job.out or experiment)
-    return OpenJob(model, read_sites(project), out, _settings(job, model, project.mask_objects))
+        model = load_model(job.model, *how)
+    settings = _settings(job, model, project.mask_objects)
+    return OpenJob(model, read_sites(project), Path(job.out), settings)
 
 
 def _settings(job: Job, model: Embedder, mask: bool) -> Settings:
     # The hash of the weights was compared with the card's when they were loaded.
     weights = weights_statement(model.card)
-    return Settings(model.card, mask, job.compartment, model.precision, job.um_per_px, weights)
+    um_per_px = job.screen.um_per_px
+    return Settings(model.card, mask, job.compartment, model.precision, um_per_px, weights)
 
 
 def experiment_folder(project: DeepProfilerProject, name: str | None = None) -> Path:

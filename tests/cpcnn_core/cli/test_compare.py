@@ -265,6 +265,21 @@ def test_a_model_that_cannot_run_says_why_and_the_others_go_on(compared, table):
     assert reason in page
 
 
+def test_a_check_of_a_model_that_cannot_run_says_why_and_the_others_are_looked_at(
+    screen, models, tmp_path, capsys
+):
+    names = ("untrained-efficientnet-b0", str(models / "two.safetensors"))
+    code, said = compare(screen, tmp_path / "out", *names, "--check")
+    assert code == 1
+    first, second, sites, *_ = said.splitlines()
+    assert (first, second) == ("untrained-efficientnet-b0:", "two:")
+    assert sites == "24 sites: 24 to do (no file yet)"
+    said = capsys.readouterr().err.splitlines()
+    (error,) = [line for line in said if line.startswith("cpcnn: error: ")]
+    assert "does not tell which image is RNA, ER, AGP, Mito; it has Actin, DNA" in error
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_cost_is_measured(table):
     cells = table["cells"].max()
     for name in ("two", "bag", "classical"):

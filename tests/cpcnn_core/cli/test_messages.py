@@ -300,7 +300,7 @@ def test_a_log_that_fills_the_disk_ends_and_the_work_goes_on(tmp_path, capfd):
 def test_the_command_of_a_command_has_the_same_log(tmp_path, capsys):
     log = tmp_path / "run.log"
     with messages(options(log=str(log))):
-        open_log(options(log=str(log)), ["outer"])
+        open_log(options(log=str(log)), ["cpcnn", "outer"])
         assert main(["models", "show", "nothing", "--log", str(tmp_path / "other.log")]) == 1
     assert capsys.readouterr().err.count("there is no model 'nothing'") == 1
     assert sum(" ERROR " in line for line in lines_of(log)) == 1

@@ -18,6 +18,7 @@ from cpcnn_core.cli.main import main
 from cpcnn_core.errors import SiteError
 from cpcnn_core.screen.cluster import connect, embed_on_cluster
 from cpcnn_core.screen.job import Job, open_job
+from cpcnn_core.screen.screens import CellProfilerObjects, LoadDataScreen
 
 from .conftest import command_for, make_screen
 from .test_embed import bytes_in, number_of_sites, states
@@ -44,13 +45,9 @@ def client():
 
 
 def job_for(folder, out):
-    return Job(
-        load_data=str(folder / "load_data.csv"),
-        objects=str(folder / "Nuclei.csv"),
-        model="untrained-efficientnet-b0",
-        device="cpu",
-        out=str(out),
-    )
+    cells = CellProfilerObjects(str(folder / "Nuclei.csv"))
+    screen = LoadDataScreen(str(folder / "load_data.csv"), cells)
+    return Job(screen, str(out), model="untrained-efficientnet-b0", device="cpu")
 
 
 def test_a_local_cluster_gives_the_same_bytes(screen, embedded, tmp_path):

@@ -18,6 +18,7 @@ from cpcnn_core.io.deepprofiler_npz import read_site
 from cpcnn_core.models.untrained import untrained_efficientnet_b0
 from cpcnn_core.models.weights import save_model
 from cpcnn_core.screen.job import Job, open_job
+from cpcnn_core.screen.screens import CellProfilerObjects, LoadDataScreen
 
 from .conftest import AS_STORED, CHANNELS, command_for
 from .test_embed import bytes_in, log_of, states
@@ -234,15 +235,9 @@ def test_scales_that_cannot_be_are_one_line_before_the_work(
 
 def test_the_option_speaks_for_rows_that_say_nothing_or_the_same(own_screen, seeded):
     with_column(own_screen, ["1.3", "", " 1.30", "", "", "", "", ""])
-    job = Job(
-        load_data=str(own_screen / "load_data.csv"),
-        objects=str(own_screen / "Nuclei.csv"),
-        model=str(seeded),
-        device="cpu",
-        out="out",
-        um_per_px=1.3,
-    )
-    opened = open_job(job)
+    cells = CellProfilerObjects(str(own_screen / "Nuclei.csv"))
+    screen = LoadDataScreen(str(own_screen / "load_data.csv"), cells, um_per_px=1.3)
+    opened = open_job(Job(screen, "out", model=str(seeded), device="cpu"))
     assert [site.um_per_px for site in opened.sites] == [1.3] * 8
     assert opened.settings.um_per_px == 1.3
 

@@ -21,6 +21,7 @@ from cpcnn_core.profiles.plate_folders import find_tables
 from cpcnn_core.screen.collect import OTHER_FORMAT
 from cpcnn_core.screen.job import Job, open_job
 from cpcnn_core.screen.run import embed_sites
+from cpcnn_core.screen.screens import CellProfilerObjects, LoadDataScreen
 
 from ...opened_files import opened_files
 from .conftest import AS_STORED, CHANNELS, command_for
@@ -815,14 +816,9 @@ def changed(old):
 
 
 def test_what_fails_with_strict_keeps_what_was(own_screen, out):
-    job = Job(
-        load_data=str(own_screen / "load_data.csv"),
-        objects=str(own_screen / "Nuclei.csv"),
-        model="untrained-efficientnet-b0",
-        device="cpu",
-        out=str(out),
-    )
-    opened = open_job(job)
+    cells = CellProfilerObjects(str(own_screen / "Nuclei.csv"))
+    screen = LoadDataScreen(str(own_screen / "load_data.csv"), cells)
+    opened = open_job(Job(screen, str(out), model="untrained-efficientnet-b0", device="cpu"))
     (own_screen / "1_DNA.png").unlink()
     before = cells_in(out)
     reports = embed_sites(opened.model, opened.sites, out, opened.settings)
