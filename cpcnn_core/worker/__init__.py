@@ -38,5 +38,3 @@ request is answered with ``error``: kind, message; the worker lives on. It ends 
 stdin does, and at once when its parent is no more, whatever it is about. Several workers that
 use one GPU take turns.
 """
-
-PROTOCOL_VERSION = 3
