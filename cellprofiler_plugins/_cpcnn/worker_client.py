@@ -190,6 +190,11 @@ class Worker:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        for reader, pipe in zip(self._readers, (self._replies, self._complaints)):
+            # A reader waits on where a process of the worker's own has the pipe open.
+            reader.join(timeout=1)
+            if not reader.is_alive():
+                pipe.close()
 
     def _greet(self) -> None:
         hello, _ = self._next(HELLO_SECONDS)

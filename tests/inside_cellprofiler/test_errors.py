@@ -158,7 +158,9 @@ def script(path, text):
 def test_a_program_that_is_no_python(tmp_path):
     bench = whole()
     bench.module.python.value = script(tmp_path / "python", "echo hello; exec sleep 60\n")
-    with pytest.raises(RuntimeError, match=r"cannot be read: expected the length of a message header"):
+    with pytest.raises(
+        RuntimeError, match=r"cannot be read: expected the length of a message header"
+    ):
         bench.run()
 
 
@@ -214,8 +216,8 @@ def test_workers_end_with_their_parent(tmp_path):
 
     code = (
         "import sys, os; sys.path.insert(0, %r)\n"
-        "from _cpcnn.worker_client import ask, _workers\n"
-        "ask(os.environ['CPCNN_PYTHON'], {'type': 'models'})\n"
+        "from _cpcnn.worker_client import WorkerChoice, ask, _workers\n"
+        "ask(WorkerChoice('Automatic', 'Automatic'), {'type': 'models'})\n"
         "print(next(iter(_workers.values())).process.pid, flush=True)\n"
         "os.kill(os.getpid(), 9)" % os.environ["CPCNN_TEST_PLUGINS"]
     )
