@@ -21,7 +21,7 @@ from machine import machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "cellprofiler_plugins"))
 
-from _cpcnn.client import Worker
+from _cpcnn.worker_client import Worker
 
 from cpcnn_core import load_model
 

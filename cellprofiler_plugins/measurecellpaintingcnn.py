@@ -82,15 +82,27 @@ Citation
 # Only the standard library, numpy and CellProfiler are imported here: a plugin that
 # fails to import is dropped from a pipeline with everything after it, and the run says
 # "Complete". What is next to this file in _cpcnn is imported when needed.
+from __future__ import annotations
+
 import importlib
 import importlib.util
 import logging
 import os
 import sys
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, cast
 
 from cellprofiler_core.module import Module
 from cellprofiler_core.setting import ValidationError
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+    from cellprofiler.gui.figure import Figure
+    from cellprofiler_core.pipeline import Pipeline
+    from cellprofiler_core.setting import Setting
+    from cellprofiler_core.workspace import Workspace
 
 LOGGER = logging.getLogger("cellprofiler_plugins")
 
@@ -98,14 +110,14 @@ LOGGER = logging.getLogger("cellprofiler_plugins")
 class MeasureCellPaintingCNN(Module):  # noqa: D101  (help shows the text above)
     module_name = "MeasureCellPaintingCNN"
     category = "Measurement"
-    variable_revision_number = 3
+    variable_revision_number = 4
     doi: ClassVar = {
         "Please cite the following when using MeasureCellPaintingCNN:": (
             "https://doi.org/10.1038/s41467-024-45999-1"
         )
     }
 
-    def create_settings(self):
+    def create_settings(self) -> None:
         self._pipeline = None
         # A module that cannot be made is dropped from the pipeline, and the run says
         # "Complete": without its folder it is made all the same, and stops the run.
@@ -115,16 +127,16 @@ class MeasureCellPaintingCNN(Module):  # noqa: D101  (help shows the text above)
         except (RuntimeError, ImportError) as error:
             self._missing = str(error)
 
-    def settings(self):
+    def settings(self) -> list[Setting]:
         return [] if self._missing else _room("settings").kept(self)
 
-    def visible_settings(self):
+    def visible_settings(self) -> list[Setting]:
         return [] if self._missing else _room("settings").visible(self)
 
-    def help_settings(self):
+    def help_settings(self) -> list[Setting]:
         return [] if self._missing else _room("settings").explained(self)
 
-    def prepare_settings(self, setting_values):
+    def prepare_settings(self, setting_values: list[str]) -> None:
         if self._missing:
             return
         settings = _room("settings")
@@ -132,56 +144,44 @@ class MeasureCellPaintingCNN(Module):  # noqa: D101  (help shows the text above)
         for name in setting_values[len(settings.FIXED) :: 2]:
             settings.add_channel(self, name)
 
-    def upgrade_settings(self, setting_values, variable_revision_number, module_name):
+    def upgrade_settings(
+        self, setting_values: list[str], variable_revision_number: int, module_name: str
+    ) -> tuple[list[str], int]:
         if self._missing:
             return setting_values, self.variable_revision_number
         return _room("settings").upgrade(setting_values, variable_revision_number)
 
-    def on_activated(self, workspace):
+    def on_activated(self, workspace: Workspace) -> None:
         self._pipeline = workspace.pipeline
 
-    def on_deactivated(self):
+    def on_deactivated(self) -> None:
         self._pipeline = None
 
-    def on_setting_changed(self, setting, pipeline):
-        # Settings are equal when their values are; here it has to be this very one.
-        followed = (self.model, self.model_directory, self.model_file_name, self.python)
-        if any(setting is one for one in followed):
-            try:
-                card = _room("models").whole_card(self)
-            except RuntimeError:
-                return  # validate_module says why
-            _room("settings").follow_channels(self, card["channels"])
+    def on_setting_changed(self, setting: Setting, pipeline: Pipeline) -> None:
+        _room("settings").follow(self, setting)
 
-    def guess_images(self):
+    def guess_images(self) -> None:
         """Fill in the images whose names tell their channel."""
-        if self._pipeline is None or not self.channels:
-            return
-        choices = self.channels[0].image.get_choices(self._pipeline)
-        images = [choice[0] if isinstance(choice, tuple) else choice for choice in choices]
-        guesses = _room("channels").guess_images(
-            [group.name.value for group in self.channels], images
-        )
-        for group in self.channels:
-            group.image.value = guesses.get(group.name.value, group.image.value)
+        if self._pipeline is not None:
+            _room("settings").guess_channel_images(self, self._pipeline)
 
-    def accept_licence(self):
+    def accept_licence(self) -> None:
         """Write down that the user accepts the licence of the model chosen."""
-        _room("models").accept_licence(self)
+        _room("settings").accept_licence(self)
 
-    def allow_named_program(self):
+    def allow_named_program(self) -> None:
         """Ask whether pipelines may start the Python that this one names."""
-        _room("allowing").ask_to_allow(self)
+        _room("settings").ask_to_allow(self)
 
-    def validate_module(self, pipeline):
+    def validate_module(self, pipeline: Pipeline) -> None:
         if not self._missing:
-            _room("checks").check(self, pipeline)
+            _room("settings").check(self, pipeline)
 
-    def validate_module_warnings(self, pipeline):
+    def validate_module_warnings(self, pipeline: Pipeline) -> None:
         if not self._missing:
-            _room("checks").warn(self)
+            _room("settings").check_warnings(self)
 
-    def prepare_run(self, workspace):
+    def prepare_run(self, workspace: Workspace) -> bool:
         if self._missing:
             raise RuntimeError(self._missing)
         # Without a window nothing was validated; an error here stops the run before
@@ -191,49 +191,62 @@ class MeasureCellPaintingCNN(Module):  # noqa: D101  (help shows the text above)
         except ValidationError as error:
             raise RuntimeError(
                 "%s cannot run: %s: %s"
-                % (self.module_name, error.setting.text, _room("checks").plain(error))
+                % (self.module_name, error.setting.text, _room("settings").plain(error))
             ) from None
         try:
             self.validate_module_warnings(workspace.pipeline)
         except ValidationError as error:
             LOGGER.warning("%s: %s", self.module_name, error)
-        _room("measuring").record_origin(self, workspace.measurements)
+        _room("measure").record_origin(_request(self), workspace.measurements)
         return True
 
-    def prepare_to_create_batch(self, workspace, fn_alter_path):
+    def prepare_to_create_batch(
+        self, workspace: Workspace, fn_alter_path: Callable[..., str]
+    ) -> None:
         self.model_directory.alter_for_create_batch_files(fn_alter_path)
         self.library_directory.alter_for_create_batch_files(fn_alter_path)
 
-    def run(self, workspace):
-        _room("measuring").measure(self, workspace)
+    def run(self, workspace: Workspace) -> None:
+        _room("measure").measure(_request(self), workspace, show=bool(self.show_window))
 
-    def display(self, workspace, figure):
+    def display(self, workspace: Workspace, figure: Figure) -> None:
         _room("display").draw(workspace.display_data, figure)
 
-    def volumetric(self):
+    def volumetric(self) -> bool:
         return False
 
-    def get_measurement_columns(self, pipeline):
-        return [] if self._missing else _room("names").columns(self)
+    def get_measurement_columns(self, pipeline: Pipeline) -> list[tuple[str, str, str]]:
+        return [] if self._missing else _room("measurement_columns").columns(_request(self))
 
-    def get_categories(self, pipeline, object_name):
-        return [] if self._missing else _room("names").categories(self, object_name)
+    def get_categories(self, pipeline: Pipeline, object_name: str) -> list[str]:
+        if self._missing:
+            return []
+        return _room("measurement_columns").categories(_request(self), object_name)
 
-    def get_measurements(self, pipeline, object_name, category):
-        return [] if self._missing else _room("names").measurements(self, object_name, category)
+    def get_measurements(self, pipeline: Pipeline, object_name: str, category: str) -> list[str]:
+        if self._missing:
+            return []
+        return _room("measurement_columns").measurements(_request(self), object_name, category)
 
 
-def _room(name):
+def _request(module: MeasureCellPaintingCNN) -> Any:  # noqa: ANN401  (of a file that is loaded)
+    """Return what the settings ask for, as plain values."""
+    return _room("request").MeasurementRequest.from_settings(module)
+
+
+def _room(name: str) -> ModuleType:
     """Import a module of the folder ``_cpcnn`` beside this file, wherever that is."""
     folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_cpcnn")
     package = "_cpcnn"
     if package not in sys.modules:
+        file = os.path.join(folder, "__init__.py")
         spec = importlib.util.spec_from_file_location(
-            package, os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
+            package, file, submodule_search_locations=[folder]
         )
-        loaded = importlib.util.module_from_spec(spec)
+        # There is one for each file of Python, whether it exists or not.
+        loaded = importlib.util.module_from_spec(cast("ModuleSpec", spec))
         try:
-            spec.loader.exec_module(loaded)
+            cast("Loader", loaded.__loader__).exec_module(loaded)
         except OSError:
             raise RuntimeError(
                 "The folder %s, which belongs to the module MeasureCellPaintingCNN, is missing. "

@@ -13,8 +13,8 @@ from typing import IO, Any, BinaryIO, cast
 import numpy as np
 
 from cpcnn_core.child_processes import child_command
-from cpcnn_core.errors import CancelledError, CPCNNError, ProtocolError
-from cpcnn_core.worker.protocol import read_message, write_message
+from cpcnn_core.errors import CancelledError, CPCNNError
+from cpcnn_core.worker.protocol import MessageError, read_message, write_message
 
 LAST_LINES, NICENESS = 20, 10
 
@@ -75,7 +75,7 @@ class ChildProcess:
         """Wait for the next message; errors are those of `send`."""
         try:
             message = read_message(cast("BinaryIO", self._running().stdout))
-        except (OSError, ValueError, ProtocolError) as error:
+        except (OSError, ValueError, MessageError) as error:
             # Also when the pipe was closed while it was read: the work was stopped.
             raise self._death() from error
         if message is None:

@@ -1,8 +1,10 @@
 """Help texts of the settings."""
 
-from .models import DEFAULT_MODEL, MODEL_FILE
-from .python_finder import ALLOW as ALLOW_BUTTON
-from .python_finder import AUTOMATIC
+from .request import MODEL_FILE
+from .worker_python import ALLOW as ALLOW_BUTTON
+from .worker_python import AUTOMATIC
+
+DEFAULT_MODEL = "cell-painting-cnn-v1"
 
 UNIT = """\
 -  *Objects*: every object gets the features of the crop around it. This is what the

@@ -22,7 +22,7 @@ from cpcnn_core.hosts.install import (
     read_record,
 )
 from cpcnn_core.models.registry import find_model
-from cpcnn_core.worker.protocol import read_message, write_message
+from cpcnn_core.worker.protocol import MessageError, read_message, write_message
 
 PUBLISHED_MODEL = "cell-painting-cnn-v1"
 _PATIENCE_SECONDS = 300
@@ -121,7 +121,7 @@ def _worker(python: str) -> Finding:
         return Finding(False, f"the recorded Python {python} does not exist", cure)
     try:
         hello, names = _greet(python)
-    except (OSError, CPCNNError) as error:
+    except (OSError, CPCNNError, MessageError) as error:
         return Finding(False, f"no worker starts in {python}: {error}", cure)
     return Finding(
         True, f"a worker starts in {python} (cpcnn {hello['cpcnn']}) and knows {len(names)} models"
@@ -149,7 +149,7 @@ def _greet(python: str) -> tuple[dict[str, Any], list[str]]:
                 raise HostError(lines[-1] if lines else "it printed nothing")
             write_message(told, {"type": "models"})
             answer = read_message(heard)
-        except CPCNNError:
+        except (CPCNNError, MessageError):
             process.kill()
             raise
         told.close()

@@ -36,5 +36,3 @@ Whatever goes wrong with a request is answered with ``error``: kind, message; th
 on. It ends when its stdin does, and at once when its parent is no more, whatever it is about.
 Several workers that use one GPU take turns.
 """
-
-PROTOCOL_VERSION = 3

@@ -2,6 +2,11 @@
 
 Layout: uint32 little endian, the length of the header; the header in UTF-8, whose
 entry ``arrays`` lists name, dtype and shape; then each array's bytes in C order.
+
+Both ends of the worker's pipe read and write with this file. They live in different Pythons,
+installed apart, so it stands twice, in equal words (a test compares them):
+``cpcnn_core/worker/protocol.py`` and ``cellprofiler_plugins/_cpcnn/protocol.py``. It is written
+for Python 3.8, with the standard library and NumPy alone.
 """
 
 from __future__ import annotations
@@ -13,12 +18,16 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from cpcnn_core.errors import ProtocolError
-
+# Of the requests and answers, which `cpcnn_core.worker` lists.
+PROTOCOL_VERSION = 3
 _LENGTH = struct.Struct("<I")
 _MAX_HEADER_BYTES = 1 << 24
 # Plain numbers only: an object array would have to be unpickled.
 _KINDS = "biuf"
+
+
+class MessageError(RuntimeError):
+    """What came is no message of ours, or a part of one."""
 
 
 def write_message(
@@ -63,7 +72,7 @@ def read_message(stream: BinaryIO) -> tuple[dict[str, Any], dict[str, np.ndarray
 
     Raises
     ------
-    ProtocolError
+    MessageError
         The stream ended inside a message, or what came is no message of ours.
 
     Examples
@@ -79,13 +88,13 @@ def read_message(stream: BinaryIO) -> tuple[dict[str, Any], dict[str, np.ndarray
         return None
     length = _LENGTH.unpack(start)[0] if len(start) == _LENGTH.size else 0
     if not 0 < length <= _MAX_HEADER_BYTES:
-        raise ProtocolError(f"expected the length of a message header, got {start!r}")
+        raise MessageError(f"expected the length of a message header, got {start!r}")
     try:
         header = json.loads(_read_exactly(stream, length))
         listed = header.pop("arrays")
         return header, {entry["name"]: _read_array(stream, entry) for entry in listed}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ProtocolError(
+        raise MessageError(
             f"expected a message header in JSON, got something else: {error!r}"
         ) from error
 
@@ -93,7 +102,7 @@ def read_message(stream: BinaryIO) -> tuple[dict[str, Any], dict[str, np.ndarray
 def _read_array(stream: BinaryIO, entry: dict[str, Any]) -> np.ndarray:
     dtype, shape = np.dtype(entry["dtype"]), tuple(entry["shape"])
     if dtype.kind not in _KINDS:
-        raise ProtocolError(f"expected an array of numbers for {entry['name']}, got dtype {dtype}")
+        raise MessageError(f"expected an array of numbers for {entry['name']}, got dtype {dtype}")
     array = np.empty(shape, dtype)
     if array.size:
         view = array.reshape(-1).view(np.uint8).data
@@ -102,7 +111,7 @@ def _read_array(stream: BinaryIO, entry: dict[str, Any]) -> np.ndarray:
             # Binary files have it, though their type does not say so.
             got: int = stream.readinto(view[filled:])  # type: ignore[attr-defined]
             if not got:
-                raise ProtocolError(f"the stream ended after {filled} of {len(view)} bytes")
+                raise MessageError(f"the stream ended after {filled} of {len(view)} bytes")
             filled += got
     return array
 
@@ -110,5 +119,5 @@ def _read_array(stream: BinaryIO, entry: dict[str, Any]) -> np.ndarray:
 def _read_exactly(stream: BinaryIO, length: int) -> bytes:
     data = stream.read(length)
     if len(data) != length:
-        raise ProtocolError(f"the stream ended after {len(data)} of {length} bytes")
+        raise MessageError(f"the stream ended after {len(data)} of {length} bytes")
     return data

@@ -30,8 +30,12 @@ from cpcnn_core.models.registry import find_model, list_models
 from cpcnn_core.models.verification import weights_statement
 from cpcnn_core.schema.columns import feature_names
 from cpcnn_core.threads import let_threads_wait
-from cpcnn_core.worker import PROTOCOL_VERSION
-from cpcnn_core.worker.protocol import read_message, write_message
+from cpcnn_core.worker.protocol import (
+    PROTOCOL_VERSION,
+    MessageError,
+    read_message,
+    write_message,
+)
 
 if TYPE_CHECKING:
     from cpcnn_core.embedding.embedder import Embedder, Progress
@@ -108,7 +112,7 @@ class Worker:
             # parent has died: writing to a closed pipe raises.
             write_message(answers, {"type": "progress", "done": done, "total": total})
 
-        while (message := read_message(requests)) is not None:
+        while (message := _next_request(requests)) is not None:
             try:
                 header, arrays = self.answer(*message, report)
             except BrokenPipeError:
@@ -241,6 +245,13 @@ class Worker:
             known = load_model(name, device=self.device, channels=named)
             self._models[name, named] = known
         return known
+
+
+def _next_request(requests: BinaryIO) -> tuple[Message, Arrays] | None:
+    try:
+        return read_message(requests)
+    except MessageError as error:
+        raise ProtocolError(str(error)) from error
 
 
 def _requested_model(header: Message) -> tuple[ModelCard, Path | None]:

@@ -126,7 +126,7 @@ def test_all_cores_are_used_once_and_workers_end_when_cellprofiler_is_killed(ana
     share = max(1, len(os.sched_getaffinity(0)) // 2)
     assert said(done, "STARTED")["threads"] == [str(share)] * 2
     wait_until_gone(workers(done))
-    # CellProfiler's own live on as idle orphans (see _cpcnn/parent.py).
+    # CellProfiler's own live on as idle orphans (see _cpcnn/worker_client.py).
     for pid in processes(done):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

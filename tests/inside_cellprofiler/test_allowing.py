@@ -20,11 +20,11 @@ from conftest import Bench
 def home(tmp_path, monkeypatch):
     """A user who has allowed nothing, and whose cpcnn was only installed."""
     monkeypatch.setenv("CPCNN_HOME", str(tmp_path / "home"))
-    import _cpcnn.memory
+    import _cpcnn.worker_client
 
-    _cpcnn.memory.forget()
+    _cpcnn.worker_client.forget()
     yield tmp_path / "home"
-    _cpcnn.memory.forget()
+    _cpcnn.worker_client.forget()
 
 
 class Program:
@@ -123,7 +123,7 @@ def test_what_the_command_line_would_take_for_more_than_a_path_is_quoted(program
 
 def test_what_the_user_named_too_needs_no_permission(monkeypatch):
     python = os.environ["CPCNN_PYTHON"]
-    import _cpcnn.python_finder as finder
+    import _cpcnn.worker_python as finder
 
     assert finder.find_python(python)[0] == python
     assert finder.find_python(os.path.dirname(os.path.dirname(python)))[0] == python
@@ -142,16 +142,16 @@ def test_a_link_to_the_users_own_python_is_another_program(tmp_path, monkeypatch
 
 
 def allow(path):
-    import _cpcnn.python_finder
+    import _cpcnn.worker_python
 
-    _cpcnn.python_finder.allow_program(str(path))
+    _cpcnn.worker_python.allow_program(str(path))
 
 
 def starts(setting):
     """Tell whether the module starts something there; these programs are no workers."""
-    import _cpcnn.memory
+    import _cpcnn.worker_client
 
-    _cpcnn.memory.forget()
+    _cpcnn.worker_client.forget()
     bench = opened(str(setting))
     with pytest.raises(ValidationError) as error:
         bench.module.validate_module(bench.pipeline)
@@ -240,7 +240,7 @@ def test_a_list_that_others_can_write_allows_nothing(program, home):
 
 
 def test_the_current_folder_on_the_path_is_passed_over(program, monkeypatch, tmp_path):
-    import _cpcnn.python_finder as finder
+    import _cpcnn.worker_python as finder
 
     command = Program(program.path.parent / "cpcnn", program._mark)
     monkeypatch.delenv("CPCNN_PYTHON")
@@ -265,7 +265,7 @@ def test_a_relative_path_in_the_variable_is_refused(program, monkeypatch):
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "no JSON"])
 def test_a_damaged_record_of_the_installer_is_named(tmp_path, monkeypatch, text):
-    import _cpcnn.python_finder as finder
+    import _cpcnn.worker_python as finder
 
     monkeypatch.delenv("CPCNN_PYTHON")
     record = tmp_path / "python.json"
@@ -295,11 +295,11 @@ class Window(types.ModuleType):
 
 
 def press(bench, monkeypatch, answer):
-    import _cpcnn.allowing
+    import _cpcnn.settings
 
     window = Window(answer)
     monkeypatch.setitem(sys.modules, "wx", window)
-    monkeypatch.setattr(_cpcnn.allowing, "get_headless", lambda: False)
+    monkeypatch.setattr(_cpcnn.settings, "get_headless", lambda: False)
     bench.module.allow_button.on_event_fired()
     return window.shown
 
@@ -347,9 +347,9 @@ def files_of(folder):
 
 def test_a_pipeline_that_is_opened_and_checked_writes_nothing(bench, home, monkeypatch, tmp_path):
     """Neither the model file nor the library nor its correction that it names."""
-    import _cpcnn.client
+    import _cpcnn.worker_client
 
-    _cpcnn.client.close_all()
+    _cpcnn.worker_client.close_all()
     monkeypatch.chdir(tmp_path)
     module = bench.module
     folder, name = os.path.split(os.environ["CPCNN_TEST_BAG_MODEL"])
@@ -369,7 +369,7 @@ def test_a_pipeline_that_is_opened_and_checked_writes_nothing(bench, home, monke
     module.visible_settings()
     module.get_measurement_columns(bench.pipeline)
     assert [files_of(place) for place in places] == before
-    _cpcnn.client.close_all()
+    _cpcnn.worker_client.close_all()
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder"])

@@ -186,6 +186,9 @@ class Displayed:
 def test_a_mistake_in_the_threads_is_not_remembered_once_it_is_mended():
     bench = Bench()
     bench.module.threads.value = "0"
-    assert bench.module.get_measurement_columns(bench.pipeline) == []
+    with pytest.raises(ValidationError, match="Expected Automatic or a number of threads"):
+        bench.module.validate_module(bench.pipeline)
+    assert len(bench.module.get_measurement_columns(bench.pipeline)) > 672
     bench.module.threads.value = "Automatic"
+    bench.module.validate_module(bench.pipeline)
     assert len(bench.module.get_measurement_columns(bench.pipeline)) > 672

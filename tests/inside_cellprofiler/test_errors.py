@@ -28,9 +28,9 @@ def use_file(bench, path):
 
 
 def client():
-    import _cpcnn.client
+    import _cpcnn.worker_client
 
-    return _cpcnn.client
+    return _cpcnn.worker_client
 
 
 def only_worker():
@@ -143,9 +143,9 @@ def test_a_python_without_cpcnn():
 
 
 def allowed(path):
-    import _cpcnn.python_finder
+    import _cpcnn.worker_python
 
-    _cpcnn.python_finder.allow_program(path)
+    _cpcnn.worker_python.allow_program(path)
     return path
 
 
@@ -158,7 +158,9 @@ def script(path, text):
 def test_a_program_that_is_no_python(tmp_path):
     bench = whole()
     bench.module.python.value = script(tmp_path / "python", "echo hello; exec sleep 60\n")
-    with pytest.raises(RuntimeError, match=r"instead of a message|ended after"):
+    with pytest.raises(
+        RuntimeError, match=r"cannot be read: expected the length of a message header"
+    ):
         bench.run()
 
 
@@ -214,8 +216,8 @@ def test_workers_end_with_their_parent(tmp_path):
 
     code = (
         "import sys, os; sys.path.insert(0, %r)\n"
-        "from _cpcnn.client import ask, _workers\n"
-        "ask(os.environ['CPCNN_PYTHON'], {'type': 'models'})\n"
+        "from _cpcnn.worker_client import WorkerChoice, ask, _workers\n"
+        "ask(WorkerChoice('Automatic', 'Automatic'), {'type': 'models'})\n"
         "print(next(iter(_workers.values())).process.pid, flush=True)\n"
         "os.kill(os.getpid(), 9)" % os.environ["CPCNN_TEST_PLUGINS"]
     )

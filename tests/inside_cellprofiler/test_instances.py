@@ -35,7 +35,7 @@ def use_two_channels(module):
 
 
 def test_cells_nuclei_and_a_second_model_share_one_worker():
-    from _cpcnn import client
+    from _cpcnn import worker_client as client
 
     bench = Bench().add_images(SHAPE).add_objects(LABELS).add_objects(LABELS, "Nuclei")
     nuclei = add_another(bench, objects="Nuclei", mask_neighbors=True)

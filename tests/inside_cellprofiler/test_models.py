@@ -143,10 +143,18 @@ def test_what_is_no_scale_is_refused(bag, text):
 
 
 def test_tiles_cover_as_much_of_the_specimen_at_any_scale(bag):
-    from _cpcnn import models
+    from _cpcnn.measure import crop_side
 
-    card = models.card(bag.module)
-    bag.module.um_per_px.value = "0.25"
-    assert models.crop_side(bag.module, card) == 128
-    bag.module.um_per_px.value = "Unknown"
-    assert models.crop_side(bag.module, card) == 64
+    bag.module.unit.value = "The whole image, in tiles"
+    bag.module.show_window = True
+    sides = {}
+    for scale in ("0.25", "Unknown"):
+        bag.module.um_per_px.value = scale
+        workspace = bag.workspace()
+        bag.module.run(workspace)
+        # Of the crops that are shown, beside each other with four pixels between them.
+        sides[scale] = workspace.display_data.crops.shape[1] // len(CHANNELS) - 4
+    assert sides == {"0.25": 128, "Unknown": 64}
+    card = {"crop_px": 64, "um_per_px": 0.5}
+    assert [crop_side(card, scale) for scale in (0.25, 0.5, 1, None)] == [128, 64, 32, 64]
+    assert crop_side({**card, "um_per_px": None}, 0.25) == 64

@@ -135,7 +135,7 @@ def test_centres_are_cellprofilers_own():
     labels = np.random.RandomState(0).randint(0, 9, (40, 50)).astype(np.int32)
     labels[labels == 4] = 0
     bench = Bench().add_objects(labels)
-    centers = __import__("_cpcnn.centers", fromlist=["x"])
+    centers = __import__("_cpcnn.measure", fromlist=["x"])
     numbers, found = centers.centers_of(bench.object_set.get_objects("Cells"))
     assert numbers.tolist() == [1, 2, 3, 5, 6, 7, 8]
     np.testing.assert_allclose(found, centers_of_labels(labels).T[numbers - 1], rtol=1e-14)

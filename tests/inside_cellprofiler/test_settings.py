@@ -57,7 +57,7 @@ def test_a_pipeline_keeps_every_setting(bench):
     before = [s.unicode_value for s in module.settings()]
     after = [s.unicode_value for s in again.modules()[0].settings()]
     assert after == before
-    assert len(after) == 18 + 2 * len(CHANNELS)
+    assert len(after) == 19 + 2 * len(CHANNELS)
 
 
 def test_channels_follow_the_model(bench):
@@ -81,7 +81,7 @@ def test_the_choice_of_models_is_what_the_worker_knows(bench):
 
 
 def test_images_are_guessed_only_on_request_and_only_when_clear():
-    from _cpcnn.channels import guess_images
+    from _cpcnn.channel_names import guess_images
 
     images = ["None", "OrigER", "corr_dna", "ActinFilter", "Mito1", "Mito2", "RNA", "CorrAGP"]
     assert guess_images(CHANNELS, images) == {"DNA": "corr_dna", "RNA": "RNA", "ER": "OrigER"}
@@ -129,14 +129,14 @@ def test_a_module_before_its_objects_says_where_it_belongs(bench):
 def test_no_python_with_cpcnn(bench, monkeypatch):
     monkeypatch.delenv("CPCNN_PYTHON")
     monkeypatch.setenv("PATH", "/nowhere")
-    import _cpcnn.python_finder as finder
+    import _cpcnn.worker_python as finder
 
     with pytest.raises(RuntimeError, match="cpcnn cellprofiler install"):
         finder.find_python("Automatic", record="/nowhere/python.json")
 
 
 def test_pythons_are_looked_for_in_order(tmp_path, monkeypatch):
-    import _cpcnn.python_finder as finder
+    import _cpcnn.worker_python as finder
 
     monkeypatch.setenv("CPCNN_HOME", str(tmp_path / "home"))
     for name in ("set", "variable", "recorded", "path"):
@@ -182,9 +182,9 @@ def exporting(tables, means=False, copies=1):
 
 
 def complaint(bench):
-    import _cpcnn.sqlite_limit
+    import _cpcnn.checks
 
-    return _cpcnn.sqlite_limit.sqlite_complaint(bench.pipeline)
+    return _cpcnn.checks.sqlite_complaint(bench.pipeline)
 
 
 def test_three_kinds_of_objects_do_not_fit_one_sqlite_table():

@@ -10,9 +10,9 @@ ANALYSIS = "import time; time.sleep(60)"
 
 
 def threads():
-    import _cpcnn.threads
+    import _cpcnn.worker_python
 
-    return _cpcnn.threads
+    return _cpcnn.worker_python
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_what_is_no_number_of_threads_is_refused(text):
 
 
 def test_the_number_reaches_the_worker_and_foreign_libraries_do_not(monkeypatch):
-    from _cpcnn.surroundings import FOREIGN_VARIABLES, worker_environ
+    from _cpcnn.worker_python import FOREIGN_VARIABLES, worker_environ
 
     for name in FOREIGN_VARIABLES:
         monkeypatch.setenv(name, "/somewhere")
@@ -74,7 +74,7 @@ def test_the_number_reaches_the_worker_and_foreign_libraries_do_not(monkeypatch)
 
 def test_workers_are_closed_when_the_parent_is_gone():
     import psutil
-    from _cpcnn.parent import _watch
+    from _cpcnn.worker_client import _watch
 
     process = subprocess.Popen([sys.executable, "-c", "pass"])
     called = []
@@ -85,7 +85,7 @@ def test_workers_are_closed_when_the_parent_is_gone():
 
 
 def test_pythons_of_windows_are_found(tmp_path, monkeypatch):
-    import _cpcnn.python_finder as finder
+    import _cpcnn.worker_python as finder
 
     for folder, inside in (("venv", "Scripts"), ("conda", "")):
         place = tmp_path / "Größe und Leerzeichen" / folder / inside

@@ -24,6 +24,12 @@ def comparing(file_name="profiles.parquet", labels=LABELS, **settings):
     return bench
 
 
+def checked(bench):
+    """Find out what the library holds, as every run begins."""
+    bench.module.validate_module(bench.pipeline)
+    return bench
+
+
 def image(bench, name):
     return bench.measurements.get_current_image_measurement("CPCNNNearest_" + name)
 
@@ -75,10 +81,11 @@ def test_every_object_and_the_image_are_compared(truth):
 
 
 def test_every_measurement_is_announced_and_every_announced_one_is_made():
-    bench = comparing(neighbor_count=2)
+    bench = checked(comparing(neighbor_count=2))
     bench.run()
-    rooms = __import__("_cpcnn.measuring", fromlist=["x"])
-    rooms.record_origin(bench.module, bench.measurements)
+    rooms = __import__("_cpcnn.measure", fromlist=["x"])
+    request = __import__("_cpcnn.request", fromlist=["x"]).MeasurementRequest
+    rooms.record_origin(request.from_settings(bench.module), bench.measurements)
     announced = {c[:2] for c in bench.module.get_measurement_columns(bench.pipeline)}
     made = {
         (whose, name)
@@ -95,7 +102,7 @@ def test_every_measurement_is_announced_and_every_announced_one_is_made():
 
 
 def test_the_features_have_a_first_part_of_their_own():
-    bench = comparing()
+    bench = checked(comparing())
     names = bench.module.get_measurements(bench.pipeline, "Cells", "CPCNN")
     assert len(names) == 672
     assert bench.module.get_categories(bench.pipeline, "Cells") == ["CPCNN", "CPCNNLike"]
@@ -103,14 +110,14 @@ def test_the_features_have_a_first_part_of_their_own():
 
 
 def test_an_image_without_objects_is_like_nothing():
-    bench = comparing(labels=np.zeros(SHAPE, np.int32))
+    bench = checked(comparing(labels=np.zeros(SHAPE, np.int32)))
     assert bench.run().shape == (0, 672 + 2)
     assert image(bench, "Treatment1_Cells") == ""
     assert np.isnan(image(bench, "Similarity1_Cells"))
 
 
 def test_without_known_controls_there_is_no_likeness_to_them():
-    bench = comparing("without controls Größe.parquet", treatment="None")
+    bench = checked(comparing("without controls Größe.parquet", treatment="None"))
     assert bench.module.get_categories(bench.pipeline, "Cells") == ["CPCNN"]
     bench.run()
     assert not bench.measurements.has_feature(IMAGE, "CPCNNNearest_LikeControls_Cells")
@@ -119,7 +126,7 @@ def test_without_known_controls_there_is_no_likeness_to_them():
 
 
 def test_with_few_controls_there_are_no_p_values_and_the_reason_is_told():
-    bench = comparing("few controls.parquet")
+    bench = checked(comparing("few controls.parquet"))
     columns = {column[1] for column in bench.module.get_measurement_columns(bench.pipeline)}
     assert "CPCNNNearest_Similarity1_Cells" in columns
     assert "CPCNNNearest_PValue1_Cells" not in columns
@@ -181,7 +188,7 @@ def test_tiles_of_an_image_are_compared_too():
 def test_filters_and_classifiers_find_the_measurements():
     from cellprofiler_core.utilities.core.modules import instantiate_module
 
-    bench = comparing()
+    bench = checked(comparing())
     chooser = instantiate_module("FilterObjects")
     chooser.set_module_num(2)
     bench.pipeline.add_module(chooser)

@@ -17,7 +17,7 @@ def saved():
     pipeline = Pipeline()
     pipeline.load(os.path.join(FOLDER, "revision_1.cppipe"))
     modules = [m for m in pipeline.modules() if m.module_name == "MeasureCellPaintingCNN"]
-    assert [module.variable_revision_number for module in modules] == [3, 3]
+    assert [module.variable_revision_number for module in modules] == [4, 4]
     return modules
 
 
@@ -42,14 +42,14 @@ def test_every_setting_is_where_it_belongs(saved):
         assert (module.unit, module.prefix, module.threads) == ("Objects", "CPCNN", "Automatic")
         assert module.um_per_px == "Unknown"
         assert not module.wants_library.value
-        assert len(module.settings()) == 18 + 2 * len(module.channels)
+        assert len(module.settings()) == 19 + 2 * len(module.channels)
 
 
 def test_what_the_second_revision_saved_is_where_it_belongs():
     pipeline = Pipeline()
     pipeline.load(os.path.join(FOLDER, "revision_2.cppipe"))
     (module,) = [m for m in pipeline.modules() if m.module_name == "MeasureCellPaintingCNN"]
-    assert module.variable_revision_number == 3
+    assert module.variable_revision_number == 4
     assert (module.objects, module.center_objects) == ("Cells", "Nuclei")
     assert (module.model, module.unit, module.prefix) == (
         "cell-painting-cnn-v1",

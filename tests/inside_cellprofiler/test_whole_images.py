@@ -23,7 +23,7 @@ def features(bench):
 
 
 def test_tiles_lie_around_the_middle():
-    from _cpcnn.tiles import tile_centers
+    from _cpcnn.measure import tile_centers
 
     centers = tile_centers((300, 400), 128)
     assert centers.tolist() == [

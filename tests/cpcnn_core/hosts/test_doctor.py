@@ -80,7 +80,7 @@ def test_a_damaged_model_is_found(plugins, home):
     assert str(path) in model.text
 
 
-@pytest.mark.parametrize("name", ["measurecellpaintingcnn.py", "_cpcnn/client.py"])
+@pytest.mark.parametrize("name", ["measurecellpaintingcnn.py", "_cpcnn/worker_client.py"])
 def test_an_edited_copy_is_found(plugins, name):
     (plugins / name).write_text("# edited\n")
     module = list(examine(plugins))[3]

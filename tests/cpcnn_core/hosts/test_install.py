@@ -30,7 +30,7 @@ def files_in(folder):
 
 def test_the_module_is_copied_whole(tmp_path):
     helpers = {f"_cpcnn/{path.name}" for path in (SOURCE / "_cpcnn").glob("*.py")}
-    assert "_cpcnn/client.py" in helpers
+    assert "_cpcnn/worker_client.py" in helpers
     assert install_plugin(tmp_path) == tmp_path
     assert files_in(tmp_path) == {MODULE, "_cpcnn/python.json", *helpers}
     for name in {MODULE, *helpers}:
@@ -85,7 +85,7 @@ def test_installing_again_replaces_everything_of_ours(tmp_path):
     fresh = files_in(tmp_path)
     (tmp_path / "_cpcnn" / "of_an_older_version.py").write_text("import torch\n")
     (tmp_path / "_cpcnn" / "__pycache__").mkdir()
-    (tmp_path / "_cpcnn" / "client.py").unlink()
+    (tmp_path / "_cpcnn" / "worker_client.py").unlink()
     (tmp_path / MODULE).write_text("old\n")
     install_plugin(tmp_path, "/new/python")
     assert files_in(tmp_path) == fresh
@@ -99,7 +99,7 @@ def test_nothing_is_outdated_after_installing(tmp_path):
     assert outdated_files(tmp_path) == []
 
 
-@pytest.mark.parametrize("name", [MODULE, "_cpcnn/client.py"])
+@pytest.mark.parametrize("name", [MODULE, "_cpcnn/worker_client.py"])
 def test_an_edited_file_is_outdated(tmp_path, name):
     install_plugin(tmp_path)
     with (tmp_path / name).open("a") as file:
@@ -110,8 +110,8 @@ def test_an_edited_file_is_outdated(tmp_path, name):
 def test_a_missing_file_is_outdated(tmp_path):
     assert outdated_files(tmp_path) == [str(path) for path in plugin_files()]
     install_plugin(tmp_path)
-    (tmp_path / "_cpcnn" / "errors.py").unlink()
-    assert outdated_files(tmp_path) == [str(Path("_cpcnn/errors.py"))]
+    (tmp_path / "_cpcnn" / "display.py").unlink()
+    assert outdated_files(tmp_path) == [str(Path("_cpcnn/display.py"))]
 
 
 def test_the_source_is_the_packages_own():

@@ -1,6 +1,5 @@
 """Which programs pipelines may start: the command's side; the module's is tested inside it."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import platformdirs.macos
 import pytest
 
 import cellprofiler_plugins
+from cellprofiler_plugins._cpcnn import worker_python
 from cpcnn_core.cli.main import main
 from cpcnn_core.errors import HostError
 from cpcnn_core.hosts import allowed_programs
@@ -40,11 +40,8 @@ def test_both_sides_have_the_same_file():
 
 
 def homes():
-    """Return the core's and the module's home, as a fresh process of each finds it."""
-    spec = importlib.util.spec_from_file_location("home", PLUGIN / "home.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return cpcnn_home(), module.cpcnn_home()
+    """Return the core's and the module's home."""
+    return cpcnn_home(), worker_python.cpcnn_home()
 
 
 @pytest.mark.parametrize(

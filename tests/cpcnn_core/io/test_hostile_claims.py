@@ -27,7 +27,6 @@ from cpcnn_core.cli.messages import without_secrets
 from cpcnn_core.errors import (
     ImageError,
     ProfileError,
-    ProtocolError,
     SiteError,
     TableError,
     TrainingError,
@@ -46,7 +45,7 @@ from cpcnn_core.profiles.cell_index import CELLS_FILE, INDEX_FILE, CellIndex
 from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.screen.run_log import read_log
 from cpcnn_core.training.config import read_config
-from cpcnn_core.worker.protocol import read_message
+from cpcnn_core.worker.protocol import MessageError, read_message
 
 DEEP = 100_000
 OME = (
@@ -228,7 +227,7 @@ def test_settings_that_are_nested_too_deeply_are_refused_everywhere(tmp_path):
     (tmp_path / "embed.jsonl").write_text(f'{NESTED}\n{{"event": "site"}}\n')
     assert read_log(tmp_path / "embed.jsonl") == [{"event": "site"}]
     message = io.BytesIO(struct.pack("<I", len(NESTED)) + NESTED.encode())
-    with pytest.raises(ProtocolError, match="expected a message header in JSON"):
+    with pytest.raises(MessageError, match="expected a message header in JSON"):
         read_message(message)
 
 

@@ -9,8 +9,7 @@ import threading
 import numpy as np
 import pytest
 
-from cpcnn_core.errors import ProtocolError
-from cpcnn_core.worker.protocol import read_message, write_message
+from cpcnn_core.worker.protocol import MessageError, read_message, write_message
 
 IMAGE = np.arange(24, dtype="<f4").reshape(2, 3, 4)
 IDS = np.array([7, -1, 1 << 40], "<i8")
@@ -97,7 +96,7 @@ def test_an_end_between_messages_is_none():
 def test_an_end_anywhere_inside_a_message_is_an_error():
     whole = embed_message()
     for length in range(1, len(whole)):
-        with pytest.raises(ProtocolError):
+        with pytest.raises(MessageError):
             read_message(io.BytesIO(whole[:length]))
 
 
@@ -137,7 +136,7 @@ def test_a_large_message_comes_through_a_pipe_in_pieces():
     ],
 )
 def test_what_is_no_message_is_an_error(data):
-    with pytest.raises(ProtocolError):
+    with pytest.raises(MessageError):
         read_message(io.BytesIO(data))
 
 
@@ -160,5 +159,5 @@ def test_what_is_no_message_is_an_error(data):
 )
 def test_an_array_of_anything_but_numbers_is_an_error(dtype, shape):
     listed = [{"name": "a", "dtype": dtype, "shape": shape}]
-    with pytest.raises(ProtocolError):
+    with pytest.raises(MessageError):
         read_message(io.BytesIO(packed({"type": "x", "arrays": listed}, bytes(64))))

@@ -36,7 +36,7 @@ class Sabotage(Module):
         elif deeds.get(number) == "remove":
             os.rename(self.model_file.value, hidden)
         elif deeds.get(number) == "kill":
-            from _cpcnn import client
+            from _cpcnn import worker_client as client
 
             (worker,) = client._workers.values()
             # Stopped first: so it dies for certain while a request is under way.
