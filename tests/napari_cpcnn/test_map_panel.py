@@ -215,7 +215,7 @@ def test_umap_that_dies_is_told_with_its_last_lines(filled, state, qtbot, monkey
     # No cell has numbers: more than UMAP can bear.
     filled.making.components = np.full((60, 2), np.nan, np.float32)
     filled.method.setCurrentText("UMAP")
-    qtbot.waitUntil(lambda: len(said) == 1, timeout=60_000)
+    qtbot.waitUntil(lambda: len(said) == 1, timeout=240_000)
     assert said[0].startswith("UMAP ended with exit status 1; its last lines:")
     assert "ValueError: Found array with 0 sample(s)" in said[0]
     assert filled.method.currentText() == "PCA"
