@@ -26,10 +26,10 @@ from cpcnn_core.imaging.crops import (
     warn_of_boxes_outside,
 )
 from cpcnn_core.imaging.field import Field
-from cpcnn_core.io.cell_columns import CELL_COLUMNS
 from cpcnn_core.io.deepprofiler import read_sites
 from cpcnn_core.io.load_data import read_load_data
 from cpcnn_core.io.sites import Objects, Site, with_scale
+from cpcnn_core.schema.cells import cell_columns
 from cpcnn_core.schema.columns import metadata_column
 from cpcnn_core.screen.examination import ExaminedSite, Record, examine
 from cpcnn_core.screen.job import screen_notices
@@ -142,18 +142,13 @@ class ImageSite:
     def _columns(
         self, field: Field, examined: ExaminedSite, settings: StoreSettings
     ) -> dict[str, np.ndarray]:
-        number, locations = examined.image_number, cast("np.ndarray", examined.locations)
-        values = (
-            np.full(len(field.centers), number),
-            field.object_numbers,
-            locations[:, 0],
-            locations[:, 1],
+        return cell_columns(
+            {},
+            cast("np.ndarray", field.object_numbers),
+            cast("np.ndarray", examined.locations)[:, :2],
             touches_border(field.centers, field.image.shape[1:], settings.crop_px),
+            image_number=examined.image_number,
         )
-        return {
-            name: np.asarray(column, dtype)
-            for (name, dtype), column in zip(CELL_COLUMNS.items(), values, strict=True)
-        }
 
 
 def _only_scale(sites: Sequence[Site]) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import cast
 
 import numpy as np
 
@@ -20,12 +21,8 @@ from cpcnn_core.imaging.field import Field
 from cpcnn_core.imaging.normalization import normalize_field
 from cpcnn_core.imaging.scale import scale_notice, touches_border_at, zoom_field, zoom_of
 from cpcnn_core.models.card import ModelCard
+from cpcnn_core.schema.cells import cell_columns
 from cpcnn_core.schema.columns import (
-    CENTER_X,
-    CENTER_Y,
-    MODEL,
-    OBJECT_NUMBER,
-    TOUCHES_BORDER,
     feature_names,
     metadata_column,
 )
@@ -219,18 +216,14 @@ def embed_field(
         cancel=cancel,
     )
     metadata = {metadata_column(key): value for key, value in field.metadata.items()}
-    metadata |= {
-        OBJECT_NUMBER: field.object_numbers,
-        CENTER_X: field.centers[:, 1],
-        CENTER_Y: field.centers[:, 0],
-        TOUCHES_BORDER: touches_border_at(
-            field.centers,
-            field.image.shape[1:],
-            card.crop_px,
-            zoom_of(card.um_per_px, field.um_per_px),
-        ),
-        MODEL: card.name,
-    }
+    touches = touches_border_at(
+        field.centers,
+        field.image.shape[1:],
+        card.crop_px,
+        zoom_of(card.um_per_px, field.um_per_px),
+    )
+    numbers, centers_xy = cast("np.ndarray", field.object_numbers), field.centers[:, ::-1]
+    columns = cell_columns(metadata, numbers, centers_xy, touches, model=card.name)
     index = pd.RangeIndex(len(features))
     names = feature_names(card.embed_dim, card.prefix, compartment)
-    return Profiles(features, pd.DataFrame(metadata, index=index), names)
+    return Profiles(features, pd.DataFrame(columns, index=index), names)

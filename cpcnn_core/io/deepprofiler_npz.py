@@ -19,7 +19,7 @@ The pickled member is for the programs that expect it; `read_site` never opens i
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from cpcnn_core.errors import SiteError
 from cpcnn_core.io.archives import open_archive, read_array, write_arrays
 from cpcnn_core.io.atomic import set_time, write_atomically
 from cpcnn_core.io.json_files import parse_json
+from cpcnn_core.schema.cells import cell_columns
 from cpcnn_core.schema.columns import MODEL, metadata_column
 
 FORMAT_VERSION = 1
@@ -72,6 +73,28 @@ class SiteTable:
     provenance: Mapping[str, str]
     image_number: int = 0
     inputs: Mapping[str, object] = field(default_factory=dict)
+
+    def columns(self, metadata_names: Sequence[str]) -> dict[str, str | np.ndarray]:
+        """Return the metadata columns of the cells.
+
+        Parameters
+        ----------
+        metadata_names : sequence of str
+            Names of the screen's metadata, without ``Metadata_``; empty where this site lacks one.
+
+        Returns
+        -------
+        dict of str to str or ndarray of shape (n,)
+            See `cpcnn_core.schema.cells.cell_columns`.
+        """
+        return cell_columns(
+            {metadata_column(name): self.metadata.get(name, "") for name in metadata_names},
+            self.object_numbers,
+            self.locations[:, :2],
+            self.touches_border,
+            model=self.provenance.get("model", ""),
+            image_number=self.image_number,
+        )
 
 
 def write_site(path: str | Path, table: SiteTable, moment_ns: int | None = None) -> None:

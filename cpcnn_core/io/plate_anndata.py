@@ -25,10 +25,10 @@ import numpy as np
 
 from cpcnn_core.errors import DependencyError
 from cpcnn_core.io.atomic import write_atomically
-from cpcnn_core.io.cell_columns import CELL_COLUMNS, cell_columns
 from cpcnn_core.io.hdf5 import check_all, create_hdf5, has_member, member
 from cpcnn_core.io.json_files import read_json
 from cpcnn_core.io.reading_process import ReadingError, read_elsewhere
+from cpcnn_core.schema.cells import CELL_COLUMNS
 from cpcnn_core.schema.columns import CENTER_X, CENTER_Y, PLATE
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class _Rows:
     def add(self, site: SiteTable, metadata_names: Sequence[str]) -> None:
         self.count += len(site.features)
         self._cells.append(len(site.features))
-        for name, values in cell_columns(site, metadata_names).items():
+        for name, values in site.columns(metadata_names).items():
             self._columns.setdefault(name, []).append(values)
 
     def frame(self) -> pd.DataFrame:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from cpcnn_core.errors import DependencyError
 from cpcnn_core.io.atomic import write_atomically
-from cpcnn_core.io.cell_columns import CELL_COLUMNS, cell_columns
 from cpcnn_core.io.parquet_files import open_parquet, parquet_writer
+from cpcnn_core.schema.cells import CELL_COLUMNS
 from cpcnn_core.schema.columns import MODEL, PLATE, metadata_column
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _table(
     rows = len(site.features)
     columns = [
         pa.array([values] * rows if isinstance(values, str) else values)
-        for values in cell_columns(site, metadata_names).values()
+        for values in site.columns(metadata_names).values()
     ]
     columns += [pa.array(site.features[:, i]) for i in range(len(names))]
     return pa.Table.from_arrays(columns, schema=schema)

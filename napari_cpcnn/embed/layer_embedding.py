@@ -17,12 +17,9 @@ from cpcnn_core.io.sites import Objects
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.registry import find_model
 from cpcnn_core.models.verification import weights_statement
+from cpcnn_core.schema.cells import cell_columns
 from cpcnn_core.schema.columns import (
-    CENTER_X,
-    CENTER_Y,
-    MODEL,
     OBJECT_NUMBER,
-    TOUCHES_BORDER,
     feature_names,
 )
 from cpcnn_core.schema.profiles import Profiles
@@ -172,23 +169,17 @@ def _rows(
         f"{INTENSITY}{name}": mean(plane, found.labels, found.numbers)
         for name, plane in zip(card.channels, planes, strict=True)
     }
-    return pd.DataFrame(
-        {
-            LAYER: request.labels.name,
-            PLANE: plane_name(index),
-            OBJECT_NUMBER: found.numbers,
-            CENTER_X: found.centers[:, 1],
-            CENTER_Y: found.centers[:, 0],
-            TOUCHES_BORDER: touches_border_at(
-                found.centers,
-                planes.shape[1:],
-                card.crop_px,
-                zoom_of(card.um_per_px, request.um_per_px),
-            ),
-            **brightness,
-            MODEL: card.name,
-        }
+    scale = zoom_of(card.um_per_px, request.um_per_px)
+    touches = touches_border_at(found.centers, planes.shape[1:], card.crop_px, scale)
+    columns = cell_columns(
+        {LAYER: request.labels.name, PLANE: plane_name(index)},
+        found.numbers,
+        found.centers[:, ::-1],
+        touches,
+        model=card.name,
+        measured=brightness,
     )
+    return pd.DataFrame(columns, index=pd.RangeIndex(len(found.numbers)))
 
 
 def layer_features(cells: Profiles, layer: str) -> pd.DataFrame:
