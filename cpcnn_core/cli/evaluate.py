@@ -42,6 +42,13 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--paper", action="store_true", help="also the paper's measures, as it computed them"
     )
     parser.add_argument(
+        "--strong",
+        type=int,
+        metavar="WELLS",
+        help="also choose the treatments that are worth learning from, as the paper did: those "
+        "with so many wells far from the controls (there: 3 of 4 or 5, 5 of 8)",
+    )
+    parser.add_argument(
         "--sweep", action="store_true", help="try sphering with several lambdas on replicates"
     )
     parser.add_argument(
@@ -63,6 +70,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     from cpcnn_core.evaluation.annotations import read_truth
     from cpcnn_core.evaluation.evaluation import evaluate_profiles
+    from cpcnn_core.evaluation.strong_treatments import strong_in_profiles
     from cpcnn_core.io.atomic import write_atomically
     from cpcnn_core.io.disk import require_room
     from cpcnn_core.profiles.library_files import read_marked, with_uncorrected
@@ -90,6 +98,10 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.out:
         # Now, not after the work.
         require_room(options.out)
+    strong = {}
+    if options.strong is not None:
+        # First: it may need what is not installed.
+        strong = {"strong_treatments": strong_in_profiles(wells, by, controls, options.strong)}
     evaluation = evaluate_profiles(
         corrected,
         by,
@@ -104,7 +116,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         relative=options.relative,
         paper=options.paper,
     )
-    scores = {"profiles": options.profiles, **evaluation.scores}
+    scores = {"profiles": options.profiles, **evaluation.scores, **strong}
     text = json.dumps(scores, indent=2)
     print_out(json.dumps(_shortened(scores), indent=2) if sys.stdout.isatty() else text)
     if options.out:

@@ -10,8 +10,9 @@ import numpy as np
 
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.evaluation.baselines import count_profiles
+from cpcnn_core.evaluation.control_measures import measure_against_controls
 from cpcnn_core.evaluation.correction_sweep import sweep_corrections
-from cpcnn_core.evaluation.evaluation import measure_against_controls, measure_retrieval
+from cpcnn_core.evaluation.retrieval_measures import measure_retrieval
 from cpcnn_core.evaluation.scores import retrieval_scores
 from cpcnn_core.io.deepprofiler import read_sites
 from cpcnn_core.io.load_data import read_load_data
@@ -175,7 +176,7 @@ class ComparisonTask:
     where : str, optional
         Only these wells are looked at.
     ask : str, optional
-        Only these ask, see `cpcnn_core.evaluation.evaluation.measure_retrieval`.
+        Only these ask, see `cpcnn_core.evaluation.retrieval_measures.measure_retrieval`.
     truth : mapping of str to str, optional
         Labels of treatments.
     confounders : tuple of str

@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.evaluation.activity import SIGNIFICANT, phenotypic_activity
-from cpcnn_core.evaluation.annotations import label_of
 from cpcnn_core.evaluation.baselines import count_profiles
-from cpcnn_core.evaluation.confounders import confounders
+from cpcnn_core.evaluation.control_measures import measure_against_controls
 from cpcnn_core.evaluation.correction_sweep import CorrectionSweep, sweep_corrections
-from cpcnn_core.evaluation.placebo import run_placebo, without_p_values
-from cpcnn_core.evaluation.replicates import find_replicates
-from cpcnn_core.evaluation.scores import (
-    evaluate_as_in_the_paper,
-    evaluate_treatments,
-    retrieval_scores,
+from cpcnn_core.evaluation.placebo import without_p_values
+from cpcnn_core.evaluation.retrieval_measures import (
+    labels_of,
+    means_of_treatments,
+    measure_retrieval,
 )
+from cpcnn_core.evaluation.scores import evaluate_as_in_the_paper
 from cpcnn_core.io.site_keys import KEYS, normal_key
-from cpcnn_core.profiles.aggregate import aggregate
-from cpcnn_core.profiles.checks import refuse_wells_twice
 from cpcnn_core.profiles.corrected_wells import CorrectedWells, as_they_are
 from cpcnn_core.profiles.cross_fitting import refuse_controls
 from cpcnn_core.profiles.doses import compounds_of
-from cpcnn_core.profiles.retrieval import average_precision
-from cpcnn_core.profiles.significance import Significance
-from cpcnn_core.profiles.similarity import cosine_similarity, same_label
-from cpcnn_core.schema.columns import BATCH, CELL_COUNT, PLATE, WELL
+from cpcnn_core.schema.columns import CELL_COUNT, PLATE, WELL
 from cpcnn_core.schema.profiles import Profiles
 
 CELL_COUNT_ALONE = "cell count alone"
@@ -97,7 +88,8 @@ def evaluate_profiles(
         Wells of positive controls, which are found on every screen: they are searched like all
         others, but do not ask, and what they find is told apart.
     asked : ndarray of shape (n,), bool, optional
-        Whose retrieval is measured, see `measure_retrieval`. Default: that of all.
+        Whose retrieval is measured, see
+        `cpcnn_core.evaluation.retrieval_measures.measure_retrieval`. Default: that of all.
     truth : mapping of str to str, optional
         Labels of treatments, several separated by ``|``.
     beside : mapping of str to Profiles or CorrectedWells, optional
@@ -137,8 +129,8 @@ def evaluate_profiles(
     positive = none if positive is None else np.asarray(positive, bool) & ~controls
     if positive.any():
         asked = ~positive if asked is None else np.asarray(asked, bool) & ~positive
-    treatments = _treatments(wells, controls, by, asked)
-    labels = None if truth is None else _labels(truth, treatments.texts(by).tolist())
+    treatments = means_of_treatments(wells, controls, by, asked)
+    labels = None if truth is None else labels_of(truth, treatments.texts(by).tolist())
     if null is not None:
         refuse_controls(null, controls)
     if doses_of is not None:
@@ -173,92 +165,6 @@ def evaluate_profiles(
     return Evaluation(scores, corrected, controls, treatments, by, labels)
 
 
-def measure_retrieval(
-    wells: Profiles,
-    controls: np.ndarray,
-    by: str,
-    *,
-    asked: np.ndarray | None = None,
-    truth: Mapping[str, str] | None = None,
-) -> dict[str, object]:
-    """Measure how well replicates, and treatments that share a label, find each other.
-
-    Parameters
-    ----------
-    wells : Profiles
-    controls : ndarray of shape (n,), bool
-        These neither ask nor are found.
-    by : str
-        The column that names the treatment; wells with an empty name are left out.
-    asked : ndarray of shape (n,), bool, optional
-        Of these wells only is told how well they find their replicates, among all; the
-        treatments that ask for those of their label are the means of these wells. So a
-        network that has learned from the others is asked about what it has not seen.
-    truth : mapping of str to str, optional
-        Labels of treatments, several separated by ``|``.
-
-    Returns
-    -------
-    dict
-        ``replicates`` and, with `truth`, ``treatments``: JSON's types only. Both have
-        ``mean_average_precision``; ``interval``, its 95 % interval, resampling treatments, None
-        where one treatment is all that asks; ``chance_average_precision``, of a random order;
-        and ``above_chance``, whether the whole interval is above it. ``replicates`` tells how
-        many ``wells`` and ``treatments`` were asked, ``of_wells`` and ``of_treatments``, and how
-        many of those asked were asked ``on_other_plates``.
-
-    Raises
-    ------
-    ProfileError
-        No such column, NaN, a well twice, no asking well has replicates, no label is shared.
-
-    Examples
-    --------
-    >>> measure_retrieval(wells, controls, "Metadata_Treatment")  # doctest: +SKIP
-    """
-    refuse_wells_twice(wells, by)
-    treated = wells.named(by) & ~controls
-    among = None if asked is None else np.asarray(asked, bool)[treated]
-    scores: dict[str, object] = {"replicates": _replicates(wells.select(treated), by, among)}
-    if truth is not None:
-        treatments = _treatments(wells, controls, by, asked)
-        names = treatments.texts(by)
-        labels = _labels(truth, names.tolist())
-        precision = average_precision(cosine_similarity(treatments.features), same_label(labels))
-        measured: dict[str, Any] = evaluate_treatments(treatments.features, labels)
-        chance = measured["chance_average_precision"]
-        scores["treatments"] = measured | retrieval_scores(precision, names, chance)
-    return scores
-
-
-def _replicates(treated: Profiles, by: str, among: np.ndarray | None) -> dict[str, object]:
-    found = find_replicates(treated, by)
-    asked = found.asked(among)
-    if not asked.any():
-        raise ProfileError(f"none of the wells that ask has replicates in the column {by}")
-    of = np.ones(len(asked), bool) if among is None else among
-    chance = float(found.chance[asked].mean())
-    return {
-        "wells": int(asked.sum()),
-        "of_wells": int(of.sum()),
-        "treatments": len(np.unique(found.names[asked])),
-        "of_treatments": len(np.unique(found.names[of])),
-        "on_other_plates": len(np.unique(found.names[asked & found.on_other_plates])),
-        **retrieval_scores(found.precision[asked], found.names[asked], chance),
-    }
-
-
-def _treatments(
-    wells: Profiles, controls: np.ndarray, by: str, asked: np.ndarray | None
-) -> Profiles:
-    rows = wells.named(by) & ~controls
-    if asked is not None:
-        rows &= np.asarray(asked, bool)
-    if not rows.any():
-        raise ProfileError("none of the wells that ask is a treated one with a name")
-    return aggregate(wells.select(rows), [by], "mean")
-
-
 def _measures(
     corrected: CorrectedWells,
     controls: np.ndarray,
@@ -273,131 +179,6 @@ def _measures(
     if controls.any():
         scores |= measure_against_controls(corrected, controls, by, **how)
     return scores
-
-
-def measure_against_controls(
-    corrected: CorrectedWells,
-    controls: np.ndarray,
-    by: str,
-    columns: Sequence[str] = (),
-    *,
-    null: np.ndarray | None = None,
-    doses_of: str | None = None,
-) -> dict[str, object]:
-    """Measure which treatments do anything, what misleads, and what the p-values are worth.
-
-    Parameters
-    ----------
-    corrected : CorrectedWells
-    controls : ndarray of shape (n,), bool
-    by : str
-        The column that names the treatment.
-    columns : sequence of str
-        As of `cpcnn_core.evaluation.confounders.confounders`; beside the batch, where it is known.
-    null, doses_of
-        As of `evaluate_profiles`.
-
-    Returns
-    -------
-    dict
-        ``activity``, see `phenotypic_activity`, with the number that is ``active`` (q-value at
-        most .05; None where no p-value can be as small) or why there are no p-values
-        (``refused``); ``placebo``, see
-        `cpcnn_core.evaluation.placebo.Placebo.summary`, where there are p-values; and
-        ``confounders``. JSON's types only.
-
-    Raises
-    ------
-    ProfileError
-        No controls, no such column, no replicates, NaN.
-
-    Examples
-    --------
-    >>> measure_against_controls(corrected, controls, by)["placebo"]  # doctest: +SKIP
-    {'activity': {'share': 0.04, ...}, 'verdict': 'calibrated'}
-    """
-    tests, refused = None, None
-    try:
-        tests = corrected.significance(controls, by, null=null, doses_of=doses_of)
-    except ProfileError as error:
-        refused = str(error)
-    table = phenotypic_activity(corrected.wells, controls, by, tests)
-    tested = table.loc[table["p_value"].notna(), by].tolist()
-    finest = 1 if tests is None else min(map(tests.finest, tested), default=1)
-    told = int((table["q_value"] <= SIGNIFICANT).sum())
-    activity: dict[str, object] = {
-        "treatments": len(table),
-        "tested": len(tested),
-        # Where no p-value can be small, none is active whatever it does.
-        "active": told if finest <= SIGNIFICANT else None,
-        "compared_with": None if tests is None else _compared_with(tests, tested, finest),
-        "refused": refused,
-        "mean_average_precision": float(table["mean_average_precision"].mean()),
-        "chance_average_precision": float(table["chance_average_precision"].mean()),
-        "by_treatment": _records(table.rename(columns={by: "treatment"})),
-    }
-    if doses_of is not None and tests is not None:
-        activity["compounds"] = _compounds(table, tests, by, doses_of, finest)
-    placebo = {} if tests is None else {"placebo": run_placebo(tests).summary()}
-    if BATCH in corrected.wells.metadata.columns:
-        columns = (BATCH, *columns)
-    found = confounders(
-        corrected.wells,
-        controls,
-        by,
-        held_out=_held_out(corrected, tests, controls, by),
-        columns=columns,
-    )
-    return {"activity": activity, **placebo, "confounders": found}
-
-
-def _compared_with(tests: Significance, tested: list[str], finest: float) -> str:
-    told = tests.describe(tested)
-    # Where p-values are counted in coarse steps, many must be as small as can be.
-    wanted = math.ceil(finest * len(tested) / SIGNIFICANT - 1e-9)
-    if not 1 < wanted <= len(tested):
-        return told
-    return (
-        f"{told}; q can be {SIGNIFICANT:g} or less where {wanted} of the {len(tested)} treatments "
-        "have the smallest p-value"
-    )
-
-
-def _compounds(
-    table: pd.DataFrame, tests: Significance, by: str, doses_of: str, finest: float
-) -> dict[str, int | None]:
-    """Count the compounds that do something at some dose."""
-    compounds = compounds_of(tests.fitted.wells, by, doses_of)
-    known = table.dropna(subset="compound_q_value")
-    groups = known["compound_q_value"].groupby(known[by].map(compounds)).first()
-    active = int((groups <= SIGNIFICANT).sum())
-    return {"tested": len(groups), "active": active if finest <= SIGNIFICANT else None}
-
-
-def _held_out(
-    corrected: CorrectedWells, tests: Significance | None, controls: np.ndarray, by: str
-) -> list[Profiles] | None:
-    """Return controls that the correction was not fitted on; None where all are asked at once.
-
-    Uncorrected ones are asked in the same parts: of fewer wells less is read, and what is read
-    less often after a correction must not be so for this reason.
-    """
-    if tests is not None and tests.fitted.null is not tests.fitted.controls:
-        # These p-values compare with other wells.
-        try:
-            tests = corrected.significance(controls, by)
-        except ProfileError:
-            tests = None
-    if tests is not None:
-        return [fold.wells for fold in tests.fitted.folds]
-    return None if corrected.uncorrected is corrected.wells else []
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, object]]:
-    """Return the rows of a table, with None for what is not known."""
-    rows = table.to_dict("records")
-    # NaN alone is not itself.
-    return [{k: v if v == v else None for k, v in row.items()} for row in rows]
 
 
 def _has_counts(wells: Profiles) -> bool:
@@ -420,16 +201,6 @@ def _summary(
     if "placebo" in measured:
         measured["placebo"] = without_p_values(measured["placebo"])
     return {"made_by": corrected.wells.provenance, **measured}
-
-
-def _labels(truth: Mapping[str, str], names: list[str]) -> list[str]:
-    labels = label_of(truth, names)
-    if not any(labels) and not any(name in truth for name in names):
-        raise ProfileError(
-            f"none of the {len(names)} treatments is in the truth; the profiles have "
-            f"{', '.join(names[:3])}, the truth {', '.join(list(truth)[:3])}"
-        )
-    return labels
 
 
 def _sweep(

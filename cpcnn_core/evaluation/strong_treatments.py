@@ -16,10 +16,13 @@ from cpcnn_core.errors import DependencyError, ProfileError
 from cpcnn_core.profiles.checks import check_features
 from cpcnn_core.profiles.sphering import fit_sphering
 from cpcnn_core.schema.columns import TREATMENT
+from cpcnn_core.schema.profiles import Profiles
 
 if TYPE_CHECKING:
     import pandas as pd
 
+# Lambda of the sphering, the notebooks'.
+REGULARIZATION = 1e-2
 EXPLAINED = 0.95
 # Components that explain less are left out.
 LEAST_EXPLAINED = 0.005
@@ -56,7 +59,7 @@ def choose_strong_treatments(
     *,
     by: str = TREATMENT,
     fewest_wells: int = 3,
-    regularization: float | None = 1e-2,
+    regularization: float | None = REGULARIZATION,
     use_map: bool = True,
     seed: int = 0,
 ) -> StrongTreatments:
@@ -125,6 +128,54 @@ def choose_strong_treatments(
             "of one at most; ask for fewer"
         )
     return StrongTreatments(chosen, wells, by_components, by_map)
+
+
+def strong_in_profiles(
+    wells: Profiles, by: str, controls: np.ndarray | None, fewest_wells: int
+) -> dict[str, object]:
+    """Choose the strong treatments of profiles, and say which wells are theirs.
+
+    Parameters
+    ----------
+    wells : Profiles
+        Features that were corrected are taken as they are, others are sphered on the controls.
+    by : str
+    controls : ndarray of shape (n,), bool, or None
+    fewest_wells : int
+        As of `choose_strong_treatments`.
+
+    Returns
+    -------
+    dict
+        ``fewest_wells``; ``far_wells``, how many wells are far from the controls; ``treatments``;
+        and ``where``, the expression by which `cpcnn_core.profiles.wells.choose_rows` and
+        ``cpcnn train`` choose their wells. JSON's types only.
+
+    Raises
+    ------
+    ProfileError, DependencyError
+        As of `choose_strong_treatments`.
+
+    Examples
+    --------
+    >>> strong_in_profiles(wells, "Metadata_Treatment", controls, 3)["where"]  # doctest: +SKIP
+    "Metadata_Treatment in ['nocodazole', 'taxol']"
+    """
+    found = choose_strong_treatments(
+        wells.features,
+        wells.metadata,
+        np.zeros(len(wells.metadata), bool) if controls is None else controls,
+        by=by,
+        fewest_wells=fewest_wells,
+        regularization=None if wells.provenance.get("correction") else REGULARIZATION,
+    )
+    name = by if by.isidentifier() else f"`{by}`"
+    return {
+        "fewest_wells": fewest_wells,
+        "far_wells": int(found.wells.sum()),
+        "treatments": list(found.treatments),
+        "where": f"{name} in {list(found.treatments)}",
+    }
 
 
 def far_along_components(features: np.ndarray, controls: np.ndarray) -> np.ndarray:

@@ -44,6 +44,13 @@ def test_the_network_loads_torch_and_no_host():
     assert loaded & (HOSTS | {"pandas", "matplotlib", "h5py"}) == set()
 
 
+def test_what_draws_is_loaded_when_something_is_drawn():
+    drawing = {"matplotlib"}
+    assert not loaded_by(f"{RUN}main(['design', '--help'])") & HEAVY
+    for name in ("power", "evaluation", "comparison", "strong_treatments"):
+        assert not loaded_by(f"import cpcnn_core.evaluation.{name}") & drawing, name
+
+
 def test_every_public_name_is_there():
     import cpcnn_core
 

@@ -9,11 +9,8 @@ import pytest
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.evaluation.activity import phenotypic_activity
 from cpcnn_core.evaluation.confounders import confounder_retrieval
-from cpcnn_core.evaluation.evaluation import (
-    CELL_COUNT_ALONE,
-    evaluate_profiles,
-    measure_against_controls,
-)
+from cpcnn_core.evaluation.control_measures import measure_against_controls
+from cpcnn_core.evaluation.evaluation import CELL_COUNT_ALONE, evaluate_profiles
 from cpcnn_core.evaluation.intervals import bootstrap_interval
 from cpcnn_core.evaluation.placebo import run_placebo
 from cpcnn_core.evaluation.replicates import find_replicates

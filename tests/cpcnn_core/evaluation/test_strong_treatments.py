@@ -1,5 +1,6 @@
 """The choice of strong treatments equals the notebooks' steps done slowly and by other means."""
 
+import json
 import math
 import statistics
 import sys
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cpcnn_core.cli.main import main
 from cpcnn_core.errors import DependencyError, ProfileError
 from cpcnn_core.evaluation.strong_treatments import (
     choose_strong_treatments,
@@ -16,6 +18,9 @@ from cpcnn_core.evaluation.strong_treatments import (
     far_in_map,
     map_wells,
 )
+from cpcnn_core.io.profile_files import write_profiles
+from cpcnn_core.profiles.wells import choose_rows
+from cpcnn_core.schema.profiles import Profiles
 
 TREATMENT = "Metadata_Treatment"
 
@@ -161,3 +166,27 @@ def test_what_nothing_can_be_chosen_from_is_one_line(plate, change, options, mes
     with pytest.raises(ProfileError) as error:
         choose_strong_treatments(*change(*plate), use_map=False, **options)
     assert message in str(error.value)
+
+
+@pytest.mark.filterwarnings("ignore:.*ensorflow:ImportWarning")
+@pytest.mark.parametrize("correction", ["", "sphering"])
+@pytest.mark.skipif(find_spec("umap") is None, reason="umap-learn is not installed")
+def test_the_command_lists_them_and_says_how_to_choose_their_wells(plate, tmp_path, correction):
+    features, metadata, controls = plate
+    rows = [f"{'ABCDEFGH'[n // 12]}{n % 12 + 1:02d}" for n in range(len(features))]
+    metadata = metadata.assign(Metadata_Plate="P1", Metadata_Well=rows)
+    how = {"correction": correction} if correction else {}
+    wells = Profiles(features, metadata, [f"Cells_{n}" for n in range(30)], how)
+    write_profiles(wells, tmp_path / "wells.parquet")
+    command = ["evaluate", str(tmp_path / "wells.parquet"), "--strong", "3"]
+    command += ["--controls", "Treatment == 'DMSO@0'", "--out", str(tmp_path)]
+    assert main(command) == 0
+    found = json.loads((tmp_path / "evaluation.json").read_text())["strong_treatments"]
+    regularization = None if correction else 1e-2
+    expected = choose_strong_treatments(
+        features.astype(np.float32), metadata, controls, regularization=regularization
+    )
+    assert found["treatments"] == list(expected.treatments)
+    assert (found["fewest_wells"], found["far_wells"]) == (3, expected.wells.sum())
+    chosen = choose_rows(wells, found["where"])
+    assert chosen.tolist() == metadata[TREATMENT].isin(expected.treatments).tolist()
