@@ -99,8 +99,8 @@ def main():
         window.update()
         canvas.update()
         wait(100)
-    still["the window drawn anew, nothing else"] = signs.longest(
-        "the window drawn anew, nothing else"
+    still["the window drawn again, nothing else"] = signs.longest(
+        "the window drawn again, nothing else"
     )
     still |= embed(widget, signs, "")
     canvas.hide()

@@ -36,7 +36,7 @@ OF_TIME = (
 )
 COST_COLUMNS = ("cells_timed", "seconds", "cells_per_second", "cpu_seconds", "peak_mib")
 SPEED_COLUMNS = ("cells", "seconds", "cells_per_second", "waiting")
-# Written anew as the work goes on.
+# Written again as the work goes on.
 GROWING = ("out/log.csv",)
 NOT_COMPARED = {
     "all": f"{', '.join(OF_TIME)}: what happened when, and what it cost",
@@ -98,7 +98,7 @@ def verbs(inputs):
 
 
 class Laboratory:
-    """Runs verbs, and disturbs them; all runs of a verb are in the same folder, made anew.
+    """Runs verbs, and disturbs them; all runs of a verb are in the same folder, made again.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ class Laboratory:
         self._server.stdout.close()
 
     def _begin(self, name):
-        """Make the folder of a verb anew."""
+        """Make the folder of a verb again."""
         shutil.rmtree(self.work)
         (self.work / "out").mkdir(parents=True)
         if name == "train":

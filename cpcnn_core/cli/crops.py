@@ -131,7 +131,7 @@ def _store(options: argparse.Namespace, screen: Screen | None) -> int:
     from cpcnn_core.io.disk import require_room
     from cpcnn_core.io.tables import read_text_table
     from cpcnn_core.screen.plan import parse_shard, shard_of
-    from cpcnn_core.screen.run_log import RunLog, anew_line, summary
+    from cpcnn_core.screen.run_log import RunLog, redone_line, summary
     from cpcnn_core.screen.site_names import require_apart, require_names
     from cpcnn_core.screen.site_report import counted_sites
 
@@ -164,7 +164,7 @@ def _store(options: argparse.Namespace, screen: Screen | None) -> int:
         how["tell"] = notice
         reports = store_crops(mine, options.out, settings, progress=note, **how)
         lines = summary(reports, time.perf_counter() - started, log.path, "stored")
-        log.write({"event": "end", "summary": lines[0], "anew": anew_line(reports)})
+        log.write({"event": "end", "summary": lines[0], "redone": redone_line(reports)})
     show(*lines)
     if parts == 1:
         _collect(options, counted_sites(sites, reports), settings)

@@ -89,7 +89,7 @@ def embed_job(job: Job, work: Work = Work(), *, result: JobResult) -> None:
     >>> embed_job(job, result=JobResult())  # doctest: +SKIP
     """
     from cpcnn_core.io.disk import require_room
-    from cpcnn_core.screen.run_log import RunLog, anew_line, summary
+    from cpcnn_core.screen.run_log import RunLog, redone_line, summary
     from cpcnn_core.screen.site_names import require_apart
 
     planned = _plan(job, work)
@@ -118,9 +118,9 @@ def embed_job(job: Job, work: Work = Work(), *, result: JobResult) -> None:
             bar.add(report)
 
         reports = _run(work, job, planned, note)
-        result.anew = anew_line(reports)
+        result.redone = redone_line(reports)
         lines = summary(reports, time.perf_counter() - started, log.path)
-        log.write({"event": "end", "summary": lines[0], "anew": result.anew})
+        log.write({"event": "end", "summary": lines[0], "redone": result.redone})
     show(*lines)
     if planned.whole:
         _collect(work, opened, reports)

@@ -213,8 +213,8 @@ class _Store:
             return failure(site, error, kept=loaded.kept)
         crops, examined = loaded.to_store()
         seconds = time.perf_counter() - loaded.since
-        notes, anew = "; ".join(crops.notes), examined.anew
-        return SiteReport(str(site), "stored", crops.count, notes, seconds, anew)
+        notes, redone = "; ".join(crops.notes), examined.redone
+        return SiteReport(str(site), "stored", crops.count, notes, seconds, redone)
 
     def _make_way(self, site: CropSite, examined: Examined) -> None:
         """Bring the facts of a site that is done up to date; remove what is true no more."""

@@ -42,7 +42,7 @@ from cpcnn_core.screen.job import Job, screen_notices
 from cpcnn_core.screen.job_result import JobResult
 from cpcnn_core.screen.plan import site_file, site_record
 from cpcnn_core.screen.prefetch import begin_site, look_at
-from cpcnn_core.screen.run_log import RunLog, anew_line, check_lines, summary
+from cpcnn_core.screen.run_log import RunLog, check_lines, redone_line, summary
 from cpcnn_core.screen.screens import LabelImages, LoadDataScreen
 from cpcnn_core.screen.site_report import SiteReport, counted_sites, failure
 
@@ -169,11 +169,11 @@ def measure_screen(job: ClassicalJob, result: JobResult) -> None:
             reports.append(_measure_or_tell(site, out, settings, names, job.force))
             result.add(reports[-1])
             log.write_site(reports[-1])
-        result.anew = anew_line(reports)
+        result.redone = redone_line(reports)
         tables, notices = _collect(counted_sites(sites, reports), out, settings, names)
         removed = remove_others(out, tables, plates)
         text = summary(reports, time.perf_counter() - started, log.path, "measured")[0]
-        more = {"anew": result.anew, "notices": notices, "removed": removed}
+        more = {"redone": result.redone, "notices": notices, "removed": removed}
         log.write({"event": "end", "summary": text, **more})
     result.notices += tuple(notices)
     result.finished = True
@@ -274,7 +274,7 @@ def _measure_or_tell(
         return failure(site, error, kept=examined is not None and examined.may_stand)
     seconds, notes = time.perf_counter() - since, "; ".join(examined.notes)
     count = len(table.features)
-    return SiteReport(str(site), "measured", count, notes, seconds, examined.anew)
+    return SiteReport(str(site), "measured", count, notes, seconds, examined.redone)
 
 
 def _measure(examined: ExaminedSite, settings: ClassicalSettings, names: list[str]) -> SiteTable:

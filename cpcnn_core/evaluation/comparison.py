@@ -192,7 +192,7 @@ def _require_room_after(run: Run, out: Path) -> None:
 
 
 def _outcome(run: Run) -> str:
-    more = "".join(f"; {said}" for said in (run.anew, run.damage) if said)
+    more = "".join(f"; {said}" for said in (run.redone, run.damage) if said)
     if run.reason:
         return f"{run.reason}{more}"
     if run.cost is None:

@@ -61,7 +61,7 @@ class Run:
         Of the run that embedded its cells, this one or an earlier.
     notices : list of str
         What users should know: that images were resampled, which features were left out.
-    anew : str
+    redone : str
         How many sites were done again, and why; empty where none was.
     damage : str
         That the record of the cost was damaged; empty where it was not.
@@ -72,7 +72,7 @@ class Run:
     reason: str
     cost: Cost | None
     notices: list[str]
-    anew: str = ""
+    redone: str = ""
     damage: str = ""
 
 
@@ -106,7 +106,7 @@ def run_measured(job: Job | ClassicalJob, program: Sequence[str]) -> Run:
     kept, damage = _kept_cost(out / COST_FILE)
     notices = [*result.notices, *([damage] if damage else [])]
     cost = _keep_cost(out / COST_FILE, kept, measured, result)
-    return Run(out, result.finished, reason, cost, notices, result.anew, damage)
+    return Run(out, result.finished, reason, cost, notices, result.redone, damage)
 
 
 def _last_words(code: int, output: Path) -> str:

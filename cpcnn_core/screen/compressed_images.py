@@ -49,7 +49,7 @@ class PlateChannel:
     state : str
         `DONE`, `TO_DO`, or `KEPT`: some original cannot be read, all compressed images are
         there, and nothing is known to differ.
-    anew : str
+    redone : str
         Why they are made again; empty for the first time.
     """
 
@@ -57,7 +57,7 @@ class PlateChannel:
     channel: str
     files: list[tuple[ImageFile, Path]] = field(default_factory=list)
     state: str = TO_DO
-    anew: str = ""
+    redone: str = ""
 
     def __str__(self) -> str:
         return f"{self.plate} {self.channel}"
@@ -81,10 +81,10 @@ def said_of_channels(channels: Sequence[PlateChannel]) -> list[str]:
 
     Examples
     --------
-    >>> said_of_channels([PlateChannel("P1", "DNA", anew="it has other images")])
+    >>> said_of_channels([PlateChannel("P1", "DNA", redone="it has other images")])
     ['1 channel of a plate is made again: 1 because it has other images (P1 DNA)']
     """
-    again = _by_reason(one for one in channels if one.state == TO_DO and one.anew)
+    again = _by_reason(one for one in channels if one.state == TO_DO and one.redone)
     kept = [one for one in channels if one.state == KEPT]
     lines = []
     if again:
@@ -109,9 +109,9 @@ def check_channels(channels: Sequence[PlateChannel]) -> str:
     for state, name in ((DONE, DONE), (KEPT, "kept, with originals that cannot be read")):
         count = sum(one.state == state for one in channels)
         parts += [f"{count} {name}"] if count else []
-    new = sum(one.state == TO_DO and not one.anew for one in channels)
+    new = sum(one.state == TO_DO and not one.redone for one in channels)
     parts += [f"{new} to do (no images yet)"] if new else []
-    again = _by_reason(one for one in channels if one.state == TO_DO and one.anew)
+    again = _by_reason(one for one in channels if one.state == TO_DO and one.redone)
     parts += [f"{len(ones)} to do again ({why}: {some_of(ones)})" for why, ones in again.items()]
     return f"{len(channels)} channels of plates: {', '.join(parts)}"
 
@@ -207,19 +207,19 @@ def examine_channel(
     record = _read_record(project, one) if any(there) else {}
     doubted = False
     if record and record["images"].keys() != states.keys():
-        one.anew = "the plate has other images"
+        one.redone = "the plate has other images"
     elif not all(there):
-        one.anew = "some of its images are missing" if record else ""
+        one.redone = "some of its images are missing" if record else ""
     elif force:
-        one.anew = FORCED
+        one.redone = FORCED
     elif _cannot_be_compared(record, states):
         one.state = KEPT
     else:
-        one.anew = _settings_changed(project, record)
-        if not one.anew:
+        one.redone = _settings_changed(project, record)
+        if not one.redone:
             doubted = _complete(project, one, record, states)
-            one.anew = _pixels_changed(record["images"], states)
-        one.state = TO_DO if one.anew else DONE
+            one.redone = _pixels_changed(record["images"], states)
+        one.state = TO_DO if one.redone else DONE
     return states, doubted
 
 
@@ -351,5 +351,5 @@ def _may_be(now: State, before: Mapping[str, Any]) -> bool:
 def _by_reason(channels: Iterable[PlateChannel]) -> dict[str, list[PlateChannel]]:
     groups: dict[str, list[PlateChannel]] = {}
     for one in channels:
-        groups.setdefault(one.anew, []).append(one)
+        groups.setdefault(one.redone, []).append(one)
     return groups

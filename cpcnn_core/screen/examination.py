@@ -78,7 +78,7 @@ class Examined:
         To be recorded; hashes are there when the site was read.
     state : str
         `TO_DO`, `DONE`, `NO_LOCATIONS` or `NO_OBJECTS`.
-    anew : str
+    redone : str
         Why it is done again; empty for the first time.
     doubted : bool
         Whether only reading could tell that nothing changed.
@@ -99,7 +99,7 @@ class Examined:
     moment_ns: int
     inputs: State
     state: str = TO_DO
-    anew: str = ""
+    redone: str = ""
     doubted: bool = False
     image_number: int = 0
     notes: tuple[str, ...] = ()
@@ -121,13 +121,13 @@ class Examined:
             Whatever has to be read to find out, and cannot.
         """
         if isinstance(self.record, str):
-            self.anew = self.record
+            self.redone = self.record
             self.begin()
             return
-        self.anew = self.changed(images=not force)
+        self.redone = self.changed(images=not force)
         if force and self.state == TO_DO:
-            self.anew = FORCED
-        elif self.state == TO_DO and not self.anew:
+            self.redone = FORCED
+        elif self.state == TO_DO and not self.redone:
             self.state = DONE
 
     def begin(self) -> None:
@@ -147,7 +147,7 @@ class Examined:
         """Whether there is a file of cpcnn's that describes what is no more."""
         if self.state in (NO_LOCATIONS, NO_OBJECTS):
             return self.record not in ("", UNREADABLE)
-        return isinstance(self.record, Record) and self.anew not in ("", FORCED)
+        return isinstance(self.record, Record) and self.redone not in ("", FORCED)
 
     @property
     def outdated(self) -> bool:

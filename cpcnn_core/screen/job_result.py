@@ -26,7 +26,7 @@ class JobResult:
         Embedded or measured by this run; cells that were done before are not counted.
     notices : tuple of str
         What users should know: that images were resampled, which features were left out.
-    anew : str
+    redone : str
         How many sites were done again, and why; empty where none was.
     made_by : dict of str to str
         The settings, engine and device that the features were made with.
@@ -47,7 +47,7 @@ class JobResult:
     first_failed: str = ""
     cells: int = 0
     notices: tuple[str, ...] = ()
-    anew: str = ""
+    redone: str = ""
     made_by: dict[str, str] = field(default_factory=dict)
 
     @property

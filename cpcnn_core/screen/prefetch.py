@@ -223,7 +223,7 @@ def look_at(site: object, begin: Callable[[], Examined], *, force: bool) -> Site
         found.decide(force=force)
     except Exception as error:  # noqa: BLE001  (reported with its site)
         return failure(site, error, kept=found is not None and found.may_stand)
-    return SiteReport(str(site), found.state, anew=found.anew)
+    return SiteReport(str(site), found.state, redone=found.redone)
 
 
 def _bring_up_to_date(path: Path, examined: ExaminedSite) -> None:

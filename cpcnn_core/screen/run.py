@@ -132,7 +132,7 @@ class _Facts:
     touches_border: np.ndarray
     inputs: State
     moment_ns: int
-    anew: str
+    redone: str
     notes: tuple[str, ...]
     since: float
 
@@ -152,7 +152,7 @@ def _cells(item: LoadedSite, settings: Settings) -> Cells:
         border,
         examined.inputs,
         examined.moment_ns,
-        examined.anew,
+        examined.redone,
         examined.notes,
         item.since,
     )
@@ -252,4 +252,4 @@ class _Run:
         notes = "; ".join((*facts.notes, *embedded.notes))
         seconds = time.perf_counter() - facts.since
         cells = len(features)
-        return SiteReport(str(facts.site), "embedded", cells, notes, seconds, facts.anew)
+        return SiteReport(str(facts.site), "embedded", cells, notes, seconds, facts.redone)

@@ -75,7 +75,7 @@ class RunLog:
                 "cells": report.cells,
                 "seconds": round(report.seconds, 4),
                 "reason": report.reason,
-                "anew": report.anew,
+                "redone": report.redone,
             }
         )
 
@@ -124,7 +124,7 @@ def log_sites(reports: Sequence[SiteReport]) -> None:
         # The terminal's handler shows these only when it is asked for all.
         level = logging.WARNING if report.state == "failed" else logging.DEBUG
         said = f"{report.cells} cells in {report.seconds:.2f} s" if report.cells else ""
-        parts = [part for part in (said, report.anew, report.reason) if part]
+        parts = [part for part in (said, report.redone, report.reason) if part]
         text = f"{report.site}: {report.state}" + (f"; {'; '.join(parts)}" if parts else "")
         LOGGER.log(level, "%s", text, extra=TOLD)
 
@@ -156,8 +156,8 @@ def summary(
     parts = "".join(f"; {count} {state}" for state, count in states.items())
     rate = f" ({cells / seconds:.0f} cells/s)" if cells else ""
     lines = [f"{len(reports)} sites{parts}; {cells} cells {done} in {seconds:.0f} s{rate}"]
-    if anew := anew_line(reports):
-        lines.append(anew)
+    if redone := redone_line(reports):
+        lines.append(redone)
     troubled = [report for report in reports if report.state in _TROUBLED]
     odd = [report for report in reports if report.reason and report.state not in _TROUBLED]
     where = f"all are in {log}"
@@ -165,15 +165,15 @@ def summary(
     return lines + told_together([(r.site, r.reason) for r in odd], "sites", where)
 
 
-def anew_line(reports: Sequence[SiteReport]) -> str:
+def redone_line(reports: Sequence[SiteReport]) -> str:
     """Say how many sites were done again, and why; nothing where none was.
 
     Examples
     --------
-    >>> anew_line([SiteReport("P1/A01/1", "embedded", anew="its objects moved")])
+    >>> redone_line([SiteReport("P1/A01/1", "embedded", redone="its objects moved")])
     '1 site is done again: 1 because its objects moved'
     """
-    reasons = Counter(report.anew for report in reports if report.anew and report.counted)
+    reasons = Counter(report.redone for report in reports if report.redone and report.counted)
     if not reasons:
         return ""
     count = reasons.total()
@@ -187,13 +187,13 @@ def check_lines(reports: Sequence[SiteReport]) -> list[str]:
     Examples
     --------
     >>> done, new = SiteReport("P1/A01/1", "already done"), SiteReport("P1/A01/2", "to do")
-    >>> again = SiteReport("P1/A01/3", "to do", anew="the pixels of DNA changed")
+    >>> again = SiteReport("P1/A01/3", "to do", redone="the pixels of DNA changed")
     >>> check_lines([done, new, again])
     ['3 sites: 1 already done, 1 to do (no file yet), 1 to do again (the pixels of DNA changed)']
     """
     states = Counter(
-        f"to do again ({report.anew})"
-        if report.anew and report.state == TO_DO
+        f"to do again ({report.redone})"
+        if report.redone and report.state == TO_DO
         else {TO_DO: "to do (no file yet)", "failed": "cannot be read"}.get(
             report.state, report.state
         )

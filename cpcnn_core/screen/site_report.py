@@ -31,7 +31,7 @@ class SiteReport:
         Why it failed, or what was odd about it.
     seconds : float
         From the moment its images were read to its file.
-    anew : str
+    redone : str
         Why it was done again, though there was a file.
     kept : bool
         Whether it failed and nothing is known to differ from what its file was made from:
@@ -48,7 +48,7 @@ class SiteReport:
     cells: int = 0
     reason: str = ""
     seconds: float = 0.0
-    anew: str = ""
+    redone: str = ""
     kept: bool = False
 
     @property

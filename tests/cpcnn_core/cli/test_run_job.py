@@ -46,7 +46,7 @@ def test_the_tables_are_those_of_embed_and_the_result_what_the_log_says(
     tmp_path,
 ):
     code, result = do(job, tmp_path)
-    assert (code, result.finished, result.reason, result.anew) == (0, True, "", "")
+    assert (code, result.finished, result.reason, result.redone) == (0, True, "", "")
     log = [json.loads(line) for line in (tmp_path / "out" / "embed.jsonl").read_text().splitlines()]
     sites = [line for line in log if line["event"] == "site"]
     assert result.sites == len(sites) == 24
@@ -62,7 +62,7 @@ def test_the_tables_are_those_of_embed_and_the_result_what_the_log_says(
     assert (code, again.finished, again.sites, again.cells) == (0, True, 24, 0)
     code, forced = do(dataclasses.replace(job, force=True), tmp_path)
     assert (code, forced.cells) == (0, result.cells)
-    assert forced.anew == "24 sites are done again: 24 because --force was given"
+    assert forced.redone == "24 sites are done again: 24 because --force was given"
 
 
 def test_an_error_is_in_the_result_as_it_is_printed(job, tmp_path, capsys):

@@ -42,13 +42,13 @@ def let_inputs_be_old(out):
         os.utime(path, (time.time() + 3,) * 2)
 
 
-def anew(out):
+def redone(out):
     """What became of the sites in the last run, and why."""
     log = [json.loads(line) for line in (out / "crops.jsonl").read_text().splitlines()]
     last = max(i for i, line in enumerate(log) if line["event"] == "start")
     lines = [line for line in log[last:] if line["event"] == "site"]
     return [line["state"] for line in lines], {
-        line["site"]: line["anew"] for line in lines if line["anew"]
+        line["site"]: line["redone"] for line in lines if line["redone"]
     }
 
 
@@ -90,7 +90,7 @@ def test_pixels_and_segmentations_that_changed_are_cut_anew(own_screen, out, tmp
     capsys.readouterr()
     command = [*command_for(own_screen), "--out", str(out)]
     assert main(command) == 0
-    states, why = anew(out)
+    states, why = redone(out)
     assert states.count("already done") == 6
     assert why == {
         "P2/A02/1": "the pixels of AGP changed",
@@ -102,13 +102,13 @@ def test_pixels_and_segmentations_that_changed_are_cut_anew(own_screen, out, tmp
     )
     assert_as_fresh(command_for(own_screen), out, tmp_path)
     assert main(command) == 0
-    assert anew(out) == (["already done"] * 8, {})
+    assert redone(out) == (["already done"] * 8, {})
 
 
 def test_what_did_not_change_is_not_opened(own_screen, out):
     with opened_files() as opened:
         assert main([*command_for(own_screen), "--out", str(out)]) == 0
-    assert anew(out) == (["already done"] * 8, {})
+    assert redone(out) == (["already done"] * 8, {})
     assert not [name for name in opened if name.endswith((".png", ".tif"))]
 
 
@@ -120,7 +120,7 @@ def test_images_elsewhere_are_the_same_where_their_pixels_are(own_screen, out, t
     text = (own_screen / "load_data.csv").read_text()
     (other / "load_data.csv").write_text(text.replace(str(own_screen), str(other)))
     assert main([*command_for(other), "--out", str(out)]) == 0
-    assert anew(out) == (["already done"] * 8, {})
+    assert redone(out) == (["already done"] * 8, {})
     assert crops_of(out) == before
     let_inputs_be_old(out)
     with opened_files() as opened:
@@ -129,7 +129,7 @@ def test_images_elsewhere_are_the_same_where_their_pixels_are(own_screen, out, t
     for path in other.glob("*.png"):
         other_pixels(path)
     assert main([*command_for(other), "--out", str(out)]) == 0
-    assert anew(out)[0] == ["stored"] * 8
+    assert redone(out)[0] == ["stored"] * 8
     assert_as_fresh(command_for(other), out, tmp_path)
 
 
@@ -137,7 +137,7 @@ def test_objects_that_vanished_leave_no_crops(own_screen, out, tmp_path):
     (own_screen / "labels" / "P1_A01_1.tif").unlink()
     Image.fromarray(np.zeros((70, 80), np.uint8)).save(own_screen / "labels" / "P1_A01_2.tif")
     assert main([*command_for(own_screen), "--out", str(out)]) == 0
-    assert anew(out)[0][:3] == ["no locations", "no objects", "already done"]
+    assert redone(out)[0][:3] == ["no locations", "no objects", "already done"]
     assert not list((out / "crops" / "P1" / "A01").iterdir())
     assert_as_fresh(command_for(own_screen), out, tmp_path)
 
@@ -162,7 +162,7 @@ def test_sites_that_are_no_more_in_the_screen_are_not_in_the_index(own_screen, o
     table["Metadata_Dose"] = "3"
     table.iloc[2:].to_csv(own_screen / "load_data.csv", index=False)
     assert main([*command_for(own_screen), "--out", str(out)]) == 0
-    assert anew(out) == (["already done"] * 6, {})
+    assert redone(out) == (["already done"] * 6, {})
     assert main([*command_for(own_screen), "--out", str(tmp_path / "fresh")]) == 0
     same = [(folder / "index.parquet").read_bytes() for folder in (out, tmp_path / "fresh")]
     assert same[0] == same[1]
@@ -184,7 +184,7 @@ def test_masked_crops_are_cut_anew_where_outlines_changed(own_screen, tmp_path):
     labels[middle] = 0
     Image.fromarray(labels).save(path)
     assert main([*command, "--out", str(out)]) == 0
-    assert anew(out)[1] == {"P2/A04/1": "the outlines of its objects changed"}
+    assert redone(out)[1] == {"P2/A04/1": "the outlines of its objects changed"}
     assert_as_fresh(command, out, tmp_path)
 
 
@@ -224,9 +224,9 @@ def test_damaged_crops_and_force(own_screen, out, tmp_path, capsys):
     path = out / "crops" / "P1" / "A01" / "1.npy"
     path.write_bytes(path.read_bytes()[:-7])
     assert main([*command_for(own_screen), "--out", str(out)]) == 0
-    assert anew(out)[1] == {"P1/A01/1": "its crops are damaged or missing"}
+    assert redone(out)[1] == {"P1/A01/1": "its crops are damaged or missing"}
     assert main([*command_for(own_screen), "--force", "--out", str(out)]) == 0
-    states, why = anew(out)
+    states, why = redone(out)
     assert states == ["stored"] * 8
     assert set(why.values()) == {"--force was given"}
     assert_as_fresh(command_for(own_screen), out, tmp_path)
@@ -269,7 +269,7 @@ def test_strips_are_inputs(tmp_path, capsys):
     let_inputs_be_old(out)
     with opened_files() as opened:
         assert main([*command, "--out", str(out)]) == 0
-    assert anew(out) == (["already done"] * 3, {})
+    assert redone(out) == (["already done"] * 3, {})
     # The first strip alone, which says how high all of them are.
     assert {name for name in opened if name.endswith(".png")} == {
         table["Image_Name"][0].rpartition("/")[2]
@@ -278,13 +278,13 @@ def test_strips_are_inputs(tmp_path, capsys):
     for name in table["Image_Name"][:4]:
         os.utime(folder / name)
     assert main([*command, "--out", str(out)]) == 0
-    assert list(anew(out)[1].values()) == ["its strips are others"]
+    assert list(redone(out)[1].values()) == ["its strips are others"]
     assert_as_fresh(command, out, tmp_path)
     (folder / table["Image_Name"][8]).unlink()
     table.loc[0, "Nuclei_Location_Center_X"] += 1
     table.to_csv(folder / "sc-metadata.csv", index=True, index_label="index")
     assert main([*command, "--out", str(out)]) == 0
-    assert sorted(anew(out)[1].values()) == ["it has other cells", "its cells moved"]
+    assert sorted(redone(out)[1].values()) == ["it has other cells", "its cells moved"]
     assert_as_fresh(command, out, tmp_path)
 
 
@@ -296,11 +296,11 @@ def test_strips_elsewhere_are_the_same_and_strips_out_of_reach_are_kept(tmp_path
     before = crops_of(out)
     shutil.copytree(folder, tmp_path / "moved")
     assert main(["crops", "--strips", str(tmp_path / "moved"), *how]) == 0
-    assert anew(out) == (["already done"] * 3, {})
+    assert redone(out) == (["already done"] * 3, {})
     first = table["Key"] == table["Key"][0]
     for name in table.loc[first, "Image_Name"]:
         (tmp_path / "moved" / name).unlink()
     assert main(["crops", "--strips", str(tmp_path / "moved"), *how]) == 1
     assert "is there: " in capsys.readouterr().out
-    assert anew(out)[0] == ["failed", "already done", "already done"]
+    assert redone(out)[0] == ["failed", "already done", "already done"]
     assert crops_of(out) == before

@@ -58,7 +58,7 @@ def test_a_program_that_is_killed_is_told_by_its_code_and_last_line(run, tmp_pat
     )
     output = tmp_path / "out" / "output.txt"
     assert found.reason == f"it ended with code -9; its last line is: half way ({output})"
-    assert (found.finished, found.cost, found.notices, found.anew) == (False, None, [], "")
+    assert (found.finished, found.cost, found.notices, found.redone) == (False, None, [], "")
 
 
 WRITE = (
@@ -75,13 +75,13 @@ def test_what_the_program_writes_is_what_became_of_it(run, tmp_path, monkeypatch
         first_failed="P1/A01/1, there is no image file",
         cells=96,
         notices=("no illumination functions",),
-        anew="1 site is done again: 1 because its objects moved",
+        redone="1 site is done again: 1 because its objects moved",
         made_by={"model": "tiny", "device": "cpu"},
     )
     write_dataclass(tmp_path / "told", told)
     found = run(WRITE, "print('cpcnn: error: not this')", "sys.exit(1)")
     assert found.reason == "2 of 24 sites failed: P1/A01/1, there is no image file"
-    assert (found.finished, found.notices, found.anew) == (True, [*told.notices], told.anew)
+    assert (found.finished, found.notices, found.redone) == (True, [*told.notices], told.redone)
     assert found.cost.cells == 96
     assert found.cost.made_by == told.made_by
     cost = read_checked(tmp_path / "out" / "cost.json")

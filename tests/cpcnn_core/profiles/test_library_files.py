@@ -203,8 +203,8 @@ def test_tables_of_earlier_versions_that_share_one_are_refused(tmp_path, one, ot
     # Written again, the first does not make the second's certain.
     write_as_before(tmp_path / other, seed=2)
     correction_file(tmp_path / other).unlink()
-    anew = write(tmp_path / one, seed=3)
-    assert same(read_wells(tmp_path / one)[1], anew)
+    redone = write(tmp_path / one, seed=3)
+    assert same(read_wells(tmp_path / one)[1], redone)
     with pytest.raises(ProfileError, match="may belong to"):
         read_wells(tmp_path / other)
 

@@ -261,7 +261,7 @@ def test_objects_that_cannot_be_read_may_be_what_they_were_where_their_file_is_n
 
 
 @pytest.mark.parametrize(
-    ("numbers", "places", "anew"),
+    ("numbers", "places", "redone"),
     [
         ((1, 4), ((5, 5), (8, 7)), ""),
         ((1, 4), ((5, 5 + 9e-7), (8, 7)), ""),
@@ -272,15 +272,15 @@ def test_objects_that_cannot_be_read_may_be_what_they_were_where_their_file_is_n
         ((1,), ((5, 5),), "it has other objects"),
     ],
 )
-def test_objects_are_compared_one_by_one(tmp_path, numbers, places, anew):
+def test_objects_are_compared_one_by_one(tmp_path, numbers, places, redone):
     path = tmp_path / "1.tif"
     path.write_bytes(b"no image")
     site = site_of(path, two_objects)
     found = look(site, record_of(site, numbers, places))
-    assert found.anew == anew
-    assert found.state == ("to do" if anew else "already done")
-    if not anew:
+    assert found.redone == redone
+    assert found.state == ("to do" if redone else "already done")
+    if not redone:
         assert found.outdated is (places[0] != (5, 5))
     # The same where only two columns were kept of more.
     more = Objects(*two_objects()[:2], locations=np.array([[5.0, 5, 1], [8, 7, 2]]))
-    assert look(site_of(path, lambda: more), record_of(site, numbers, places)).anew == anew
+    assert look(site_of(path, lambda: more), record_of(site, numbers, places)).redone == redone

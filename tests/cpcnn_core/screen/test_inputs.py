@@ -56,11 +56,11 @@ def run(folder, out, *more, code=0, capsys=None):
     return states(out), None if capsys is None else capsys.readouterr().out
 
 
-def anew(out):
+def redone(out):
     """Why sites were done again in the last run, by site."""
     last = max(i for i, line in enumerate(log_of(out)) if line["event"] == "start")
     lines = [line for line in log_of(out)[last:] if line["event"] == "site"]
-    return {line["site"]: line["anew"] for line in lines if line["anew"]}
+    return {line["site"]: line["redone"] for line in lines if line["redone"]}
 
 
 def tables(out):
@@ -104,7 +104,7 @@ def test_pixels_changed_in_place_are_embedded_anew(own_screen, out, tmp_path, ca
     other_pixels(own_screen / "5_ER.png")
     found, said = run(own_screen, out, capsys=capsys)
     assert [i + 1 for i, state in enumerate(found) if state == "embedded"] == [2, 5]
-    assert anew(out) == {
+    assert redone(out) == {
         "P1/A01/2": "the pixels of DNA changed",
         "P1/A03/1": "the pixels of DNA and ER changed",
     }
@@ -131,7 +131,7 @@ def test_an_image_of_the_same_size_and_time_is_another_all_the_same(own_screen, 
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
     run(own_screen, out)
-    assert anew(out) == {"P2/A02/1": "the pixels of AGP changed"}
+    assert redone(out) == {"P2/A02/1": "the pixels of AGP changed"}
     assert_as_fresh(command_for(own_screen), out, tmp_path)
 
 
@@ -151,7 +151,7 @@ def test_a_file_that_was_young_when_it_was_recorded_is_read_again(own_screen, ou
         moment = state.st_ctime_ns + seconds * 10**9
         write_site(path, dataclasses.replace(old, inputs=inputs), moment)
         run(own_screen, out)
-        assert anew(out) == expected
+        assert redone(out) == expected
 
 
 def test_images_of_the_same_names_in_another_folder_are_other_images(
@@ -243,7 +243,7 @@ def test_another_page_of_the_same_file_is_another_image(own_screen, tmp_path):
     table.loc[1, "Frame_OrigDNA"] = "2"
     table.to_csv(own_screen / "load_data.csv", index=False)
     assert run(own_screen, out)[0] == ["embedded"] + ["already done"] * 7
-    assert anew(out) == {"P1/A01/1": "DNA is another image"}
+    assert redone(out) == {"P1/A01/1": "DNA is another image"}
     assert_as_fresh(command_for(own_screen), out, tmp_path)
 
 
@@ -259,7 +259,7 @@ def with_illumination(folder, rows, value=None):
 def test_an_illumination_function_is_an_input(own_screen, out, tmp_path, capsys):
     with_illumination(own_screen, [0, 1], 0.5)
     run(own_screen, out)
-    assert anew(out) == dict.fromkeys(
+    assert redone(out) == dict.fromkeys(
         ["P1/A01/1", "P1/A01/2"], "the illumination function of DNA changed"
     )
     assert run(own_screen, out)[0] == ["already done"] * 8
@@ -273,7 +273,7 @@ def test_an_illumination_function_is_an_input(own_screen, out, tmp_path, capsys)
     assert_as_fresh(command_for(own_screen), out, tmp_path)
     with_illumination(own_screen, [1])
     assert run(own_screen, out)[0] == ["embedded"] + ["already done"] * 7
-    assert anew(out) == {"P1/A01/1": "the illumination function of DNA changed"}
+    assert redone(out) == {"P1/A01/1": "the illumination function of DNA changed"}
     # Written again, as it was.
     np.save(own_screen / "illum.npy", np.load(own_screen / "illum.npy"))
     assert run(own_screen, out)[0] == ["already done"] * 8
@@ -282,7 +282,7 @@ def test_an_illumination_function_is_an_input(own_screen, out, tmp_path, capsys)
 def test_channels_the_other_way_round_are_other_images(own_screen, out, tmp_path):
     swapped = ["--channels", "RNA=OrigER", "ER=OrigRNA"]
     assert run(own_screen, out, *swapped)[0] == ["embedded"] * 8
-    assert set(anew(out).values()) == {"RNA and ER are other images"}
+    assert set(redone(out).values()) == {"RNA and ER are other images"}
     assert_as_fresh([*command_for(own_screen), *swapped], out, tmp_path)
 
 
@@ -361,7 +361,7 @@ def test_outlines_matter_where_they_mask(own_screen, tmp_path):
     assert states(plain) == ["already done"] * 8
     assert main([*command, "--mask", "--out", str(masked)]) == 0
     assert states(masked) == [*["already done"] * 4, "embedded", *["already done"] * 3]
-    assert anew(masked) == {"P1/A03/1": "the outlines of its objects changed"}
+    assert redone(masked) == {"P1/A03/1": "the outlines of its objects changed"}
     assert_as_fresh([*command, "--mask"], masked, tmp_path)
     # Copied, touched, written in another type: the same outlines.
     tifffile.imwrite(path, labels.astype(np.uint8))
@@ -379,7 +379,7 @@ def test_location_files_are_inputs(project, tmp_path):
     table.to_csv(path, index=False)
     assert main(command) == 0
     assert states(out)[:2] == ["embedded", "already done"]
-    assert anew(out) == {"P1/A01/1": "its objects moved"}
+    assert redone(out) == {"P1/A01/1": "its objects moved"}
     assert_as_fresh(command, out, tmp_path)
 
 
@@ -672,9 +672,9 @@ def test_damaged_files_and_other_settings_are_said(own_screen, out):
     path = out / "features" / "P1" / "A01" / "1.npz"
     path.write_bytes(path.read_bytes()[:-500])
     run(own_screen, out)
-    assert anew(out) == {"P1/A01/1": "the file is damaged, or not cpcnn's"}
+    assert redone(out) == {"P1/A01/1": "the file is damaged, or not cpcnn's"}
     run(own_screen, out, "--precision", "mixed")
-    assert set(anew(out).values()) == {"the settings are others (precision)"}
+    assert set(redone(out).values()) == {"the settings are others (precision)"}
 
 
 # ---- everything, or nothing ------------------------------------------------------------------
@@ -695,7 +695,7 @@ def test_a_cluster_takes_the_same_decisions(own_screen, out, tmp_path):
     pytest.importorskip("distributed")
     other_pixels(own_screen / "6_Mito.png")
     assert run(own_screen, out, "--cluster", "local:1")[0].count("embedded") == 1
-    assert anew(out) == {"P1/A03/2": "the pixels of Mito changed"}
+    assert redone(out) == {"P1/A03/2": "the pixels of Mito changed"}
     assert_as_fresh(command_for(own_screen), out, tmp_path)
     assert run(own_screen, out, "--cluster", "local:1", "--force")[0] == ["embedded"] * 8
 
