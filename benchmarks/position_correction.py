@@ -21,7 +21,7 @@ import numpy as np
 from layouts import BY, screen
 from machine import machine
 
-from cpcnn_core.evaluation.annotations import label_of, read_truth
+from cpcnn_core.evaluation.annotations import label_of, read_annotations
 from cpcnn_core.evaluation.intervals import bootstrap_interval
 from cpcnn_core.evaluation.replicates import find_replicates
 from cpcnn_core.profiles.aggregate import aggregate
@@ -51,7 +51,7 @@ def main():
     parser.add_argument("--record", action="store_true", help="write position_correction.json")
     options = parser.parse_args()
     jump = well_profiles(sorted(options.plates.glob("BR*.csv.gz")), tell=lambda _: None)
-    truth = read_truth(options.plates / "comp.tsv", COMPOUND, "moa_list", tell=lambda _: None)
+    truth = read_annotations(options.plates / "comp.tsv", COMPOUND, "moa_list", tell=lambda _: None)
     result = {"JUMP-Target-1": {}, "drawn": {}}
     uncorrected = None
     for name, how in TRIED.items():
@@ -90,8 +90,8 @@ def ask_jump(jump, truth, how):
         again = corrected(jump, controls & ~held, how)
         names = np.where(held, np.char.add("untreated ", positions), jump.texts(COMPOUND))
         named = replace(again, metadata=again.metadata.assign(**{COMPOUND: names}))
-        asked = named.select((~controls | held) & (names != ""))
-        found = find_replicates(asked, COMPOUND)
+        queries = named.select((~controls | held) & (names != ""))
+        found = find_replicates(queries, COMPOUND)
         mine = np.char.startswith(found.names.astype(str), "untreated ")
         untreated += found.precision[mine].tolist()
     found = {

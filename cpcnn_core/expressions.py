@@ -1,6 +1,6 @@
 """Rows chosen by an expression in a small language of its own: parsed, never evaluated.
 
-``--controls``, ``--where``, ``--query`` and ``--ask`` take it, and tables of profiles carry it.
+``--controls``, ``--where`` and ``--query`` take it, and tables of profiles carry it.
 What may be written: columns (with or without ``Metadata_``; odd names in backticks), texts,
 numbers, True, False, None, and lists of them; ``==``, ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``in``,
 ``not in``; ``and``, ``or``, ``not`` (also ``&``, ``|``, ``~``) and parentheses; and the tests of

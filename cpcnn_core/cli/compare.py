@@ -52,7 +52,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def _add_question(parser: argparse.ArgumentParser) -> None:
-    task = parser.add_argument_group("what is asked")
+    task = parser.add_argument_group("what is measured")
     task.add_argument("--platemap", help="CSV: Well, Plate where plates differ, Treatment, ...")
     task.add_argument(
         "--controls", metavar="EXPR", required=True, help="which wells are negative controls"
@@ -144,21 +144,23 @@ def _job(options: argparse.Namespace) -> Job:
 
 
 def _task(options: argparse.Namespace) -> ComparisonTask:
-    from cpcnn_core.evaluation.annotations import read_truth
+    from cpcnn_core.evaluation.annotations import read_annotations
     from cpcnn_core.evaluation.comparison_scores import ComparisonTask
     from cpcnn_core.schema.columns import metadata_column
 
     say, keep, by = say_once(), options.keep_label, metadata_column(options.by)
-    truth = None
-    if options.truth:
-        truth = read_truth(options.truth, by, options.label, keep_labels=keep, tell=say)
+    annotations = None
+    if options.annotations:
+        annotations = read_annotations(
+            options.annotations, by, options.label, keep_labels=keep, tell=say
+        )
     return ComparisonTask(
         by,
         options.controls,
         options.platemap,
         options.where,
-        options.ask,
-        truth,
+        options.query,
+        annotations,
         tuple(options.confounder),
         tuple(options.keep_label),
         say,

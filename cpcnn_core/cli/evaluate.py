@@ -26,7 +26,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         verbs,
         "evaluate",
         "Measure how well replicates, and treatments of one mechanism, find each other.",
-        "cpcnn evaluate profiles.parquet --truth moa.csv --label moa --out report",
+        "cpcnn evaluate profiles.parquet --annotations moa.csv --label moa --out report",
         _evaluate,
     )
     parser.add_argument("profiles", help="wells, made by cpcnn profile")
@@ -68,7 +68,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     import json
     from pathlib import Path
 
-    from cpcnn_core.evaluation.annotations import read_truth
+    from cpcnn_core.evaluation.annotations import read_annotations
     from cpcnn_core.evaluation.evaluation import evaluate_profiles
     from cpcnn_core.evaluation.strong_treatments import strong_in_profiles
     from cpcnn_core.io.atomic import write_atomically
@@ -88,12 +88,14 @@ def _evaluate(options: argparse.Namespace) -> None:
     unnamed = ~wells.named(by)
     if unnamed.any():
         say(f"{unnamed.sum()} of {len(unnamed)} wells have no {by}: left out")
-    truth = None
-    if options.truth:
-        truth = read_truth(options.truth, by, options.label, keep_labels=keep, tell=say)
+    annotations = None
+    if options.annotations:
+        annotations = read_annotations(
+            options.annotations, by, options.label, keep_labels=keep, tell=say
+        )
     expression = options.controls or wells.provenance.get("controls")
-    texts = (expression, options.positive_controls, options.ask, options.null)
-    controls, positive, asked, null = (_chosen(wells, text) for text in texts)
+    texts = (expression, options.positive_controls, options.query, options.null)
+    controls, positive, queries, null = (_chosen(wells, text) for text in texts)
     beside = {name: read(path) for name, path in _named(options.beside)}
     if options.out:
         # Now, not after the work.
@@ -107,8 +109,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         by,
         controls=controls,
         positive=positive,
-        asked=asked,
-        truth=truth,
+        queries=queries,
+        annotations=annotations,
         beside=beside,
         null=null,
         doses_of=metadata_column(options.doses_of) if options.doses_of else None,

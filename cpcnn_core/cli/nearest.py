@@ -35,7 +35,10 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("profiles", help="wells, made by cpcnn profile")
     parser.add_argument(
-        "--query", required=True, metavar="EXPR", help="the wells that are asked about"
+        "--query",
+        required=True,
+        metavar="EXPR",
+        help="the wells whose nearest treatments are wanted",
     )
     parser.add_argument("--library", help="wells to search (default: the same table)")
     add_by(parser)

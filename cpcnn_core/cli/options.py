@@ -52,7 +52,7 @@ def add_command(
 
 
 def add_question(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Add the treatment's column, the wells that ask, and the labels of treatments.
+    """Add the treatment's column, the query wells, and the labels of treatments.
 
     Examples
     --------
@@ -63,10 +63,12 @@ def add_question(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> N
     """
     add_by(parser)
     parser.add_argument(
-        "--ask", metavar="EXPR", help="only these wells ask, e.g. those that a network has not seen"
+        "--query",
+        metavar="EXPR",
+        help="only these wells are queries, e.g. those that a network has not seen",
     )
     parser.add_argument(
-        "--truth", help="CSV (or .tsv): the treatment, under the name of --by, and its label"
+        "--annotations", help="CSV (or .tsv): the treatment, under the name of --by, and its label"
     )
     parser.add_argument(
         "--label", default="moa", help="the label's column; several separated by | (default: moa)"

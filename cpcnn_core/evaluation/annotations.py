@@ -14,7 +14,7 @@ from cpcnn_core.schema.columns import metadata_column
 from cpcnn_core.user_messages import Tell, counted, some, warn
 
 
-def read_truth(
+def read_annotations(
     path: str | Path,
     by: str,
     label: str,
@@ -49,20 +49,20 @@ def read_truth(
 
     Examples
     --------
-    >>> read_truth("moa.csv", "Treatment", "moa")  # doctest: +SKIP
+    >>> read_annotations("moa.csv", "Treatment", "moa")  # doctest: +SKIP
     {'taxol': 'tubulin'}
     """
-    truth = metadata_named(read_text_table(path), path)
+    table = metadata_named(read_text_table(path), path)
     by, label = metadata_column(by), metadata_column(label)
-    missing = [name for name in (by, label) if name not in truth.columns]
+    missing = [name for name in (by, label) if name not in table.columns]
     if missing:
         raise TableError(
             f"{path} has no column {' or '.join(missing)}; it has "
-            f"{', '.join(truth.columns)}; see --by and --label"
+            f"{', '.join(table.columns)}; see --by and --label"
         )
     labels: dict[str, set[str]] = {}
     unlabelled: Counter[str] = Counter()
-    for name, text in zip(truth[by], truth[label], strict=True):
+    for name, text in zip(table[by], table[label], strict=True):
         if is_missing(name) and name not in keep_labels:
             continue
         known = labels.setdefault(name, set())
@@ -81,18 +81,19 @@ def read_truth(
     return found
 
 
-def label_of(truth: Mapping[str, str], names: Collection[str]) -> list[str]:
+def label_of(annotations: Mapping[str, str], names: Collection[str]) -> list[str]:
     """Return the labels of treatments, empty where there are none.
 
     Names that are numbers are the same however they are written: a table of numbers has 7157
-    where the truth says 7157.0.
+    where the annotations have 7157.0.
 
     Examples
     --------
     >>> label_of({"7157.0": "TP53", "taxol": "tubulin"}, ["7157", "taxol", "DMSO"])
     ['TP53', 'tubulin', '']
     """
-    canonical = {canonical_label(name): label for name, label in truth.items()}
+    canonical = {canonical_label(name): label for name, label in annotations.items()}
     return [
-        truth[name] if name in truth else canonical.get(canonical_label(name), "") for name in names
+        annotations[name] if name in annotations else canonical.get(canonical_label(name), "")
+        for name in names
     ]

@@ -62,7 +62,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All results, and the wells that were asked; None if no model's could be."""
+    """All results, and the wells that were evaluated; None if no model's could be."""
 
     results: list[Result]
     prepared: PreparedTask | None
@@ -102,7 +102,7 @@ def compare(
     Raises
     ------
     CPCNNError
-        What cannot be asked of this screen's wells, before any work is done. What goes wrong
+        What cannot be measured on this screen's wells, before any work is done. What goes wrong
         with a model is in its result, and the others continue.
 
     Examples
@@ -129,7 +129,7 @@ def compare(
 
 
 def require_answers(job: Job, task: ComparisonTask, *, classical: bool) -> None:
-    """Raise what cannot be asked of a screen, before any work is done.
+    """Raise what cannot be measured on a screen, before any work is done.
 
     Raises
     ------

@@ -58,7 +58,7 @@ def write_comparison(path: str | Path, comparison: Comparison) -> None:
             "treatments. active: treatments whose wells are more alike than control wells (q at "
             "most .05). placebo: the share of p-values at most .05 of control wells that are "
             "called treatments, which should be .05, and what that means. sphered: with the "
-            "lambda, a fraction of the controls' mean eigenvalue, with which the wells that ask "
+            "lambda, a fraction of the controls' mean eigenvalue, with which the query wells "
             "find their replicates best; chosen so for every model. Replicates: chosen on four "
             "fifths of the treatments and measured on the last fifth, in turn."
         ),
@@ -80,7 +80,7 @@ def _asked(comparison: Comparison) -> list[Block]:
         ("cells", int(wells[CELL_COUNT].sum())),
         ("controls are", task.controls),
         ("only wells with", task.where or "no condition"),
-        ("asking: only wells with", task.ask or "no condition"),
+        ("queries: only wells with", task.query or "no condition"),
     ]
     return [
         Table(rows),
@@ -161,8 +161,8 @@ def _confounders(results: list[Result]) -> list[Block]:
             "Controls that find those of their plate or place, and plates that are read from "
             "controls, more often than by chance: the profiles tell where a well was. The gap "
             "between treatments read with wells and with plates held out was read from the plate. "
-            "These are of all wells, whichever ask; sphered controls are those that the correction "
-            f"was not fitted on. {MISSING}: cannot be asked, e.g. on one plate."
+            "These are of all wells, whichever are queries; sphered controls are those that the "
+            f"correction was not fitted on. {MISSING}: cannot be measured, e.g. on one plate."
         ),
     ]
 
@@ -214,10 +214,10 @@ def shown_rows(comparison: Comparison) -> tuple[list[str], list[tuple[str, ...]]
     """
     head = ["model", "correction", "features", "cells/s", "CPU s", "MiB"]
     found_of = {"active": active_text, "placebo": placebo_text}
-    labels = comparison.task.truth is not None
+    labels = comparison.task.annotations is not None
     measures = {"replicates": "replicates, mAP"} | ({"treatments": "labels, mAP"} if labels else {})
     known = [one.scores for result in comparison.results for one in result.evaluated]
-    # The same for all: they were asked about the same wells.
+    # The same for all: all were evaluated on the same wells.
     for name, title in measures.items():
         chance = known[0][name]["chance_average_precision"] if known else None
         head.append(title if chance is None else f"{title} (chance {chance:.3f})")
@@ -335,14 +335,14 @@ def _measured(evaluated: Evaluated) -> dict[str, object]:
         "features": len(wells.feature_names),
         "wells": len(wells.metadata),
         "cells": int(wells.metadata[CELL_COUNT].sum()),
-        "replicates_asked": scores["replicates"]["wells"],
+        "replicates_queries": scores["replicates"]["wells"],
         "replicates_of": scores["replicates"]["of_wells"],
         **_retrieval("replicates", scores["replicates"]),
     }
     if "treatments" in scores:
         found = scores["treatments"]
         row |= {
-            "labels_asked": found["queries"],
+            "labels_queries": found["queries"],
             **_retrieval("labels", found),
             "labels_folds": found["fold_enrichment"],
         }

@@ -51,9 +51,9 @@ def evaluate_corrections(prepared: PreparedTask, task: ComparisonTask) -> list[E
 
     Lambda is a fraction of the mean eigenvalue of the controls' covariance, chosen for every
     model in the same way: the one of `cpcnn_core.evaluation.correction_sweep.LAMBDAS` with which
-    the wells that ask find their replicates best, the largest of equals: it changes least. No
+    the query wells find their replicates best, the largest of equals: it changes least. No
     label is needed for that choice. How well replicates are found is told of treatments that it
-    was not chosen on, see `CorrectionSweep.nested`; where a single one asks, of that one.
+    was not chosen on, see `CorrectionSweep.nested`; where there is a single query, of that one.
 
     Parameters
     ----------
@@ -67,14 +67,14 @@ def evaluate_corrections(prepared: PreparedTask, task: ComparisonTask) -> list[E
     Raises
     ------
     ProfileError
-        What cannot be asked of these wells.
+        What cannot be measured on these wells.
 
     Examples
     --------
     >>> evaluate_corrections(task.prepare(wells), task)  # doctest: +SKIP
     """
     sweep = sweep_corrections(
-        prepared.wells, prepared.controls, task.by, asked=prepared.asked, relative=True
+        prepared.wells, prepared.controls, task.by, queries=prepared.queries, relative=True
     )
     # Without sphering has a row of its own.
     sweep = replace(sweep, tried=sweep.tried[1:])
@@ -111,7 +111,7 @@ def evaluate_counts(prepared: PreparedTask, task: ComparisonTask) -> Evaluated:
     >>> evaluate_counts(task.prepare(wells), task)  # doctest: +SKIP
     """
     counts = count_profiles(prepared.wells)
-    return evaluate_uncorrected(PreparedTask(counts, prepared.controls, prepared.asked), task)
+    return evaluate_uncorrected(PreparedTask(counts, prepared.controls, prepared.queries), task)
 
 
 def require_same_cells(wells: Profiles, reference: Profiles, name: str) -> None:
@@ -153,7 +153,7 @@ def _evaluate(prepared: PreparedTask, task: ComparisonTask, correction: Correcti
     wells, by = correction.transform(prepared.wells), task.by
     before = prepared.wells if correction.steps else wells
     scores: dict[str, Any] = measure_retrieval(
-        wells, prepared.controls, by, asked=prepared.asked, truth=task.truth
+        wells, prepared.controls, by, queries=prepared.queries, annotations=task.annotations
     )
     columns = list(map(metadata_column, task.confounders))
     corrected = CorrectedWells(wells, before, correction)
@@ -175,9 +175,9 @@ class ComparisonTask:
         See `cpcnn_core.profiles.wells.join_platemap`.
     where : str, optional
         Only these wells are looked at.
-    ask : str, optional
-        Only these ask, see `cpcnn_core.evaluation.retrieval_measures.measure_retrieval`.
-    truth : mapping of str to str, optional
+    query : str, optional
+        Only these are queries, see `cpcnn_core.evaluation.retrieval_measures.measure_retrieval`.
+    annotations : mapping of str to str, optional
         Labels of treatments.
     confounders : tuple of str
         Columns whose values control wells should not find each other by, besides plate and well.
@@ -191,14 +191,14 @@ class ComparisonTask:
     controls: str
     platemap: str | None = None
     where: str | None = None
-    ask: str | None = None
-    truth: Mapping[str, str] | None = None
+    query: str | None = None
+    annotations: Mapping[str, str] | None = None
     confounders: tuple[str, ...] = ()
     keep_labels: tuple[str, ...] = ()
     tell: Tell = warn
 
     def prepare(self, wells: Profiles) -> PreparedTask:
-        """Choose the wells, the controls and those that ask.
+        """Choose the wells, the controls and the queries.
 
         Raises
         ------
@@ -214,23 +214,25 @@ class ComparisonTask:
             wells.provenance = wells.provenance | {"where": self.where}
         wells.provenance = wells.provenance | {"controls": self.controls}
         wells.require([self.by, *map(metadata_column, self.confounders)])
-        asked = choose_rows(wells, self.ask) if self.ask else np.ones(len(wells.metadata), bool)
-        return PreparedTask(wells, choose_rows(wells, self.controls), asked)
+        queries = (
+            choose_rows(wells, self.query) if self.query else np.ones(len(wells.metadata), bool)
+        )
+        return PreparedTask(wells, choose_rows(wells, self.controls), queries)
 
 
 @dataclass(frozen=True)
 class PreparedTask:
-    """Wells that are asked: which are controls (n,) bool, and which ask (n,) bool."""
+    """Wells to evaluate: which are controls (n,) bool, and which are queries (n,) bool."""
 
     wells: Profiles
     controls: np.ndarray
-    asked: np.ndarray
+    queries: np.ndarray
 
 
 def planned_wells(screen: Screen, keep_labels: Collection[str] = ()) -> Profiles:
     """Return the wells that a screen will have, with features that say nothing.
 
-    So that what cannot be asked of the wells is said before they are embedded.
+    So that what cannot be measured is said before they are embedded.
 
     Parameters
     ----------

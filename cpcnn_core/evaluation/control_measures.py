@@ -121,9 +121,9 @@ def _compounds(
 def _held_out(
     corrected: CorrectedWells, tests: Significance | None, controls: np.ndarray, by: str
 ) -> list[Profiles] | None:
-    """Return controls that the correction was not fitted on; None where all are asked at once.
+    """Return controls that the correction was not fitted on; None where all are measured at once.
 
-    Uncorrected ones are asked in the same parts: of fewer wells less is read, and what is read
+    Uncorrected ones are measured in the same parts: of fewer wells less is read, and what is read
     less often after a correction must not be so for this reason.
     """
     if tests is not None and tests.fitted.null is not tests.fitted.controls:

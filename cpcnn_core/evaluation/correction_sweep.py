@@ -63,30 +63,30 @@ class CorrectionSweep:
     Attributes
     ----------
     tried : list of Tried
-    asked : ndarray of shape (n,), bool
+    queries : ndarray of shape (n,), bool
         Which treated wells count and have replicates to find.
     relative : bool
         Strengths are parts of the mean eigenvalue.
     """
 
     tried: list[Tried]
-    asked: np.ndarray
+    queries: np.ndarray
     relative: bool
 
     @property
     def names(self) -> np.ndarray:
         """The treatment of every well that counts, (m,) str."""
-        result: np.ndarray = self.tried[0].replicates.names[self.asked]
+        result: np.ndarray = self.tried[0].replicates.names[self.queries]
         return result
 
     @property
     def chance(self) -> float:
         """Return what a random order of the wells is expected to reach."""
-        return float(self.tried[0].replicates.chance[self.asked].mean())
+        return float(self.tried[0].replicates.chance[self.queries].mean())
 
     def precision(self, one: Tried) -> np.ndarray:
         """Return how well every well that counts finds its replicates, (m,)."""
-        result: np.ndarray = one.replicates.precision[self.asked]
+        result: np.ndarray = one.replicates.precision[self.queries]
         return result
 
     def best(self, among: np.ndarray | None = None) -> Tried:
@@ -119,7 +119,7 @@ class CorrectionSweep:
         if len(names) < 2:
             raise ProfileError(
                 "a correction cannot be chosen on some treatments and measured on others: only "
-                f"{names[0]} asks"
+                f"{names[0]} is a query"
             )
         turn = np.random.default_rng(seed).permutation(len(names)) % FOLDS
         precision, chosen = np.empty(len(place)), []
@@ -150,7 +150,7 @@ class CorrectionSweep:
             JSON's types: the chosen ``correction`` and its lambda; ``mean_average_precision`` on
             the treatments that it was chosen on; ``nested``, on others, see `nested`, with its
             ``interval`` and ``chance_average_precision``; ``over_none``, the difference of that
-            and of no correction, with its interval. None where one treatment is all that asks.
+            and of no correction, with its interval. None where a single treatment is a query.
         """
         if len(np.unique(self.names)) < 2:
             return None
@@ -176,8 +176,8 @@ def sweep_corrections(
     methods: Sequence[str] = ("sphering",),
     lambdas: Sequence[float] = LAMBDAS,
     *,
-    asked: np.ndarray | None = None,
-    truth: Mapping[str, str] | None = None,
+    queries: np.ndarray | None = None,
+    annotations: Mapping[str, str] | None = None,
     relative: bool = False,
 ) -> CorrectionSweep:
     """Try no correction, and sphering with several lambdas, on replicates.
@@ -192,9 +192,9 @@ def sweep_corrections(
     methods : sequence of str
         ``sphering``, ``centred-sphering``.
     lambdas : sequence of float
-    asked : ndarray of shape (n,), bool, optional
+    queries : ndarray of shape (n,), bool, optional
         Only these wells count; they look for their replicates among all.
-    truth : mapping of str to str, optional
+    annotations : mapping of str to str, optional
         Labels of treatments, several separated by ``|``.
     relative : bool
         See `cpcnn_core.profiles.sphering.fit_sphering`.
@@ -207,7 +207,7 @@ def sweep_corrections(
     Raises
     ------
     ProfileError
-        No controls, a plate without them, no replicates of wells that ask, NaN.
+        No controls, a plate without them, no replicates of query wells, NaN.
 
     Examples
     --------
@@ -216,7 +216,7 @@ def sweep_corrections(
     controls = np.asarray(controls, bool)
     rows = ~controls & wells.named(by)
     treated = wells.select(rows)
-    counted = np.ones(rows.sum(), bool) if asked is None else np.asarray(asked, bool)[rows]
+    counted = np.ones(rows.sum(), bool) if queries is None else np.asarray(queries, bool)[rows]
 
     def look(
         method: str,
@@ -230,7 +230,9 @@ def sweep_corrections(
             method,
             strength,
             find_replicates(corrected, by),
-            None if truth is None else _label_precision(corrected.select(counted), by, truth),
+            None
+            if annotations is None
+            else _label_precision(corrected.select(counted), by, annotations),
             float(np.mean(places)) if places else None,
         )
 
@@ -250,10 +252,10 @@ def sweep_corrections(
             ]
             chosen = _with_lambda(correction, value, relative=relative)
             tried.append(look(method, float(value), chosen.transform, held))
-    asks = tried[0].replicates.asked(counted)
-    if not asks.any():
-        raise ProfileError(f"none of the wells that ask has replicates in the column {by}")
-    return CorrectionSweep(tried, asks, relative)
+    with_replicates = tried[0].replicates.queries(counted)
+    if not with_replicates.any():
+        raise ProfileError(f"none of the query wells has replicates in the column {by}")
+    return CorrectionSweep(tried, with_replicates, relative)
 
 
 def _with_lambda(correction: Correction, value: float, *, relative: bool) -> Correction:
@@ -272,7 +274,7 @@ def _held_out(
     try:
         fitted = cross_fit(wells, controls, by, correction)
     except ProfileError:
-        # Too few controls: positions cannot be asked about.
+        # Too few controls: positions cannot be queried.
         return []
     return [(fold.correction, wells.select(fold.held)) for fold in fitted.folds]
 
@@ -282,8 +284,8 @@ def _position_precision(controls: Profiles) -> float | None:
     return None if found is None else found["mean_average_precision"]
 
 
-def _label_precision(treated: Profiles, by: str, truth: Mapping[str, str]) -> float | None:
+def _label_precision(treated: Profiles, by: str, annotations: Mapping[str, str]) -> float | None:
     treatments = aggregate(treated, [by], "mean")
-    labels = label_of(truth, treatments.texts(by).tolist())
+    labels = label_of(annotations, treatments.texts(by).tolist())
     precision = average_precision(cosine_similarity(treatments.features), same_label(labels))
     return None if np.isnan(precision).all() else float(np.nanmean(precision))

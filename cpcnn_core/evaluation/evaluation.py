@@ -40,7 +40,7 @@ class Evaluation:
     corrected : CorrectedWells
     controls : ndarray of shape (wells,), bool
     treatments : Profiles
-        Means of the treated wells that ask.
+        Means of the treated query wells.
     by : str
         The column that names the treatment.
     labels : list of str, one for every treatment, or None
@@ -65,8 +65,8 @@ def evaluate_profiles(
     *,
     controls: np.ndarray | None = None,
     positive: np.ndarray | None = None,
-    asked: np.ndarray | None = None,
-    truth: Mapping[str, str] | None = None,
+    queries: np.ndarray | None = None,
+    annotations: Mapping[str, str] | None = None,
     beside: Mapping[str, Profiles | CorrectedWells] | None = None,
     null: np.ndarray | None = None,
     doses_of: str | None = None,
@@ -86,11 +86,11 @@ def evaluate_profiles(
         Control wells; without them there is neither activity nor confounders.
     positive : ndarray of shape (n,), bool, optional
         Wells of positive controls, which are found on every screen: they are searched like all
-        others, but do not ask, and what they find is told apart.
-    asked : ndarray of shape (n,), bool, optional
+        others, but are no queries; what they find is told apart.
+    queries : ndarray of shape (n,), bool, optional
         Whose retrieval is measured, see
         `cpcnn_core.evaluation.retrieval_measures.measure_retrieval`. Default: that of all.
-    truth : mapping of str to str, optional
+    annotations : mapping of str to str, optional
         Labels of treatments, several separated by ``|``.
     beside : mapping of str to Profiles or CorrectedWells, optional
         Other profiles of the same wells, e.g. before correction or of an untrained network,
@@ -106,7 +106,7 @@ def evaluate_profiles(
         are: what each does, and which is chosen, see
         `cpcnn_core.evaluation.correction_sweep.CorrectionSweep`.
     paper : bool
-        With `truth`, also the paper's own measures.
+        With `annotations`, also the paper's own measures.
 
     Returns
     -------
@@ -115,7 +115,7 @@ def evaluate_profiles(
     Raises
     ------
     ProfileError
-        Whatever the parts raise; a sweep without controls or on corrected profiles; a truth
+        Whatever the parts raise; a sweep without controls or on corrected profiles; annotations
         that knows none of the treatments; profiles beside that lack some wells.
 
     Examples
@@ -128,9 +128,9 @@ def evaluate_profiles(
     controls = none if controls is None else np.asarray(controls, bool)
     positive = none if positive is None else np.asarray(positive, bool) & ~controls
     if positive.any():
-        asked = ~positive if asked is None else np.asarray(asked, bool) & ~positive
-    treatments = means_of_treatments(wells, controls, by, asked)
-    labels = None if truth is None else labels_of(truth, treatments.texts(by).tolist())
+        queries = ~positive if queries is None else np.asarray(queries, bool) & ~positive
+    treatments = means_of_treatments(wells, controls, by, queries)
+    labels = None if annotations is None else labels_of(annotations, treatments.texts(by).tolist())
     if null is not None:
         refuse_controls(null, controls)
     if doses_of is not None:
@@ -141,13 +141,13 @@ def evaluate_profiles(
         "made_by": wells.provenance,
         "wells": len(wells.metadata),
         "controls": int(controls.sum()),
-        **_measures(corrected, controls, by, asked, truth, **how),
+        **_measures(corrected, controls, by, queries, annotations, **how),
     }
     if positive.any():
-        found = measure_retrieval(wells, controls, by, asked=positive)
+        found = measure_retrieval(wells, controls, by, queries=positive)
         scores["positive_controls"] = found["replicates"]
     if sweep:
-        tried = _sweep(wells, controls, by, asked, truth, relative=relative)
+        tried = _sweep(wells, controls, by, queries, annotations, relative=relative)
         scores |= {"sweep": tried.rows(), "choice": tried.choice()}
     if paper and labels is not None:
         known = np.array([label != "" for label in labels])
@@ -159,7 +159,7 @@ def evaluate_profiles(
         others[CELL_COUNT_ALONE] = as_they_are(count_profiles(wells))
     if others:
         scores["beside"] = {
-            name: _summary(table, controls, by, asked, truth, **how)
+            name: _summary(table, controls, by, queries, annotations, **how)
             for name, table in others.items()
         }
     return Evaluation(scores, corrected, controls, treatments, by, labels)
@@ -169,13 +169,13 @@ def _measures(
     corrected: CorrectedWells,
     controls: np.ndarray,
     by: str,
-    asked: np.ndarray | None,
-    truth: Mapping[str, str] | None,
+    queries: np.ndarray | None,
+    annotations: Mapping[str, str] | None,
     **how: Any,  # noqa: ANN401  (those of measure_against_controls)
 ) -> dict[str, object]:
     """Measure what is measured of every table."""
     wells = corrected.wells
-    scores = measure_retrieval(wells, controls, by, asked=asked, truth=truth)
+    scores = measure_retrieval(wells, controls, by, queries=queries, annotations=annotations)
     if controls.any():
         scores |= measure_against_controls(corrected, controls, by, **how)
     return scores
@@ -192,11 +192,11 @@ def _summary(
     corrected: CorrectedWells,
     controls: np.ndarray,
     by: str,
-    asked: np.ndarray | None,
-    truth: Mapping[str, str] | None,
+    queries: np.ndarray | None,
+    annotations: Mapping[str, str] | None,
     **how: Any,  # noqa: ANN401  (those of measure_against_controls)
 ) -> dict[str, object]:
-    measured: dict[str, Any] = _measures(corrected, controls, by, asked, truth, **how)
+    measured: dict[str, Any] = _measures(corrected, controls, by, queries, annotations, **how)
     measured.get("activity", {}).pop("by_treatment", None)
     if "placebo" in measured:
         measured["placebo"] = without_p_values(measured["placebo"])
@@ -207,8 +207,8 @@ def _sweep(
     wells: Profiles,
     controls: np.ndarray,
     by: str,
-    asked: np.ndarray | None,
-    truth: Mapping[str, str] | None,
+    queries: np.ndarray | None,
+    annotations: Mapping[str, str] | None,
     *,
     relative: bool,
 ) -> CorrectionSweep:
@@ -225,7 +225,7 @@ def _sweep(
         if set(plates) == set(plates[controls]):
             methods.append("centred-sphering")
     return sweep_corrections(
-        wells, controls, by, methods, asked=asked, truth=truth, relative=relative
+        wells, controls, by, methods, queries=queries, annotations=annotations, relative=relative
     )
 
 

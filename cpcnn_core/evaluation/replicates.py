@@ -34,7 +34,7 @@ class ReplicateRetrieval:
     chance: np.ndarray
     on_other_plates: np.ndarray
 
-    def asked(self, among: np.ndarray | None = None) -> np.ndarray:
+    def queries(self, among: np.ndarray | None = None) -> np.ndarray:
         """Tell which wells had replicates to find, of those `among` (n,) bool, (n,) bool."""
         found = ~np.isnan(self.precision)
         result: np.ndarray = found if among is None else found & np.asarray(among, bool)

@@ -198,7 +198,7 @@ def _confounders(scores: dict[str, Any]) -> list[Block]:
         Table(_confounder_rows(scores["confounders"]), head=("", "measured", "chance")),
         Note(
             "Far above chance in the rows of controls: the profiles tell plates, places or batches "
-            "apart. The gap between the last two was read from the plate. Controls are asked in "
+            "apart. The gap between the last two was read from the plate. Controls are measured in "
             "the parts that p-values are made of, where there are such."
         ),
     ]
@@ -274,8 +274,8 @@ def _retrieval_rows(scores: dict[str, Any]) -> list[tuple[str, object]]:
     rows = [
         ("replicates: mean average precision", found["mean_average_precision"]),
         *_chance_rows("replicates", found),
-        ("replicates: wells that ask", f"{found['wells']} of {found['of_wells']}"),
-        ("replicates: treatments that ask", f"{found['treatments']} of {found['of_treatments']}"),
+        ("replicates: query wells", f"{found['wells']} of {found['of_wells']}"),
+        ("replicates: query treatments", f"{found['treatments']} of {found['of_treatments']}"),
         ("replicates: of these on several plates", found["on_other_plates"]),
     ]
     if "positive_controls" in scores:
@@ -297,7 +297,7 @@ def _retrieval_rows(scores: dict[str, Any]) -> list[tuple[str, object]]:
             ("labels: fold enrichment in the nearest 1 %", found["fold_enrichment"]),
             ("labels: first hit in the nearest 1 %", found["first_hit_in_top"]),
             ("labels: mean reciprocal rank of the first hit", found["mean_reciprocal_rank"]),
-            ("labels: treatments that ask", found["queries"]),
+            ("labels: query treatments", found["queries"]),
         ]
     if "paper" in scores:
         paper = scores["paper"]
@@ -313,7 +313,7 @@ def _chance_rows(name: str, found: dict[str, Any]) -> list[tuple[str, object]]:
         (f"{name}: the same of a random order", found["chance_average_precision"])
     ]
     if found["interval"] is None:
-        return [*rows, (f"{name}: its 95 % interval", "none, one treatment asks")]
+        return [*rows, (f"{name}: its 95 % interval", "none, a single query")]
     low, high = found["interval"]
     beyond = "" if found["above_chance"] else "; not above chance"
     text = f"{low:.3f} to {high:.3f}{beyond}"
@@ -336,7 +336,7 @@ def _confounder_rows(found: dict[str, Any]) -> list[tuple[object, ...]]:
         values = found[key] or {}
         measured = [value for what, value in values.items() if what != "chance"]
         rows.append(
-            (name, *measured, values["chance"]) if values else (name, "cannot be asked", "")
+            (name, *measured, values["chance"]) if values else (name, "cannot be measured", "")
         )
     return rows
 

@@ -23,8 +23,8 @@ def measure_retrieval(
     controls: np.ndarray,
     by: str,
     *,
-    asked: np.ndarray | None = None,
-    truth: Mapping[str, str] | None = None,
+    queries: np.ndarray | None = None,
+    annotations: Mapping[str, str] | None = None,
 ) -> dict[str, object]:
     """Measure how well replicates, and treatments that share a label, find each other.
 
@@ -32,25 +32,25 @@ def measure_retrieval(
     ----------
     wells : Profiles
     controls : ndarray of shape (n,), bool
-        These neither ask nor are found.
+        These are neither queries nor found.
     by : str
         The column that names the treatment; wells with an empty name are left out.
-    asked : ndarray of shape (n,), bool, optional
+    queries : ndarray of shape (n,), bool, optional
         Of these wells only is told how well they find their replicates, among all; the
-        treatments that ask for those of their label are the means of these wells. So a
-        network that has learned from the others is asked about what it has not seen.
-    truth : mapping of str to str, optional
+        treatments that search for those of their label are the means of these wells. So a
+        network that has learned from the others is tested on what it has not seen.
+    annotations : mapping of str to str, optional
         Labels of treatments, several separated by ``|``.
 
     Returns
     -------
     dict
-        ``replicates`` and, with `truth`, ``treatments``: JSON's types only. Both have
+        ``replicates`` and, with `annotations`, ``treatments``: JSON's types only. Both have
         ``mean_average_precision``; ``interval``, its 95 % interval, resampling treatments, None
         where one treatment is all that asks; ``chance_average_precision``, of a random order;
         and ``above_chance``, whether the whole interval is above it. ``replicates`` tells how
-        many ``wells`` and ``treatments`` were asked, ``of_wells`` and ``of_treatments``, and how
-        many of those asked were asked ``on_other_plates``.
+        many ``wells`` and ``treatments`` were queries, ``of_wells`` and ``of_treatments``, and how
+        many of those searched ``on_other_plates``.
 
     Raises
     ------
@@ -63,12 +63,12 @@ def measure_retrieval(
     """
     refuse_wells_twice(wells, by)
     treated = wells.named(by) & ~controls
-    among = None if asked is None else np.asarray(asked, bool)[treated]
+    among = None if queries is None else np.asarray(queries, bool)[treated]
     scores: dict[str, object] = {"replicates": _replicates(wells.select(treated), by, among)}
-    if truth is not None:
-        treatments = means_of_treatments(wells, controls, by, asked)
+    if annotations is not None:
+        treatments = means_of_treatments(wells, controls, by, queries)
         names = treatments.texts(by)
-        labels = labels_of(truth, names.tolist())
+        labels = labels_of(annotations, names.tolist())
         precision = average_precision(cosine_similarity(treatments.features), same_label(labels))
         measured: dict[str, Any] = evaluate_treatments(treatments.features, labels)
         chance = measured["chance_average_precision"]
@@ -78,29 +78,29 @@ def measure_retrieval(
 
 def _replicates(treated: Profiles, by: str, among: np.ndarray | None) -> dict[str, object]:
     found = find_replicates(treated, by)
-    asked = found.asked(among)
-    if not asked.any():
-        raise ProfileError(f"none of the wells that ask has replicates in the column {by}")
-    of = np.ones(len(asked), bool) if among is None else among
-    chance = float(found.chance[asked].mean())
+    queries = found.queries(among)
+    if not queries.any():
+        raise ProfileError(f"none of the query wells has replicates in the column {by}")
+    of = np.ones(len(queries), bool) if among is None else among
+    chance = float(found.chance[queries].mean())
     return {
-        "wells": int(asked.sum()),
+        "wells": int(queries.sum()),
         "of_wells": int(of.sum()),
-        "treatments": len(np.unique(found.names[asked])),
+        "treatments": len(np.unique(found.names[queries])),
         "of_treatments": len(np.unique(found.names[of])),
-        "on_other_plates": len(np.unique(found.names[asked & found.on_other_plates])),
-        **retrieval_scores(found.precision[asked], found.names[asked], chance),
+        "on_other_plates": len(np.unique(found.names[queries & found.on_other_plates])),
+        **retrieval_scores(found.precision[queries], found.names[queries], chance),
     }
 
 
 def means_of_treatments(
-    wells: Profiles, controls: np.ndarray, by: str, asked: np.ndarray | None
+    wells: Profiles, controls: np.ndarray, by: str, queries: np.ndarray | None
 ) -> Profiles:
-    """Return the means of the treated wells that ask, one for every treatment.
+    """Return the means of the treated query wells, one for every treatment.
 
     Parameters
     ----------
-    wells, controls, by, asked
+    wells, controls, by, queries
         As of `measure_retrieval`.
 
     Raises
@@ -113,30 +113,30 @@ def means_of_treatments(
     >>> means_of_treatments(wells, controls, "Metadata_Treatment", None)  # doctest: +SKIP
     """
     rows = wells.named(by) & ~controls
-    if asked is not None:
-        rows &= np.asarray(asked, bool)
+    if queries is not None:
+        rows &= np.asarray(queries, bool)
     if not rows.any():
-        raise ProfileError("none of the wells that ask is a treated one with a name")
+        raise ProfileError("none of the query wells is a treated one with a name")
     return aggregate(wells.select(rows), [by], "mean")
 
 
-def labels_of(truth: Mapping[str, str], names: list[str]) -> list[str]:
-    """Return the labels of treatments, in their order; empty where the truth has none.
+def labels_of(annotations: Mapping[str, str], names: list[str]) -> list[str]:
+    """Return the labels of treatments, in their order; empty where the annotations have none.
 
     Raises
     ------
     ProfileError
-        The truth knows none of them.
+        The annotations have none of them.
 
     Examples
     --------
     >>> labels_of({"taxol": "microtubules"}, ["taxol", "DMSO"])
     ['microtubules', '']
     """
-    labels = label_of(truth, names)
-    if not any(labels) and not any(name in truth for name in names):
+    labels = label_of(annotations, names)
+    if not any(labels) and not any(name in annotations for name in names):
         raise ProfileError(
-            f"none of the {len(names)} treatments is in the truth; the profiles have "
-            f"{', '.join(names[:3])}, the truth {', '.join(list(truth)[:3])}"
+            f"none of the {len(names)} treatments is in the annotations; the profiles have "
+            f"{', '.join(names[:3])}, the annotations {', '.join(list(annotations)[:3])}"
         )
     return labels

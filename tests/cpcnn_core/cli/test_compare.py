@@ -26,7 +26,7 @@ from cpcnn_core.profiles.wells import choose_rows
 SIDE, CROP_PX = 96, 32
 TREATMENTS = {"A": "DMSO", "B": "rings", "C": "stripes", "D": "faint stripes"}
 CONTROLS = "Treatment == 'DMSO'"
-ASK = "Well.str.endswith('2')"
+QUERY = "Well.str.endswith('2')"
 
 
 def draw_site(random, treatment, number):
@@ -111,8 +111,15 @@ def of_screen(screen):
 
 def compare(screen, out, *more):
     said = io.StringIO()
-    question = ["--platemap", str(screen / "platemap.csv"), "--controls", CONTROLS, "--ask", ASK]
-    question += ["--truth", str(screen / "moa.csv"), "--confounder", "Side"]
+    question = [
+        "--platemap",
+        str(screen / "platemap.csv"),
+        "--controls",
+        CONTROLS,
+        "--query",
+        QUERY,
+    ]
+    question += ["--annotations", str(screen / "moa.csv"), "--confounder", "Side"]
     with contextlib.redirect_stdout(said):
         command = ["compare", *more, *of_screen(screen), *question, "--out", str(out)]
         code = main(command)
@@ -141,8 +148,8 @@ def test_every_model_has_a_row_for_each_correction(table):
     assert table.loc["two", "correction"].tolist() == ["none", "sphering"]
     assert len(set(table["cells"].dropna())) == 1
     assert table.loc["bag", "features"].tolist() == [192, 192]
-    assert (table["replicates_asked"].dropna() == 6).all()
-    assert (table["labels_asked"].dropna() == 2).all()
+    assert (table["replicates_queries"].dropna() == 6).all()
+    assert (table["labels_queries"].dropna() == 2).all()
 
 
 def test_numbers_are_those_of_embed_profile_and_evaluate(screen, models, table, tmp_path):
@@ -151,7 +158,7 @@ def test_numbers_are_those_of_embed_profile_and_evaluate(screen, models, table, 
     assert main(["embed", *of_screen(screen), *model, "--out", str(embedded)]) == 0
     how = ["--platemap", str(screen / "platemap.csv"), "--controls", CONTROLS]
     assert main(["profile", str(embedded), *how, "--out", str(plain)]) == 0
-    asked = ["--truth", str(screen / "moa.csv"), "--ask", ASK]
+    asked = ["--annotations", str(screen / "moa.csv"), "--query", QUERY]
 
     def evaluate(profiles, *more):
         out = tmp_path / "report"
@@ -171,7 +178,7 @@ def test_numbers_are_those_of_embed_profile_and_evaluate(screen, models, table, 
     after = evaluate(sphered)
     # Sphered replicates are those of treatments that lambda was not chosen on.
     wells = read_profiles(plain)
-    controls, asks = choose_rows(wells, CONTROLS), choose_rows(wells, ASK)
+    controls, asks = choose_rows(wells, CONTROLS), choose_rows(wells, QUERY)
     sweep = sweep_corrections(wells, controls, "Metadata_Treatment", asked=asks, relative=True)
     precision, _ = dataclasses.replace(sweep, tried=sweep.tried[1:]).nested()
     after["replicates"] |= retrieval_scores(precision, sweep.names, sweep.chance)
@@ -244,7 +251,7 @@ def test_the_number_of_cells_is_among_them(compared, table):
     found = count_profiles(wells)
     found.feature_names = ["Cells_x", "Cells_y"]
     write_profiles(found, counts)
-    command = ["evaluate", str(counts), "--controls", CONTROLS, "--ask", ASK]
+    command = ["evaluate", str(counts), "--controls", CONTROLS, "--query", QUERY]
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         assert main(command) == 0
@@ -349,13 +356,13 @@ def test_a_site_that_fails_is_told_and_the_others_are_judged(screen, models, tmp
     [
         (["two.safetensors", "nothing-like-it"], "there is no model 'nothing-like-it'"),
         (["two.safetensors", "again=two.safetensors"], "is there twice"),
-        (["two.safetensors", "--ask", "Well == 'X'"], "is true for none of the 24 rows"),
+        (["two.safetensors", "--query", "Well == 'X'"], "is true for none of the 24 rows"),
         (["two.safetensors", "--where", "Dose > 1"], "name 'Dose' is not defined"),
         (
             ["two.safetensors", "--where", CONTROLS],
             "no well with a Metadata_Treatment that is none of the controls",
         ),
-        (["two.safetensors", "--ask", CONTROLS], "none of the wells that ask has replicates"),
+        (["two.safetensors", "--query", CONTROLS], "none of the query wells has replicates"),
         (
             ["two.safetensors", "--controls", "Well == 'A01' and Plate == 'P1'"],
             "sphering needs at least 2 control wells, got 1",
@@ -371,7 +378,7 @@ def test_what_cannot_be_asked_is_said_before_the_work(
     monkeypatch.chdir(models)
     out = tmp_path / "out"
     question = ["--platemap", str(screen / "platemap.csv"), "--controls", CONTROLS]
-    question += ["--truth", str(screen / "moa.csv")]
+    question += ["--annotations", str(screen / "moa.csv")]
     assert main(["compare", *of_screen(screen), *question, "--out", str(out), *more]) == 1
     error = capsys.readouterr().err
     assert message in error

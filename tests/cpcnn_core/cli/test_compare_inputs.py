@@ -14,7 +14,7 @@ from cpcnn_core.cli.main import main
 from cpcnn_core.models.untrained import untrained_efficientnet_b0
 from cpcnn_core.models.weights import save_model
 
-from .test_compare import ASK, CONTROLS, of_screen
+from .test_compare import CONTROLS, QUERY, of_screen
 from .test_compare import screen as whole  # noqa: F401
 
 pytest.importorskip("cp_measure")
@@ -35,7 +35,14 @@ def command(screen, tmp_path):
     save_model(tmp_path / "two.safetensors", dataclasses.replace(card, crop_px=32), weights)
     out = tmp_path / "out"
     command = ["compare", str(tmp_path / "two.safetensors"), "--classical", *of_screen(screen)]
-    command += ["--platemap", str(screen / "platemap.csv"), "--controls", CONTROLS, "--ask", ASK]
+    command += [
+        "--platemap",
+        str(screen / "platemap.csv"),
+        "--controls",
+        CONTROLS,
+        "--query",
+        QUERY,
+    ]
     command += ["--out", str(out)]
     assert main(command) == 0
     return command
@@ -133,7 +140,7 @@ def test_force_and_renamed_plates(screen, command, tmp_path, capsys):
 
 def test_what_cannot_be_asked_is_said_by_a_check_too(command, tmp_path, capsys):
     before = everything(tmp_path)
-    assert main([*command, "--check", "--ask", "Well == 'X'"]) == 1
+    assert main([*command, "--check", "--query", "Well == 'X'"]) == 1
     assert "is true for none of the 24 rows" in capsys.readouterr().err
     assert main([*command[:-1], str(tmp_path / "none"), "--check"]) == 0
     said = capsys.readouterr().out

@@ -28,10 +28,10 @@ OPTIONS = [
     ("nearest", "--query"),
     ("nearest", "--controls"),
     ("evaluate", "--controls"),
-    ("evaluate", "--ask"),
+    ("evaluate", "--query"),
     ("compare", "--controls"),
     ("compare", "--where"),
-    ("compare", "--ask"),
+    ("compare", "--query"),
 ]
 
 

@@ -249,7 +249,7 @@ def test_an_evaluation_is_printed_and_written(folder, profiles, tmp_path, capsys
     truth = tmp_path / "moa.tsv"
     truth.write_text("Treatment\tmoa\ntaxol\ttubulin\nnocodazole\ttubulin|other\nATP\t\n")
     out = tmp_path / "report"
-    command = ["evaluate", str(profiles), "--truth", str(truth), "--out", str(out)]
+    command = ["evaluate", str(profiles), "--annotations", str(truth), "--out", str(out)]
     assert main(command) == 0
     report = json.loads((out / "evaluation.json").read_text())
     assert json.dumps(report, indent=2) in capsys.readouterr().out
@@ -320,7 +320,7 @@ def test_a_sweep_needs_uncorrected_profiles(folder, profiles, tmp_path, capsys):
 )
 def test_a_truth_that_does_not_fit_is_one_line(profiles, tmp_path, capsys, truth, message):
     (tmp_path / "moa.csv").write_text(truth)
-    assert main(["evaluate", str(profiles), "--truth", str(tmp_path / "moa.csv")]) == 1
+    assert main(["evaluate", str(profiles), "--annotations", str(tmp_path / "moa.csv")]) == 1
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
@@ -390,14 +390,14 @@ def test_treatments_without_a_mechanism_share_none(wells, tmp_path, capsys, text
     moa = tmp_path / "moa.csv"
     moa.write_text("Treatment,moa\n" + "".join(f"{name},{label}\n" for name, label in rows))
     command = ["evaluate", tmp_path / "wells.csv", "--controls", "Treatment == 'DMSO'"]
-    said = run(capsys, *command, "--truth", moa)
+    said = run(capsys, *command, "--annotations", moa)
     assert json.loads(said.out)["treatments"]["queries"] == 2
     assert (
         f"has no moa for 2 of 4 treatments; found instead: {text or 'an empty cell'} (2)"
         in said.err
     )
     if text:
-        said = run(capsys, *command, "--truth", moa, "--keep-label", text)
+        said = run(capsys, *command, "--annotations", moa, "--keep-label", text)
         assert json.loads(said.out)["treatments"]["queries"] == 4
         assert "has no moa" not in said.err
 
@@ -530,7 +530,9 @@ def test_genes_that_are_numbers_are_asked_for_and_shown_as_they_are_written(
                 said = run(capsys, *command)
                 assert "8 wells in the query, 5 treatments searched" in said.err
                 assert said.out.splitlines()[1] == "1.0,7160,8,0.5,10"
-            scores = json.loads(run(capsys, "evaluate", path, "--by", "Entrez", "--truth", moa).out)
+            scores = json.loads(
+                run(capsys, "evaluate", path, "--by", "Entrez", "--annotations", moa).out
+            )
             assert scores["treatments"]["queries"] == 5
 
 

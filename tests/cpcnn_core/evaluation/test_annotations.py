@@ -3,13 +3,13 @@
 import pytest
 
 from cpcnn_core.errors import ProfileWarning, TableError
-from cpcnn_core.evaluation.annotations import label_of, read_truth
+from cpcnn_core.evaluation.annotations import label_of, read_annotations
 
 
 def read(path, text, *arguments, **how):
     path.write_text(text)
     said = []
-    found = read_truth(path, *(arguments or ("Treatment", "moa")), tell=said.append, **how)
+    found = read_annotations(path, *(arguments or ("Treatment", "moa")), tell=said.append, **how)
     return found, said
 
 
@@ -23,7 +23,7 @@ def test_labels_of_several_rows_and_of_one(tmp_path, delimiter, prefix):
     found, said = read(tmp_path / "moa.txt", "\n".join(delimiter.join(row) for row in rows))
     assert found == {"taxol": "tubulin", "AMG900": "a|b|c", "0012": "z"}
     assert said == []
-    assert read_truth(tmp_path / "moa.txt", "Metadata_Treatment", "Metadata_moa") == found
+    assert read_annotations(tmp_path / "moa.txt", "Metadata_Treatment", "Metadata_moa") == found
 
 
 @pytest.mark.parametrize("text", ["", "NA", "nan", "NaN", "NULL", "None", "none", "#N/A"])
@@ -47,7 +47,7 @@ def test_rows_without_a_treatment_are_no_treatment(tmp_path):
 def test_a_library_is_warned(tmp_path):
     (tmp_path / "moa.csv").write_text("Treatment,moa\na,NA\n")
     with pytest.warns(ProfileWarning, match="has no moa for 1 of 1 treatment; found instead: NA"):
-        read_truth(tmp_path / "moa.csv", "Treatment", "moa")
+        read_annotations(tmp_path / "moa.csv", "Treatment", "moa")
 
 
 def test_extra_commas_change_nothing(tmp_path):
@@ -74,9 +74,15 @@ def test_what_is_wrong_is_named(tmp_path, text, message):
 
 
 def test_names_that_are_numbers_are_found_however_they_are_written():
-    truth = {"7157": "TP53", "672.0": "BRCA1", "0.50": "half", "007": "Bond", "taxol": "tubulin"}
+    annotations = {
+        "7157": "TP53",
+        "672.0": "BRCA1",
+        "0.50": "half",
+        "007": "Bond",
+        "taxol": "tubulin",
+    }
     names = ["7157", "7157.0", "672", "0.5", "007", "7", "taxol", "Taxol"]
     labels = ["TP53", "TP53", "BRCA1", "half", "Bond", "", "tubulin", ""]
-    assert label_of(truth, names) == labels
+    assert label_of(annotations, names) == labels
     # What is written so comes first.
     assert label_of({"7157": "a", "7157.0": "b"}, ["7157", "7157.0"]) == ["a", "b"]

@@ -37,7 +37,7 @@ def test_doses_choose_wells(screen, dose):
     prepared = task.prepare(planned_wells(screen))
     assert prepared.wells.metadata["Metadata_Well"].tolist() == ["A01", "A04"]
     assert prepared.controls.tolist() == [True, False]
-    assert prepared.asked.tolist() == [True, True]
+    assert prepared.queries.tolist() == [True, True]
 
 
 def test_a_plate_map_says_what_it_does_not_know(screen, tmp_path):

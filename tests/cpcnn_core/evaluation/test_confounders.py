@@ -67,8 +67,8 @@ def test_retrieval_equals_scikit_learn(wells, inputs):
     expected = []
     for i in range(len(plates)):
         others = np.arange(len(plates)) != i
-        truth = plates[others] == plates[i]
-        expected.append(average_precision_score(truth, (unit @ unit[i])[others]))
+        annotations = plates[others] == plates[i]
+        expected.append(average_precision_score(annotations, (unit @ unit[i])[others]))
     assert found["mean_average_precision"] == pytest.approx(np.mean(expected), abs=1e-12)
 
 
@@ -80,17 +80,17 @@ def test_a_probe_equals_ridge_regression_by_hand():
     wells.features[:, 0] += np.arange(80) % 3 == 0
     found = linear_probe(wells, "Metadata_Batch", apart="Metadata_Plate")
     plates = wells.metadata["Metadata_Plate"].to_numpy()
-    truth = np.where(wells.metadata["Metadata_Batch"] == "b", 1.0, -1.0)
+    annotations = np.where(wells.metadata["Metadata_Batch"] == "b", 1.0, -1.0)
     guess = np.empty(80)
     for plate in np.unique(plates):
         train, test = plates != plate, plates == plate
         mean, scale = wells.features[train].mean(axis=0), wells.features[train].std(axis=0)
         x = (wells.features[train] - mean) / scale
-        y = truth[train]
+        y = annotations[train]
         weights = np.linalg.solve(x.T @ x + np.eye(30), x.T @ (y - y.mean()))
         guess[test] = (wells.features[test] - mean) / scale @ weights + y.mean()
-    right = (guess > 0) == (truth > 0)
-    expected = (right[truth > 0].mean() + right[truth < 0].mean()) / 2
+    right = (guess > 0) == (annotations > 0)
+    expected = (right[annotations > 0].mean() + right[annotations < 0].mean()) / 2
     assert found == {"balanced_accuracy": pytest.approx(expected, abs=1e-12), "chance": 0.5}
 
 

@@ -34,8 +34,8 @@ def replicate_maps(sweep):
 @pytest.mark.parametrize("relative", [False, True])
 def test_every_correction_does_what_it_does_alone(wells, controls, method, relative):
     names = wells.texts(BY)
-    truth = {name: str(number % 5) for number, name in enumerate(np.unique(names))}
-    how = {"truth": truth, "relative": relative}
+    annotations = {name: str(number % 5) for number, name in enumerate(np.unique(names))}
+    how = {"annotations": annotations, "relative": relative}
     sweep = sweep_corrections(
         wells, controls, BY, ["sphering", "centred-sphering"], [1.0, 0.1], **how
     )
@@ -52,7 +52,7 @@ def test_every_correction_does_what_it_does_alone(wells, controls, method, relat
     expected = np.nanmean(find_replicates(treated, BY).precision)
     assert found["replicate_map"] == pytest.approx(expected, abs=1e-12)
     means = aggregate(treated, [BY], "mean")
-    scores = evaluate_treatments(means.features, [truth[one] for one in means.texts(BY)])
+    scores = evaluate_treatments(means.features, [annotations[one] for one in means.texts(BY)])
     assert found["label_map"] == pytest.approx(scores["mean_average_precision"], abs=1e-12)
     folds = cross_fit(wells, controls, BY, alone).folds
     places = [confounder_retrieval(fold.wells, "Metadata_Well") for fold in folds]
@@ -64,15 +64,15 @@ def test_every_correction_does_what_it_does_alone(wells, controls, method, relat
 
 
 def test_a_sweep_counts_those_who_ask(wells, controls):
-    asked = (wells.metadata["Metadata_Plate"] == wells.metadata["Metadata_Plate"][0]).to_numpy()
-    sweep = sweep_corrections(wells, controls, BY, lambdas=[1.0], asked=asked)
+    queries = (wells.metadata["Metadata_Plate"] == wells.metadata["Metadata_Plate"][0]).to_numpy()
+    sweep = sweep_corrections(wells, controls, BY, lambdas=[1.0], queries=queries)
     corrected = fit_correction(wells, controls, "sphering", regularization=1.0).transform(wells)
     found = find_replicates(corrected.select(~controls), BY).precision
-    expected = np.nanmean(found[asked[~controls]])
+    expected = np.nanmean(found[queries[~controls]])
     assert replicate_maps(sweep)[1] == expected
     assert expected != np.nanmean(found)
-    with pytest.raises(ProfileError, match="none of the wells that ask has replicates"):
-        sweep_corrections(wells, controls, BY, lambdas=[1.0], asked=controls)
+    with pytest.raises(ProfileError, match="none of the query wells has replicates"):
+        sweep_corrections(wells, controls, BY, lambdas=[1.0], queries=controls)
 
 
 def test_a_choice_is_measured_on_what_it_was_not_made_on(wells, controls):
@@ -121,8 +121,8 @@ def test_a_choice_on_noise_stays_at_chance_where_the_best_does_not():
 
 
 def test_one_treatment_alone_cannot_be_chosen_for(wells, controls):
-    asked = (wells.metadata[BY] == wells.metadata[BY][~controls].iloc[0]).to_numpy()
-    sweep = sweep_corrections(wells, controls, BY, lambdas=[1.0], asked=asked)
+    queries = (wells.metadata[BY] == wells.metadata[BY][~controls].iloc[0]).to_numpy()
+    sweep = sweep_corrections(wells, controls, BY, lambdas=[1.0], queries=queries)
     assert sweep.choice() is None
     with pytest.raises(ProfileError, match="cannot be chosen on some treatments"):
         sweep.nested()

@@ -29,17 +29,21 @@ def controls(wells):
 
 
 @pytest.fixture
-def truth(inputs):
+def annotations(inputs):
     return dict(zip(inputs["annot_treatment"], inputs["annot_moa"].tolist(), strict=True))
 
 
-def test_other_profiles_of_the_same_wells_get_their_own_numbers(wells, controls, truth):
+def test_other_profiles_of_the_same_wells_get_their_own_numbers(wells, controls, annotations):
     correction = fit_correction(wells, controls, "sphering", regularization=0.1)
     corrected = correction.transform(wells)
     order = np.random.default_rng(0).permutation(len(controls))
     paired = CorrectedWells(corrected, wells, correction)
     found = evaluate_profiles(
-        wells, BY, controls=controls, truth=truth, beside={"sphered": paired.select(order)}
+        wells,
+        BY,
+        controls=controls,
+        annotations=annotations,
+        beside={"sphered": paired.select(order)},
     )
     beside = found.scores["beside"]["sphered"]
     assert list(found.scores["beside"]) == ["sphered"]
@@ -49,7 +53,7 @@ def test_other_profiles_of_the_same_wells_get_their_own_numbers(wells, controls,
         expected = float(np.nanmean(find_replicates(treated, BY).precision))
         assert scores["replicates"]["mean_average_precision"] == pytest.approx(expected, rel=1e-9)
         treatments = aggregate(treated, [BY], "mean")
-        labels = [truth.get(name, "") for name in treatments.metadata[BY]]
+        labels = [annotations.get(name, "") for name in treatments.metadata[BY]]
         expected = evaluate_treatments(treatments.features, labels)
         for name, value in expected.items():
             assert scores["treatments"][name] == pytest.approx(value, rel=1e-9)
@@ -89,11 +93,13 @@ def test_the_batch_is_a_confounder_where_it_is_known(wells, controls):
         assert value == pytest.approx(np.mean([part[name] for part in parts]), rel=1e-9)
 
 
-def test_the_number_of_cells_alone_is_measured_where_it_is_known(wells, controls, truth):
-    toxic = {name for name, label in truth.items() if label == sorted(truth.values())[-1]}
+def test_the_number_of_cells_alone_is_measured_where_it_is_known(wells, controls, annotations):
+    toxic = {
+        name for name, label in annotations.items() if label == sorted(annotations.values())[-1]
+    }
     counts = [20 if name in toxic else 200 for name in wells.metadata[BY]]
     wells.metadata["Metadata_CellCount"] = counts
-    found = evaluate_profiles(wells, BY, controls=controls, truth=truth)
+    found = evaluate_profiles(wells, BY, controls=controls, annotations=annotations)
     assert list(found.scores["beside"]) == [CELL_COUNT_ALONE]
     alone = found.scores["beside"][CELL_COUNT_ALONE]
     assert alone["made_by"] == {}
@@ -112,7 +118,7 @@ def test_without_controls_and_truth_there_are_replicates_only(wells):
     assert list(scores) == ["made_by", "wells", "controls", "replicates"]
 
 
-def test_what_does_not_fit_is_one_line(wells, controls, truth):
+def test_what_does_not_fit_is_one_line(wells, controls, annotations):
     short = wells.select(np.arange(500))
     with pytest.raises(ProfileError, match="X lacks 16 of 516 wells: "):
         evaluate_profiles(wells, BY, beside={"X": short})
@@ -124,38 +130,44 @@ def test_what_does_not_fit_is_one_line(wells, controls, truth):
     corrected = replace(wells, provenance={"correction": "sphering"})
     with pytest.raises(ProfileError, match="the profiles are corrected already"):
         evaluate_profiles(corrected, BY, controls=controls, sweep=True)
-    with pytest.raises(ProfileError, match="treatments is in the truth; the profiles have"):
-        evaluate_profiles(wells, BY, truth={"water": "x"})
+    with pytest.raises(ProfileError, match="treatments is in the annotations; the profiles have"):
+        evaluate_profiles(wells, BY, annotations={"water": "x"})
 
 
-def test_only_those_who_ask_are_measured_and_all_are_searched(wells, controls, truth):
-    asked = wells.metadata["Metadata_Plate"].isin(sorted(set(wells.metadata["Metadata_Plate"]))[:2])
-    asked = asked.to_numpy()
-    scores = evaluate_profiles(wells, BY, controls=controls, asked=asked, truth=truth).scores
+def test_only_those_who_ask_are_measured_and_all_are_searched(wells, controls, annotations):
+    queries = wells.metadata["Metadata_Plate"].isin(
+        sorted(set(wells.metadata["Metadata_Plate"]))[:2]
+    )
+    queries = queries.to_numpy()
+    scores = evaluate_profiles(
+        wells, BY, controls=controls, queries=queries, annotations=annotations
+    ).scores
     found = find_replicates(wells.select(~controls), BY).precision
-    mine = asked[~controls]
+    mine = queries[~controls]
     expected = [value for value, asks in zip(found, mine, strict=True) if asks and value == value]
     assert scores["replicates"]["wells"] == len(expected)
     assert scores["replicates"]["mean_average_precision"] == pytest.approx(np.mean(expected))
-    names = wells.metadata[BY][~controls & asked].to_numpy()
+    names = wells.metadata[BY][~controls & queries].to_numpy()
     interval = bootstrap_interval(found[mine], names)
     assert scores["replicates"]["interval"] == [interval["low"], interval["high"]]
-    # Treatments are the means of the wells that ask, so that nothing else enters.
-    treatments = aggregate(wells.select(~controls & asked), [BY], "mean")
-    labels = [truth.get(name, "") for name in treatments.metadata[BY]]
+    # Treatments are the means of the query wells, so that nothing else enters.
+    treatments = aggregate(wells.select(~controls & queries), [BY], "mean")
+    labels = [annotations.get(name, "") for name in treatments.metadata[BY]]
     expected = evaluate_treatments(treatments.features, labels)
     found = scores["treatments"]
     assert found["mean_average_precision"] == pytest.approx(expected["mean_average_precision"])
     assert found["interval"][0] < found["mean_average_precision"] < found["interval"][1]
-    everybody = evaluate_profiles(wells, BY, controls=controls, truth=truth).scores
+    everybody = evaluate_profiles(wells, BY, controls=controls, annotations=annotations).scores
     assert everybody["replicates"] != scores["replicates"]
     assert everybody["confounders"] == scores["confounders"]
 
 
-def test_positive_controls_are_searched_and_told_apart(wells, controls, truth):
+def test_positive_controls_are_searched_and_told_apart(wells, controls, annotations):
     names = sorted(set(wells.texts(BY)[~controls]))[:3]
     positive = np.isin(wells.texts(BY), names)
-    found = evaluate_profiles(wells, BY, controls=controls, truth=truth, positive=positive).scores
+    found = evaluate_profiles(
+        wells, BY, controls=controls, annotations=annotations, positive=positive
+    ).scores
     treated = wells.select(~controls)
     precision = find_replicates(treated, BY).precision
     mine = positive[~controls]
@@ -164,7 +176,7 @@ def test_positive_controls_are_searched_and_told_apart(wells, controls, truth):
     assert found["positive_controls"]["treatments"] == 3
     expected = np.nanmean(precision[~mine])
     assert found["replicates"]["mean_average_precision"] == pytest.approx(expected)
-    everybody = evaluate_profiles(wells, BY, controls=controls, truth=truth).scores
+    everybody = evaluate_profiles(wells, BY, controls=controls, annotations=annotations).scores
     assert "positive_controls" not in everybody
     assert found["replicates"]["treatments"] == everybody["replicates"]["treatments"] - 3
     # Controls that an expression also takes for positive stay controls.
@@ -173,25 +185,27 @@ def test_positive_controls_are_searched_and_told_apart(wells, controls, truth):
 
 
 def test_somebody_has_to_ask(wells, controls):
-    with pytest.raises(ProfileError, match="none of the wells that ask is a treated one"):
-        evaluate_profiles(wells, BY, controls=controls, asked=controls)
+    with pytest.raises(ProfileError, match="none of the query wells is a treated one"):
+        evaluate_profiles(wells, BY, controls=controls, queries=controls)
     alone = np.zeros(len(controls), bool)
     # A treatment that is there once in all.
     wells.metadata.loc[np.flatnonzero(~controls)[0], BY] = "lonely"
     alone[np.flatnonzero(~controls)[0]] = True
-    with pytest.raises(ProfileError, match="none of the wells that ask has replicates in the"):
-        evaluate_profiles(wells, BY, controls=controls, asked=alone)
+    with pytest.raises(ProfileError, match="none of the query wells has replicates in the"):
+        evaluate_profiles(wells, BY, controls=controls, queries=alone)
 
 
-def test_treatments_that_are_numbers_have_the_labels_of_a_truth_of_texts(wells, controls, truth):
-    expected = evaluate_profiles(wells, BY, controls=controls, truth=truth).scores
+def test_treatments_that_are_numbers_have_the_labels_of_a_truth_of_texts(
+    wells, controls, annotations
+):
+    expected = evaluate_profiles(wells, BY, controls=controls, annotations=annotations).scores
     names = wells.metadata[BY].unique().tolist()
     codes = {name: 7000 + code for code, name in enumerate(names)}
     numbered = replace(wells, metadata=wells.metadata.assign(**{BY: wells.metadata[BY].map(codes)}))
     assert numbered.metadata[BY].dtype.kind == "i"
     for spell in (str, lambda code: f"{code}.0"):
-        spelt = {spell(codes[name]): label for name, label in truth.items() if name in codes}
-        found = evaluate_profiles(numbered, BY, controls=controls, truth=spelt).scores
+        spelt = {spell(codes[name]): label for name, label in annotations.items() if name in codes}
+        found = evaluate_profiles(numbered, BY, controls=controls, annotations=spelt).scores
         assert found["treatments"] == expected["treatments"]
 
 

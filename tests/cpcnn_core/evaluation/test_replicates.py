@@ -30,9 +30,9 @@ def test_chance_is_the_mean_over_all_orders(matches, others):
     scores = -np.arange(others)
     every = []
     for places in combinations(range(others), matches):
-        truth = np.zeros(others)
-        truth[list(places)] = 1
-        every.append(average_precision_score(truth, scores))
+        annotations = np.zeros(others)
+        annotations[list(places)] = 1
+        every.append(average_precision_score(annotations, scores))
     found = chance_average_precision(np.array([matches]), np.array([others]))
     assert found[0] == pytest.approx(np.mean(every), rel=1e-12)
 
@@ -55,15 +55,15 @@ def test_each_treatment_is_looked_for_where_its_replicates_stand():
         own = [i for i in range(8) if i != query and plates[i] == plates[query]]
         other = [i for i in range(8) if plates[i] != plates[query]]
         searched = other if len(places) > 1 else own
-        truth = [treatments[i] == name for i in searched]
+        annotations = [treatments[i] == name for i in searched]
         assert found.on_other_plates[query] == (len(places) > 1)
-        if not any(truth):
+        if not any(annotations):
             assert np.isnan(found.precision[query])
             assert np.isnan(found.chance[query])
             continue
-        expected = average_precision_score(truth, similarity[query][searched])
+        expected = average_precision_score(annotations, similarity[query][searched])
         assert found.precision[query] == pytest.approx(expected, abs=1e-12)
-    assert found.asked().sum() == 7
+    assert found.queries().sum() == 7
 
 
 def test_one_strong_treatment_on_several_plates_is_not_the_whole_score():
@@ -78,8 +78,8 @@ def test_one_strong_treatment_on_several_plates_is_not_the_whole_score():
     assert (scores["treatments"], scores["on_other_plates"]) == (31, 1)
     assert scores["mean_average_precision"] < 0.3
     assert scores["above_chance"] is False
-    asked = np.arange(93) >= 90
-    alone = measure_retrieval(wells, controls, BY, asked=asked)["replicates"]
+    queries = np.arange(93) >= 90
+    alone = measure_retrieval(wells, controls, BY, queries=queries)["replicates"]
     assert alone["mean_average_precision"] == 1
     assert (alone["treatments"], alone["interval"], alone["above_chance"]) == (1, None, None)
 

@@ -44,11 +44,17 @@ def page_of(evaluation, folder):
 def test_everything_is_inside(wells, inputs, tmp_path):
     controls = (wells.metadata[BY] == "DMSO@0").to_numpy()
     wells.metadata["Metadata_CellCount"] = np.arange(len(wells.metadata)) % 97 + 3
-    truth = dict(zip(inputs["annot_treatment"], inputs["annot_moa"].tolist(), strict=True))
+    annotations = dict(zip(inputs["annot_treatment"], inputs["annot_moa"].tolist(), strict=True))
     correction = fit_correction(wells, controls, "sphering", regularization=0.5)
     corrected = CorrectedWells(correction.transform(wells), wells, correction)
     evaluation = evaluate_profiles(
-        wells, BY, controls=controls, truth=truth, sweep=True, paper=True, beside={"W": corrected}
+        wells,
+        BY,
+        controls=controls,
+        annotations=annotations,
+        sweep=True,
+        paper=True,
+        beside={"W": corrected},
     )
     page = page_of(evaluation, tmp_path)
     # Curve, sweep and placebo; the map and four plates are drawn in the page itself.

@@ -33,15 +33,17 @@ def test_the_textbooks_scores(arrays, inputs):
     random = np.random.default_rng(0)
     for query, mine in enumerate(sets):
         others = [i for i in range(120) if i != query]
-        truth = np.array([bool(mine & sets[i]) for i in others])
-        if truth.any():
+        annotations = np.array([bool(mine & sets[i]) for i in others])
+        if annotations.any():
             scores = (unit @ unit[query])[others]
             order = np.argsort(-scores, kind="stable")
-            precisions.append(average_precision_score(truth, scores))
-            first.append(truth[order][:2].any())
-            folds.append(truth[order][:2].mean() / truth.mean())
-            orders = [random.permutation(len(truth)) for _ in range(40)]
-            chance.append(np.mean([average_precision_score(truth, order) for order in orders]))
+            precisions.append(average_precision_score(annotations, scores))
+            first.append(annotations[order][:2].any())
+            folds.append(annotations[order][:2].mean() / annotations.mean())
+            orders = [random.permutation(len(annotations)) for _ in range(40)]
+            chance.append(
+                np.mean([average_precision_score(annotations, order) for order in orders])
+            )
     assert found["treatments"] == 120
     assert found["queries"] == len(precisions)
     assert found["mean_average_precision"] == pytest.approx(np.mean(precisions), abs=1e-12)
