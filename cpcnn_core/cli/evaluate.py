@@ -52,10 +52,10 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--sweep", action="store_true", help="try sphering with several lambdas on replicates"
     )
     parser.add_argument(
-        "--relative", action="store_true", help="lambdas are parts of the mean eigenvalue"
+        "--relative", action="store_true", help="lambdas are fractions of the mean eigenvalue"
     )
     parser.add_argument(
-        "--beside",
+        "--baselines",
         nargs="+",
         default=[],
         metavar="NAME=TABLE",
@@ -96,7 +96,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     expression = options.controls or wells.provenance.get("controls")
     texts = (expression, options.positive_controls, options.query, options.null)
     controls, positive, queries, null = (_chosen(wells, text) for text in texts)
-    beside = {name: read(path) for name, path in _named(options.beside)}
+    baselines = {name: read(path) for name, path in _named(options.baselines)}
     if options.out:
         # Now, not after the work.
         require_room(options.out)
@@ -111,7 +111,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         positive=positive,
         queries=queries,
         annotations=annotations,
-        beside=beside,
+        baselines=baselines,
         null=null,
         doses_of=metadata_column(options.doses_of) if options.doses_of else None,
         sweep=options.sweep,
@@ -161,9 +161,9 @@ def _named(tables: list[str]) -> list[tuple[str, str]]:
 
     named = [table.partition("=") for table in tables]
     if not all(name and path for name, _, path in named):
-        raise ProfileError(f"expected --beside NAME=TABLE, got {' '.join(tables)}")
+        raise ProfileError(f"expected --baselines NAME=TABLE, got {' '.join(tables)}")
     if len({name for name, _, _ in named}) < len(named):
         raise ProfileError(
-            f"expected another name for every table --beside, got {' '.join(tables)}"
+            f"expected another name for every table --baselines, got {' '.join(tables)}"
         )
     return [(name, path) for name, _, path in named]

@@ -67,7 +67,7 @@ def evaluate_profiles(
     positive: np.ndarray | None = None,
     queries: np.ndarray | None = None,
     annotations: Mapping[str, str] | None = None,
-    beside: Mapping[str, Profiles | CorrectedWells] | None = None,
+    baselines: Mapping[str, Profiles | CorrectedWells] | None = None,
     null: np.ndarray | None = None,
     doses_of: str | None = None,
     sweep: bool = False,
@@ -92,7 +92,7 @@ def evaluate_profiles(
         `cpcnn_core.evaluation.retrieval_measures.measure_retrieval`. Default: that of all.
     annotations : mapping of str to str, optional
         Labels of treatments, several separated by ``|``.
-    beside : mapping of str to Profiles or CorrectedWells, optional
+    baselines : mapping of str to Profiles or CorrectedWells, optional
         Other profiles of the same wells, e.g. before correction or of an untrained network,
         measured in the same way. The number of cells alone is measured too, where it is
         known.
@@ -116,7 +116,7 @@ def evaluate_profiles(
     ------
     ProfileError
         Whatever the parts raise; a sweep without controls or on corrected profiles; annotations
-        that knows none of the treatments; profiles beside that lack some wells.
+        that knows none of the treatments; baselines that lack some wells.
 
     Examples
     --------
@@ -154,11 +154,11 @@ def evaluate_profiles(
         scores["paper"] = evaluate_as_in_the_paper(
             treatments.features[known], [label for label in labels if label]
         )
-    others = {name: _same_wells(table, wells, name) for name, table in (beside or {}).items()}
+    others = {name: _same_wells(table, wells, name) for name, table in (baselines or {}).items()}
     if _has_counts(wells):
         others[CELL_COUNT_ALONE] = as_they_are(count_profiles(wells))
     if others:
-        scores["beside"] = {
+        scores["baselines"] = {
             name: _summary(table, controls, by, queries, annotations, **how)
             for name, table in others.items()
         }

@@ -154,7 +154,7 @@ def run_placebo(tests: Significance, *, seed: int = 0) -> Placebo:
 def _ask(
     fitted: CrossFit, choose: Choose, random: np.random.Generator, queries: int = QUERIES
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return p-values of placebos, of activity and of likeness, and the smallest possible."""
+    """Return p-values of placebos, of activity and of similarity, and the smallest possible."""
     activity: list[float] = []
     nearest: list[float] = []
     finest = 1.0

@@ -27,7 +27,7 @@ from cpcnn_core.schema.profiles import Profiles
 MAX_PLATES, MAX_ROWS = 8, 200
 _PLACEBOS = {
     "activity": "activity",
-    "nearest": "likeness to real treatments",
+    "nearest": "similarity to real treatments",
     "positions": "activity of whole positions",
 }
 
@@ -73,7 +73,7 @@ def write_report(path: str | Path, evaluation: Evaluation, name: str) -> None:
     """
     blocks: list[Block] = [
         *_summary(evaluation, name),
-        *_beside(evaluation.scores),
+        *_baselines(evaluation.scores),
         *_sweep(evaluation.scores),
         *_map(evaluation),
         *_confounders(evaluation.scores),
@@ -113,10 +113,10 @@ def _summary(evaluation: Evaluation, name: str) -> list[Block]:
     return blocks
 
 
-def _beside(scores: dict[str, Any]) -> list[Block]:
-    if "beside" not in scores:
+def _baselines(scores: dict[str, Any]) -> list[Block]:
+    if "baselines" not in scores:
         return []
-    tables = {"these profiles": scores, **scores["beside"]}
+    tables = {"these profiles": scores, **scores["baselines"]}
     # Every table was measured in the same way: what one lacks, all lack.
     shown = {
         title: [found for table in tables.values() if (found := read(table)) is not None]
@@ -125,7 +125,7 @@ def _beside(scores: dict[str, Any]) -> list[Block]:
     shown = {title: values for title, values in shown.items() if len(values) == len(tables)}
     rows = [(name, *values) for name, *values in zip(tables, *shown.values(), strict=True)]
     return [
-        Heading("Beside others"),
+        Heading("Baselines"),
         Table(rows, ("", *shown)),
         Note(
             "The same wells, measured in the same way. What is no better than the number of cells "

@@ -64,7 +64,7 @@ def read_profiles(
         (`cpcnn_core.io.tables.open_table`); or AnnData (``.h5ad``).
     prefixes : sequence of str
         Columns whose name begins with one of these are features, and those of any model in
-        CellProfiler's spreadsheets (``DINOv2S_000``); the likenesses to treatments that
+        CellProfiler's spreadsheets (``DINOv2S_000``); the similarities to treatments that
         CellProfiler's module writes are not, nor are names of files. All others are
         metadata; those that lack ``Metadata_`` get it (``Image_Metadata_Well``,
         CellProfiler's, becomes ``Metadata_Well``).

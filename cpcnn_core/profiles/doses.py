@@ -1,6 +1,6 @@
 """q-values of compounds that were given in several doses.
 
-Each dose is a treatment of its own, but doses of one compound are judged together: first
+Each dose is a treatment of its own, but doses of one compound are tested together: first
 it is asked which compounds do anything, and then, of those, at which doses.
 """
 

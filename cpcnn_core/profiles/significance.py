@@ -44,7 +44,7 @@ Layout = tuple[tuple[str, int], ...]
 
 @dataclass(frozen=True)
 class Significance:
-    """p-values of likeness and of activity, with the controls of a cross-fitted correction.
+    """p-values of similarity and of activity, with the controls of a cross-fitted correction.
 
     Attributes
     ----------

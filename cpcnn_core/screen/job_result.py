@@ -1,4 +1,4 @@
-"""What became of a job, for whoever started it in another process."""
+"""What became of a job, for the process that started it."""
 
 from __future__ import annotations
 

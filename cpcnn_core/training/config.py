@@ -85,7 +85,7 @@ class SplitConfig:
     seed: int = _entry(0, "Of the draw.", least=0)
     held_out: str = _entry(
         "",
-        "Which crops are used for neither, but make the profiles that are judged on the way, e.g. "
+        "Which crops are used for neither, but make the profiles evaluated on the way, e.g. "
         "\"Plate == 'P7'\". Empty: the validation crops make them.",
     )
 

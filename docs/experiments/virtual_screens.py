@@ -97,7 +97,7 @@ def main():
         "wells": len(tables["untrained"].metadata),
         "cells": len(mine),
         "steps of every training": options.steps,
-        "profiles": {name: judge(wells, truth) for name, wells in tables.items()},
+        "profiles": {name: evaluate(wells, truth) for name, wells in tables.items()},
     }
     text = json.dumps(result, indent=2)
     print(text)
@@ -191,7 +191,7 @@ def measured_cells(work):
     return read_profiles(table)
 
 
-def judge(wells, truth):
+def evaluate(wells, truth):
     """Measure the profiles before and after sphering, with intervals over treatments.
 
     Lambda is chosen for each kind of profile by how well replicates find each other, as the

@@ -37,7 +37,7 @@ SCOPES = {SELECTED: [], FIELD: [LAYER], WHOLE_WELL: [PLATE, WELL]}
 
 
 class NearestPanel(QtWidgets.QWidget):
-    """Opens a library of treatments and ranks them by likeness to the cells asked about.
+    """Opens a library of treatments and ranks them by similarity to the cells asked about.
 
     Parameters
     ----------

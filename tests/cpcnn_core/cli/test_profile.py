@@ -269,24 +269,24 @@ def test_profiles_are_evaluated_beside_others(folder, profiles, tmp_path, capsys
     plain = tmp_path / "plain.parquet"
     assert profile(folder, plain) == 0
     out = tmp_path / "report"
-    command = ["evaluate", str(profiles), "--beside", f"uncorrected={plain}", "--out", str(out)]
+    command = ["evaluate", str(profiles), "--baselines", f"uncorrected={plain}", "--out", str(out)]
     assert main(command) == 0
     report = json.loads((out / "evaluation.json").read_text())
-    assert list(report["beside"]) == ["uncorrected"]
-    assert report["beside"]["uncorrected"]["made_by"].get("correction") is None
+    assert list(report["baselines"]) == ["uncorrected"]
+    assert report["baselines"]["uncorrected"]["made_by"].get("correction") is None
     # The plates of this screen differ in brightness: that is what correction takes away.
-    before = report["beside"]["uncorrected"]["confounders"]["plate_from_controls"]
+    before = report["baselines"]["uncorrected"]["confounders"]["plate_from_controls"]
     after = report["confounders"]["plate_from_controls"]
     assert before["balanced_accuracy"] >= after["balanced_accuracy"]
     controls = ["--controls", "Treatment == 'DMSO'"]
     assert main(["evaluate", str(plain), *controls, "--out", str(out)]) == 0
     alone = json.loads((out / "evaluation.json").read_text())["replicates"]
-    assert report["beside"]["uncorrected"]["replicates"] == alone
+    assert report["baselines"]["uncorrected"]["replicates"] == alone
     capsys.readouterr()
-    assert main(["evaluate", str(profiles), "--beside", str(plain)]) == 1
-    assert "expected --beside NAME=TABLE, got" in capsys.readouterr().err
-    assert main(["evaluate", str(profiles), "--beside", f"a={plain}", f"a={profiles}"]) == 1
-    assert "expected another name for every table --beside, got a=" in capsys.readouterr().err
+    assert main(["evaluate", str(profiles), "--baselines", str(plain)]) == 1
+    assert "expected --baselines NAME=TABLE, got" in capsys.readouterr().err
+    assert main(["evaluate", str(profiles), "--baselines", f"a={plain}", f"a={profiles}"]) == 1
+    assert "expected another name for every table --baselines, got a=" in capsys.readouterr().err
 
 
 def test_a_sweep_needs_uncorrected_profiles(folder, profiles, tmp_path, capsys):

@@ -43,12 +43,12 @@ def test_other_profiles_of_the_same_wells_get_their_own_numbers(wells, controls,
         BY,
         controls=controls,
         annotations=annotations,
-        beside={"sphered": paired.select(order)},
+        baselines={"sphered": paired.select(order)},
     )
-    beside = found.scores["beside"]["sphered"]
-    assert list(found.scores["beside"]) == ["sphered"]
-    assert beside["made_by"]["correction"] == "sphering"
-    for scores, table in ((found.scores, wells), (beside, corrected)):
+    baselines = found.scores["baselines"]["sphered"]
+    assert list(found.scores["baselines"]) == ["sphered"]
+    assert baselines["made_by"]["correction"] == "sphering"
+    for scores, table in ((found.scores, wells), (baselines, corrected)):
         treated = table.select(~controls)
         expected = float(np.nanmean(find_replicates(treated, BY).precision))
         assert scores["replicates"]["mean_average_precision"] == pytest.approx(expected, rel=1e-9)
@@ -59,7 +59,7 @@ def test_other_profiles_of_the_same_wells_get_their_own_numbers(wells, controls,
             assert scores["treatments"][name] == pytest.approx(value, rel=1e-9)
     # Controls that the correction was not fitted on; of uncorrected wells in the same parts.
     tests = paired.significance(controls, BY)
-    for scores, table in ((found.scores, wells), (beside, None)):
+    for scores, table in ((found.scores, wells), (baselines, None)):
         folds = tests.fitted.folds
         tables = [fold.wells if table is None else table.select(fold.held) for fold in folds]
         parts = [confounder_retrieval(part, "Metadata_Plate") for part in tables]
@@ -68,9 +68,9 @@ def test_other_profiles_of_the_same_wells_get_their_own_numbers(wells, controls,
             assert value == pytest.approx(np.mean([part[name] for part in parts]), rel=1e-9)
     # Activity is the tests' own, and every table has its placebo.
     expected = phenotypic_activity(corrected, controls, BY, tests)
-    assert beside["activity"]["active"] == (expected["q_value"] <= 0.05).sum()
-    assert beside["activity"]["compared_with"].startswith(tests.describe(expected[BY]))
-    assert beside["placebo"] == without_values(run_placebo(tests).summary())
+    assert baselines["activity"]["active"] == (expected["q_value"] <= 0.05).sum()
+    assert baselines["activity"]["compared_with"].startswith(tests.describe(expected[BY]))
+    assert baselines["placebo"] == without_values(run_placebo(tests).summary())
 
 
 def without_values(placebo):
@@ -100,17 +100,17 @@ def test_the_number_of_cells_alone_is_measured_where_it_is_known(wells, controls
     counts = [20 if name in toxic else 200 for name in wells.metadata[BY]]
     wells.metadata["Metadata_CellCount"] = counts
     found = evaluate_profiles(wells, BY, controls=controls, annotations=annotations)
-    assert list(found.scores["beside"]) == [CELL_COUNT_ALONE]
-    alone = found.scores["beside"][CELL_COUNT_ALONE]
+    assert list(found.scores["baselines"]) == [CELL_COUNT_ALONE]
+    alone = found.scores["baselines"][CELL_COUNT_ALONE]
     assert alone["made_by"] == {}
     # All that share a count are alike to the last bit, so ranks of others are shared.
     assert alone["replicates"]["mean_average_precision"] < 0.2
     assert 0 < alone["treatments"]["mean_average_precision"] < 0.5
     # Of one well it is not known.
     wells.metadata["Metadata_CellCount"] = [np.nan, *counts[1:]]
-    assert "beside" not in evaluate_profiles(wells, BY, controls=controls).scores
+    assert "baselines" not in evaluate_profiles(wells, BY, controls=controls).scores
     wells.metadata["Metadata_CellCount"] = 7
-    assert "beside" not in evaluate_profiles(wells, BY, controls=controls).scores
+    assert "baselines" not in evaluate_profiles(wells, BY, controls=controls).scores
 
 
 def test_without_controls_and_truth_there_are_replicates_only(wells):
@@ -121,10 +121,10 @@ def test_without_controls_and_truth_there_are_replicates_only(wells):
 def test_what_does_not_fit_is_one_line(wells, controls, annotations):
     short = wells.select(np.arange(500))
     with pytest.raises(ProfileError, match="X lacks 16 of 516 wells: "):
-        evaluate_profiles(wells, BY, beside={"X": short})
+        evaluate_profiles(wells, BY, baselines={"X": short})
     twice = wells.select(np.r_[0, np.arange(516)])
     with pytest.raises(ProfileError, match="X has 1 wells twice"):
-        evaluate_profiles(wells, BY, beside={"X": twice})
+        evaluate_profiles(wells, BY, baselines={"X": twice})
     with pytest.raises(ProfileError, match="sphering learns from control wells"):
         evaluate_profiles(wells, BY, sweep=True)
     corrected = replace(wells, provenance={"correction": "sphering"})
@@ -219,9 +219,9 @@ def test_the_same_wells_are_found_however_they_are_spelt(wells, controls):
     other = replace(wells, metadata=spelt.assign(Metadata_Plate="00" + numbers["Metadata_Plate"]))
     order = np.random.default_rng(0).permutation(len(controls))
     mine = replace(wells, metadata=numbers)
-    found = evaluate_profiles(mine, BY, controls=controls, beside={"X": other.select(order)})
-    beside = found.scores["beside"]["X"]
-    assert beside["replicates"] == found.scores["replicates"]
+    found = evaluate_profiles(mine, BY, controls=controls, baselines={"X": other.select(order)})
+    baselines = found.scores["baselines"]["X"]
+    assert baselines["replicates"] == found.scores["replicates"]
 
 
 @pytest.mark.parametrize(("controls", "told"), [(4, False), (24, True)])

@@ -54,7 +54,7 @@ def test_everything_is_inside(wells, inputs, tmp_path):
         annotations=annotations,
         sweep=True,
         paper=True,
-        beside={"W": corrected},
+        baselines={"W": corrected},
     )
     page = page_of(evaluation, tmp_path)
     # Curve, sweep and placebo; the map and four plates are drawn in the page itself.
@@ -71,9 +71,9 @@ def test_everything_is_inside(wells, inputs, tmp_path):
     for number in (
         scores["replicates"]["mean_average_precision"],
         scores["confounders"]["plate_from_controls"]["balanced_accuracy"],
-        scores["beside"]["W"]["replicates"]["mean_average_precision"],
-        scores["beside"]["W"]["confounders"]["plate_from_controls"]["balanced_accuracy"],
-        scores["beside"][CELL_COUNT_ALONE]["treatments"]["mean_average_precision"],
+        scores["baselines"]["W"]["replicates"]["mean_average_precision"],
+        scores["baselines"]["W"]["confounders"]["plate_from_controls"]["balanced_accuracy"],
+        scores["baselines"][CELL_COUNT_ALONE]["treatments"]["mean_average_precision"],
         scores["activity"]["by_treatment"][0]["mean_average_precision"],
         scores["activity"]["by_treatment"][0]["mean_cosine"],
         scores["placebo"]["activity"]["share"],
