@@ -153,6 +153,9 @@ class MeasureCellPaintingCNN(Module):  # noqa: D101  (help shows the text above)
 
     def on_activated(self, workspace: Workspace) -> None:
         self._pipeline = workspace.pipeline
+        if not self._missing:
+            # As in a pipeline of an earlier version, which does not tell.
+            _room("settings").follow_library(self)
 
     def on_deactivated(self) -> None:
         self._pipeline = None

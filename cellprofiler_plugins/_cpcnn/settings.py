@@ -209,21 +209,14 @@ def follow(module: Module, setting: Setting) -> None:
     """Fit the settings that depend on one that was changed."""
     # Settings are equal when their values are; here it has to be this very one.
     of_model = (module.model, module.model_directory, module.model_file_name, module.python)
-    of_library = (
-        module.wants_library,
-        module.library_directory,
-        module.library_file_name,
-        module.treatment_column,
-    )
-    request = MeasurementRequest.from_settings(module)
     if any(setting is one for one in of_model):
-        _follow_model(module, request)
-    elif any(setting is one for one in of_library):
-        _follow_library(module, request)
+        _follow_model(module)
+    follow_library(module)
 
 
-def _follow_model(module: Module, request: MeasurementRequest) -> None:
+def _follow_model(module: Module) -> None:
     """Ask for the model's channels; images that were chosen for a name stay."""
+    request = MeasurementRequest.from_settings(module)
     try:
         card = ask_remembering(request.worker, request.model_question(whole=True))["card"]
     except WorkerError:
@@ -237,8 +230,9 @@ def _follow_model(module: Module, request: MeasurementRequest) -> None:
         module.channels[-1].image.value = images.get(name, "None")
 
 
-def _follow_library(module: Module, request: MeasurementRequest) -> None:
+def follow_library(module: Module) -> None:
     """Find out what the library holds, for the names of the measurements."""
+    request = MeasurementRequest.from_settings(module)
     module.library_holds.value = NOT_ASKED
     if request.library is None:
         return

@@ -8,12 +8,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 
 import cpcnn_core
-from cpcnn_core.errors import CPCNNError, HostError
+from cpcnn_core.errors import CPCNNError
 from cpcnn_core.hosts.environments import code_command, environment_python, module_command
 from cpcnn_core.hosts.install import (
     MODULE_FILE,
@@ -22,7 +22,7 @@ from cpcnn_core.hosts.install import (
     read_record,
 )
 from cpcnn_core.models.registry import find_model
-from cpcnn_core.worker.protocol import MessageError, read_message, write_message
+from cpcnn_core.worker.client import MessageProcess
 
 PUBLISHED_MODEL = "cell-painting-cnn-v1"
 _PATIENCE_SECONDS = 300
@@ -119,41 +119,19 @@ def _worker(python: str) -> Finding:
     cure = "run cpcnn cellprofiler install with the cpcnn that you want to use"
     if not Path(python).is_file():
         return Finding(False, f"the recorded Python {python} does not exist", cure)
+    # As CellProfiler's module starts it.
+    worker = MessageProcess(module_command([python], "cpcnn_core.cli", "worker"), "it")
     try:
-        hello, names = _greet(python)
-    except (OSError, CPCNNError, MessageError) as error:
-        return Finding(False, f"no worker starts in {python}: {error}", cure)
+        worker.send({"type": "models"})
+        names = worker.receive()[0]["names"]
+    except (OSError, CPCNNError) as error:
+        return Finding(False, f"no worker starts in {python}: {str(error).splitlines()[-1]}", cure)
+    finally:
+        worker.stop()
+    hello = worker.greeting
     return Finding(
         True, f"a worker starts in {python} (cpcnn {hello['cpcnn']}) and knows {len(names)} models"
     )
-
-
-def _greet(python: str) -> tuple[dict[str, Any], list[str]]:
-    """Start a worker, return its greeting and the models it knows, and end it."""
-    # The Python recorded by `cpcnn cellprofiler install`, and words of ours; no shell.
-    process = subprocess.Popen(  # noqa: S603
-        module_command([python], "cpcnn_core.cli", "worker"),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    # All three are pipes.
-    told, heard, errors = (
-        cast("BinaryIO", pipe) for pipe in (process.stdin, process.stdout, process.stderr)
-    )
-    with process:
-        try:
-            hello = read_message(heard)
-            if hello is None:
-                lines = errors.read().decode(errors="replace").strip().splitlines()
-                raise HostError(lines[-1] if lines else "it printed nothing")
-            write_message(told, {"type": "models"})
-            answer = read_message(heard)
-        except (CPCNNError, MessageError):
-            process.kill()
-            raise
-        told.close()
-    return hello[0], answer[0]["names"] if answer else []
 
 
 _LOAD_MODULE = """

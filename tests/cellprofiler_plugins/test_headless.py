@@ -133,6 +133,31 @@ def test_the_model_is_recorded(real_run):
     assert len(row) == 1
 
 
+def test_the_database_has_the_columns_that_only_the_library_can_tell(
+    run_job, write_load_data, made_up_sites, library_folder, tmp_path
+):
+    """CellProfiler lists columns before the module can ask what its library holds."""
+    cnn = {"model": "untrained-efficientnet-b0", "images": IMAGES, "treatment": "taxol"}
+    job = {
+        "load_data": write_load_data(tmp_path / "load.csv", made_up_sites[:2]),
+        "classical": False,
+        "cnn": [{**cnn, "library": str(library_folder / "profiles.parquet")}],
+        "database": {"file": "m.db"},
+    }
+    run_job(tmp_path, job)
+    with sqlite3.connect(tmp_path / "m.db") as connection:
+        cells, image = (
+            pd.read_sql(f"select * from MyExpt_Per_{table}", connection)
+            for table in ("Cells", "Image")
+        )
+    connection.close()
+    assert np.isfinite(cells[["Cells_CPCNNLike_Controls", "Cells_CPCNNLike_Treatment"]]).all(None)
+    ranks = [f"Image_CPCNNNearest_{what}Value{rank}_Cells" for what in "PQ" for rank in (1, 2)]
+    assert ((image[ranks] > 0) & (image[ranks] <= 1)).all(axis=None)
+    assert np.isfinite(image["Image_CPCNNNearest_LikeControls_Cells"]).all()
+    assert set(image["Image_CPCNNNearest_Treatment1_Cells"]) <= {"taxol", "nocodazole"}
+
+
 # ---- what goes wrong in the middle of a run ----------------------------------------------
 
 DEEDS = {2: "nan", 4: "kill", 6: "size", 8: "remove"}

@@ -12,6 +12,7 @@ TOOLS = ("pytest", "hypothesis")
 # One test of every room of the module; what the workers do is the same on both.
 ON_PYTHON_38 = (
     "test_settings.py",
+    "test_columns.py",
     "test_models.py",
     "test_fuzz.py",
     "test_treatments.py",

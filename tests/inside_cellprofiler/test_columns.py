@@ -210,9 +210,23 @@ def test_a_library_that_is_chosen_in_the_window_is_asked_at_once():
         module.on_setting_changed(module.library_file_name, bench.pipeline)
         expected = LIBRARIES.get(name, OF_EVERY_LIBRARY)
         assert sorted(listed(bench, words.IMAGE)) == sorted(expected)
+    # Made of masked cells.
+    module.library_file_name.value = "masked.parquet"
+    module.on_setting_changed(module.library_file_name, bench.pipeline)
+    assert sorted(listed(bench, words.IMAGE)) == sorted(OF_EVERY_LIBRARY)
+    module.mask_neighbors.value = True
+    module.on_setting_changed(module.mask_neighbors, bench.pipeline)
+    assert sorted(listed(bench, words.IMAGE)) == sorted(LIBRARIES["profiles.parquet"])
     module.wants_library.value = False
     module.on_setting_changed(module.wants_library, bench.pipeline)
     assert listed(bench, words.IMAGE) == []
+
+
+def test_the_library_of_an_earlier_pipeline_is_asked_when_the_module_is_looked_at():
+    bench = use_library(Bench())
+    assert sorted(listed(bench, words.IMAGE)) == sorted(OF_EVERY_LIBRARY)
+    bench.module.on_activated(bench.workspace())
+    assert sorted(listed(bench, words.IMAGE)) == sorted(LIBRARIES["profiles.parquet"])
 
 
 def test_a_model_whose_names_would_be_others_is_refused(bench, monkeypatch):

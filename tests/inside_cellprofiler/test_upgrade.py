@@ -61,6 +61,24 @@ def test_what_the_second_revision_saved_is_where_it_belongs():
     assert images == [(name, "Orig" + name) for name in ("DNA", "RNA", "ER", "AGP", "Mito")]
 
 
+def test_what_the_third_revision_saved_is_where_it_belongs():
+    pipeline = Pipeline()
+    pipeline.load(os.path.join(FOLDER, "revision_3.cppipe"))
+    (module,) = pipeline.modules()
+    assert module.variable_revision_number == 4
+    assert (module.objects, module.center_objects) == ("Cells", "Nuclei")
+    assert (module.model, module.unit, module.prefix) == (
+        "untrained-efficientnet-b0",
+        "Objects",
+        "Mine",
+    )
+    assert module.wants_library.value
+    assert (module.neighbor_count.value, module.treatment) == (2, "taxol")
+    assert (module.um_per_px, module.library_holds) == ("0.65", "Not asked yet")
+    images = [(g.name.value, g.image.value) for g in module.channels]
+    assert images == [(name, "Orig" + name) for name in ("DNA", "RNA", "ER", "AGP", "Mito")]
+
+
 def test_it_measures_the_same_under_the_same_names(saved):
     cells = squares(SHAPE, {1: (60, 60), 2: (140, 150)}, half=30)
     nuclei = squares(SHAPE, {1: (50, 55), 2: (150, 160)}, half=5)
