@@ -54,10 +54,6 @@ def end_with_parent(
         Its number. Default: that of the process whose child this one is now.
     before : callable (), optional
         Called before the end, e.g. to end other programs that this process started.
-
-    Examples
-    --------
-    >>> end_with_parent()  # doctest: +SKIP
     """
     number = parent or os.getppid()
     threading.Thread(target=_watch, args=(number, before), daemon=True).start()

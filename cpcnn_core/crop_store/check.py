@@ -28,9 +28,12 @@ def check_store(store: CropStore, progress: Callable[[], None] | None = None) ->
 
     Examples
     --------
-    >>> from cpcnn_core.crop_store.store import open_crops
-    >>> check_store(open_crops("crops"))  # doctest: +SKIP
+    >>> check_store(store)
     {}
+    >>> store.places.files[0].write_bytes(b"another file")
+    12
+    >>> [path.as_posix() for path in check_store(store)]
+    ['crops/crops/P1/A01/1.npy']
     """
     places, damaged = store.places, {}
     order = np.argsort(places.file_of_crop, kind="stable")

@@ -64,7 +64,10 @@ def collect_index(
 
     Examples
     --------
-    >>> collect_index(sites, "crops", settings, platemap="platemap.csv")  # doctest: +SKIP
+    >>> from cpcnn_core.crop_store.run import store_crops
+    >>> reports = store_crops(crop_sites, "crops", crop_settings)
+    >>> collect_index(crop_sites, "crops", crop_settings).as_posix()
+    'crops/index.parquet'
     """
     out = Path(out)
     tables = [table for site in sites if (table := _rows(site, out, settings)) is not None]

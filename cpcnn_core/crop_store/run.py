@@ -96,7 +96,12 @@ def store_crops(
 
     Examples
     --------
-    >>> store_crops(sites, "crops", settings)  # doctest: +SKIP
+    >>> for report in store_crops(crop_sites, "crops", crop_settings):
+    ...     print(report.site, report.state)
+    P1/A01/1 stored
+    P1/A01/2 stored
+    P1/B02/3 no objects
+    P1/B03/4 no locations
     """
     claim_store(out, settings, tell)
 
@@ -142,7 +147,8 @@ def examine_crops(
 
     Examples
     --------
-    >>> examine_crops(sites, "crops", settings)  # doctest: +SKIP
+    >>> [report.state for report in examine_crops(crop_sites, "crops", crop_settings)]
+    ['to do', 'to do', 'no objects', 'no locations']
     """
     require_settings(out, settings)
 

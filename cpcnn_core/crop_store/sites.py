@@ -79,8 +79,8 @@ def crops_path(out: str | Path, site: CropSite) -> Path:
 
     Examples
     --------
-    >>> crops_path("crops", site)  # doctest: +SKIP
-    PosixPath('crops/crops/P1/A01/1.npy')
+    >>> crops_path("crops", crop_sites[0]).as_posix()
+    'crops/crops/P1/A01/1.npy'
     """
     return site_file(out, site, CROPS_FOLDER, ".npy")
 
@@ -90,8 +90,8 @@ def facts_path(out: str | Path, site: CropSite) -> Path:
 
     Examples
     --------
-    >>> facts_path("crops", site)  # doctest: +SKIP
-    PosixPath('crops/crops/P1/A01/1.json')
+    >>> facts_path("crops", crop_sites[0]).as_posix()
+    'crops/crops/P1/A01/1.json'
     """
     return site_file(out, site, CROPS_FOLDER, ".json")
 
@@ -106,7 +106,7 @@ def site_record(out: str | Path, site: CropSite, settings: StoreSettings) -> Rec
 
     Examples
     --------
-    >>> site_record("crops", site, settings)  # doctest: +SKIP
+    >>> site_record("crops", crop_sites[0], crop_settings)
     ''
     """
     path = facts_path(out, site)
@@ -134,7 +134,8 @@ def facts_if_done(out: str | Path, site: CropSite, settings: StoreSettings) -> S
 
     Examples
     --------
-    >>> facts_if_done("crops", site, settings)  # doctest: +SKIP
+    >>> facts_if_done("crops", crop_sites[0], crop_settings) is None
+    True
     """
     facts = read_facts(facts_path(out, site), settings)
     if facts is None:

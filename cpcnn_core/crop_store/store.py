@@ -89,8 +89,11 @@ class CropStore:
 
     Examples
     --------
-    >>> store = open_crops("crops")  # doctest: +SKIP
-    >>> store.read([7, 3]).shape  # doctest: +SKIP
+    >>> store.channels
+    ('DNA', 'RNA', 'ER', 'AGP', 'Mito')
+    >>> store.index["Metadata_Site"].value_counts().to_dict()
+    {'1': 14, '2': 3}
+    >>> store.read([7, 3]).shape
     (2, 5, 128, 128)
     """
 

@@ -105,7 +105,12 @@ class OwnPasses:
 
     Examples
     --------
-    >>> OwnPasses(model).add(cells)  # doctest: +SKIP
+    >>> from cpcnn_core import load_model
+    >>> batches = OwnPasses(load_model("untrained-resnet18", channels=["DNA"], device="cpu"))
+    >>> image, centers = np.zeros((1, 100, 100), np.uint16), np.array([[40.0, 50.0]])
+    >>> done = batches.add(Cells(image, centers, key="a")) + batches.flush()
+    >>> [(one.key, one.features.shape) for one in done]
+    [('a', (1, 512))]
     """
 
     def __init__(self, model: Embedder) -> None:
@@ -157,7 +162,12 @@ class SharedBatches:
 
     Examples
     --------
-    >>> SharedBatches(model).add(cells)  # doctest: +SKIP
+    >>> from cpcnn_core import load_model
+    >>> batches = SharedBatches(load_model("untrained-resnet18", channels=["DNA"], device="cpu"))
+    >>> image, centers = np.zeros((1, 100, 100), np.uint16), np.array([[40.0, 50.0]])
+    >>> done = batches.add(Cells(image, centers, key="a")) + batches.flush()
+    >>> [(one.key, one.features.shape) for one in done]
+    [('a', (1, 512))]
     """
 
     def __init__(self, model: Embedder) -> None:

@@ -51,8 +51,9 @@ def mixed_engine(reference: TorchEngine, crop_shape: tuple[int, int, int]) -> To
 
     Examples
     --------
-    >>> mixed_engine(torch_engine, (5, 128, 128)).dtype  # doctest: +SKIP
-    torch.float16
+    >>> reference = TorchEngine(torch.nn.Flatten(), torch.device("cpu"))
+    >>> mixed_engine(reference, (5, 8, 8)).precision
+    'mixed'
     """
     network = copy.deepcopy(reference.network)
     engine = TorchEngine(network, reference.device, torch.float16, reference.batch_size)
@@ -109,8 +110,13 @@ def choose_engine(
 
     Examples
     --------
-    >>> choose_engine(torch_engine, (5, 128, 128), "auto").name  # doctest: +SKIP
-    'litert'
+    >>> reference = TorchEngine(torch.nn.Flatten(), torch.device("cpu"))
+    >>> choose_engine(reference, (5, 8, 8), "auto").name
+    'torch'
+    >>> choose_engine(reference, (5, 8, 8), "litert")
+    Traceback (most recent call last):
+    cpcnn_core.errors.DependencyError: the engine litert runs EfficientNet-B0 only, and this \
+model is another network; use the engine torch
     """
     on_cpu = reference.device.type == "cpu"
     installed = importlib.util.find_spec("ai_edge_litert") is not None

@@ -50,7 +50,11 @@ class LiteRTEngine:
 
     Examples
     --------
-    >>> LiteRTEngine(torch_engine, (5, 128, 128))(crops)  # doctest: +SKIP
+    >>> from cpcnn_core.engines.torch_engine import fold_batch_norms
+    >>> network = TappedEfficientNet(5, "block6a_activation").to_empty(device="cpu").eval()
+    >>> reference = TorchEngine(fold_batch_norms(network), torch.device("cpu"))
+    >>> LiteRTEngine(reference, (5, 32, 32))(np.zeros((1, 5, 32, 32), np.float32)).shape
+    (1, 672)
     """
 
     name = "litert"
@@ -135,7 +139,9 @@ def litert_model(
 
     Examples
     --------
-    >>> litert_model(network, 4, (5, 128, 128))[4:8]  # doctest: +SKIP
+    >>> from cpcnn_core.engines.torch_engine import fold_batch_norms
+    >>> network = TappedEfficientNet(5, "block6a_activation").to_empty(device="cpu").eval()
+    >>> litert_model(fold_batch_norms(network), 4, (5, 32, 32))[4:8]
     b'TFL3'
     """
     net, graph = network.net, _Graph()

@@ -41,7 +41,9 @@ class TorchEngine:
 
     Examples
     --------
-    >>> TorchEngine(network, torch.device("cpu"))(crops)  # doctest: +SKIP
+    >>> engine = TorchEngine(nn.Flatten(), torch.device("cpu"))
+    >>> engine(np.zeros((2, 5, 8, 8), np.float32)).shape
+    (2, 320)
     """
 
     name = "torch"
@@ -125,7 +127,11 @@ def fold_batch_norms(network: N) -> N:
 
     Examples
     --------
-    >>> fold_batch_norms(network)  # doctest: +SKIP
+    >>> network = TappedEfficientNet(5, "block6a_activation").to_empty(device="cpu").eval()
+    >>> fold_batch_norms(network) is network
+    True
+    >>> any(isinstance(part, nn.BatchNorm2d) for part in network.modules())
+    False
     """
     if not isinstance(network, TappedEfficientNet):
         return network

@@ -62,7 +62,11 @@ def read_anndata(path: Path) -> Profiles:
 
     Examples
     --------
-    >>> read_anndata(Path("P1.h5ad"))  # doctest: +SKIP
+    >>> from cpcnn_core.io.plate_anndata import write_plate_anndata
+    >>> write_plate_anndata("P1.h5ad", [], ["Plate"], {}, ["Cells_CPCNN_000"])
+    0
+    >>> read_anndata(Path("P1.h5ad")).feature_names
+    ['Cells_CPCNN_000']
     """
     import pyarrow as pa
 
@@ -91,10 +95,6 @@ def read_here(path: Path, folder: Path, allow: Allow) -> None:
     path, folder : Path
     allow : callable (int)
         See `cpcnn_core.io.reading_process`.
-
-    Examples
-    --------
-    >>> read_here(Path("P1.h5ad"), Path("folder"), lambda nbytes: None)  # doctest: +SKIP
     """
     # anndata can use it, we do not, and it takes longer to load than all else together.
     sys.modules.setdefault("dask", None)  # type: ignore[arg-type]  # what is None is not imported

@@ -48,8 +48,13 @@ class ColumnarTable:
 
     Examples
     --------
-    >>> ColumnarTable(Path("P1.parquet"), is_parquet=True).columns  # doctest: +SKIP
-    ['Metadata_Plate', 'Metadata_Well', 'Cells_CPCNN_000']
+    >>> import pandas as pd
+    >>> pd.DataFrame({"Metadata_Well": ["A01"], "Cells_CPCNN_000": [0.5]}).to_parquet("P1.parquet")
+    >>> table = ColumnarTable(Path("P1.parquet"), is_parquet=True)
+    >>> table.columns
+    ['Metadata_Well', 'Cells_CPCNN_000']
+    >>> table.numbers(["Cells_CPCNN_000"]).values
+    array([[0.5]])
     """
 
     def __init__(self, path: Path, *, is_parquet: bool) -> None:

@@ -45,7 +45,9 @@ class DatabaseTable:
 
     Examples
     --------
-    >>> DatabaseTable(Path("run.db"), "MyExpt_Per_Image").columns  # doctest: +SKIP
+    >>> with contextlib.closing(sqlite3.connect("run.db")) as db:
+    ...     _ = db.execute("create table Per_Image (ImageNumber, Image_Metadata_Well)")
+    >>> DatabaseTable(Path("run.db"), "Per_Image").columns
     ['ImageNumber', 'Image_Metadata_Well']
     """
 
@@ -118,8 +120,11 @@ def table_names(database: Path) -> list[str]:
 
     Examples
     --------
-    >>> table_names(Path("run.db"))  # doctest: +SKIP
-    ['MyExpt_Per_Image', 'MyExpt_Per_Object']
+    >>> with contextlib.closing(sqlite3.connect("run.db")) as db:
+    ...     _ = db.execute("create table Per_Image (ImageNumber)")
+    ...     _ = db.execute("create view Per_Object as select * from Per_Image")
+    >>> table_names(Path("run.db"))
+    ['Per_Image', 'Per_Object']
     """
     with opened(database) as db:
         kinds = "select name from sqlite_master where type in ('table', 'view')"
@@ -137,8 +142,15 @@ def opened(database: Path) -> Iterator[sqlite3.Connection]:
 
     Examples
     --------
-    >>> with opened(Path("run.db")) as db:  # doctest: +SKIP
-    ...     db.execute("select 1")
+    >>> Path("empty.db").touch()
+    >>> with opened(Path("empty.db")) as db:
+    ...     db.execute("select 1").fetchone()
+    (1,)
+    >>> with opened(Path("empty.db")) as db:
+    ...     db.execute("create table Per_Image (ImageNumber)")
+    Traceback (most recent call last):
+    cpcnn_core.errors.TableError: empty.db cannot be read as an SQLite database of CellProfiler: \
+attempt to write a readonly database
     """
     limit = SECONDS
     try:

@@ -163,7 +163,11 @@ def read_sites(project: DeepProfilerProject) -> list[Site]:
 
     Examples
     --------
-    >>> read_sites(read_project("project"))  # doctest: +SKIP
+    >>> sites = read_sites(project)
+    >>> [str(site) for site in sites]
+    ['P1/A01/1', 'P1/A01/2', 'P1/B02/3', 'P1/B03/4']
+    >>> sites[0].metadata["Treatment"]
+    'DMSO@0'
     """
     index_path = project.root / "inputs" / "metadata" / "index.csv"
     index = read_text_table(index_path, project.channels)

@@ -174,7 +174,10 @@ class HDF5Place(io.FileIO):
 
     Examples
     --------
-    >>> HDF5Place("P1.h5ad", "w+")  # doctest: +SKIP
+    >>> with HDF5Place("a.h5", "w+") as place:
+    ...     with h5py.File(place, "w") as file:
+    ...         file["x"] = [1, 2]
+    ...     place.check()
     """
 
     error: OSError | None = None

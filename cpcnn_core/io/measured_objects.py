@@ -50,7 +50,13 @@ def read_measured(path: Path, objects: str) -> MeasuredObjects:
 
     Examples
     --------
-    >>> read_measured(Path("Nuclei.csv"), "Nuclei")  # doctest: +SKIP
+    >>> import pandas as pd
+    >>> site = {"Plate": "P1", "Well": "A01", "Site": "1"}
+    >>> row = {f"Metadata_{name}": value for name, value in site.items()}
+    >>> row |= {"ObjectNumber": 1, "AreaShape_Center_X": 20.5, "AreaShape_Center_Y": 7}
+    >>> pd.DataFrame([row]).to_csv("Nuclei.csv", index=False)
+    >>> read_measured(Path("Nuclei.csv"), "Nuclei")(1, site).centers
+    array([[ 7. , 20.5]])
     """
     with path.open("rb") as file:
         is_database = file.read(len(MAGIC)) == MAGIC
@@ -99,7 +105,12 @@ class MeasuredObjects(ObjectSource):
 
     Examples
     --------
-    >>> read_measured(Path("Nuclei.csv"), "Nuclei")(1, metadata)  # doctest: +SKIP
+    >>> import pandas as pd
+    >>> site = {"Plate": "P1", "Well": "A01", "Site": "1"}
+    >>> row = {**site, "run": "", "image": 1, "object": 1, "row": 7.0, "col": 20.5}
+    >>> source = MeasuredObjects(Path("Nuclei.csv"), pd.DataFrame([row]), None, Path("Nuclei.csv"))
+    >>> source(1, site).centers
+    array([[ 7. , 20.5]])
     """
 
     def __init__(

@@ -55,7 +55,13 @@ def read_object_rows(table: Table, objects: str) -> pd.DataFrame:
 
     Examples
     --------
-    >>> read_object_rows(open_table("Nuclei.csv"), "Nuclei")  # doctest: +SKIP
+    >>> from cpcnn_core.io.tables import open_table
+    >>> import pandas as pd
+    >>> center = {"Location_Center_X": 20.5, "Location_Center_Y": 7}
+    >>> row = {"ImageNumber": 1, "ObjectNumber": 3, **center}
+    >>> pd.DataFrame([row]).to_csv("Nuclei.csv", index=False)
+    >>> read_object_rows(open_table("Nuclei.csv"), "Nuclei").iloc[0].to_dict()
+    {'image': 1, 'object': 3, 'row': 7.0, 'col': 20.5, 'run': ''}
     """
     names = _object_columns(table, objects)
     keys = _read_keys(table)
@@ -110,7 +116,12 @@ def read_image_rows(table: Table, counted: str | None) -> pd.DataFrame:
 
     Examples
     --------
-    >>> read_image_rows(open_table("Image.csv"), "Nuclei")  # doctest: +SKIP
+    >>> from cpcnn_core.io.tables import open_table
+    >>> import pandas as pd
+    >>> row = {"ImageNumber": 1, "Metadata_Well": "A01", "Count_Nuclei": 120}
+    >>> pd.DataFrame([row]).to_csv("Image.csv", index=False)
+    >>> read_image_rows(open_table("Image.csv"), "Nuclei").iloc[0].to_dict()
+    {'run': '', 'Well': 'A01', 'image': 1, 'count': 120.0}
     """
     number = _first(_IMAGE_NAMES, table.columns)
     if number is None:

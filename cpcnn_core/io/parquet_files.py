@@ -43,8 +43,14 @@ def parquet_writer(
 
     Examples
     --------
-    >>> with parquet_writer("P1.parquet", schema) as writer:  # doctest: +SKIP
-    ...     writer.write_table(table)
+    >>> import pyarrow as pa
+    >>> from pyarrow import parquet
+    >>> table = pa.table({"Metadata_Well": ["A01", "A02"]})
+    >>> with parquet_writer("P1.parquet", table.schema) as writer:
+    ...     writer.write_table(table[:1])
+    ...     writer.write_table(table[1:])
+    >>> parquet.read_table("P1.parquet")["Metadata_Well"].to_pylist()
+    ['A01', 'A02']
     """
     from pyarrow import parquet
 

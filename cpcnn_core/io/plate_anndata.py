@@ -91,8 +91,15 @@ def write_plate_anndata(
 
     Examples
     --------
-    >>> write_plate_anndata("P1.h5ad", [], ["Plate"], {}, ["Cells_CPCNN_000"])  # doctest: +SKIP
-    0
+    >>> from cpcnn_core.io.deepprofiler_npz import SiteTable
+    >>> known, centers = {"Plate": "P1", "Well": "A01", "Site": "1"}, np.array([[20.5, 7.0]])
+    >>> site = SiteTable(np.ones((1, 2), "f4"), known, centers, np.array([1]), np.array([True]), {})
+    >>> names = ["Cells_CPCNN_000", "Cells_CPCNN_001"]
+    >>> write_plate_anndata("P1.h5ad", [site], list(known), {}, names)
+    1
+    >>> with h5py.File("P1.h5ad") as file:
+    ...     file["X"].shape
+    (1, 2)
     """
     require_anndata()
     count = 0
@@ -147,10 +154,6 @@ def read_here(path: Path, folder: Path, allow: Allow) -> None:
     path, folder : Path
     allow : callable (int)
         See `cpcnn_core.io.reading_process`.
-
-    Examples
-    --------
-    >>> read_here(Path("P1.h5ad"), Path("folder"), lambda nbytes: None)  # doctest: +SKIP
     """
     with h5py.File(path, "r") as file:
         allow(check_all(file))

@@ -63,8 +63,13 @@ def write_plate(
 
     Examples
     --------
-    >>> write_plate("P1.parquet", [], ["Plate"], {}, ["Cells_CPCNN_000"])  # doctest: +SKIP
-    0
+    >>> import numpy as np
+    >>> from cpcnn_core.io.deepprofiler_npz import SiteTable
+    >>> known, centers = {"Plate": "P1", "Well": "A01", "Site": "1"}, np.array([[20.5, 7.0]])
+    >>> site = SiteTable(np.ones((1, 2), "f4"), known, centers, np.array([1]), np.array([True]), {})
+    >>> names = ["Cells_CPCNN_000", "Cells_CPCNN_001"]
+    >>> write_plate("P1.parquet", [site], list(known), {}, names)
+    1
     """
     pa = _import_pyarrow()
     schema = _schema(pa, metadata_names, names, provenance)

@@ -61,8 +61,11 @@ def read_elsewhere(module: str, path: str | Path, *more: str) -> Iterator[Path]:
 
     Examples
     --------
-    >>> with read_elsewhere("cpcnn_core.models.keras_hdf5", "w.hdf5") as f:  # doctest: +SKIP
-    ...     sorted(f.iterdir())
+    >>> Path("P1.h5ad").touch()
+    >>> with read_elsewhere("cpcnn_core.io.anndata_files", "P1.h5ad") as folder:
+    ...     sorted(folder.iterdir())
+    Traceback (most recent call last):
+    cpcnn_core.io.reading_process.ReadingError: ...(file signature not found)
     """
     limit = SECONDS + Path(path).stat().st_size // BYTES_PER_SECOND
     with temporary_folder() as folder:

@@ -109,7 +109,12 @@ def write_csv(frame: pd.DataFrame, path: Path, float_format: str | None = None) 
 
     Examples
     --------
-    >>> write_csv(frame, Path("matches.csv"))  # doctest: +SKIP
+    >>> import pandas as pd
+    >>> from pathlib import Path
+    >>> write_csv(pd.DataFrame({"Treatment": ["@home"], "Dose": [-1.5]}), Path("matches.csv"))
+    >>> print(Path("matches.csv").read_text())
+    Treatment,Dose
+    '@home,-1.5
     """
     table = harmless_table(frame)
     others = table.select_dtypes(exclude="number")

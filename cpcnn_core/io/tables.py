@@ -188,7 +188,12 @@ def require_columns(table: Table, required: Sequence[str]) -> None:
 
     Examples
     --------
-    >>> require_columns(open_table("load_data.csv"), ["Metadata_Plate"])  # doctest: +SKIP
+    >>> import pandas as pd
+    >>> pd.DataFrame(columns=["Metadata_Well", "FileName_DNA"]).to_csv("load_data.csv", index=False)
+    >>> require_columns(open_table("load_data.csv"), ["Metadata_Plate"])
+    Traceback (most recent call last):
+    cpcnn_core.errors.TableError: load_data.csv has no column Metadata_Plate; \
+it has: Metadata_Well, FileName_DNA
     """
     missing = [name for name in required if name not in table.columns]
     if missing:

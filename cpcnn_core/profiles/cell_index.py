@@ -51,8 +51,11 @@ class CellIndex:
 
     Examples
     --------
-    >>> index = CellIndex.load("cells")  # doctest: +SKIP
-    >>> index.nearest(features, 20)  # doctest: +SKIP
+    >>> wells.to_frame().to_parquet("P1.parquet")
+    >>> _ = build_cell_index(["P1.parquet"], "index")
+    >>> found = CellIndex.load("index").nearest(wells.features[:1], 3)
+    >>> found["Metadata_Well"].tolist(), found["similarity"].round(2).tolist()
+    (['A01', 'D01', 'D03'], [1.0, 0.78, 0.74])
     """
 
     index: faiss.Index
@@ -161,7 +164,9 @@ def build_cell_index(
 
     Examples
     --------
-    >>> build_cell_index(["embedded/plates/P1.parquet"], "cells")  # doctest: +SKIP
+    >>> wells.to_frame().to_parquet("P1.parquet")
+    >>> len(build_cell_index(["P1.parquet"], "index").cells)
+    48
     """
     faiss, folder = _import_faiss(), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

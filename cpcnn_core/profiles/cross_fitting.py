@@ -101,8 +101,10 @@ class CrossFit:
 
         Examples
         --------
-        >>> crossfit.describe()  # doctest: +SKIP
-        'p-values compare with 64 control wells, drawn plate by plate, held out in 4 folds'
+        >>> from cpcnn_core.profiles.correction import fit_correction
+        >>> correction = fit_correction(wells, controls, "plate-mad")
+        >>> cross_fit(wells, controls, "Metadata_Treatment", correction, unit="well").describe()
+        'p-values compare with 24 control wells, drawn plate by plate, held out in 3 folds'
         """
         units = sum(len(np.unique(fold.unit)) for fold in self.folds)
         own = self.null is self.controls
@@ -171,7 +173,11 @@ def cross_fit(
 
     Examples
     --------
-    >>> cross_fit(wells, controls, "Metadata_Treatment", correction)  # doctest: +SKIP
+    >>> from cpcnn_core.profiles.correction import fit_correction
+    >>> correction = fit_correction(wells, controls, "plate-mad")
+    >>> fitted = cross_fit(wells, controls, "Metadata_Treatment", correction)
+    >>> fitted.unit, [len(fold.held) for fold in fitted.folds]
+    ('well', [8, 8, 8])
     """
     controls = np.asarray(controls, bool)
     if wells.provenance.get("correction"):
@@ -245,8 +251,14 @@ def null_positions(fitted: CrossFit) -> dict[int, str]:
 
     Examples
     --------
-    >>> null_positions(fitted)  # doctest: +SKIP
-    {0: 'A1', 16: 'A2'}
+    >>> from cpcnn_core.profiles.correction import fit_correction
+    >>> correction = fit_correction(wells, controls, "plate-mad")
+    >>> null_positions(cross_fit(wells, controls, "Metadata_Treatment", correction))
+    {}
+    >>> wells.metadata["Metadata_Compound"] = wells.texts("Metadata_Well")  # another in each
+    >>> positions = null_positions(cross_fit(wells, controls, "Metadata_Compound", correction))
+    >>> positions[0], positions[24]
+    ('A1', 'A1')
     """
     return _everywhere(fitted.wells, fitted.by, fitted.controls, fitted.null)
 

@@ -228,8 +228,12 @@ class Significance:
 
         Examples
         --------
-        >>> tests.describe(["taxol"])  # doctest: +SKIP
-        'p-values compare with 64 control wells, ...; none of these can be below 0.001'
+        >>> from cpcnn_core.profiles.correction import fit_correction
+        >>> from cpcnn_core.profiles.cross_fitting import cross_fit
+        >>> correction = fit_correction(wells, controls, "plate-mad")
+        >>> fitted = cross_fit(wells, controls, "Metadata_Treatment", correction, unit="well")
+        >>> Significance(fitted).describe(["taxol"])
+        'p-values compare with 24 control wells, ...; none of these can be below 0.0092'
         """
         finest = sorted(one for one in map(self.finest, names) if not math.isnan(one))
         if not finest:

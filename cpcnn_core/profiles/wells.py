@@ -73,7 +73,18 @@ def well_profiles(
 
     Examples
     --------
-    >>> well_profiles(["embedded"])  # doctest: +SKIP
+    >>> import pandas as pd
+    >>> cells = pd.DataFrame({
+    ...     "Metadata_Plate": "P1",
+    ...     "Metadata_Well": ["A01", "A01", "A01", "A02"],
+    ...     "Metadata_Site": "1",
+    ...     "Metadata_ObjectNumber": [1, 2, 3, 1],
+    ...     "Cells_CPCNN_000": [1.0, 2.0, 9.0, 4.0],
+    ... })
+    >>> cells.to_parquet("P1.parquet")
+    >>> made = well_profiles(["P1.parquet"])
+    >>> made.metadata["Metadata_CellCount"].tolist(), made.features.ravel().tolist()
+    ([3, 1], [2.0, 4.0])
     """
     read: list[tuple[Path, SiteRows]] = []
     for path in find_tables(paths, leave_out=leave_out, tell=tell):
@@ -131,7 +142,10 @@ def join_platemap(
 
     Examples
     --------
-    >>> join_platemap(wells, "platemap.csv")  # doctest: +SKIP
+    >>> platemap = wells.metadata[["Metadata_Well"]].drop_duplicates().assign(Dose=1.5)
+    >>> platemap.to_csv("platemap.csv", index=False)
+    >>> join_platemap(wells, "platemap.csv").metadata["Metadata_Dose"].unique()
+    array([1.5])
     """
     table = read_text_table(path)
     table = table[(table != "").any(axis=1)]

@@ -226,7 +226,12 @@ def write_field(out: Path, well: Well, site: int, field: SimulatedField, pixel_s
 
     Examples
     --------
-    >>> write_field(Path("screen"), well, 1, field, 0.6)  # doctest: +SKIP
+    >>> design = ScreenDesign(size=128, cells=3)
+    >>> well = next(lay_out(design))
+    >>> field = simulate_field(design, well.plate, well.name, 1)
+    >>> write_field(Path("screen"), well, 1, field, design.pixel_size)
+    >>> is_there(Path("screen"), well, 1)
+    True
     """
     paths = [out / path for path in files_of(well, site)]
     for path in paths:
@@ -278,7 +283,10 @@ def write_tables(design: ScreenDesign, out: Path) -> None:
 
     Examples
     --------
-    >>> write_tables(ScreenDesign(), Path("screen"))  # doctest: +SKIP
+    >>> write_tables(ScreenDesign(), Path("screen"))
+    >>> sorted(path.name for path in Path("screen").iterdir())
+    ['load_data.csv', 'parameters.csv', 'platemap.csv', 'treatments.csv', 'truth_plates.csv',
+     'truth_wells.csv']
     """
     wells = list(lay_out(design))
     plates = {well.plate: well for well in reversed(wells)}
@@ -315,7 +323,15 @@ def collect_cells(wells: Iterable[Well], sites: int, out: Path) -> None:
 
     Examples
     --------
-    >>> collect_cells(lay_out(design), design.sites, Path("screen"))  # doctest: +SKIP
+    >>> import pandas as pd
+    >>> wells = list(lay_out(ScreenDesign()))[:2]
+    >>> for well in wells:
+    ...     path = Path("screen", cells_file(well, 1))
+    ...     path.parent.mkdir(parents=True, exist_ok=True)
+    ...     pd.DataFrame({"Well": [well.name], "area_px": [400]}).to_csv(path, index=False)
+    >>> collect_cells(wells, 1, Path("screen"))
+    >>> pd.read_csv(Path("screen", CELLS_FILE))["Well"].tolist()
+    ['A01', 'A02']
     """
 
     def write(path: Path) -> None:
