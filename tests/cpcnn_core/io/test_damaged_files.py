@@ -19,7 +19,7 @@ from PIL import Image
 from cpcnn_core.crop_store.check import check_store
 from cpcnn_core.crop_store.store import open_crops
 from cpcnn_core.errors import CPCNNError
-from cpcnn_core.evaluation.annotations import read_truth
+from cpcnn_core.evaluation.annotations import read_annotations
 from cpcnn_core.io.cellprofiler_objects import objects_from_cellprofiler
 from cpcnn_core.io.deepprofiler import read_project, read_sites
 from cpcnn_core.io.deepprofiler_npz import SiteTable, read_site, write_site
@@ -180,7 +180,7 @@ KINDS = {
     ),
     "moa.csv": (
         lambda path: path.write_text("Treatment,moa\ntaxol,tubulin\nDMSO,\n"),
-        lambda path: read_truth(path, "Treatment", "moa"),
+        lambda path: read_annotations(path, "Treatment", "moa"),
     ),
     "image.tif": (
         lambda path: tifffile.imwrite(path, PLANE, compression="zlib"),
