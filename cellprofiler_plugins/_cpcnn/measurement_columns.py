@@ -19,8 +19,10 @@ So columns follow from the settings, and from files that are as they were:
 
 -  The model's part is in its card, which this module reads from the model's own file. Networks
    that are made rather than read have no file, and stand in `UNTRAINED`.
--  What a library holds only the worker can tell. Its answer is kept in a hidden setting
-   (`LIBRARY_HOLDS`), which `checks.check` renews: the list of CellProfiler with it.
+-  What a library holds only the worker can tell. Its answer is kept in a hidden setting (one of
+   `LIBRARY_HOLDS`), which `settings.check` renews before a run, and so CellProfiler's list.
+
+A model whose card only the worker can read is refused before the run, by `checks.check`.
 """
 
 from __future__ import annotations
@@ -53,8 +55,8 @@ CONTROLS, P_VALUES = "Controls", "Controls and p-values"
 LIBRARY_HOLDS = (NOT_ASKED, NO_CONTROLS, CONTROLS, P_VALUES)
 
 MODEL_SUFFIX = ".safetensors"
-# A header longer than that is no model's.
-MOST_HEADER_BYTES = 64 * 2**20
+# A card has 8 MiB at most, which quotes in JSON may double; longer headers are no model's.
+MOST_HEADER_BYTES = 32 * 2**20
 # As in ``cpcnn_core.models.card_schema``.
 MOST_FEATURES, CARD_PREFIX = 100_000, re.compile(r"[A-Za-z][A-Za-z0-9]{0,39}")
 FIXED_MODE, ONE_BY_ONE = "fixed", ("bag", "rgb")
