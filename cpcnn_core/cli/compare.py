@@ -73,6 +73,11 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--classical", action="store_true", help="also measure all cells with cp_measure"
     )
+    how.add_argument(
+        "--masked-too",
+        action="store_true",
+        help="every model also on crops that are masked as with --mask, as NAME-masked",
+    )
     add_engine(how)
     how.add_argument("--out", metavar="DIR", required=True, help="folder to write")
     add_force(how)
@@ -88,7 +93,7 @@ def _compare(options: argparse.Namespace) -> int:
     if options.check:
         return _check(options, job)
     comparison = compare(
-        find_compared_models(options.models),
+        find_compared_models(options.models, masked_too=options.masked_too),
         job,
         _task(options),
         ["cpcnn_core.cli.run_job", *message_words(options)],
@@ -112,8 +117,8 @@ def _check(options: argparse.Namespace, job: Job) -> int:
         require_answers,
     )
 
-    compared_models = find_compared_models(options.models)
-    require_answers(job, _task(options), classical=options.classical)
+    compared_models = find_compared_models(options.models, masked_too=options.masked_too)
+    require_answers(compared_models, job, _task(options), classical=options.classical)
     code = 0
     for one in compared_models:
         show(f"{one.name}:")

@@ -92,10 +92,6 @@ def messages(options: argparse.Namespace) -> Iterator[None]:
     ...     LOGGER.info("a notice")  # on stderr
     """
     root, ours = logging.getLogger(), logging.getLogger(OURS)
-    if _terminal() is not None:
-        # A command that another one runs.
-        yield
-        return
     level, show = ours.level, warnings.showwarning
     ours.setLevel(logging.DEBUG if options.verbose or options.log else logging.INFO)
     root.addHandler(TerminalHandler(options))
@@ -146,7 +142,7 @@ def open_log(options: argparse.Namespace, command: Sequence[str]) -> None:
     >>> open_log(argparse.Namespace(log=None), ["cpcnn", "models", "list"])
     """
     root = logging.getLogger()
-    if options.log and not any(isinstance(one, LogFile) for one in root.handlers):
+    if options.log:
         root.addHandler(LogFile(options.log))
     python, line = platform.python_version(), shlex.join(command)
     started = f"cpcnn {cpcnn_core.__version__}, Python {python}, in {Path.cwd()}: {line}"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cpcnn_core.errors import CPCNNError, ProfileError
+from cpcnn_core.errors import CPCNNError, ProfileError, SiteError
 from cpcnn_core.evaluation.baselines import standard_profiles
 from cpcnn_core.evaluation.classical import ClassicalJob, classical_job, require_cp_measure
 from cpcnn_core.evaluation.comparison_scores import (
@@ -29,7 +29,7 @@ from cpcnn_core.profiles.wells import well_profiles
 from cpcnn_core.schema.columns import CELL_COUNT, PLATE, WELL
 from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.screen.job import Job
-from cpcnn_core.screen.screens import LoadDataScreen
+from cpcnn_core.screen.screens import LabelImages, LoadDataScreen, Screen
 from cpcnn_core.screen.site_names import require_names
 
 MODELS_FOLDER, PROFILES_FOLDER = "models", "profiles"
@@ -109,7 +109,7 @@ def compare(
     --------
     >>> compare(compared_models, job, task, ["cpcnn_core.cli.run_job"])  # doctest: +SKIP
     """
-    require_answers(job, task, classical=classical)
+    require_answers(compared_models, job, task, classical=classical)
     out = Path(job.out)
     require_room(out)
     results = []
@@ -128,7 +128,9 @@ def compare(
     return _evaluate_all(results, task, out)
 
 
-def require_answers(job: Job, task: ComparisonTask, *, classical: bool) -> None:
+def require_answers(
+    compared_models: Sequence[ComparedModel], job: Job, task: ComparisonTask, *, classical: bool
+) -> None:
     """Raise what cannot be measured on a screen, before any work is done.
 
     Raises
@@ -137,8 +139,10 @@ def require_answers(job: Job, task: ComparisonTask, *, classical: bool) -> None:
 
     Examples
     --------
-    >>> require_answers(job, task, classical=False)  # doctest: +SKIP
+    >>> require_answers(compared_models, job, task, classical=False)  # doctest: +SKIP
     """
+    for one in compared_models:
+        job_of(job, one)
     if classical:
         classical_job_of(job)
         require_cp_measure()
@@ -158,11 +162,21 @@ def job_of(job: Job, compared_model: ComparedModel) -> Job:
     'compared/models/untrained-efficientnet-b0'
     """
     screen, card = job.screen, compared_model.card
+    if compared_model.masked:
+        screen = _masked(screen)
     if isinstance(screen, LoadDataScreen) and not card.takes_any_channels:
         channels = tuple(pair for pair in screen.channels if pair[0] in card.channels)
         screen = dataclasses.replace(screen, channels=channels)
     out = _folder(job, compared_model.name)
     return dataclasses.replace(job, screen=screen, model=compared_model.model, out=out).absolute()
+
+
+def _masked(screen: Screen) -> LoadDataScreen:
+    if not isinstance(screen, LoadDataScreen) or not isinstance(screen.cells, LabelImages):
+        raise SiteError("--masked-too needs the cells' outlines: give --load-data and --labels DIR")
+    if screen.cells.mask:
+        raise SiteError("--masked-too compares masked crops with others: leave --mask out")
+    return dataclasses.replace(screen, cells=dataclasses.replace(screen.cells, mask=True))
 
 
 def classical_job_of(job: Job) -> ClassicalJob:
@@ -255,7 +269,7 @@ def _write(result: Result, folder: Path) -> None:
         write_corrected(evaluated.wells, evaluated.correction, folder / name)
 
 
-CLASSICAL, NUMBER_OF_CELLS = "classical", "number of cells"
+CLASSICAL, NUMBER_OF_CELLS, MASKED = "classical", "number of cells", "-masked"
 
 
 @dataclass(frozen=True)
@@ -269,14 +283,17 @@ class ComparedModel:
     model : str
         Name or file, as ``cpcnn embed --model`` takes it.
     card : ModelCard
+    masked : bool
+        Whether its crops are masked, though those of others are not.
     """
 
     name: str
     model: str
     card: ModelCard
+    masked: bool = False
 
 
-def find_compared_models(texts: Sequence[str]) -> list[ComparedModel]:
+def find_compared_models(texts: Sequence[str], *, masked_too: bool = False) -> list[ComparedModel]:
     """Find the models that are to be compared.
 
     Parameters
@@ -328,4 +345,14 @@ def find_compared_models(texts: Sequence[str]) -> list[ComparedModel]:
             )
         models.add(path or model)
         found[name] = ComparedModel(name, model, card)
-    return list(found.values())
+    if not masked_too:
+        return list(found.values())
+    taken = [name for name in found if f"{name}{MASKED}" in found]
+    if taken:
+        raise ProfileError(
+            f"{taken[0]}{MASKED} is what {taken[0]} with masked crops is called; rename that model"
+        )
+    with_masked = []
+    for one in found.values():
+        with_masked += [one, dataclasses.replace(one, name=f"{one.name}{MASKED}", masked=True)]
+    return with_masked

@@ -5,7 +5,6 @@ Many faults make few lines: those that differ only in names, numbers and files a
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import json
 import logging
@@ -14,11 +13,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from cpcnn_core.errors import SiteError
 from cpcnn_core.io.disk import told_if_full
-from cpcnn_core.io.json_files import parse_json
 from cpcnn_core.logs import TOLD
 from cpcnn_core.printable import printable
 from cpcnn_core.screen.examination import TO_DO
@@ -33,7 +31,7 @@ _TROUBLED = ("failed", "no locations")
 class RunLog:
     """Append to a file, a line at a time, so that a crash loses none.
 
-    Where a full disk or a kill left half a line, the next one begins a new line; see `read_log`.
+    Where a full disk or a kill left half a line, the next one begins a new line.
 
     Examples
     --------
@@ -91,26 +89,6 @@ class RunLog:
         with told_if_full(self.path):
             while data:
                 data = data[self._file.write(data) :]
-
-
-def read_log(path: str | Path, start: int = 0) -> list[dict[str, Any]]:
-    """Read the lines of a log from a place on; half a line is none.
-
-    Examples
-    --------
-    >>> read_log("nowhere.jsonl")
-    []
-    """
-    if not Path(path).is_file():
-        return []
-    with Path(path).open("rb") as file:
-        file.seek(start)
-        lines = file.readlines()
-    entries = []
-    for line in lines:
-        with contextlib.suppress(ValueError):
-            entries.append(parse_json(line))
-    return entries
 
 
 def log_sites(reports: Sequence[SiteReport]) -> None:

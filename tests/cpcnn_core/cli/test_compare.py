@@ -276,8 +276,11 @@ def test_a_check_of_a_model_that_cannot_run_says_why_and_the_others_are_looked_a
     screen, models, tmp_path, capsys
 ):
     names = ("untrained-efficientnet-b0", str(models / "two.safetensors"))
-    code, said = compare(screen, tmp_path / "out", *names, "--check")
+    log = tmp_path / "run.log"
+    code, said = compare(screen, tmp_path / "out", *names, "--check", "--log", str(log))
     assert code == 1
+    # Said once, and logged once.
+    assert sum(" ERROR " in line for line in log.read_text().splitlines()) == 1
     first, second, sites, *_ = said.splitlines()
     assert (first, second) == ("untrained-efficientnet-b0:", "two:")
     assert sites == "24 sites: 24 to do (no file yet)"

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from cpcnn_core.cli.main import _parser, main
-from cpcnn_core.cli.messages import messages, open_log
+from cpcnn_core.cli.messages import messages
 from cpcnn_core.errors import CPCNNWarning, ProfileWarning
 from cpcnn_core.io.profile_files import write_profiles
 from cpcnn_core.schema.profiles import Profiles
@@ -295,13 +295,3 @@ def test_a_log_that_fills_the_disk_ends_and_the_work_goes_on(tmp_path, capfd):
     said = capfd.readouterr()
     assert said.out == ""
     assert said.err == f"cpcnn: warning: the log {log} ends here: File too large\n"
-
-
-def test_the_command_of_a_command_has_the_same_log(tmp_path, capsys):
-    log = tmp_path / "run.log"
-    with messages(options(log=str(log))):
-        open_log(options(log=str(log)), ["cpcnn", "outer"])
-        assert main(["models", "show", "nothing", "--log", str(tmp_path / "other.log")]) == 1
-    assert capsys.readouterr().err.count("there is no model 'nothing'") == 1
-    assert sum(" ERROR " in line for line in lines_of(log)) == 1
-    assert not (tmp_path / "other.log").exists()

@@ -26,6 +26,7 @@ from pyarrow import feather, parquet
 from cpcnn_core.cli.messages import without_secrets
 from cpcnn_core.errors import (
     ImageError,
+    JsonError,
     ProfileError,
     SiteError,
     TableError,
@@ -36,6 +37,7 @@ from cpcnn_core.hosts.install import HELPER_FOLDER, RECORD_FILE, read_record
 from cpcnn_core.io import columnar, database_tables
 from cpcnn_core.io.archives import open_archive
 from cpcnn_core.io.columnar import require_believable_feather
+from cpcnn_core.io.dataclass_json import read_dataclass
 from cpcnn_core.io.deepprofiler import read_project
 from cpcnn_core.io.images import read_plane
 from cpcnn_core.io.profile_files import read_profiles
@@ -43,7 +45,8 @@ from cpcnn_core.io.spreadsheets import harmless
 from cpcnn_core.io.tables import read_text_table
 from cpcnn_core.profiles.cell_index import CELLS_FILE, INDEX_FILE, CellIndex
 from cpcnn_core.schema.profiles import Profiles
-from cpcnn_core.screen.run_log import read_log
+from cpcnn_core.screen.job import Job
+from cpcnn_core.screen.job_result import JobResult
 from cpcnn_core.training.config import read_config
 from cpcnn_core.worker.protocol import MessageError, read_message
 
@@ -224,8 +227,10 @@ def test_settings_that_are_nested_too_deeply_are_refused_everywhere(tmp_path):
     (tmp_path / HELPER_FOLDER).mkdir()
     (tmp_path / HELPER_FOLDER / RECORD_FILE).write_text(NESTED)
     assert read_record(tmp_path) == {}
-    (tmp_path / "embed.jsonl").write_text(f'{NESTED}\n{{"event": "site"}}\n')
-    assert read_log(tmp_path / "embed.jsonl") == [{"event": "site"}]
+    for kind in (Job, JobResult):
+        (tmp_path / "job.json").write_text(NESTED)
+        with pytest.raises(JsonError, match=r"job\.json cannot be read as JSON"):
+            read_dataclass(tmp_path / "job.json", kind)
     message = io.BytesIO(struct.pack("<I", len(NESTED)) + NESTED.encode())
     with pytest.raises(MessageError, match="expected a message header in JSON"):
         read_message(message)
