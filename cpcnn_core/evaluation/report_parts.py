@@ -143,7 +143,9 @@ def draw_precision_recall(treatments: Profiles, labels: list[str]) -> Draw:
 
     Examples
     --------
-    >>> draw_precision_recall(treatments, labels)(axes)  # doctest: +SKIP
+    >>> labels = wells.texts("Metadata_Treatment").tolist()
+    >>> figure_as_html("Retrieval", draw_precision_recall(wells, labels), (4, 3))[:20]
+    "<img alt='Retrieval'"
     """
     similarity, matches = cosine_similarity(treatments.features), same_label(labels)
     depths = np.unique(np.geomspace(1, len(labels) - 1, 40).astype(int))
@@ -170,8 +172,12 @@ def draw_sweep(sweep: Sequence[Mapping[str, Any]]) -> Draw:
 
     Examples
     --------
-    >>> row = {"correction": "sphering", "lambda": 0.1, "replicate_map": 0.5}
-    >>> draw_sweep([row])(axes)  # doctest: +SKIP
+    >>> rows = [
+    ...     {"correction": "none", "lambda": None, "replicate_map": 0.4},
+    ...     {"correction": "sphering", "lambda": 0.1, "replicate_map": 0.5},
+    ... ]
+    >>> figure_as_html("Lambdas", draw_sweep(rows), (4, 3))[:18]
+    "<img alt='Lambdas'"
     """
     name = next(key for key in sweep[0] if key.startswith("lambda"))
     methods = dict.fromkeys(row["correction"] for row in sweep if row[name] is not None)
@@ -201,7 +207,10 @@ def draw_power(table: pd.DataFrame, title: str) -> Draw:
 
     Examples
     --------
-    >>> draw_power(table, "effect 0.5")(axes)  # doctest: +SKIP
+    >>> design = {"plates": [2, 4], "replicates": 2, "controls": 16}
+    >>> table = pd.DataFrame(design | {"power": [0.5, 0.9], "low": [0.4, 0.8], "high": [0.6, 1.0]})
+    >>> figure_as_html("Power", draw_power(table, "effect 0.5"), (4, 3))[:16]
+    "<img alt='Power'"
     """
     known = table.dropna(subset="power")
 
@@ -226,7 +235,9 @@ def draw_p_values(p_values: Mapping[str, Sequence[float]]) -> Draw:
 
     Examples
     --------
-    >>> draw_p_values({"activity": [0.2, 0.5, 0.9]})(axes)  # doctest: +SKIP
+    >>> draw = draw_p_values({"activity": [0.2, 0.5, 0.9]})
+    >>> figure_as_html("p-values", draw, (4, 3))[:19]
+    "<img alt='p-values'"
     """
 
     def draw(axes: Axes) -> None:
@@ -249,7 +260,9 @@ def draw_map(treatments: Profiles, labels: list[str]) -> Draw:
 
     Examples
     --------
-    >>> draw_map(treatments, labels)(axes)  # doctest: +SKIP
+    >>> labels = wells.texts("Metadata_Treatment").tolist()
+    >>> figure_as_html("Map", draw_map(wells, labels), (4, 3))[:14]
+    "<img alt='Map'"
     """
     directions = unit_length(treatments.features)
     places = fit_principal_components(directions, 2).transform(directions)
@@ -276,7 +289,9 @@ def draw_plate(grid: np.ndarray, plate: str, limits: np.ndarray) -> Draw:
 
     Examples
     --------
-    >>> draw_plate(np.eye(8, 12) + 1, "P1", np.array([1.0, 2.0]))(axes)  # doctest: +SKIP
+    >>> draw = draw_plate(np.eye(8, 12) + 1, "P1", np.array([1.0, 2.0]))
+    >>> figure_as_html("Cells", draw, (4, 3))[:16]
+    "<img alt='Cells'"
     """
 
     def draw(axes: Axes) -> None:
