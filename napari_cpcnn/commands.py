@@ -41,12 +41,7 @@ def _read(path: str | list[str]) -> list[Any]:
 
 
 def selection_to_layer(viewer: napari.Viewer) -> None:
-    """Put the selected cells into a labels layer of their own.
-
-    Examples
-    --------
-    >>> selection_to_layer(viewer)  # doctest: +SKIP
-    """
+    """Put the selected cells into a labels layer of their own."""
     from napari_cpcnn.widget import widget_of
 
     widget_of(viewer).selection_to_layer()

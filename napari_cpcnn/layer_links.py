@@ -46,10 +46,6 @@ class ViewerLink(QObject):
     ----------
     viewer : napari.Viewer
     state : SharedState
-
-    Examples
-    --------
-    >>> link = ViewerLink(viewer, state)  # doctest: +SKIP
     """
 
     def __init__(self, viewer: ViewerModel, state: SharedState, parent: QObject) -> None:

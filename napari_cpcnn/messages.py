@@ -33,10 +33,6 @@ def tell_error(error: object) -> None:
     ----------
     error : object
         Its text is meant.
-
-    Examples
-    --------
-    >>> tell_error("select cells first")  # doctest: +SKIP
     """
     text = _lines(error)
     # A sentence for the user, without a traceback.
@@ -45,24 +41,14 @@ def tell_error(error: object) -> None:
 
 
 def tell_warning(text: str) -> None:
-    """Say what was done otherwise than was asked for.
-
-    Examples
-    --------
-    >>> tell_warning("not found any more: moa.csv")  # doctest: +SKIP
-    """
+    """Say what was done otherwise than was asked for."""
     text = _lines(text)
     LOGGER.warning("%s", text)
     notifications.show_warning(as_text(text))
 
 
 def tell(text: str) -> None:
-    """Say what is worth to know.
-
-    Examples
-    --------
-    >>> tell("12 nuclei")  # doctest: +SKIP
-    """
+    """Say what is worth to know."""
     text = _lines(text)
     LOGGER.info("%s", text)
     notifications.show_info(as_text(text))
@@ -117,12 +103,7 @@ def as_text(text: str) -> str:
 
 
 class PlainLabel(QLabel):
-    """A label that shows its text as it is.
-
-    Examples
-    --------
-    >>> PlainLabel("<b>")  # doctest: +SKIP
-    """
+    """A label that shows its text as it is."""
 
     def __init__(self, text: str = "", *, wordWrap: bool = False) -> None:  # noqa: N803
         super().__init__(text, textFormat=Qt.TextFormat.PlainText, wordWrap=wordWrap)

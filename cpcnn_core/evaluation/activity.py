@@ -47,7 +47,16 @@ def phenotypic_activity(
 
     Examples
     --------
-    >>> phenotypic_activity(wells, controls, "Metadata_Treatment", tests)  # doctest: +SKIP
+    >>> from cpcnn_core.profiles.correction import fit_correction
+    >>> from cpcnn_core.profiles.cross_fitting import cross_fit
+    >>> correction = fit_correction(wells, controls, "plate-mad")
+    >>> tests = Significance(cross_fit(wells, controls, "Metadata_Treatment", correction))
+    >>> corrected = correction.transform(wells)
+    >>> found = phenotypic_activity(corrected, controls, "Metadata_Treatment", tests)
+    >>> found[["Metadata_Treatment", "wells"]].values.tolist()
+    [['nocodazole', 8], ['taxol', 8], ['JQ1', 8]]
+    >>> found["q_value"].round(3).tolist()
+    [0.014, 0.014, 0.024]
     """
     controls = np.asarray(controls, bool)
     if not controls.any():

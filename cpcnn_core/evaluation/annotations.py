@@ -49,8 +49,11 @@ def read_annotations(
 
     Examples
     --------
-    >>> read_annotations("moa.csv", "Treatment", "moa")  # doctest: +SKIP
-    {'taxol': 'tubulin'}
+    >>> import pandas as pd
+    >>> rows = [("taxol", "tubulin"), ("staurosporine", "PKC"), ("staurosporine", "kinase")]
+    >>> pd.DataFrame(rows, columns=["Treatment", "moa"]).to_csv("moa.csv", index=False)
+    >>> read_annotations("moa.csv", "Treatment", "moa")
+    {'taxol': 'tubulin', 'staurosporine': 'PKC|kinase'}
     """
     table = metadata_named(read_text_table(path), path)
     by, label = metadata_column(by), metadata_column(label)

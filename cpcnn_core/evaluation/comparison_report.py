@@ -37,12 +37,7 @@ _UNUSABLE = "No features could be evaluated."
 
 
 def write_comparison(path: str | Path, comparison: Comparison) -> None:
-    """Write the comparison as one self-contained HTML file.
-
-    Examples
-    --------
-    >>> write_comparison("compare.html", comparison)  # doctest: +SKIP
-    """
+    """Write the comparison as one self-contained HTML file."""
     head, rows = shown_rows(comparison)
     card_head, card_rows = _cards(comparison.results)
     blocks: list[Block] = [
@@ -192,10 +187,6 @@ def rows_of(comparison: Comparison) -> pd.DataFrame:
     """Return a row for every model and correction, all numbers in columns.
 
     A model that could not be evaluated has one row, with its ``reason``.
-
-    Examples
-    --------
-    >>> rows_of(comparison)["replicates_map"]  # doctest: +SKIP
     """
     rows = []
     for result in comparison.results:
@@ -206,12 +197,7 @@ def rows_of(comparison: Comparison) -> pd.DataFrame:
 
 
 def shown_rows(comparison: Comparison) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Return head and rows of the table for readers, as texts.
-
-    Examples
-    --------
-    >>> head, rows = shown_rows(comparison)  # doctest: +SKIP
-    """
+    """Return head and rows of the table for readers, as texts."""
     head = ["model", "correction", "features", "cells/s", "CPU s", "MiB"]
     found_of = {"active": active_text, "placebo": placebo_text}
     labels = comparison.task.annotations is not None
@@ -286,7 +272,10 @@ def correction_text(evaluated: Evaluated) -> str:
 
     Examples
     --------
-    >>> correction_text(evaluated)  # doctest: +SKIP
+    >>> from cpcnn_core.profiles.correction import fit_correction
+    >>> how = {"regularization": 0.1, "relative": True}
+    >>> correction = fit_correction(wells, controls, "sphering", **how)
+    >>> correction_text(Evaluated(correction, correction.transform(wells), {}))
     'sphered, 0.1'
     """
     strength = evaluated.correction.settings.get("lambda_relative")

@@ -211,7 +211,10 @@ def sweep_corrections(
 
     Examples
     --------
-    >>> sweep_corrections(wells, controls, "Metadata_Treatment").choice()  # doctest: +SKIP
+    >>> sweep = sweep_corrections(wells, controls, "Metadata_Treatment", lambdas=[0.01, 1])
+    >>> choice = sweep.choice()
+    >>> choice["correction"], choice["lambda"], round(choice["mean_average_precision"], 2)
+    ('sphering', 1.0, 0.97)
     """
     controls = np.asarray(controls, bool)
     rows = ~controls & wells.named(by)

@@ -135,7 +135,11 @@ def run_placebo(tests: Significance, *, seed: int = 0) -> Placebo:
 
     Examples
     --------
-    >>> run_placebo(library.significance).verdict  # doctest: +SKIP
+    >>> from cpcnn_core.profiles.correction import fit_correction
+    >>> from cpcnn_core.profiles.cross_fitting import cross_fit
+    >>> correction = fit_correction(wells, controls, "plate-mad")
+    >>> tests = Significance(cross_fit(wells, controls, "Metadata_Treatment", correction))
+    >>> run_placebo(tests).verdict
     'calibrated'
     """
     fitted, random = tests.fitted, np.random.default_rng(seed)

@@ -69,7 +69,10 @@ def write_report(path: str | Path, evaluation: Evaluation, name: str) -> None:
 
     Examples
     --------
-    >>> write_report("report.html", evaluation, "profiles.parquet")  # doctest: +SKIP
+    >>> from cpcnn_core import evaluate_profiles
+    >>> write_report("report.html", evaluate_profiles(wells, "Metadata_Treatment"), "wells.parquet")
+    >>> Path("report.html").read_text()[:15]
+    '<!doctype html>'
     """
     blocks: list[Block] = [
         *_summary(evaluation, name),

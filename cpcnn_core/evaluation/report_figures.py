@@ -81,7 +81,9 @@ def draw_precision_recall(treatments: Profiles, labels: list[str]) -> Draw:
 
     Examples
     --------
-    >>> draw_precision_recall(treatments, labels)(axes)  # doctest: +SKIP
+    >>> labels = wells.texts("Metadata_Treatment").tolist()
+    >>> figure("Retrieval", draw_precision_recall(wells, labels), (4, 3)).png[1:4]
+    b'PNG'
     """
     similarity, matches = cosine_similarity(treatments.features), same_label(labels)
     depths = np.unique(np.geomspace(1, len(labels) - 1, 40).astype(int))
@@ -108,8 +110,12 @@ def draw_sweep(sweep: Sequence[Mapping[str, Any]]) -> Draw:
 
     Examples
     --------
-    >>> row = {"correction": "sphering", "lambda": 0.1, "replicate_map": 0.5}
-    >>> draw_sweep([row])(axes)  # doctest: +SKIP
+    >>> rows = [
+    ...     {"correction": "none", "lambda": None, "replicate_map": 0.4},
+    ...     {"correction": "sphering", "lambda": 0.1, "replicate_map": 0.5},
+    ... ]
+    >>> figure("Lambdas", draw_sweep(rows), (4, 3)).png[1:4]
+    b'PNG'
     """
     name = next(key for key in sweep[0] if key.startswith("lambda"))
     methods = dict.fromkeys(row["correction"] for row in sweep if row[name] is not None)
@@ -139,7 +145,10 @@ def draw_power(table: pd.DataFrame, title: str) -> Draw:
 
     Examples
     --------
-    >>> draw_power(table, "effect 0.5")(axes)  # doctest: +SKIP
+    >>> design = {"plates": [2, 4], "replicates": 2, "controls": 16}
+    >>> table = pd.DataFrame(design | {"power": [0.5, 0.9], "low": [0.4, 0.8], "high": [0.6, 1.0]})
+    >>> figure("Power", draw_power(table, "effect 0.5"), (4, 3)).png[1:4]
+    b'PNG'
     """
     known = table.dropna(subset="power")
 
@@ -164,7 +173,9 @@ def draw_p_values(p_values: Mapping[str, Sequence[float]]) -> Draw:
 
     Examples
     --------
-    >>> draw_p_values({"activity": [0.2, 0.5, 0.9]})(axes)  # doctest: +SKIP
+    >>> draw = draw_p_values({"activity": [0.2, 0.5, 0.9]})
+    >>> figure("p-values", draw, (4, 3)).png[1:4]
+    b'PNG'
     """
 
     def draw(axes: Axes) -> None:

@@ -64,7 +64,10 @@ def collect_plates(
 
     Examples
     --------
-    >>> collect_plates([], "out", settings)  # doctest: +SKIP
+    >>> from cpcnn_core.io.deepprofiler import read_sites
+    >>> from cpcnn_core.models.card import ModelCard
+    >>> settings = Settings(ModelCard("tiny", "An example.", ("DNA",), 3, sha256="ab"))
+    >>> collect_plates(read_sites(project), "out", settings)  # none is embedded yet
     []
     """
     plates: dict[str, list[Site]] = {}

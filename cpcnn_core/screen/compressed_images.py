@@ -68,7 +68,8 @@ def examine_project(project: DeepProfilerProject, *, force: bool = False) -> lis
 
     Examples
     --------
-    >>> examine_project(read_project("project"))  # doctest: +SKIP
+    >>> check_channels(examine_project(project))
+    '5 channels of plates: 5 to do (no images yet)'
     """
     found = plate_channels(project)
     for one in found:
@@ -133,7 +134,9 @@ def stale_notices(project: DeepProfilerProject, places: Collection[int]) -> list
 
     Examples
     --------
-    >>> stale_notices(read_project("project"), [0, 1])  # doctest: +SKIP
+    >>> from cpcnn_core.screen.prepare import prepare_project
+    >>> written = prepare_project(project)
+    >>> stale_notices(project.with_compression(on=True), [0, 1])
     []
     """
     if not project.compressed:
@@ -168,7 +171,8 @@ def plate_channels(
 
     Examples
     --------
-    >>> plate_channels(read_project("project"))  # doctest: +SKIP
+    >>> [str(one) for one in plate_channels(project)]
+    ['P1 DNA', 'P1 RNA', 'P1 ER', 'P1 AGP', 'P1 Mito']
     """
     originals = read_sites(project.with_compression(on=False))
     folder = images_folder(project)
@@ -200,7 +204,12 @@ def examine_channel(
 
     Examples
     --------
-    >>> examine_channel(project, channel, force=False)  # doctest: +SKIP
+    >>> from cpcnn_core.screen.prepare import prepare_project
+    >>> written = prepare_project(project)
+    >>> one = plate_channels(project)[0]
+    >>> states, _ = examine_channel(project, one, force=False)
+    >>> one.state, sorted(states)[:2]
+    ('already done', ['P1/A01_s1_DNA.png', 'P1/A01_s2_DNA.png'])
     """
     states = {name_of(project, target): image_state(image) for image, target in one.files}
     there = [target.is_file() for _, target in one.files]
@@ -292,7 +301,11 @@ def write_record(
 
     Examples
     --------
-    >>> write_record(project, channel, states, time.time_ns())  # doctest: +SKIP
+    >>> import time
+    >>> one = plate_channels(project)[0]
+    >>> write_record(project, one, examine_channel(project, one, force=False)[0], time.time_ns())
+    >>> record_file(project, one).is_file()
+    True
     """
     content = {"format": FORMAT_VERSION, "settings": _settings(project), "images": states}
     path = record_file(project, one)
@@ -311,8 +324,8 @@ def images_folder(project: DeepProfilerProject) -> Path:
 
     Examples
     --------
-    >>> images_folder(read_project("project"))  # doctest: +SKIP
-    PosixPath('project/outputs/compressed/images')
+    >>> images_folder(project).as_posix()
+    'project/outputs/compressed/images'
     """
     return project.root / "outputs" / "compressed" / "images"
 
@@ -322,8 +335,8 @@ def record_file(project: DeepProfilerProject, one: PlateChannel) -> Path:
 
     Examples
     --------
-    >>> record_file(project, channel)  # doctest: +SKIP
-    PosixPath('project/outputs/compressed/made_from/P1/DNA.json')
+    >>> record_file(project, PlateChannel("P1", "DNA")).as_posix()
+    'project/outputs/compressed/made_from/P1/DNA.json'
     """
     plate, channel = (
         urllib.parse.quote(name, safe="").replace(".", "%2E") for name in (one.plate, one.channel)
@@ -336,7 +349,7 @@ def name_of(project: DeepProfilerProject, target: Path) -> str:
 
     Examples
     --------
-    >>> name_of(project, target)  # doctest: +SKIP
+    >>> name_of(project, images_folder(project) / "P1" / "A01_s1_DNA.png")
     'P1/A01_s1_DNA.png'
     """
     folder = images_folder(project)

@@ -61,7 +61,10 @@ def prepare_project(
 
     Examples
     --------
-    >>> prepare_project(read_project("project"))  # doctest: +SKIP
+    >>> [path.name for path in prepare_project(project)][:2]
+    ['A01_s1_DNA.png', 'A01_s2_DNA.png']
+    >>> prepare_project(project)
+    []
     """
     require_room(images_folder(project))
     written = []

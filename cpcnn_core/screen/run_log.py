@@ -35,8 +35,10 @@ class RunLog:
 
     Examples
     --------
-    >>> with RunLog("out") as log:  # doctest: +SKIP
+    >>> with RunLog("out") as log:
     ...     log.write({"event": "start"})
+    >>> read_log("out/embed.jsonl")
+    [{'time': '...', 'event': 'start'}]
     """
 
     def __init__(self, out: str | Path, name: str = LOG_FILE) -> None:

@@ -87,8 +87,11 @@ class CropReader:
 
     Examples
     --------
-    >>> for crops in CropReader(store, workers=2).read(batches):  # doctest: +SKIP
-    ...     train(crops)
+    >>> batches = [np.array([0, 3, 7]), np.array([16, 2])]
+    >>> for crops in CropReader(store).read(batches):
+    ...     print(tuple(crops.shape), crops.dtype)
+    (3, 5, 128, 128) torch.uint8
+    (2, 5, 128, 128) torch.uint8
     """
 
     def __init__(self, store: CropStore, workers: int = 0, *, pin: bool = False) -> None:

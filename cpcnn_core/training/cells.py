@@ -86,8 +86,13 @@ def gather_cells(config: TrainingConfig) -> Cells:
 
     Examples
     --------
-    >>> gather_cells(config).classes  # doctest: +SKIP
-    ('DMSO', 'nocodazole', 'taxol')
+    >>> from cpcnn_core.training.config import DataConfig
+    >>> config = TrainingConfig(data=DataConfig(label="Site"))
+    >>> len(store), config.data.studies[0].crops
+    (17, 'crops')
+    >>> cells = gather_cells(config)
+    >>> cells.classes, len(cells.training), len(cells.validation)
+    (('1', '2'), 13, 4)
     """
     names = _names(config.data.studies)
     stores = {name: open_crops(s.crops) for name, s in zip(names, config.data.studies, strict=True)}

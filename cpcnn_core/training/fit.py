@@ -74,9 +74,18 @@ def train_model(
 
     Examples
     --------
-    >>> from cpcnn_core.training.config import read_config
-    >>> train_model(read_config("train.toml"), progress=print)  # doctest: +SKIP
-    PosixPath('training/model.safetensors')
+    >>> from cpcnn_core.training.config import DataConfig, NetworkConfig, OptimizationConfig
+    >>> from cpcnn_core.training.config import RunConfig, TrainingConfig
+    >>> len(store)  # what cpcnn crops wrote to the folder crops
+    17
+    >>> config = TrainingConfig(
+    ...     data=DataConfig(label="Site"),
+    ...     network=NetworkConfig(backbone="test_resnet"),
+    ...     training=OptimizationConfig(epochs=1, batch=4),
+    ...     run=RunConfig(out="training", device="cpu", workers=0),
+    ... )
+    >>> train_model(config).as_posix()
+    'training/model.safetensors'
     """
     config = checked(config)
     accelerator = start_accelerator(config.run)

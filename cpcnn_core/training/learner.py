@@ -61,10 +61,6 @@ class Learner:
     ----------
     network : Module
         On its device, as it was given.
-
-    Examples
-    --------
-    >>> learner = Learner(network, config.training, config.run, accelerator)  # doctest: +SKIP
     """
 
     def __init__(
@@ -329,10 +325,6 @@ class RunningStatistics:
         Of a batch, in this process.
     accelerator : Accelerator
         Joins the processes.
-
-    Examples
-    --------
-    >>> statistics = RunningStatistics(network, 2, accelerator)  # doctest: +SKIP
     """
 
     def __init__(self, network: nn.Module, parts: int, accelerator: Accelerator) -> None:

@@ -66,10 +66,6 @@ def watch(
     ------
     TrainingError
         Features that are NaN or infinite.
-
-    Examples
-    --------
-    >>> watch(network, accelerator, reader, cells, config, 0)  # doctest: +SKIP
     """
     rows = np.union1d(cells.validation, cells.held_out)
     features, logits = _run(network, accelerator, reader, rows)
@@ -141,7 +137,12 @@ def profile_row(cells: Profiles, by: str, config: EvaluationConfig) -> Row:
 
     Examples
     --------
-    >>> profile_row(cells, "Metadata_Treatment", EvaluationConfig())  # doctest: +SKIP
+    >>> wells.metadata["Metadata_Site"] = "1"
+    >>> from cpcnn_core.training.config import EvaluationConfig
+    >>> config = EvaluationConfig(controls="Treatment == 'DMSO'")
+    >>> row = profile_row(wells, "Metadata_Treatment", config)
+    >>> row["correction"], round(row["replicates"], 2)
+    ('sphering on 24 control wells', 0.97)
     """
     wells = _wells(cells, by)
     controls = np.zeros(len(wells.metadata), bool)

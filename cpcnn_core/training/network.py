@@ -133,11 +133,6 @@ def predict(
         Which of `rows`.
     features : ndarray of shape (m, d), float32
     logits : ndarray of shape (m, k), float32
-
-    Examples
-    --------
-    >>> for part, features, logits in predict(network, accelerator, reader, rows):
-    ...     out[part] = features  # doctest: +SKIP
     """
     processes = accelerator.num_processes
     rounds = -(-len(rows) // (BATCH * processes))

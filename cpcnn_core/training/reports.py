@@ -81,12 +81,7 @@ Report = StartReport | StepReport | EpochReport
 def start_report(
     config: TrainingConfig, cells: Cells, accelerator: Accelerator, epoch: int, step: int
 ) -> StartReport:
-    """Say what is about to be trained, and from where on.
-
-    Examples
-    --------
-    >>> print(start_report(config, cells, accelerator, 0, 0))  # doctest: +SKIP
-    """
+    """Say what is about to be trained, and from where on."""
     training, run, store = config.training, config.run, cells.store
     left = f"; {cells.left_out} are not used" if cells.left_out else ""
     held = "" if cells.held_out is cells.validation else f", {len(cells.held_out)} held out"
@@ -225,8 +220,10 @@ class TensorBoardLog:
 
     Examples
     --------
-    >>> with TensorBoardLog("training/tensorboard", 0) as log:  # doctest: +SKIP
+    >>> with TensorBoardLog("training/tensorboard", 0) as log:
     ...     log.add({"epoch": 1, "loss": 0.5})
+    >>> [path.name for path in Path("training/tensorboard").iterdir()]
+    ['events.out.tfevents...']
     """
 
     def __init__(self, folder: str | Path, done: int) -> None:

@@ -97,10 +97,6 @@ def write_result(
     -------
     Path
         ``OUT/NAME.safetensors``: `cpcnn_core.load_model` takes it, and the name too.
-
-    Examples
-    --------
-    >>> write_result(network, cells, config, "random, seed 0", row)  # doctest: +SKIP
     """
     card = result_card(network, cells, config, start, row)
     weights = {
@@ -128,11 +124,6 @@ def result_card(
     ModelCard
         Its provenance holds the recipe, the classes, the hash of the crops' index, the
         split, the last evaluation, and versions.
-
-    Examples
-    --------
-    >>> result_card(network, cells, config, "random, seed 0", row).trained  # doctest: +SKIP
-    True
     """
     versions = {name: importlib.metadata.version(name) for name in ("torch", "timm", "numpy")}
     # How long it took is in the log: of the same training there is one model, to the last byte.

@@ -67,12 +67,6 @@ class Session:
     ------
     CPCNNError
         A schedule that makes no sense, a network that cannot be made.
-
-    Examples
-    --------
-    >>> session = Session(config, cells, accelerator)  # doctest: +SKIP
-    >>> session.go_on()  # doctest: +SKIP
-    >>> row = session.run_epoch()  # doctest: +SKIP
     """
 
     def __init__(self, config: TrainingConfig, cells: Cells, accelerator: Accelerator) -> None:

@@ -25,11 +25,6 @@ class MapProcess:
     ----------
     name : str
         What it makes, for error messages.
-
-    Examples
-    --------
-    >>> MapProcess("UMAP").umap(np.eye(100)).shape  # doctest: +SKIP
-    (100, 2)
     """
 
     def __init__(self, name: str) -> None:

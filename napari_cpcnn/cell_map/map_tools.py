@@ -97,12 +97,7 @@ SVG = (
 
 
 def icon(name: str, ink: Rgb) -> QIcon:
-    """Return an icon of `ICONS`.
-
-    Examples
-    --------
-    >>> icon("undo", (240, 241, 242))  # doctest: +SKIP
-    """
+    """Return an icon of `ICONS`."""
     picture = QPixmap()
     color = "#{:02x}{:02x}{:02x}".format(*ink)
     picture.loadFromData(SVG.format(ICONS[name], color).encode(), "SVG")

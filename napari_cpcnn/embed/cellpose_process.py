@@ -20,11 +20,6 @@ def label_nuclei(plane: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of shape (h, w), int32
-
-    Examples
-    --------
-    >>> label_nuclei(np.zeros((64, 64))).max()  # doctest: +SKIP
-    np.int32(0)
     """
     from importlib.metadata import version
 

@@ -49,10 +49,6 @@ class EmbedPanel(QWidget):
     viewer : napari.Viewer
     state : SharedState
     link : ViewerLink
-
-    Examples
-    --------
-    >>> panel = EmbedPanel(viewer, state, link)  # doctest: +SKIP
     """
 
     finished = Signal()

@@ -85,11 +85,6 @@ def embed_layers(request: EmbedRequest, network: NetworkProcess) -> Generator[St
     ------
     ImageError, ChannelError
         Layers that do not belong together, or no label at all.
-
-    Examples
-    --------
-    >>> list(embed_layers(request, NetworkProcess()))  # doctest: +SKIP
-    [(0, 120), (4, 120), ...]
     """
     card = _card(request)
     # Objects first: what is missing is reported before the network is loaded.
@@ -128,8 +123,11 @@ def announced(request: EmbedRequest) -> Profiles:
 
     Examples
     --------
-    >>> announced(request).feature_names[0]  # doctest: +SKIP
-    'Cells_CPCNN_000'
+    >>> pixels = np.zeros((64, 64), np.uint16)
+    >>> layers = [Image(pixels)], Labels(pixels, name="nuclei")
+    >>> found = announced(EmbedRequest("untrained-resnet18", ("DNA",), *layers, [()]))
+    >>> found.metadata["Metadata_Layer"].tolist(), len(found.feature_names)
+    (['nuclei'], 512)
     """
     names, provenance = _origin(request, _card(request))
     planes = [plane_name(index) for index in request.planes]

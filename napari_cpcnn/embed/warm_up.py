@@ -17,10 +17,6 @@ def warm_up_window() -> None:
     The first bar stops the window two to three times as long as those that follow. Python's
     collector goes through all that napari holds, for up to a quarter of a second, when a quarter
     more is there than at its last round: napari's start brings it close to that.
-
-    Examples
-    --------
-    >>> warm_up_window()  # doctest: +SKIP
     """
     progress(total=1, desc="Cell Painting CNN").close()
     gc.collect()
