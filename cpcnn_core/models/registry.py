@@ -23,6 +23,8 @@ from cpcnn_core.models.packaged_weights import is_packaged, packaged_file
 from cpcnn_core.models.weights import read_card
 
 CELL_PAINTING_CHANNELS = ("DNA", "RNA", "ER", "AGP", "Mito")
+# Trained networks: the published one, and one that takes any channels and comes with pip.
+PUBLISHED, WITHOUT_DOWNLOAD = "cell-painting-cnn-v1", "imagenet-efficientnet-lite0"
 MODEL_SUFFIX = ".safetensors"
 KERAS_SUFFIXES = (".hdf5", ".h5")
 
@@ -100,7 +102,7 @@ def default_model() -> str:
     >>> default_model() in ("cell-painting-cnn-v1", "imagenet-efficientnet-lite0")
     True
     """
-    return next((name for name in _TRAINED if model_file(name).is_file()), _TRAINED[-1])
+    return PUBLISHED if model_file(PUBLISHED).is_file() else WITHOUT_DOWNLOAD
 
 
 def is_model_path(name_or_path: str | Path) -> bool:
@@ -202,8 +204,7 @@ def card_of(name_or_path: str | Path) -> ModelCard:
 
 ENTRY_POINTS = "cpcnn.models"
 # The published network first, and what needs no download: what one chooses before anything else.
-_TRAINED = ("cell-painting-cnn-v1", "imagenet-efficientnet-lite0")
-_FIRST = (*_TRAINED, "untrained-efficientnet-b0", "untrained-resnet18")
+_FIRST = (PUBLISHED, WITHOUT_DOWNLOAD, "untrained-efficientnet-b0", "untrained-resnet18")
 
 
 @functools.cache
