@@ -119,7 +119,8 @@ def _look_up(name: str) -> tuple[ModelCard | None, str]:
 
 
 def _show(options: argparse.Namespace) -> None:
-    from cpcnn_core.models.registry import card_of, find_model, is_model_path, ready_models
+    from cpcnn_core.errors import ModelNotFoundError
+    from cpcnn_core.models.registry import card_of, find_model
     from cpcnn_core.models.verification import weights_statement
 
     card = card_of(options.model)
@@ -130,10 +131,12 @@ def _show(options: argparse.Namespace) -> None:
     for key, value in (values | values.pop("provenance")).items():
         if value not in (None, "", [], _UNSAID.get(key)):
             print(f"{key:<20} {', '.join(map(str, value)) if isinstance(value, list) else value}")
-    if is_model_path(options.model) or options.model in ready_models():
-        print(f"{'weights':<20} {weights_statement(*find_model(options.model))}")
+    try:
+        found = find_model(options.model)
+    except ModelNotFoundError as error:
+        print(error)
     else:
-        print(f"not on this machine yet; get it with: cpcnn models fetch {card.name}")
+        print(f"{'weights':<20} {weights_statement(*found)}")
 
 
 def _verify(options: argparse.Namespace) -> None:

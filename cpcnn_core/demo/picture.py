@@ -1,51 +1,28 @@
-"""One picture of the measured cells: crops in order, and a map."""
+"""One picture of the measured cells: crops in order, and two maps coloured by what is known."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cpcnn_core.demo.cell_map import cell_map
+from cpcnn_core.demo.neighbor_agreement import neighbor_agreement
 from cpcnn_core.demo.summary import Cells
 from cpcnn_core.imaging.crops import touches_border
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 ROWS, COLUMNS = 6, 8
-# Okabe and Ito's colours, which colour-blind people can tell apart.
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
-
-
-def cell_map(features: np.ndarray) -> np.ndarray:
-    """Place cells on a plane: principal components of their directions.
-
-    Parameters
-    ----------
-    features : ndarray of shape (n, d), float
-
-    Returns
-    -------
-    ndarray of shape (n, 2), float64
-        Profiles are compared by cosine, so every cell is scaled to length one
-        first; then every feature is standardised. A constant one counts for nothing.
-
-    Examples
-    --------
-    >>> cells = np.array([[1.0, 0.0], [3.0, 0.0], [0.0, 2.0]])
-    >>> first, same, other = cell_map(cells)[:, 0].round(6).tolist()
-    >>> first == same, first == other
-    (True, False)
-    """
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    directions = features / np.where(lengths > 0, lengths, 1)
-    centred = directions - directions.mean(axis=0)
-    spread = centred.std(axis=0)
-    left, scales, _ = np.linalg.svd(centred / np.where(spread > 0, spread, 1), full_matrices=False)
-    result: np.ndarray = left[:, :2] * scales[:2]
-    return result
+# Of the colours: the few smallest and largest values would take most of the range.
+PERCENTILES = (2, 98)
 
 
 def draw_cells(cells: Cells, images: Sequence[Path], crop_px: int, out: str | Path) -> Path:
-    """Draw a montage of crops, ordered along the map's first axis, beside the map.
+    """Draw crops, ordered along the map's first axis, and the map twice, coloured by what is known.
 
     Parameters
     ----------
@@ -63,35 +40,42 @@ def draw_cells(cells: Cells, images: Sequence[Path], crop_px: int, out: str | Pa
 
     Examples
     --------
-    >>> draw_cells(cells, images, 128, "cells.png")  # doctest: +SKIP
+    >>> draw_cells(cells, images, 48, "cells.png")  # doctest: +SKIP
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 5.2), layout="constrained", facecolor="white")
-    crops_side, map_side = figure.subplots(1, 2, width_ratios=(4, 3))
+    figure = Figure(figsize=(15, 5), layout="constrained", facecolor="white")
+    crops_side, *map_sides = figure.subplots(1, 1 + len(cells.known), width_ratios=(13, 10, 10))
     where = cell_map(cells.features)
     chosen = _spread_along(where[:, 0], _whole_crops(cells, images, crop_px))
     crops_side.imshow(_montage(cells, images, crop_px, chosen))
     crops_side.set_axis_off()
     crops_side.set_title(
-        f"{len(chosen)} of {len(cells.features)} cells, {crop_px} px crops, "
-        "left to right, top to bottom along the map's first axis",
+        f"{len(chosen)} of {len(cells.features)} cells (crops of {crop_px} px), left to right,\n"
+        "top to bottom along the map's first axis",
         fontsize=11,
     )
-    for field, color in zip(np.unique(cells.field), COLORS * len(images), strict=False):
-        of_field = cells.field == field
-        map_side.scatter(
-            *where[of_field].T, s=14, alpha=0.6, lw=0, color=color, label=f"field {field}"
+    for side, (name, values) in zip(map_sides, cells.known.items(), strict=True):
+        _draw_map(side, where, values, chosen)
+        found, shuffled = neighbor_agreement(cells.features, cells.field, values)
+        side.set_title(
+            f"The map, coloured by {name};\ntold from similar cells: Spearman {found:.2f} "
+            f"(shuffled: {shuffled:.2f})",
+            fontsize=11,
         )
-    map_side.scatter(*where[chosen].T, s=30, fc="none", ec="black", lw=0.7, label="in the montage")
-    map_side.set(xlabel="first principal component", ylabel="second principal component")
-    map_side.set_title(
-        f"Map of the cells: {cells.features.shape[1]} features of an untrained network", fontsize=11
-    )
-    map_side.spines[["top", "right"]].set_visible(False)
-    map_side.legend(frameon=False, fontsize=9)
+    map_sides[0].set_ylabel("second principal component")
     figure.savefig(out, dpi=110)
     return Path(out)
+
+
+def _draw_map(side: Axes, where: np.ndarray, values: np.ndarray, chosen: np.ndarray) -> None:
+    low, high = np.percentile(values, PERCENTILES)
+    x, y = where.T
+    points = side.scatter(x, y, s=14, lw=0, c=values, cmap="viridis", vmin=low, vmax=high)
+    side.scatter(x[chosen], y[chosen], s=30, fc="none", ec="black", lw=0.7, label="in the montage")
+    side.set(xlabel="first principal component", xticks=[], yticks=[])
+    side.spines[["top", "right"]].set_visible(False)
+    side.figure.colorbar(points, ax=side, fraction=0.05, extend="both")
 
 
 def _whole_crops(cells: Cells, images: Sequence[Path], crop_px: int) -> np.ndarray:
@@ -113,7 +97,7 @@ def _montage(cells: Cells, images: Sequence[Path], crop_px: int, chosen: np.ndar
     from matplotlib.image import imread
 
     fields = {field: imread(path) for field, path in enumerate(images, start=1)}
-    gap = 4
+    gap = 2
     step = crop_px + gap
     sheet = np.full((ROWS * step - gap, COLUMNS * step - gap, 3), 255, np.uint8)
     for place, cell in enumerate(chosen):

@@ -5,21 +5,25 @@ The pipeline is ExampleFly, which comes with CellProfiler, with our module in it
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from cpcnn_core.demo.summary import summarize
+from cpcnn_core.demo.summary import Cells, summarize
 from cpcnn_core.errors import HostError
 from cpcnn_core.hosts.environments import CELLPROFILER_VERSION, code_command, create_environment
 from cpcnn_core.hosts.headless import run_pipeline
 from cpcnn_core.hosts.install import install_plugin
 from cpcnn_core.models.folders import cpcnn_home
+from cpcnn_core.models.registry import PUBLISHED, WITHOUT_DOWNLOAD, find_model
 
 # The channels of ExampleFly as its pipeline names them, and their files' ends.
 IMAGES = {"Blue": "CropBlue", "Green": "CropGreen", "Red": "CropRed"}
+# A fly's cell with what is around it; of the 128 px of the model's card neighbours are most.
+CROP_PX = 48
 _MARKER = "made_by_cpcnn_demo.txt"
 Report = Callable[[str], None]
 
@@ -47,16 +51,20 @@ def run_demo(
     ------
     HostError
         Something that is needed is missing, or CellProfiler ended with an error.
+    ModelNotFoundError
+        The package of the network's weights is not installed.
 
     Examples
     --------
     >>> run_demo("demo_output")  # doctest: +SKIP
     """
     from cpcnn_core.demo.picture import draw_cells
-    from cpcnn_core.models.untrained import untrained_efficientnet_b0
+    from cpcnn_core.models.opening import open_model
     from cpcnn_core.models.weights import save_model
 
     report = report or (lambda _line: None)
+    # What is not installed is said before anything is made.
+    find_model(WITHOUT_DOWNLOAD)
     out = _empty_folder(Path(out).absolute())
     python = cellprofiler_python or create_environment(
         cpcnn_home() / f"cellprofiler-{CELLPROFILER_VERSION}", report=report
@@ -65,14 +73,15 @@ def run_demo(
     report(f"real images: three fields of fly cells in {examples}")
     plugins = install_plugin(out / "plugins")
     model = out / "model.safetensors"
-    card, weights = untrained_efficientnet_b0(tuple(IMAGES))
+    card, weights = open_model(WITHOUT_DOWNLOAD)
+    card = dataclasses.replace(card.with_channels(tuple(IMAGES)), crop_px=CROP_PX)
     card = save_model(model, card, weights)
     pipeline = out / "pipeline.cppipe"
     text = (examples / "ExampleFly.cppipe").read_text(encoding="utf-8")
     pipeline.write_text(add_module(widen_corner(text), model, IMAGES), encoding="utf-8")
-    report("running CellProfiler on them, MeasureCellPaintingCNN included (about a minute)")
+    report("running CellProfiler on them, MeasureCellPaintingCNN included (a minute or two)")
     run_pipeline(python, pipeline, out, images=examples / "images", plugins_directory=plugins)
-    cells = summarize(out / "Cells.csv", card.embed_dim)
+    cells = summarize(out, card.embed_dim)
     picture = draw_cells(
         cells, sorted(out.glob("CroppedFlyImage*.tiff")), card.crop_px, out / "cells.png"
     )
@@ -82,9 +91,31 @@ def run_demo(
         f"  the measurements   {out / 'Cells.csv'} (also Nuclei, Cytoplasm, Image)\n"
         f"  the pipeline       {pipeline}\n"
         f"  the picture        {picture}\n"
-        f"The model has learned nothing ({card.name}): it shows that all works, not biology. "
-        "The published one takes the five channels of your own Cell Painting images: "
-        "cpcnn models fetch cell-painting-cnn-v1"
+        f"{agreement_text(cells)}\n"
+        f"The network ({card.name}) was trained on photographs, not on cells. The published "
+        "one takes the five channels of your own Cell Painting images: "
+        f"cpcnn models fetch {PUBLISHED}"
+    )
+
+
+def agreement_text(cells: Cells) -> str:
+    """Say how far cells that look alike to the network are alike.
+
+    Examples
+    --------
+    >>> from cpcnn_core.demo.summary import Cells
+    >>> agreement_text(cells)  # doctest: +SKIP
+    'The 10 most similar cells of the other fields tell what a cell is like: nuclei within ...
+    """
+    from cpcnn_core.demo.neighbor_agreement import NEAREST, neighbor_agreement
+
+    said = []
+    for name, values in cells.known.items():
+        found, shuffled = neighbor_agreement(cells.features, cells.field, values)
+        said.append(f"{name}, Spearman {found:.2f} (at most {shuffled:.2f} with shuffled values)")
+    return (
+        f"The {NEAREST} most similar cells of the other fields tell what a cell is like: "
+        f"{'; '.join(said)}."
     )
 
 
@@ -116,7 +147,7 @@ def _example_folder(python: str | Path) -> Path:
     return folder
 
 
-# The example measures a corner of 200 x 200 pixels; crops of 128 want more room.
+# The example measures a corner of 200 x 200 pixels, which has few cells.
 _CORNER = (
     ("Left and right rectangle positions:501,700", "Left and right rectangle positions:101,800"),
     ("Top and bottom rectangle positions:251,450", "Top and bottom rectangle positions:101,800"),

@@ -10,23 +10,42 @@ import numpy as np
 from cpcnn_core.errors import HostError
 from cpcnn_core.schema.columns import feature_names
 
+# Pixels around a nucleus in which others are counted: about three cells.
+SURROUNDINGS = 64
+_KEY = ["ImageNumber", "ObjectNumber"]
+
 
 class Cells(NamedTuple):
-    """The measured cells: features (n, d), field (n,) from 1, centre (n, 2) as (row, col)."""
+    """The measured cells, n of them, in the order of CellProfiler's table.
+
+    Attributes
+    ----------
+    features : ndarray of shape (n, d), float
+    field : ndarray of shape (n,), int
+        From 1.
+    centers : ndarray of shape (n, 2), float
+        Of the nuclei, as (row, col).
+    known : dict of str to ndarray of shape (n,)
+        What is known of each cell without the network, by what it is.
+    fields, classical : int
+        How many fields, and measurements beside the features.
+    """
 
     features: np.ndarray
     field: np.ndarray
     centers: np.ndarray
+    known: dict[str, np.ndarray]
     fields: int
     classical: int
 
 
-def summarize(csv: str | Path, dim: int) -> Cells:
-    r"""Read the cells of an ExportToSpreadsheet file.
+def summarize(folder: str | Path, dim: int) -> Cells:
+    """Read the cells and nuclei of ExportToSpreadsheet.
 
     Parameters
     ----------
-    csv : str or Path
+    folder : str or Path
+        With ``Cells.csv`` and ``Nuclei.csv``.
     dim : int
         Number of deep features that every cell must have.
 
@@ -37,31 +56,46 @@ def summarize(csv: str | Path, dim: int) -> Cells:
     Raises
     ------
     HostError
-        Features or values are missing.
+        Features, values or nuclei are missing.
 
     Examples
     --------
-    >>> import tempfile
-    >>> head = "ImageNumber,ObjectNumber,Location_Center_X,Location_Center_Y,CPCNN_000"
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     csv = Path(folder, "Cells.csv")
-    ...     _ = csv.write_text(f"{head}\n1,1,7.5,8.5,0.25\n")
-    ...     summarize(csv, 1).centers.tolist()
-    [[8.5, 7.5]]
+    >>> summarize("demo_output", 3840)  # doctest: +SKIP
     """
     import pandas as pd
 
+    csv = Path(folder) / "Cells.csv"
     table = pd.read_csv(csv, float_precision="round_trip")
     names = feature_names(dim)
     missing = [name for name in names if name not in table.columns]
     if missing or table[names].isna().to_numpy().any():
         what = f"the columns {missing[0]} and on" if missing else "values of some cells"
         raise HostError(f"{csv} lacks {what}; look at cellprofiler.log beside it")
-    others = [c for c in table.columns if c not in (*names, "ImageNumber", "ObjectNumber")]
+    # A cell has the number of its nucleus.
+    nuclei = pd.read_csv(Path(folder) / "Nuclei.csv").set_index(_KEY)
+    keys = pd.MultiIndex.from_frame(table[_KEY])
+    if not keys.isin(nuclei.index).all():
+        raise HostError(f"{csv} has cells without a nucleus; look at cellprofiler.log beside it")
+    nuclei = nuclei.loc[keys]
+    field = table["ImageNumber"].to_numpy()
+    centers = nuclei[["Location_Center_Y", "Location_Center_X"]].to_numpy()
+    known = {
+        f"nuclei within {SURROUNDINGS} px": _crowding(centers, field),
+        "the nucleus's area (px)": nuclei["AreaShape_Area"].to_numpy(float),
+    }
+    others = [c for c in table.columns if c not in (*names, *_KEY)]
     return Cells(
-        features=table[names].to_numpy(),
-        field=table["ImageNumber"].to_numpy(),
-        centers=table[["Location_Center_Y", "Location_Center_X"]].to_numpy(),
-        fields=table["ImageNumber"].nunique(),
-        classical=len(others),
+        table[names].to_numpy(), field, centers, known, table["ImageNumber"].nunique(), len(others)
     )
+
+
+def _crowding(centers: np.ndarray, field: np.ndarray) -> np.ndarray:
+    """Count the other nuclei around each."""
+    from scipy.spatial import cKDTree
+
+    counts = np.zeros(len(centers))
+    for one in np.unique(field):
+        mine = centers[field == one]
+        around = cKDTree(mine).query_ball_point(mine, SURROUNDINGS, return_length=True)
+        counts[field == one] = around - 1
+    return counts

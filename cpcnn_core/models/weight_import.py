@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import cpcnn_core
-from cpcnn_core.errors import DownloadError, WeightsError
+from cpcnn_core.errors import DownloadError, ModelNotFoundError, WeightsError
 from cpcnn_core.models.card import EFFICIENTNET_B0, ModelCard
 from cpcnn_core.models.download import ask_publisher
 from cpcnn_core.models.keras_hdf5 import read_keras_weights
@@ -80,6 +80,13 @@ def import_model(
             f"{weights_file} is no Keras checkpoint, and no model of that name is known; say "
             "whose weights it holds with --name; all names: cpcnn models list"
         )
+    if not weights_file.is_file():
+        raise ModelNotFoundError(f"there is no file {weights_file}")
+    hashes = file_hashes(weights_file)
+    against, why = "", "no published model has this name" if known is None else ""
+    # Before another file than the published one is read.
+    if known is not None and not unverified:
+        against, why = _compare_with_published(weights_file, known, hashes)
     if known is not None and known.architecture != EFFICIENTNET_B0:
         path = _path_to_write(known.name, out)
         card, weights = _read_checkpoint(weights_file, known, channels)
@@ -87,10 +94,6 @@ def import_model(
         name = name or Path(out or weights_file).stem
         path = _path_to_write(name, out)
         card, weights = read_keras_model(weights_file, name, channels)
-    hashes = file_hashes(weights_file)
-    against, why = "", "no published model has this name" if known is None else ""
-    if known is not None and not unverified:
-        against, why = _compare_with_published(weights_file, known, hashes)
     card = save_model(path, card, weights)
     remember_import(card, hashes, against)
     said = weights_statement(card)

@@ -21,9 +21,7 @@ from cpcnn_core.errors import (
 )
 from cpcnn_core.models.download import require_hub_with_tls
 from cpcnn_core.models.efficientnet import import_timm
-from cpcnn_core.models.registry import find_model
-from cpcnn_core.models.untrained import untrained_efficientnet_b0
-from cpcnn_core.models.weights import read_model
+from cpcnn_core.models.opening import open_model
 from cpcnn_core.training.network import TrainableNetwork
 
 if TYPE_CHECKING:
@@ -84,8 +82,7 @@ def make_network(
         weights = read_imagenet_weights(name, config.imagenet_file or None)
         initialize_from_imagenet(network.net, weights, seed)
         return network, f"ImageNet, {name}"
-    card, path = find_model(config.initialization)
-    card, arrays = read_model(path) if path else untrained_efficientnet_b0()
+    card, arrays = open_model(config.initialization)
     tensors = {name: torch.from_numpy(value) for name, value in arrays.items()}
     _take(network, card, tensors, channels, classes)
     return network, f"the model {card.name}, sha256 {card.sha256}"

@@ -19,13 +19,19 @@ from qtpy.QtWidgets import (
 from cpcnn_core.errors import CPCNNError, LicenceError
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.licences import accept_licence, needs_yes, question
-from cpcnn_core.models.registry import card_of, find_model, list_models, ready_models
+from cpcnn_core.models.registry import (
+    card_of,
+    default_model,
+    find_model,
+    list_models,
+    ready_models,
+)
 from napari_cpcnn.messages import PlainLabel, as_text, tell_error
 from napari_cpcnn.planes import guess_channels
 
 
 class ModelChoice(QWidget):
-    """A list of the models known by name, those that can be used at once first.
+    """A list of the models known by name: the default, then those that can be used at once.
 
     Attributes
     ----------
@@ -35,12 +41,14 @@ class ModelChoice(QWidget):
     Examples
     --------
     >>> ModelChoice().box.currentData()  # doctest: +SKIP
-    'untrained-efficientnet-b0'
+    'imagenet-efficientnet-lite0'
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.box = layer_box("The network; get the published one with: cpcnn models fetch")
+        self.box = layer_box(
+            "The network; get the published one with: cpcnn models fetch cell-painting-cnn-v1"
+        )
         other = QPushButton("File…")
         other.setToolTip("Use a model file (.safetensors)")
         other.clicked.connect(self._open)
@@ -49,7 +57,8 @@ class ModelChoice(QWidget):
         layout.addWidget(self.box)
         layout.addWidget(other)
         ready = ready_models()
-        for name in [*ready, *(name for name in list_models() if name not in ready)]:
+        # The default comes first even if it is not here: then it says what to install.
+        for name in dict.fromkeys([default_model(), *ready, *list_models()]):
             self.box.addItem(name if name in ready else f"{name} (not on this machine)", name)
 
     def card(self) -> ModelCard:

@@ -1,5 +1,6 @@
 """Models of another kind in the widget: any channels, a licence, another scale."""
 
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -15,13 +16,17 @@ from safetensors.numpy import save
 
 from cpcnn_core.errors import LicenceError, ProfileError
 from cpcnn_core.models.licences import needs_yes
-from cpcnn_core.models.registry import find_model
+from cpcnn_core.models.registry import find_model, model_file
 from cpcnn_core.profiles.library import build_library
 from cpcnn_core.profiles.open_library import OpenLibrary
 from cpcnn_core.schema.columns import OBJECT_NUMBER, TREATMENT
 from cpcnn_core.schema.profiles import Profiles
+from napari_cpcnn.embed.choices import ModelChoice
+from napari_cpcnn.widget import CellPaintingWidget
 
+CHANNELS = ("DNA", "RNA", "ER", "AGP", "Mito")
 FEATURES = 96
+PACKAGED = "imagenet-efficientnet-lite0"
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +74,56 @@ def embed(widget, qtbot):
 
 def test_models_that_can_be_used_come_first(widget):
     box = widget.embed.models.box
-    assert box.itemData(0) == "untrained-efficientnet-b0"
     texts = [box.itemText(place) for place in range(box.count())]
-    assert "morphem (not on this machine)" in texts
+    untrained = ["untrained-efficientnet-b0", "untrained-resnet18"]
+    assert texts[:3] == [PACKAGED, *untrained]
+    assert "morphem (not on this machine)" in texts[3:]
+    assert len({*texts}) == len(texts)
+
+
+def test_the_published_network_is_the_default_where_it_is(home, qtbot):
+    file = model_file("cell-painting-cnn-v1")
+    file.parent.mkdir(parents=True)
+    file.touch()
+    choice = ModelChoice()
+    qtbot.addWidget(choice)
+    assert choice.box.currentData() == "cell-painting-cnn-v1"
+    assert choice.box.itemData(1) == PACKAGED
+
+
+def test_without_its_package_the_default_says_what_to_install_and_none_takes_its_place(
+    field, viewer, qtbot, monkeypatch, asked
+):
+    told = []
+    monkeypatch.setattr("napari_cpcnn.embed.embed_panel.tell_error", told.append)
+    monkeypatch.setattr("importlib.metadata.distribution", no_package)
+    widget = CellPaintingWidget(viewer)
+    qtbot.addWidget(widget)
+    assert widget.embed.models.box.currentText() == f"{PACKAGED} (not on this machine)"
+    assert len(widget.embed.channels.chosen()) == 5
+    widget.embed.run()
+    assert "get it with: pip install 'cpcnn[imagenet]'" in str(told[0])
+    assert not widget.embed.running
+    widget.detach()
+
+
+def no_package(name):
+    raise importlib.metadata.PackageNotFoundError(name)
+
+
+def test_the_default_embeds_the_simulated_cells(viewer, widget, qtbot, core_features):
+    viewer.open_sample("cpcnn", "made-up")
+    assert widget.embed.models.box.currentData() == PACKAGED
+    labels = viewer.layers["nuclei"].data
+    # A few cells say as much as all.
+    viewer.layers["nuclei"].data = np.where(labels <= 4, labels, 0)
+    cells = embed(widget, qtbot)
+    assert cells.provenance["weights"].startswith("verified against cpcnn's record")
+    numbers = cells.metadata[OBJECT_NUMBER]
+    centers = [np.argwhere(labels == number).mean(axis=0) for number in numbers]
+    image = np.stack([viewer.layers[name].data for name in CHANNELS])
+    expected = core_features(image, centers, model=PACKAGED)
+    np.testing.assert_allclose(cells.features, expected, rtol=0, atol=1e-5)
 
 
 def test_a_licence_is_asked_about_once(field, widget, qtbot, bag, asked):

@@ -1,4 +1,4 @@
-"""The sample of real cells: what it shows, and that a model of any channels takes it at once."""
+"""The sample of real cells: what it shows, and that the default model takes it at once."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,11 @@ from skimage.data import immunohistochemistry
 from napari_cpcnn.embed.choices import NO_LAYER
 from napari_cpcnn.sample import tissue
 
-MODEL = "untrained-resnet18"
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """Begin without models of the person who runs the tests."""
+    monkeypatch.setenv("CPCNN_HOME", str(tmp_path / "home"))
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +41,11 @@ def test_nuclei_are_numbered_one_by_one_and_of_one_size(layers):
 
 def test_it_is_embedded_without_a_download(viewer, widget, qtbot):
     viewer.open_sample("cpcnn", "tissue")
-    box = widget.embed.models.box
-    box.setCurrentIndex(box.findData(MODEL))
+    assert widget.embed.models.box.currentData() == "imagenet-efficientnet-lite0"
     assert widget.embed.channels.chosen() == ["DNA", NO_LAYER, NO_LAYER, "FHL2 as AGP", NO_LAYER]
-    with qtbot.waitSignal(widget.embed.finished, timeout=120_000):
+    with qtbot.waitSignal(widget.embed.finished, timeout=240_000):
         widget.embed.run()
     cells = widget.state.cells
     assert cells.provenance["channels"] == "DNA,AGP"
-    assert cells.features.shape == (viewer.layers["nuclei"].data.max(), 1024)
+    assert cells.features.shape == (viewer.layers["nuclei"].data.max(), 2560)
     assert np.isfinite(cells.features).all()

@@ -5,7 +5,8 @@ import pytest
 from matplotlib.image import imread
 from PIL import Image
 
-from cpcnn_core.demo.picture import _montage, cell_map, draw_cells
+from cpcnn_core.demo.cell_map import cell_map
+from cpcnn_core.demo.picture import _montage, draw_cells
 from cpcnn_core.demo.summary import Cells
 
 CROP_PX = 32
@@ -27,7 +28,8 @@ def fields(tmp_path):
     paths = [tmp_path / f"field{i}.tiff" for i in (1, 2)]
     for path, image in zip(paths, images, strict=True):
         Image.fromarray(image).save(path)
-    cells = Cells(rng.random((len(centers), 12)), number, centers, 2, 30)
+    known = {"size": rng.random(len(centers)), "shape": rng.random(len(centers))}
+    cells = Cells(rng.random((len(centers), 12)), number, centers, known, 2, 30)
     return cells, paths, colors
 
 
@@ -65,12 +67,12 @@ def test_the_montage_shows_the_cells_asked_for_in_their_order(fields):
     cells, paths, colors = fields
     chosen = np.array([31, 0 + 6, 44, 12, 7, 8, 11, 13, 36, 18])
     sheet = _montage(cells, paths, CROP_PX, chosen)
-    assert sheet.shape == (6 * 36 - 4, 8 * 36 - 4, 3)
+    assert sheet.shape == (6 * 34 - 2, 8 * 34 - 2, 3)
     for place, cell in enumerate(chosen):
-        top, left = place // 8 * 36, place % 8 * 36
+        top, left = place // 8 * 34, place % 8 * 34
         crop = sheet[top : top + CROP_PX, left : left + CROP_PX]
         assert (crop == colors[cell]).all(), (place, cell)
-        assert (sheet[top : top + CROP_PX, left + CROP_PX : left + 36] == 255).all()
+        assert (sheet[top : top + CROP_PX, left + CROP_PX : left + 34] == 255).all()
 
 
 def test_dim_images_are_shown_bright(fields):
@@ -88,7 +90,7 @@ def test_a_png_is_drawn(fields, tmp_path):
     out = draw_cells(cells, paths, CROP_PX, tmp_path / "cells.png")
     assert out == tmp_path / "cells.png"
     drawn = (imread(out)[..., :3] * 255).round().astype(int)
-    assert drawn.shape == (572, 1430, 3)
+    assert drawn.shape == (550, 1650, 3)
     seen = {tuple(color) for color in drawn.reshape(-1, 3).tolist()}
     # The crops of the first row of cells reach over the border.
     whole = cells.centers[:, 0] > 12
@@ -99,4 +101,4 @@ def test_a_png_is_drawn(fields, tmp_path):
 def test_a_field_without_whole_crops_is_drawn_too(fields, tmp_path):
     cells, paths, _ = fields
     out = draw_cells(cells, paths, 500, tmp_path / "cells.png")
-    assert imread(out).shape[:2] == (572, 1430)
+    assert imread(out).shape[:2] == (550, 1650)

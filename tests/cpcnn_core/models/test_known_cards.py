@@ -41,9 +41,10 @@ def other_package(tmp_path, monkeypatch):
     sys.modules.pop("theirs", None)
 
 
-def test_the_published_network_and_the_baselines_come_first():
-    first = ["cell-painting-cnn-v1", "untrained-efficientnet-b0", "untrained-resnet18"]
-    assert list(known_cards())[:3] == first
+def test_trained_networks_come_first_then_the_baselines():
+    first = ["cell-painting-cnn-v1", "imagenet-efficientnet-lite0"]
+    baselines = ["untrained-efficientnet-b0", "untrained-resnet18"]
+    assert list(known_cards())[:4] == [*first, *baselines]
 
 
 def test_what_the_issue_of_a_shelf_names_is_on_it():

@@ -52,8 +52,13 @@ def test_an_empty_variable_means_the_users_own_folder(monkeypatch):
 
 def test_models_are_listed_built_in_first_then_imported():
     known = list_models()
-    first = ["cell-painting-cnn-v1", "untrained-efficientnet-b0", "untrained-resnet18"]
-    assert known[:3] == first
+    first = [
+        "cell-painting-cnn-v1",
+        "imagenet-efficientnet-lite0",
+        "untrained-efficientnet-b0",
+        "untrained-resnet18",
+    ]
+    assert known[:4] == first
     for name in ("zebra", "ant", "cell-painting-cnn-v1"):
         put_model(model_file(name), name)
     assert list_models() == [*known, "ant", "zebra"]
