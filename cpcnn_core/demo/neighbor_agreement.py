@@ -6,7 +6,7 @@ import numpy as np
 
 from cpcnn_core.demo.cell_map import standardized
 
-# Cells that are asked, and shuffles of the placebo.
+# Neighbours of a cell, and shuffles of the placebo.
 NEAREST, SHUFFLES = 10, 20
 
 
@@ -20,7 +20,7 @@ def neighbor_agreement(
     features : ndarray of shape (n, d), float
     field : ndarray of shape (n,)
         Two or more fields. Cells of a field have their light, and their treatment, in common:
-        only other fields are asked, and ranks are those within a field.
+        neighbours are of other fields, and ranks are those within a field.
     values : ndarray of shape (n,), float
         What is known of each cell without the features.
 
