@@ -1,4 +1,4 @@
-"""What became of a job, for the process that started it."""
+"""What became of a job, for the program that started it in another process."""
 
 from __future__ import annotations
 
