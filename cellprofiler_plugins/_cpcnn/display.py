@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 EXAMPLES = 5
 GAP_PX = 4
 # Of the newest image sets; more points than these only cover each other.
-MOST_POINTS = 1500
+MAX_POINTS = 1500
 COLUMN_TITLES = {
     "treatment": "Nearest treatment",
     "similarity": "Similarity",
     "p_value": "p-value",
     "q_value": "q-value",
 }
-# Features and likeness of every image set that a figure was drawn for.
+# Features and similarities of every image set that a figure was drawn for.
 Seen = OrderedDict[int, Tuple[np.ndarray, np.ndarray]]
 
 _seen: weakref.WeakKeyDictionary[Figure, Seen] = weakref.WeakKeyDictionary()
@@ -46,7 +46,7 @@ class Shown(NamedTuple):
     features: np.ndarray
     crop_side: int
     library: dict[str, Any] | None
-    likeness: dict[str, np.ndarray]
+    similarities: dict[str, np.ndarray]
 
 
 def keep_for_display(
@@ -73,11 +73,11 @@ def keep_for_display(
         ["Features", "%d" % shown.features.shape[1]],
         *rows,
     ]
-    if "image_like_controls" in shown.likeness:
-        near = shown.likeness["image_like_controls"][0]
+    if "image_like_controls" in shown.similarities:
+        near = shown.similarities["image_like_controls"][0]
         data.rows.append(["Like the controls", "%.3f" % near])
     data.features = shown.features[measured].astype(np.float32)
-    data.likeness_title, data.likeness = _likeness(request, shown.likeness, measured)
+    data.similarity_title, data.similarities = _similarity(request, shown.similarities, measured)
     data.nearest_columns, data.nearest = [], []
     if shown.library is not None:
         named = told(p_values=shown.library["has_p_values"])
@@ -127,15 +127,15 @@ def _as_text(value: str | float) -> str:
     return value if isinstance(value, str) else "%.3g" % value
 
 
-def _likeness(
-    request: MeasurementRequest, likeness: dict[str, np.ndarray], measured: np.ndarray
+def _similarity(
+    request: MeasurementRequest, similarities: dict[str, np.ndarray], measured: np.ndarray
 ) -> tuple[str, np.ndarray]:
     """Return what the map is coloured by: its title and a value for each object."""
     if request.of_objects and request.library is not None:
-        if "like_treatment" in likeness:
-            return "like %s" % request.library.treatment, likeness["like_treatment"][measured]
-        if "like_controls" in likeness:
-            return "like the negative controls", likeness["like_controls"][measured]
+        if "like_treatment" in similarities:
+            return "like %s" % request.library.treatment, similarities["like_treatment"][measured]
+        if "like_controls" in similarities:
+            return "like the negative controls", similarities["like_controls"][measured]
     return "", np.zeros(0)
 
 
@@ -157,11 +157,11 @@ def draw(data: DisplayData, figure: Figure) -> None:
 
 
 def remember(figure: Figure, data: DisplayData) -> Seen:
-    """Return {image set: (features, likeness)} of the newest that were drawn into a figure."""
+    """Return {image set: (features, similarities)} of the newest that were drawn into a figure."""
     seen = _seen.setdefault(figure, collections.OrderedDict())
     seen.pop(data.image_set, None)
-    seen[data.image_set] = data.features, data.likeness
-    while sum(len(features) for features, _ in seen.values()) > MOST_POINTS and len(seen) > 1:
+    seen[data.image_set] = data.features, data.similarities
+    while sum(len(features) for features, _ in seen.values()) > MAX_POINTS and len(seen) > 1:
         seen.popitem(last=False)
     return seen
 
@@ -199,10 +199,10 @@ def _draw_map(axes: Axes, seen: Seen, data: DisplayData) -> None:
         axes.text(0.5, 0.5, "two or more are needed", ha="center", transform=axes.transAxes)
         return
     places = principal_axes(features.astype(float))
-    if data.likeness_title:
-        colors = np.concatenate([likeness for _, likeness in seen.values()])
+    if data.similarity_title:
+        colors = np.concatenate([similarities for _, similarities in seen.values()])
         dots = axes.scatter(places[:, 0], places[:, 1], c=colors, s=12, cmap="viridis")
-        axes.figure.colorbar(dots, ax=axes, label=plain(data.likeness_title))
+        axes.figure.colorbar(dots, ax=axes, label=plain(data.similarity_title))
         return
     ends = np.cumsum([len(features) for features, _ in seen.values()])
     for number, end, (own, _) in zip(seen, ends, seen.values()):

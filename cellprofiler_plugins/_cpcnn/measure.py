@@ -42,17 +42,17 @@ def measure(request: MeasurementRequest, workspace: Workspace, *, show: bool) ->
         image, around, values = _measure_image(request, workspace, model)
         written = np.median(values, axis=0)
     library: Header | None = None
-    likeness: Arrays = {}
+    similarities: Arrays = {}
     if request.library is not None:
-        library, likeness = _compare(request, request.library, workspace, values)
+        library, similarities = _compare(request, request.library, workspace, values)
         _check_same(measurements, names.record("Library"), "library", library_identity(library))
     # Only now, so that an image set with an error has none of this module's values.
     write_features(measurements, names, written)
     if request.library is not None and library is not None:
-        write_likeness(measurements, names, request.library, library, likeness)
+        write_similarities(measurements, names, request.library, library, similarities)
     if show:
         side = crop_side(model["card"], request.scale())
-        shown = Shown(image, around, values, side, library, likeness)
+        shown = Shown(image, around, values, side, library, similarities)
         rows = [["Model", model_identity(model["card"])[:60]], ["Weights", model["weights"]]]
         keep_for_display(request, workspace, model["card"], rows, shown)
 
@@ -397,28 +397,28 @@ def write_features(measurements: Measurements, names: Names, values: np.ndarray)
         measurements.hdf5_dict[names.owner, name, number] = column
 
 
-def write_likeness(
+def write_similarities(
     measurements: Measurements,
     names: Names,
     request: LibraryRequest,
     library: Header,
-    likeness: Arrays,
+    similarities: Arrays,
 ) -> None:
     """Write what an image and its objects are like.
 
-    `library` is the worker's answer, with the nearest treatments; `likeness` maps the worker's
+    `library` is the worker's answer, with the nearest treatments; `similarities` maps the worker's
     names to arrays.
     """
     if names.owner != IMAGE:
         for what, values in (("Controls", "like_controls"), ("Treatment", "like_treatment")):
-            if values in likeness:
-                measurements.add_measurement(names.owner, names.like(what), likeness[values])
+            if values in similarities:
+                measurements.add_measurement(names.owner, names.like(what), similarities[values])
     nearest, none = library["nearest"], {"treatment": ""}
     for rank in range(1, request.neighbor_count + 1):
         one = nearest[rank - 1] if rank <= len(nearest) else none
         for what, called in told(p_values=library["has_p_values"]).items():
             measurements.add_image_measurement(names.nearest(called, rank), one.get(what, np.nan))
-    if "image_like_controls" in likeness:
+    if "image_like_controls" in similarities:
         measurements.add_image_measurement(
-            names.nearest("LikeControls"), likeness["image_like_controls"][0]
+            names.nearest("LikeControls"), similarities["image_like_controls"][0]
         )

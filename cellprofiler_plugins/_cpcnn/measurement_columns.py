@@ -56,9 +56,9 @@ LIBRARY_HOLDS = (NOT_ASKED, NO_CONTROLS, CONTROLS, P_VALUES)
 
 MODEL_SUFFIX = ".safetensors"
 # A card has 8 MiB at most, which quotes in JSON may double; longer headers are no model's.
-MOST_HEADER_BYTES = 32 * 2**20
+MAX_HEADER_BYTES = 32 * 2**20
 # As in ``cpcnn_core.models.card_schema``.
-MOST_FEATURES, CARD_PREFIX = 100_000, re.compile(r"[A-Za-z][A-Za-z0-9]{0,39}")
+MAX_FEATURES, CARD_PREFIX = 100_000, re.compile(r"[A-Za-z][A-Za-z0-9]{0,39}")
 FIXED_MODE, ONE_BY_ONE = "fixed", ("bag", "rgb")
 
 
@@ -75,8 +75,8 @@ class CardFacts:
     def from_card(cls, card: dict[str, Any]) -> CardFacts:
         """Take them from a card, which may be anybody's; a ValueError where it is none."""
         prefix, embed_dim = card.get("prefix", "CPCNN"), card["embed_dim"]
-        if not isinstance(embed_dim, int) or not 0 < embed_dim <= MOST_FEATURES:
-            raise ValueError("expected 1 to %d features, got %r" % (MOST_FEATURES, embed_dim))
+        if not isinstance(embed_dim, int) or not 0 < embed_dim <= MAX_FEATURES:
+            raise ValueError("expected 1 to %d features, got %r" % (MAX_FEATURES, embed_dim))
         if not CARD_PREFIX.fullmatch(prefix) or not card["channels"]:
             raise ValueError("expected a prefix of letters and digits, and channels")
         mode = card.get("channel_mode", FIXED_MODE)
@@ -131,7 +131,7 @@ def _card_in(path: str, state: tuple[int, int]) -> CardFacts | None:
     try:
         with open(path, "rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            if not 0 < length <= min(state[1], MOST_HEADER_BYTES):
+            if not 0 < length <= min(state[1], MAX_HEADER_BYTES):
                 return None
             header = json.loads(file.read(length).decode("utf-8"))
         return CardFacts.from_card(json.loads(header["__metadata__"]["cpcnn_card"]))
@@ -165,7 +165,7 @@ class Names:
         return ["%s_%0*d" % (self.first, width, number) for number in range(count)]
 
     def like(self, what: str) -> str:
-        """Name the likeness of objects to the Controls or the Treatment."""
+        """Name the similarity of objects to the Controls or the Treatment."""
         return "%sLike_%s" % (self.first, what)
 
     def nearest(self, what: str, rank: int | None = None) -> str:

@@ -49,7 +49,7 @@ BUILT_IN_MODELS = (help_texts.DEFAULT_MODEL, "untrained-efficientnet-b0")
 OWN_CENTERS = "The objects themselves"
 LEFT_OUT = "Leave out"
 DEFAULT_CHANNELS = ("DNA", "RNA", "ER", "AGP", "Mito")
-MOST_NEIGHBORS = 10
+MAX_NEIGHBORS = 10
 # Of the first revision, in its order: what came later follows.
 FIRST_REVISION = (
     "objects",
@@ -167,7 +167,7 @@ def _create_library_settings(module: Module) -> None:
         "Number of nearest treatments",
         int(LATER["neighbor_count"]),
         minval=1,
-        maxval=MOST_NEIGHBORS,
+        maxval=MAX_NEIGHBORS,
         doc=help_texts.NEIGHBOR_COUNT,
     )
     module.treatment = Text(
@@ -302,7 +302,7 @@ def check(module: Module, pipeline: Pipeline) -> None:
         library = checks.check(MeasurementRequest.from_settings(module), before)
     except SettingError as error:
         raise _complaint(module, error) from error
-    # Another value of a setting makes CellProfiler list the columns anew.
+    # Another value of a setting makes CellProfiler list the columns again.
     module.library_holds.value = NOT_ASKED if library is None else library_holds(library)
     complaint = checks.sqlite_complaint(pipeline)
     if complaint:

@@ -31,7 +31,7 @@ RECORD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "python.json")
 ANALYSIS_ARGUMENT = "--work-announce"
 THREADS_VARIABLE = "OMP_NUM_THREADS"
 # A pipeline of unknown origin must not bring the machine to a halt.
-MOST_THREADS = 1024
+MAX_THREADS = 1024
 NUMBER = re.compile(r"[0-9]{1,4}")
 
 # CellProfiler's own libraries, which the worker's Python must not see.
@@ -223,11 +223,11 @@ def worker_threads(setting: str) -> int | None:
 
 def checked_threads(setting: str) -> str:
     """Return the setting if it is *Automatic* or a number; else raise WorkerError."""
-    if setting == AUTOMATIC or (NUMBER.fullmatch(setting) and 0 < int(setting) <= MOST_THREADS):
+    if setting == AUTOMATIC or (NUMBER.fullmatch(setting) and 0 < int(setting) <= MAX_THREADS):
         return setting
     raise WorkerError(
         "Expected %s or a number of threads from 1 to %d, got %r."
-        % (AUTOMATIC, MOST_THREADS, setting[:40])
+        % (AUTOMATIC, MAX_THREADS, setting[:40])
     )
 
 

@@ -18,10 +18,12 @@ from cpcnn_core.profiles.cross_fitting import refuse_controls
 from cpcnn_core.profiles.doses import compounds_of
 from cpcnn_core.profiles.significance import Significance
 from cpcnn_core.profiles.similarity import unit_length
-from cpcnn_core.schema.columns import TREATMENT
+from cpcnn_core.schema.columns import PLATE, SITE, TREATMENT, WELL
 from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.schema.values import texts_of
 
+# What screens call the column that names the treatment, the likeliest first.
+TREATMENT_NAMES = ("treatment", "pert_iname", "compound", "compound_name", "drug", "gene")
 REPLICATES = "Metadata_Replicates"
 # Where the table has a column of that name, it is found again under this one.
 OWN_REPLICATES = "Metadata_Replicates_in_table"
@@ -257,6 +259,32 @@ def build_library(
         # Now, not with the first question.
         compounds_of(wells, by, doses_of)
     return TreatmentLibrary(wells, treatments, by, controls, directions, corrected, null, doses_of)
+
+
+def treatment_columns(wells: Profiles) -> list[str]:
+    """Name the metadata columns that may name the treatment, the likeliest first.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"Metadata_Well": ["A1", "A2"], "Metadata_MoA": ["ALK", "mTOR"]})
+    >>> rows["Metadata_Dose"] = ["1", "2"]
+    >>> rows["Metadata_Compound"] = ["a", "b"]
+    >>> treatment_columns(Profiles(np.eye(2), rows, ["x", "y"]))
+    ['Metadata_Compound', 'Metadata_MoA']
+    """
+    ranks = {name: rank for rank, name in enumerate(TREATMENT_NAMES)}
+    found = []
+    for column in map(str, wells.metadata.columns):
+        short = column.removeprefix("Metadata_").casefold()
+        values = pd.Series(wells.texts(column))
+        values = values[values.str.strip() != ""]
+        words = pd.to_numeric(values, errors="coerce").isna().any()
+        if column not in (PLATE, WELL, SITE) and (
+            short in ranks or (words and len(values.unique()) > 1)
+        ):
+            found.append((ranks.get(short, len(ranks)), column))
+    # Sorting is stable: columns of other names stay in the table's order.
+    return [column for _, column in sorted(found, key=lambda pair: pair[0])]
 
 
 def _whole(names: pd.Series) -> pd.Series:

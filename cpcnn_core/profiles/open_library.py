@@ -20,12 +20,12 @@ from cpcnn_core.errors import ProfileError
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.registry import known_cards
 from cpcnn_core.profiles.correction import Correction, describe_correction
-from cpcnn_core.profiles.library import TreatmentLibrary, build_library
+from cpcnn_core.profiles.library import TreatmentLibrary, build_library, treatment_columns
 from cpcnn_core.profiles.library_files import read_marked, read_wells, with_uncorrected
 from cpcnn_core.profiles.losses import complete
 from cpcnn_core.profiles.significance import Significance
 from cpcnn_core.profiles.wells import choose_rows
-from cpcnn_core.schema.columns import PLATE, SITE, WELL, feature_names, metadata_column
+from cpcnn_core.schema.columns import PLATE, WELL, feature_names, metadata_column
 from cpcnn_core.schema.origin import (
     CORRECTION,
     CORRECTION_SHA256,
@@ -41,8 +41,6 @@ from cpcnn_core.schema.origin import (
 from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.user_messages import Tell, warn
 
-# What screens call the column that names the treatment, the likeliest first.
-TREATMENT_NAMES = ("treatment", "pert_iname", "compound", "compound_name", "drug", "gene")
 ROWS_AT_A_TIME = 2048
 
 
@@ -403,32 +401,6 @@ def open_library(
     )
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     return OpenLibrary(library, correction, path.name, controls, sha256, path)
-
-
-def treatment_columns(wells: Profiles) -> list[str]:
-    """Name the metadata columns that may name the treatment, the likeliest first.
-
-    Examples
-    --------
-    >>> rows = pd.DataFrame({"Metadata_Well": ["A1", "A2"], "Metadata_MoA": ["ALK", "mTOR"]})
-    >>> rows["Metadata_Dose"] = ["1", "2"]
-    >>> rows["Metadata_Compound"] = ["a", "b"]
-    >>> treatment_columns(Profiles(np.eye(2), rows, ["x", "y"]))
-    ['Metadata_Compound', 'Metadata_MoA']
-    """
-    ranks = {name: rank for rank, name in enumerate(TREATMENT_NAMES)}
-    found = []
-    for column in map(str, wells.metadata.columns):
-        short = column.removeprefix("Metadata_").casefold()
-        values = pd.Series(wells.texts(column))
-        values = values[values.str.strip() != ""]
-        words = pd.to_numeric(values, errors="coerce").isna().any()
-        if column not in (PLATE, WELL, SITE) and (
-            short in ranks or (words and len(values.unique()) > 1)
-        ):
-            found.append((ranks.get(short, len(ranks)), column))
-    # Sorting is stable: columns of other names stay in the table's order.
-    return [column for _, column in sorted(found, key=lambda pair: pair[0])]
 
 
 def _origin(card: ModelCard, mask_neighbors: bool | None) -> Origin:

@@ -14,7 +14,8 @@ from qtpy.QtCore import QSignalBlocker
 
 from cpcnn_core.errors import CPCNNError
 from cpcnn_core.io.profile_files import FORMATS
-from cpcnn_core.profiles.open_library import OpenLibrary, open_library, treatment_columns
+from cpcnn_core.profiles.library import treatment_columns
+from cpcnn_core.profiles.open_library import OpenLibrary, open_library
 from cpcnn_core.schema.columns import PLATE, WELL
 from napari_cpcnn.gallery import Channel, Gallery
 from napari_cpcnn.messages import PlainLabel, counted, tell_error

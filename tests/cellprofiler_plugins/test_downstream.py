@@ -1,4 +1,4 @@
-"""The field's programs read what a pipeline with a library exports, the likenesses included."""
+"""The field's programs read what a pipeline with a library exports, the similarities included."""
 
 import shutil
 import sqlite3
@@ -71,7 +71,7 @@ def measured(cells):
     return cells.columns.drop([*keys, *WELL])
 
 
-def test_the_likenesses_are_those_of_the_features_beside_them(exported, cells, library_folder):
+def test_the_similarities_are_those_of_the_features_beside_them(exported, cells, library_folder):
     library = np.load(library_folder / "wells.npz")
     wells, treatment = library["wells"].astype(float), library["treatment"]
     controls, taxol = wells[treatment == "DMSO"], wells[treatment == "taxol"].mean(axis=0)
@@ -84,7 +84,7 @@ def test_the_likenesses_are_those_of_the_features_beside_them(exported, cells, l
     np.testing.assert_allclose(sheet[DEEP + LIKE], cells[DEEP + LIKE], rtol=0, atol=1e-12)
 
 
-def test_our_profiles_leave_the_likenesses_out(exported):
+def test_our_profiles_leave_the_similarities_out(exported):
     profiles = read_profiles(exported / "Cells.csv", ["CPCNN"])
     assert profiles.feature_names == feature_names(672)
     assert {"Metadata_CPCNNLike_Controls", "Metadata_CPCNNLike_Treatment"} < {*profiles.metadata}
@@ -146,7 +146,7 @@ def test_cytotable_hands_on_every_measurement_of_every_cell(converted, cells, me
     np.testing.assert_allclose(converted[measured], cells[measured], rtol=0, atol=1e-12)
 
 
-def test_pycytominer_takes_the_likenesses_for_features_until_they_are_dropped(
+def test_pycytominer_takes_the_similarities_for_features_until_they_are_dropped(
     converted, cells, measured
 ):
     from pycytominer import aggregate, feature_select, normalize

@@ -113,11 +113,11 @@ def test_a_library_colours_the_map_and_names_the_nearest(tmp_path):
         assert -1 <= float(similarity) <= 1
         assert 0 < float(p_value) <= float(q_value) <= 1
     colors = figure.axes[1, 0].collections[0].get_array()
-    np.testing.assert_array_equal(colors, data.likeness)
-    assert data.likeness_title == "like taxol"
+    np.testing.assert_array_equal(colors, data.similarities)
+    assert data.similarity_title == "like taxol"
     figure.figure.savefig(str(tmp_path / "window.png"))
     assert (tmp_path / "window.png").stat().st_size > 10000
-    assert shown(wants_library=True)[1].likeness_title == "like the negative controls"
+    assert shown(wants_library=True)[1].similarity_title == "like the negative controls"
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_names_are_drawn_as_they_are(bench):
     figure, data = shown()
     data.channels = [r"$\frac{$"] * len(CHANNELS)
     data.what = "$x$"
-    data.likeness_title, data.likeness = "like $z$", np.zeros(len(data.features))
+    data.similarity_title, data.similarities = "like $z$", np.zeros(len(data.features))
     figure = PlainFigure()
     bench.module.display(Displayed(data), figure)
     figure.figure.canvas.draw()

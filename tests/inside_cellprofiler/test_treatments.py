@@ -116,7 +116,7 @@ def test_an_image_without_objects_is_like_nothing():
     assert np.isnan(image(bench, "Similarity1_Cells"))
 
 
-def test_without_known_controls_there_is_no_likeness_to_them():
+def test_without_known_controls_there_is_no_similarity_to_them():
     bench = checked(comparing("without controls Größe.parquet", treatment="None"))
     assert bench.module.get_categories(bench.pipeline, "Cells") == ["CPCNN"]
     bench.run()

@@ -109,23 +109,23 @@ def test_cells_and_image_compare_as_written_down(wells, cells, tmp_path, method)
             rows = (plates == plate).to_numpy()
             corrected.features[rows] = center_plate(wells, corrected.features[rows], plate)
     near, like_taxol, ranking = expected(corrected, correct(usable), correct(whole))
-    nearest, likeness = compare_image(library, cells, plate="P2", count=2, treatment="taxol")
+    nearest, similarities = compare_image(library, cells, plate="P2", count=2, treatment="taxol")
     # Library files hold 32-bit numbers.
     rows = [0, 1, 3, 4, 5, 6]
-    np.testing.assert_allclose(likeness["like_controls"][rows], near[:-1], rtol=1e-5)
-    np.testing.assert_allclose(likeness["image_like_controls"], near[-1:], rtol=1e-5)
-    np.testing.assert_allclose(likeness["like_treatment"][rows], like_taxol, atol=1e-5)
+    np.testing.assert_allclose(similarities["like_controls"][rows], near[:-1], rtol=1e-5)
+    np.testing.assert_allclose(similarities["image_like_controls"], near[-1:], rtol=1e-5)
+    np.testing.assert_allclose(similarities["like_treatment"][rows], like_taxol, atol=1e-5)
     assert [one["treatment"] for one in nearest] == [name for _, name in ranking[:2]]
     similarity = [one["similarity"] for one in nearest]
     np.testing.assert_allclose(similarity, [value for value, _ in ranking[:2]], atol=1e-5)
-    assert all(np.isnan(likeness[name][2]) for name in ("like_controls", "like_treatment"))
+    assert all(np.isnan(similarities[name][2]) for name in ("like_controls", "like_treatment"))
 
 
 def test_the_controls_are_the_nearest_to_the_controls(wells, tmp_path):
     library = opened(save(wells, tmp_path / "l.parquet", "sphering"))
-    _, likeness = compare_image(library, wells.features)
+    _, similarities = compare_image(library, wells.features)
     of = wells.metadata["Metadata_Treatment"].to_numpy()
-    likes = pd.Series(likeness["like_controls"]).groupby(of).median()
+    likes = pd.Series(similarities["like_controls"]).groupby(of).median()
     assert likes.idxmax() == "DMSO"
     assert likes["DMSO"] == pytest.approx(0.5, abs=0.02)
 
@@ -134,22 +134,22 @@ def test_nothing_measured_is_like_nothing(wells, tmp_path):
     library = opened(save(wells, tmp_path / "l.parquet"))
     for rows in (0, 3):
         features = np.full((rows, DIM), np.nan, np.float32)
-        nearest, likeness = compare_image(library, features, treatment="taxol")
+        nearest, similarities = compare_image(library, features, treatment="taxol")
         assert nearest == []
-        assert {name: len(values) for name, values in likeness.items()} == {
+        assert {name: len(values) for name, values in similarities.items()} == {
             "like_controls": rows,
             "like_treatment": rows,
             "image_like_controls": 1,
         }
-        assert all(np.isnan(values).all() for values in likeness.values())
+        assert all(np.isnan(values).all() for values in similarities.values())
 
 
 def test_without_controls_nothing_is_compared_with_them(wells, cells, tmp_path):
     del wells.provenance["controls"]
     library = opened(save(wells, tmp_path / "l.parquet"))
     assert library.describe()["controls"] == 0
-    nearest, likeness = compare_image(library, cells, count=9)
-    assert likeness == {}
+    nearest, similarities = compare_image(library, cells, count=9)
+    assert similarities == {}
     # DMSO is a treatment like any other then.
     assert sorted(one["treatment"] for one in nearest) == [
         "DMSO",
@@ -331,9 +331,9 @@ def test_features_are_taken_by_their_numbers_and_not_by_their_place(wells, cells
         library = opened(save(table, tmp_path / f"{name}.parquet", method))
         library.check_model(CARD)
         answers.append(compare_image(library, cells, plate="P2", treatment="taxol"))
-    nearest, likeness = answers[0]
+    nearest, similarities = answers[0]
     assert [one["treatment"] for one in answers[1][0]] == [one["treatment"] for one in nearest]
-    for name, values in likeness.items():
+    for name, values in similarities.items():
         np.testing.assert_allclose(answers[1][1][name], values, rtol=1e-4, atol=1e-5)
 
 

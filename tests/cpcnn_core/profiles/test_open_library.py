@@ -7,8 +7,9 @@ import pytest
 
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.io.profile_files import write_profiles
+from cpcnn_core.profiles.library import treatment_columns
 from cpcnn_core.profiles.library_files import read_marked
-from cpcnn_core.profiles.open_library import open_library, treatment_columns
+from cpcnn_core.profiles.open_library import open_library
 from cpcnn_core.schema.columns import feature_names
 
 from ...saved_library import (  # noqa: F401
