@@ -19,12 +19,6 @@ class ChildProcess(MessageProcess):
         It greets with one message, then answers.
     name : str
         What it is, for error messages.
-
-    Examples
-    --------
-    >>> child = ChildProcess("cpcnn_core.worker", "the network's process")
-    >>> child.send({"type": "embed"}), child.receive()  # doctest: +SKIP
-    >>> child.stop()
     """
 
     def __init__(self, module: str, name: str) -> None:

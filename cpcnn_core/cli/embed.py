@@ -83,10 +83,6 @@ def embed_job(job: Job, work: Work = Work(), *, result: JobResult) -> None:
     ------
     CPCNNError
         What cannot be done. A site that fails is in the result.
-
-    Examples
-    --------
-    >>> embed_job(job, result=JobResult())  # doctest: +SKIP
     """
     from cpcnn_core.io.disk import require_room
     from cpcnn_core.screen.run_log import RunLog, redone_line, summary
@@ -192,13 +188,7 @@ def _collect(work: Work, opened: OpenJob, reports: Sequence[SiteReport]) -> None
 
 
 def check_job(job: Job, work: Work = Work()) -> None:
-    """Say what `embed_job` would do, and why; nothing is written.
-
-    Examples
-    --------
-    >>> check_job(job)  # doctest: +SKIP
-    24 sites: 24 to do (no file yet)
-    """
+    """Say what `embed_job` would do, and why; nothing is written."""
     from cpcnn_core.screen.collect import (
         other_tables,
         plates_of,

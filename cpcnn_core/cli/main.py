@@ -198,10 +198,6 @@ def stop_on_signals() -> None:
 
     ``nohup`` has SIGHUP ignored, and shells without job control have SIGINT ignored in the
     background: so it stays.
-
-    Examples
-    --------
-    >>> stop_on_signals()  # doctest: +SKIP
     """
     mine = os.getpid()
 

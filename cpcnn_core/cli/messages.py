@@ -262,7 +262,11 @@ class LogFile(logging.Handler):
 
     Examples
     --------
-    >>> log = LogFile("run.log")  # doctest: +SKIP
+    >>> log = LogFile("run.log")
+    >>> log.emit(logging.makeLogRecord({"msg": "loaded", "levelno": logging.INFO}))
+    >>> log.close()
+    >>> Path("run.log").read_text()
+    '...loaded...'
     """
 
     def __init__(self, path: str) -> None:

@@ -37,10 +37,6 @@ def draw_cells(cells: Cells, images: Sequence[Path], crop_px: int, out: str | Pa
     Returns
     -------
     Path
-
-    Examples
-    --------
-    >>> draw_cells(cells, images, 48, "cells.png")  # doctest: +SKIP
     """
     from matplotlib.figure import Figure
 

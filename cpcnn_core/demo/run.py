@@ -99,14 +99,7 @@ def run_demo(
 
 
 def agreement_text(cells: Cells) -> str:
-    """Say how far cells that look alike to the network are alike.
-
-    Examples
-    --------
-    >>> from cpcnn_core.demo.summary import Cells
-    >>> agreement_text(cells)  # doctest: +SKIP
-    'The 10 most similar cells of the other fields tell what a cell is like: nuclei within ...
-    """
+    """Say how far cells that look alike to the network are alike."""
     from cpcnn_core.demo.neighbor_agreement import NEAREST, neighbor_agreement
 
     said = []

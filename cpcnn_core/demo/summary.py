@@ -57,10 +57,6 @@ def summarize(folder: str | Path, dim: int) -> Cells:
     ------
     HostError
         Features, values or nuclei are missing.
-
-    Examples
-    --------
-    >>> summarize("demo_output", 3840)  # doctest: +SKIP
     """
     import pandas as pd
 

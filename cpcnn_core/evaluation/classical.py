@@ -147,11 +147,6 @@ def measure_screen(job: ClassicalJob, result: JobResult) -> None:
     ------
     CPCNNError
         cp_measure is missing, or the tables cannot be used.
-
-    Examples
-    --------
-    >>> measure_screen(ClassicalJob("l.csv", "labels", channels, "out"), JobResult())
-    ... # doctest: +SKIP
     """
     sites, settings, notices = _open(job)
     channels, out = settings.channels, Path(job.out)
@@ -185,11 +180,6 @@ def examine_screen(job: ClassicalJob) -> list[str]:
     Parameters
     ----------
     job : ClassicalJob
-
-    Examples
-    --------
-    >>> examine_screen(ClassicalJob("l.csv", "labels", channels, "out"))  # doctest: +SKIP
-    ['24 sites: 24 to do (no file yet)']
     """
     sites, settings, _ = _open(job)
     out = Path(job.out)
@@ -210,13 +200,7 @@ def _open(job: ClassicalJob) -> tuple[list[Site], ClassicalSettings, list[str]]:
 
 
 def measured_names(channels: Sequence[str]) -> list[str]:
-    """Return what cp_measure calls its features of these channels, by measuring a made-up cell.
-
-    Examples
-    --------
-    >>> measured_names(["DNA"])[0]  # doctest: +SKIP
-    'Area'
-    """
+    """Return what cp_measure calls its features of these channels, by measuring a made-up cell."""
     image = np.random.default_rng(0).random((len(channels), 48, 48))
     labels = np.zeros((48, 48), int)
     labels[12:34, 10:36] = 1

@@ -104,10 +104,6 @@ def compare(
     CPCNNError
         What cannot be measured on this screen's wells, before any work is done. What goes wrong
         with a model is in its result, and the others continue.
-
-    Examples
-    --------
-    >>> compare(compared_models, job, task, ["cpcnn_core.cli.run_job"])  # doctest: +SKIP
     """
     require_answers(compared_models, job, task, classical=classical)
     out = Path(job.out)
@@ -136,10 +132,6 @@ def require_answers(
     Raises
     ------
     CPCNNError
-
-    Examples
-    --------
-    >>> require_answers(compared_models, job, task, classical=False)  # doctest: +SKIP
     """
     for one in compared_models:
         job_of(job, one)
@@ -154,13 +146,7 @@ def require_answers(
 
 
 def job_of(job: Job, compared_model: ComparedModel) -> Job:
-    """Return the job of one model of a comparison, with those of the named channels it can have.
-
-    Examples
-    --------
-    >>> job_of(job, find_compared_models(["untrained-efficientnet-b0"])[0]).out  # doctest: +SKIP
-    'compared/models/untrained-efficientnet-b0'
-    """
+    """Return the job of one model of a comparison, with those of the named channels it can have."""
     screen, card = job.screen, compared_model.card
     if compared_model.masked:
         screen = _masked(screen)
@@ -186,11 +172,6 @@ def classical_job_of(job: Job) -> ClassicalJob:
     ------
     SiteError
         As of `cpcnn_core.evaluation.classical.classical_job`.
-
-    Examples
-    --------
-    >>> classical_job_of(job).out  # doctest: +SKIP
-    'compared/models/classical'
     """
     return classical_job(dataclasses.replace(job, out=_folder(job, CLASSICAL)).absolute())
 

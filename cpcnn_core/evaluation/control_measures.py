@@ -54,11 +54,6 @@ def measure_against_controls(
     ------
     ProfileError
         No controls, no such column, no replicates, NaN.
-
-    Examples
-    --------
-    >>> measure_against_controls(corrected, controls, by)["placebo"]  # doctest: +SKIP
-    {'activity': {'share': 0.04, ...}, 'verdict': 'calibrated'}
     """
     tests, refused = None, None
     try:

@@ -85,10 +85,6 @@ def run_measured(job: Job | ClassicalJob, program: Sequence[str]) -> Run:
         Its cost is kept where it writes.
     program : sequence of str
         What follows ``python -m`` before the job's file and the result's.
-
-    Examples
-    --------
-    >>> run_measured(job, ["cpcnn_core.cli.run_job"])  # doctest: +SKIP
     """
     out = Path(job.out)
     place, told, output = out / JOB_FILE, out / RESULT_FILE, out / OUTPUT_FILE

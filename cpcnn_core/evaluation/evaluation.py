@@ -120,7 +120,9 @@ def evaluate_profiles(
 
     Examples
     --------
-    >>> evaluation = evaluate_profiles(wells, "Metadata_Treatment")  # doctest: +SKIP
+    >>> evaluation = evaluate_profiles(wells, "Metadata_Treatment", controls=controls)
+    >>> round(evaluation.scores["replicates"]["mean_average_precision"], 2)
+    0.94
     """
     corrected = as_they_are(wells)
     wells = corrected.wells

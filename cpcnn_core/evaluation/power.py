@@ -185,7 +185,11 @@ def simulate_power(
 
     Examples
     --------
-    >>> simulate_power(wells, controls, by, correction, [Design(2, 1, 8)], [0, 1])  # doctest: +SKIP
+    >>> from cpcnn_core.profiles.correction import fit_correction
+    >>> none, by = fit_correction(wells, controls, "none"), "Metadata_Treatment"
+    >>> found = simulate_power(wells, controls, by, none, [Design(2, 1, 8)], [0, 4], rounds=2)
+    >>> found[["plates", "controls", "effect"]].values.tolist()
+    [[2.0, 8.0, 0.0], [2.0, 8.0, 4.0]]
     """
     if not all(0 <= effect < np.inf for effect in effects):
         raise ProfileError(f"expected effects from 0, got {', '.join(map(str, effects))}")

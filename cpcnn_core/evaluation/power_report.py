@@ -27,10 +27,6 @@ def write_power_report(
     name : str
         What the profiles are called, e.g. their file.
     correction : str
-
-    Examples
-    --------
-    >>> write_power_report("design.html", table, own, "wells.parquet", "none")  # doctest: +SKIP
     """
     low, half, high = (f"{size:.2f}" for size in np.percentile(own.sizes, (25, 50, 75)))
     blocks: list[Block] = [

@@ -155,10 +155,11 @@ def draw_power(table: pd.DataFrame, title: str) -> Draw:
     def draw(axes: Axes) -> None:
         kinds = known.groupby(["replicates", "controls"])
         for color, ((wells, controls), rows) in zip(itertools.cycle(COLORS), kinds):
-            error = [rows["power"] - rows["low"], rows["high"] - rows["power"]]
+            power = rows["power"].to_numpy()
+            error = [power - rows["low"].to_numpy(), rows["high"].to_numpy() - power]
             label = f"{some(wells, 'well')}, {controls} controls a plate"
             how: dict[str, Any] = {"color": color, "marker": "o", "capsize": 2, "label": label}
-            axes.errorbar(rows["plates"], rows["power"], error, **how)
+            axes.errorbar(rows["plates"].to_numpy(), power, error, **how)
         axes.axhline(0.8, color=GREY, linestyle="--")
         axes.set(xlabel="plates", ylabel="power", ylim=(-0.03, 1.03))
         axes.set_xticks(sorted(set(known["plates"])))

@@ -55,11 +55,13 @@ def measure_retrieval(
     Raises
     ------
     ProfileError
-        No such column, NaN, a well twice, no asking well has replicates, no label is shared.
+        No such column, NaN, a well twice, no query well has replicates, no label is shared.
 
     Examples
     --------
-    >>> measure_retrieval(wells, controls, "Metadata_Treatment")  # doctest: +SKIP
+    >>> found = measure_retrieval(wells, controls, "Metadata_Treatment")["replicates"]
+    >>> round(found["mean_average_precision"], 2), round(found["chance_average_precision"], 2)
+    (0.94, 0.46)
     """
     refuse_wells_twice(wells, by)
     treated = wells.named(by) & ~controls
@@ -110,7 +112,8 @@ def means_of_treatments(
 
     Examples
     --------
-    >>> means_of_treatments(wells, controls, "Metadata_Treatment", None)  # doctest: +SKIP
+    >>> len(means_of_treatments(wells, controls, "Metadata_Treatment", None).metadata)
+    3
     """
     rows = wells.named(by) & ~controls
     if queries is not None:

@@ -155,11 +155,6 @@ def strong_in_profiles(
     ------
     ProfileError, DependencyError
         As of `choose_strong_treatments`.
-
-    Examples
-    --------
-    >>> strong_in_profiles(wells, "Metadata_Treatment", controls, 3)["where"]  # doctest: +SKIP
-    "Metadata_Treatment in ['nocodazole', 'taxol']"
     """
     found = choose_strong_treatments(
         wells.features,
@@ -244,11 +239,6 @@ def map_wells(features: np.ndarray, seed: int = 0) -> np.ndarray:
     ------
     DependencyError
         umap-learn is missing.
-
-    Examples
-    --------
-    >>> map_wells(np.random.default_rng(0).normal(size=(200, 9))).shape  # doctest: +SKIP
-    (200, 2)
     """
     if find_spec("umap") is None:
         raise DependencyError(

@@ -32,7 +32,12 @@ def write_dataclass(path: str | Path, value: object) -> None:
 
     Examples
     --------
-    >>> write_dataclass("job.json", job)  # doctest: +SKIP
+    >>> @dataclasses.dataclass
+    ... class Point:
+    ...     row: float
+    >>> write_dataclass("point.json", Point(2.5))
+    >>> Path("point.json").read_text().split()
+    ['{', '"class":', '"Point",', '"row":', '2.5', '}']
     """
     text = json.dumps(as_content(value), indent=1) + "\n"
     write_atomically(path, lambda place: place.write_text(text, encoding="utf-8"))
@@ -60,7 +65,12 @@ def read_dataclass(path: str | Path, *classes: type) -> Any:  # noqa: ANN401  (o
 
     Examples
     --------
-    >>> read_dataclass("job.json", Job)  # doctest: +SKIP
+    >>> @dataclasses.dataclass
+    ... class Point:
+    ...     row: float
+    >>> write_dataclass("point.json", Point(2.5))
+    >>> read_dataclass("point.json", Point)
+    Point(row=2.5)
     """
     return from_content(read_json(path), Union[classes], str(path))  # noqa: UP007  (of a tuple)
 

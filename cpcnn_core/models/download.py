@@ -368,8 +368,13 @@ def follow_with_tls(response: Response, *_: object, **__: object) -> None:
 
     Examples
     --------
-    >>> import requests
-    >>> requests.get("https://zenodo.org", hooks={"response": follow_with_tls})  # doctest: +SKIP
+    >>> from requests import Response
+    >>> sent_on = Response()
+    >>> sent_on.url, sent_on.status_code = "https://zenodo.org/record", 302
+    >>> sent_on.headers["location"] = "http://zenodo.org/file"
+    >>> follow_with_tls(sent_on)
+    Traceback (most recent call last):
+    cpcnn_core.errors.DownloadError: http://zenodo.org/file has no TLS, ...
     """
     if response.is_redirect:
         require_tls(urllib.parse.urljoin(response.url, response.headers["location"]))

@@ -36,8 +36,8 @@ def private_folder() -> Path:
 
     Examples
     --------
-    >>> private_folder()  # doctest: +SKIP
-    PosixPath('/home/me/.local/share/cpcnn/private-1000')
+    >>> private_folder().parent == cpcnn_home()
+    True
     """
     user = str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
     folder = cpcnn_home() / f"private-{user}"

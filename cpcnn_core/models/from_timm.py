@@ -92,7 +92,9 @@ def save_timm_model(
 
     Examples
     --------
-    >>> save_timm_model("test_resnet", "bag", seed=1)  # doctest: +SKIP
+    >>> card, path = save_timm_model("test_resnet", "bag", seed=1)
+    >>> card.name, path.suffix
+    ('test_resnet-bag-untrained', '.safetensors')
     """
     card = timm_card(
         backbone,

@@ -119,10 +119,6 @@ def read_here(path: Path, folder: Path, allow: Allow, channels: str) -> None:
         See `cpcnn_core.io.reading_process`.
     channels : str
         How many.
-
-    Examples
-    --------
-    >>> read_here(Path("w.hdf5"), Path("folder"), lambda nbytes: None, "5")  # doctest: +SKIP
     """
     with h5py.File(path, "r") as file:
         root = member(file, "model_weights") if has_member(file, "model_weights") else file

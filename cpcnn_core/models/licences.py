@@ -38,7 +38,13 @@ def accept_licence(card: ModelCard) -> None:
 
     Examples
     --------
-    >>> accept_licence(card)  # doctest: +SKIP
+    >>> about = {"licence": "CC-BY-NC-4.0", "commercial": False}
+    >>> card = ModelCard("mine", "An example.", ("DNA",), 3, **about)
+    >>> needs_yes(card)
+    True
+    >>> accept_licence(card)
+    >>> needs_yes(card)
+    False
     """
     today = dt.datetime.now(tz=dt.UTC).date().isoformat()
     try:

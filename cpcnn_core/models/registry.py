@@ -142,7 +142,7 @@ def find_model(name_or_path: str | Path) -> tuple[ModelCard, Path | None]:
     >>> find_model("untrained-eficientnet-b0")
     Traceback (most recent call last):
     cpcnn_core.errors.ModelNotFoundError: there is no model 'untrained-eficientnet-b0'; \
-did you mean untrained-efficientnet-b0 or untrained-resnet18? List all names with: cpcnn models list
+did you mean untrained-efficientnet-b0 or ...? List all names with: cpcnn models list
     """
     if is_model_path(name_or_path):
         path = Path(name_or_path)

@@ -113,7 +113,10 @@ def remember_import(card: ModelCard, hashes: Mapping[str, str], against: str = "
 
     Examples
     --------
-    >>> remember_import(card, file_hashes("weights.hdf5"))  # doctest: +SKIP
+    >>> card = ModelCard("mine", "An example.", ("DNA",), 3, sha256="ab")
+    >>> remember_import(card, {"md5": "cd", "sha256": "ef"}, "Zenodo record 1")
+    >>> verified_file().is_file()
+    True
     """
     entries, key = _entries(), _key(card)
     before = entries.get(key)

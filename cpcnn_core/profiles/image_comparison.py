@@ -73,10 +73,10 @@ def compare_image(
         similarities["like_treatment"] = np.full(len(features), np.nan)
     if not usable.any():
         return [], similarities
-    cells = opened.query(opened.as_profiles(features[usable], plate)).features
+    cells = opened.prepare_query(opened.as_profiles(features[usable], plate)).features
     median = np.median(np.asarray(features[usable], np.float64), axis=0, keepdims=True)
     image = opened.as_profiles(median, plate, well)
-    corrected = opened.query(image).features
+    corrected = opened.prepare_query(image).features
     if opened.control_center is not None:
         similarities["like_controls"][usable] = similarity_to_controls(opened, cells)
         similarities["image_like_controls"][:] = similarity_to_controls(opened, corrected)

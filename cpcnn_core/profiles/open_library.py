@@ -45,7 +45,7 @@ ROWS_AT_A_TIME = 2048
 
 
 class Query(NamedTuple):
-    """Profiles that are ready to be compared with a library; made by `OpenLibrary.query`.
+    """Profiles that are ready to be compared with a library; made by `OpenLibrary.prepare_query`.
 
     Attributes
     ----------
@@ -250,7 +250,7 @@ class OpenLibrary:
                 rows[column] = value
         return Profiles(np.asarray(features, np.float64), rows, self.feature_names)
 
-    def query(self, profiles: Profiles) -> Query:
+    def prepare_query(self, profiles: Profiles) -> Query:
         """Make profiles ready to be compared: the library's features, corrected as its wells.
 
         Profiles that are corrected already are not corrected again.
@@ -270,7 +270,7 @@ class OpenLibrary:
         >>> rows = pd.DataFrame({"Metadata_Treatment": ["a", "b"]})
         >>> opened = OpenLibrary(build_library(Profiles(np.eye(2), rows, ["x", "y"])), None, "mine")
         >>> cells = Profiles(np.array([[1, np.nan], [1, 3]]), rows, ["y", "x"])
-        >>> opened.query(cells).features.tolist(), opened.query(cells).note
+        >>> opened.prepare_query(cells).features.tolist(), opened.prepare_query(cells).note
         ([[3.0, 1.0]], '1 of 2 cells are left out: NaN features')
         """
         correction = self.correction

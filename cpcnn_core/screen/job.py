@@ -171,7 +171,11 @@ def experiment_folder(project: DeepProfilerProject, name: str | None = None) -> 
 
     Examples
     --------
-    >>> experiment_folder(project, "cell_painting")  # doctest: +SKIP
+    >>> experiment_folder(project, "cell_painting").as_posix()
+    'project/outputs/cell_painting'
+    >>> experiment_folder(project)
+    Traceback (most recent call last):
+    cpcnn_core.errors.SiteError: expected one experiment with a checkpoint in ...outputs, got 0; ...
     """
     outputs = project.root / "outputs"
     if name is not None:
@@ -219,7 +223,9 @@ def project_model(
 
     Examples
     --------
-    >>> project_model(project, experiment, "cpu")  # doctest: +SKIP
+    >>> project_model(project, experiment_folder(project, "cell_painting"), "cpu")
+    Traceback (most recent call last):
+    cpcnn_core.errors.SiteError: there is no checkpoint ...Cell_Painting_CNN_v1.hdf5; ...
     """
     path = experiment / "checkpoint" / project.checkpoint
     if not path.is_file():

@@ -85,7 +85,15 @@ def embed_sites(
 
     Examples
     --------
-    >>> embed_sites(model, sites, "out", Settings(model.card))  # doctest: +SKIP
+    >>> from cpcnn_core import load_model
+    >>> from cpcnn_core.io.deepprofiler import read_sites
+    >>> model = load_model("untrained-resnet18", channels=project.channels, device="cpu")
+    >>> for report in embed_sites(model, read_sites(project), "out", Settings(model.card)):
+    ...     print(report.site, report.state, report.cells)
+    P1/A01/1 embedded 14
+    P1/A01/2 embedded 3
+    P1/B02/3 no objects 0
+    P1/B03/4 no locations 0
     """
     readers = readers or default_readers(model)
     run = _Run(sites, out, settings, strict, readers, progress)

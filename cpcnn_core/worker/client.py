@@ -46,7 +46,10 @@ class MessageProcess:
     --------
     >>> import sys
     >>> worker = MessageProcess([sys.executable, "-m", "cpcnn_core.worker"], "the worker")
-    >>> worker.send({"type": "models"}), worker.receive()  # doctest: +SKIP
+    >>> worker.send({"type": "models"})
+    >>> answer, arrays = worker.receive()
+    >>> answer["names"][0]
+    'cell-painting-cnn-v1'
     >>> worker.stop()
     """
 

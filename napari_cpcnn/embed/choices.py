@@ -37,11 +37,6 @@ class ModelChoice(QWidget):
     ----------
     box : QComboBox
         The data of an entry are the model's name, or its file.
-
-    Examples
-    --------
-    >>> ModelChoice().box.currentData()  # doctest: +SKIP
-    'imagenet-efficientnet-lite0'
     """
 
     def __init__(self) -> None:

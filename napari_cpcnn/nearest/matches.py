@@ -63,12 +63,12 @@ def find_matches(
     Raises
     ------
     ProfileError
-        No rows; else as of `OpenLibrary.query`.
+        No rows; else as of `OpenLibrary.prepare_query`.
     """
     library, chosen = opened.library, cells.select(np.asarray(rows))
     if not len(chosen.metadata):
         raise ProfileError("no cells are asked about; click a cell or draw a lasso on the map")
-    features, uncorrected, note = opened.query(chosen)
+    features, uncorrected, note = opened.prepare_query(chosen)
     exclude = None
     if leave_out:
         chosen.require([library.by])

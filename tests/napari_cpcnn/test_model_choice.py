@@ -171,7 +171,7 @@ def test_a_library_of_other_channels_is_refused(field, widget, qtbot, bag, asked
     wells = Profiles(np.eye(2, len(names)), pd.DataFrame({TREATMENT: ["a", "b"]}), names, made)
     opened = OpenLibrary(build_library(wells, TREATMENT), None, "other.parquet")
     with pytest.raises(ProfileError, match="channels is DNA,RNA,ER,AGP,Mito and DNA,RNA,AGP,ER"):
-        opened.query(cells)
+        opened.prepare_query(cells)
 
 
 def test_the_scale_comes_from_the_layer_and_is_told(field, widget, qtbot, bag, asked):
