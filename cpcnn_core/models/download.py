@@ -224,7 +224,7 @@ def publisher(card: ModelCard) -> str:
 def ask_publisher(card: ModelCard) -> Published:
     """Ask for the checksum of a model's published file, within seconds.
 
-    That of a package's file is in the card: nobody is asked.
+    That of a package's file is in the card: no one is asked.
 
     Parameters
     ----------

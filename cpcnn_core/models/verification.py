@@ -139,7 +139,7 @@ def weights_statement(card: ModelCard, path: str | Path | None = None) -> str:
     -------
     str
         ``verified against Zenodo record 7114558``, ``not verified``, or, of a model without a
-        file, that it was made here, or that nobody has used the package that holds it.
+        file, that it was made here, or that no one has used the package that holds it.
 
     Examples
     --------

@@ -7,6 +7,7 @@ from skimage.data import immunohistochemistry
 from napari_cpcnn.embed.choices import NO_LAYER
 from napari_cpcnn.sample import tissue
 
+
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     """Begin without models of the person who runs the tests."""
