@@ -70,8 +70,10 @@ def draw_cells(cells: Cells, images: Sequence[Path], crop_px: int, out: str | Pa
 
 def _draw_map(side: Axes, where: np.ndarray, values: np.ndarray, chosen: np.ndarray) -> None:
     low, high = np.percentile(values, PERCENTILES)
-    points = side.scatter(*where.T, s=14, lw=0, c=values, cmap="viridis", vmin=low, vmax=high)
-    side.scatter(*where[chosen].T, s=30, fc="none", ec="black", lw=0.7, label="in the montage")
+    points = side.scatter(
+        where[:, 0], where[:, 1], s=14, lw=0, c=values, cmap="viridis", vmin=low, vmax=high
+    )
+    side.scatter(where[chosen, 0], where[chosen, 1], s=30, fc="none", ec="black", lw=0.7)
     side.set(xlabel="first principal component", xticks=[], yticks=[])
     side.spines[["top", "right"]].set_visible(False)
     side.figure.colorbar(points, ax=side, fraction=0.05, extend="both")

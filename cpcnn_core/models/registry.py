@@ -126,7 +126,7 @@ def find_model(name_or_path: str | Path) -> tuple[ModelCard, Path | None]:
         The card in the file where there is one, else the one that is known by the name.
     path : Path or None
         The model's file; None for a model that is made rather than read, or that an installed
-        package holds and no one has used yet, see `cpcnn_core.models.weight_import.open_model`.
+        package holds and no one has used yet, see `cpcnn_core.models.opening.open_model`.
 
     Raises
     ------
