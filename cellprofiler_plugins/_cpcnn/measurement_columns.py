@@ -18,7 +18,7 @@ without a window lists them before any module can look at its files, and exports
 So columns follow from the settings, and from files that are as they were:
 
 -  The model's part is in its card, which this module reads from the model's own file. Networks
-   that are made rather than read have no file, and stand in `UNTRAINED`.
+   that have none, or none before their first use, are in `WITHOUT_FILE`.
 -  What a library holds only the worker can tell. Its answer is kept in a hidden setting (one of
    `LIBRARY_HOLDS`), which `settings.check` renews before a run, and so CellProfiler's list.
 
@@ -98,7 +98,8 @@ class CardFacts:
 
 
 # By name; a test compares them with the core's cards.
-UNTRAINED = {
+WITHOUT_FILE = {
+    "imagenet-efficientnet-lite0": CardFacts("ImageNetLite", 6400, 5, "rgb"),
     "untrained-efficientnet-b0": CardFacts("CPCNN", 672, 5, FIXED_MODE),
     "untrained-resnet18": CardFacts("UntrainedRN", 2560, 5, "bag"),
 }
@@ -118,7 +119,7 @@ def known_card(model: str) -> CardFacts | None:
             return _card_in(path, (state.st_mtime_ns, state.st_size))
     except (OSError, ValueError):  # ValueError: the path has a character that none can have
         pass
-    return None if is_path else UNTRAINED.get(model)
+    return None if is_path else WITHOUT_FILE.get(model)
 
 
 @functools.lru_cache(maxsize=32)

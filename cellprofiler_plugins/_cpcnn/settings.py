@@ -45,7 +45,11 @@ if TYPE_CHECKING:
     from cellprofiler_core.pipeline import Pipeline
     from cellprofiler_core.setting import Setting
 
-BUILT_IN_MODELS = (help_texts.DEFAULT_MODEL, "untrained-efficientnet-b0")
+BUILT_IN_MODELS = (
+    help_texts.DEFAULT_MODEL,
+    "imagenet-efficientnet-lite0",
+    "untrained-efficientnet-b0",
+)
 OWN_CENTERS = "The objects themselves"
 LEFT_OUT = "Leave out"
 DEFAULT_CHANNELS = ("DNA", "RNA", "ER", "AGP", "Mito")

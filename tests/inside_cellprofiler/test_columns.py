@@ -233,11 +233,11 @@ def test_a_model_whose_names_would_be_others_is_refused(bench, monkeypatch):
     import _cpcnn.measurement_columns as names
 
     monkeypatch.setitem(
-        names.UNTRAINED, "untrained-efficientnet-b0", names.CardFacts("CPCNN", 600, 5, "fixed")
+        names.WITHOUT_FILE, "untrained-efficientnet-b0", names.CardFacts("CPCNN", 600, 5, "fixed")
     )
     with pytest.raises(ValidationError, match=r"672 measurements of untrained-.* expected 600"):
         bench.module.validate_module(bench.pipeline)
-    monkeypatch.delitem(names.UNTRAINED, "untrained-efficientnet-b0")
+    monkeypatch.delitem(names.WITHOUT_FILE, "untrained-efficientnet-b0")
     with pytest.raises(ValidationError, match=r"CPCNN_000 to CPCNN_671; .* expected 0"):
         bench.module.validate_module(bench.pipeline)
 
