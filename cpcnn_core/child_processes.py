@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 
 SECONDS = 0.5
-WHOEVER_STARTS_IT = 0
+ANY_PARENT = 0
 
 
 def child_command(module: str, *arguments: str, parent: int | None = None) -> list[str]:
@@ -29,7 +29,7 @@ def child_command(module: str, *arguments: str, parent: int | None = None) -> li
         What follows ``python -m``.
     *arguments : str
     parent : int, optional
-        The number of the process whose child it is; `WHOEVER_STARTS_IT` where that is not known
+        The number of the process whose child it is; `ANY_PARENT` where that is not known
         yet. Default: this process.
 
     Examples
@@ -43,9 +43,7 @@ def child_command(module: str, *arguments: str, parent: int | None = None) -> li
     return [*python, str(number), module, *arguments]
 
 
-def end_with_parent(
-    parent: int = WHOEVER_STARTS_IT, before: Callable[[], object] | None = None
-) -> None:
+def end_with_parent(parent: int = ANY_PARENT, before: Callable[[], object] | None = None) -> None:
     """End this process soon after its parent has ended.
 
     Parameters

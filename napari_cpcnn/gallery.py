@@ -111,7 +111,7 @@ class Gallery(QWidget):
             layout.setContentsMargins(0, 0, 0, 0)
         self.own_scale.setVisible(follows)
         self._timer = QTimer(self, singleShot=True, interval=DELAY_MS)
-        self._timer.timeout.connect(self._show_asked)
+        self._timer.timeout.connect(self._show_chosen)
         state.picked_changed.connect(self._picked_changed)
         state.cells_changed.connect(self._cells_changed)
         if follows:
@@ -185,8 +185,8 @@ class Gallery(QWidget):
         if cells is None or cells.features is not self._features:
             self._show([], 0)
 
-    def _show_asked(self) -> None:
-        self.show_rows(self.state.asked())
+    def _show_chosen(self) -> None:
+        self.show_rows(self.state.chosen_rows())
 
     def _cut(self, rows: np.ndarray) -> list[tuple[int, np.ndarray]]:
         """Get crops of the first cells that have some, a few at a time."""
@@ -199,11 +199,11 @@ class Gallery(QWidget):
                 break
         return found[:MAX_SHOWN]
 
-    def _show(self, crops: list[tuple[int, np.ndarray]], asked: int, caption: str = "") -> None:
+    def _show(self, crops: list[tuple[int, np.ndarray]], wanted: int, caption: str = "") -> None:
         self.model.set_crops(crops)
         self.view.setVisible(bool(crops))
-        few = f"{len(crops):,} of {asked:,} cells"
-        text = few if crops else NO_IMAGES if asked else NO_CELLS
+        few = f"{len(crops):,} of {wanted:,} cells"
+        text = few if crops else NO_IMAGES if wanted else NO_CELLS
         self.status.setText(f"{caption}: {text}" if caption else text)
 
     def _repaint(self) -> None:

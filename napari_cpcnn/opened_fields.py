@@ -76,7 +76,7 @@ class SiteOpener(QObject):
         self.table: Path | None = None
         self._sites: dict[tuple[str, ...], Site] = {}
         self._layers: list[Layer] = []
-        self._asked = 0
+        self._wanted = 0
 
     def read_table(self, path: str | Path) -> None:
         """Read where the images are; label images are taken from a folder ``labels`` beside it.
@@ -119,7 +119,7 @@ class SiteOpener(QObject):
                 f"{self.table} has no site {'/'.join(key)}; open the LoadData table of this screen"
             )
         rows = np.flatnonzero((keys == key).all(axis=1).to_numpy())
-        self._asked = row
+        self._wanted = row
         worker = create_worker(_read, self._sites[key], self._channels(), cells.metadata, rows)
         worker.returned.connect(self._take)
         worker.start()
@@ -138,7 +138,7 @@ class SiteOpener(QObject):
         if isinstance(read, Refusal):
             tell_error(read.error)
             return
-        if self._asked not in read.rows:
+        if self._wanted not in read.rows:
             # Another cell was asked for in the meantime.
             return
         for layer in self._layers:
@@ -165,8 +165,8 @@ class SiteOpener(QObject):
         self._state.set_metadata(LAYER, read.rows, labels.name)
         self._link.set_channels(labels, images)
         self._viewer.reset_view()
-        self._link.go_to(self._asked)
-        self.opened.emit(self._asked)
+        self._link.go_to(self._wanted)
+        self.opened.emit(self._wanted)
 
 
 def _read(

@@ -179,7 +179,7 @@ class SharedState(QObject):
         """Do what was taken back once more."""
         self._step(self._after, self._before)
 
-    def asked(self) -> np.ndarray:
+    def chosen_rows(self) -> np.ndarray:
         """Return the rows that are asked about: the selection, else the picked cell, else none."""
         if self.selection.any():
             return np.flatnonzero(self.selection)

@@ -78,13 +78,13 @@ class Embedder:
         self.card = card
         self.device = _pick_device(device)
         network = fold_batch_norms(build_network(card, weights).eval())
-        truth = TorchEngine(network, self.device, batch_size=batch_size)
+        reference = TorchEngine(network, self.device, batch_size=batch_size)
         self._size = (len(card.channels), card.crop_px, card.crop_px)
         self._engine: Engine
         if precision == "mixed":
-            self._engine = mixed_engine(truth, self._size)
+            self._engine = mixed_engine(reference, self._size)
         else:
-            self._engine = choose_engine(truth, self._size, engine, batch_size)
+            self._engine = choose_engine(reference, self._size, engine, batch_size)
         self._buffers = threading.local()
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cpcnn_core.child_processes import WHOEVER_STARTS_IT, child_command
+from cpcnn_core.child_processes import ANY_PARENT, child_command
 from cpcnn_core.evaluation.classical import ClassicalJob
 from cpcnn_core.evaluation.stopwatch import Measured, measure_command
 from cpcnn_core.io.damaged_files import read_checked, set_aside, write_checked
@@ -92,7 +92,7 @@ def run_measured(job: Job | ClassicalJob, program: Sequence[str]) -> Run:
     told.unlink(missing_ok=True)
     write_dataclass(place, job)
     module, *options = program
-    words = child_command(module, str(place), str(told), *options, parent=WHOEVER_STARTS_IT)
+    words = child_command(module, str(place), str(told), *options, parent=ANY_PARENT)
     # Beside the cost that is kept: this is of every run, also of one that had nothing to do.
     measured = measure_command(words, out / "last_run.json", output)
     result = read_dataclass(told, JobResult) if told.is_file() else JobResult()

@@ -88,11 +88,11 @@ def read_site_rows(
     rows = _gather(_whole_sites(parts(tell)), method, path)
     if rows.profiles is not None and rows.losses.what == "cell" and _is_scattered(rows.profiles):
         # The cells of a site are not in adjacent rows, so all are needed at once.
-        rows = _gather([join_rows(list(parts(_nobody)))], method, path)
+        rows = _gather([join_rows(list(parts(_tell_nothing)))], method, path)
     return rows
 
 
-def _nobody(text: str) -> None:
+def _tell_nothing(text: str) -> None:
     """Take what has been said before."""
 
 

@@ -71,8 +71,8 @@ class NearestPanel(QtWidgets.QWidget):
         self._timer.timeout.connect(self.find)
         self._build()
         self._arrange()
-        state.selection_changed.connect(self._asked_changed)
-        state.picked_changed.connect(self._asked_changed)
+        state.selection_changed.connect(self._query_changed)
+        state.picked_changed.connect(self._query_changed)
         state.cells_changed.connect(self._cells_changed)
         state.library_changed.connect(self._library_changed)
         self._cells_changed()
@@ -105,7 +105,7 @@ class NearestPanel(QtWidgets.QWidget):
         self._timer.stop()
         if self._opening:
             return
-        self._rows = self.rows_asked()
+        self._rows = self.query_rows()
         if self.opened is None or not len(self._rows):
             self._ticket += 1
             self._show_matches(None, NO_LIBRARY if self.opened is None else NO_CELLS)
@@ -124,12 +124,12 @@ class NearestPanel(QtWidgets.QWidget):
             )
         )
 
-    def rows_asked(self) -> np.ndarray:
+    def query_rows(self) -> np.ndarray:
         """Return the rows of the cells that are asked about, (m,) int."""
         cells, picked = self.state.cells, self.state.picked
         columns = SCOPES[self.scope.currentText()]
         if not columns:
-            return self.state.asked()
+            return self.state.chosen_rows()
         if cells is None or picked is None:
             return np.zeros(0, int)
         return rows_like(cells, picked, [c for c in columns if c in cells.metadata.columns])
@@ -151,7 +151,7 @@ class NearestPanel(QtWidgets.QWidget):
 
     def set_channels(self, channels: Sequence[Channel]) -> None:
         """Colour the crops as in the viewer; see `Gallery.set_channels`."""
-        self.asked_crops.set_channels(channels)
+        self.query_crops.set_channels(channels)
         self.examples.set_channels(channels)
 
     def dragEnterEvent(self, event: QtGui.QDragEnterEvent) -> None:  # noqa: N802
@@ -174,7 +174,7 @@ class NearestPanel(QtWidgets.QWidget):
         self.leave_out = QtWidgets.QCheckBox("Leave out their own treatment")
         self.find_button = QtWidgets.QPushButton("Find", clicked=self.find)
         self.table = MatchesTable()
-        self.asked_crops = Gallery(self.state, follows=False)
+        self.query_crops = Gallery(self.state, follows=False)
         self.examples = Gallery(self.state, follows=False)
         self.scope.addItem(SELECTED)
         for part, tip in (
@@ -215,7 +215,7 @@ class NearestPanel(QtWidgets.QWidget):
         form.addRow("Ask about", self.scope)
         form.addRow(self.leave_out)
         form.addRow(row)
-        strip.addWidget(self.asked_crops, 1)
+        strip.addWidget(self.query_crops, 1)
         strip.addWidget(self.examples, 1)
         for part in (self.open_button, self.about, self.form, self.status):
             layout.addWidget(part)
@@ -255,26 +255,26 @@ class NearestPanel(QtWidgets.QWidget):
         self._show_matches(None, f"{type(error).__name__}: {error}")
 
     def _show_matches(self, found: pd.DataFrame | None, text: str, pending: bool = False) -> None:
-        asked = self._rows if found is not None else np.zeros(0, int)
+        query = self._rows if found is not None else np.zeros(0, int)
         self.table.setVisible(found is not None)
-        self.asked_crops.setVisible(found is not None)
+        self.query_crops.setVisible(found is not None)
         if found is None:
             self.examples.hide()
             self.status.setText(text)
             return
         library = cast("OpenLibrary", self.opened).library
         if P_VALUE not in found.columns:
-            self.asked_crops.show_rows(asked, "Asked about")
+            self.query_crops.show_rows(query, "Asked about")
         self.last_matches = found
         self.table.show_matches(found, library.by, pending=pending)
         treatments = counted(len(library.directions), "treatment")
-        asked_about = f"{counted(len(asked), 'cell')} compared with {treatments}"
-        self.status.setText(f"{asked_about}; {text}" if text else asked_about)
+        compared = f"{counted(len(query), 'cell')} compared with {treatments}"
+        self.status.setText(f"{compared}; {text}" if text else compared)
 
     def _mark_chosen(self) -> None:
         self.table.mark(self.chosen)
 
-    def _asked_changed(self) -> None:
+    def _query_changed(self) -> None:
         selection = self.state.selection
         if not (selection.any() and np.array_equal(selection, self._answer)):
             self._timer.start()

@@ -70,9 +70,9 @@ def expected(wells, correction):
         corrected = replace(corrected, features=corrected.features.astype(np.float32))
         paired = CorrectedWells(corrected, wells, correction)
         library = build_library(paired, controls=choose_rows(wells, CONTROLS))
-        asked = cells.select(rows)
-        options |= {"significance": True, "uncorrected": asked}
-        return library.nearest(correction.transform(asked).features, count, **options)
+        query = cells.select(rows)
+        options |= {"significance": True, "uncorrected": query}
+        return library.nearest(correction.transform(query).features, count, **options)
 
     return nearest
 
@@ -212,12 +212,12 @@ def test_fields_and_wells_are_those_of_the_picked_cell(qtbot, opened, state, cel
     for scope, column in ((FIELD, LAYER), (WHOLE_WELL, "Metadata_Well"), (SELECTED, OBJECT_NUMBER)):
         opened.scope.setCurrentText(scope)
         rows = [n for n in range(30) if cells.metadata[column][n] == cells.metadata[column][16]]
-        assert opened.rows_asked().tolist() == rows
+        assert opened.query_rows().tolist() == rows
         opened.find()
         wait_for(qtbot, opened, rows)
     opened.scope.setCurrentText(FIELD)
     state.pick(None)
-    assert opened.rows_asked().tolist() == []
+    assert opened.query_rows().tolist() == []
 
 
 def test_wells_are_offered_where_they_are_known(opened, state, cells):
@@ -269,7 +269,7 @@ def test_a_click_chooses_selects_and_asks_nothing_new(qtbot, opened, state, cell
     theirs = np.flatnonzero(cells.metadata[TREATMENT] == "b")
     assert np.flatnonzero(state.selection).tolist() == theirs.tolist()
     assert set(opened.examples.shown_rows()) == set(theirs)
-    assert set(opened.asked_crops.shown_rows()) == {3, 4}
+    assert set(opened.query_crops.shown_rows()) == {3, 4}
     qtbot.wait(350)
     assert opened.last_matches is before
     # Asked for by hand, they are what is asked about.
