@@ -61,7 +61,7 @@ class PhenotypePanel(QtWidgets.QWidget):
         ProfileError
             No name, or no cells.
         """
-        name, rows = name.strip(), self.state.asked()
+        name, rows = name.strip(), self.state.chosen_rows()
         if not name:
             raise ProfileError("type a name for the selected cells")
         if not len(rows):
@@ -195,7 +195,7 @@ class PhenotypePanel(QtWidgets.QWidget):
     def _enable(self) -> None:
         cells, marked = self.state.cells is not None, self.list.currentItem() is not None
         named = bool(self.name.text().strip())
-        self.name_button.setEnabled(named and len(self.state.asked()) > 0)
+        self.name_button.setEnabled(named and len(self.state.chosen_rows()) > 0)
         self.rename_button.setEnabled(marked)
         self.remove_button.setEnabled(marked)
         self.export_actions[SELECTED_CELLS].setEnabled(bool(self.state.selection.any()))
