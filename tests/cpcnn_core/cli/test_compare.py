@@ -179,7 +179,7 @@ def test_numbers_are_those_of_embed_profile_and_evaluate(screen, models, table, 
     # Sphered replicates are those of treatments that lambda was not chosen on.
     wells = read_profiles(plain)
     controls, asks = choose_rows(wells, CONTROLS), choose_rows(wells, QUERY)
-    sweep = sweep_corrections(wells, controls, "Metadata_Treatment", asked=asks, relative=True)
+    sweep = sweep_corrections(wells, controls, "Metadata_Treatment", queries=asks, relative=True)
     precision, _ = dataclasses.replace(sweep, tried=sweep.tried[1:]).nested()
     after["replicates"] |= retrieval_scores(precision, sweep.names, sweep.chance)
     for row, expected in zip((0, 1), (before, after), strict=True):

@@ -101,7 +101,7 @@ def test_success_is_0(capsys):
     ("arguments", "words"),
     [
         (["models", "show", "nothing"], "there is no model 'nothing'"),
-        (["models", "import", "nowhere.hdf5"], "nowhere.hdf5 does not exist"),
+        (["models", "import", "nowhere.hdf5"], "there is no file nowhere.hdf5"),
         (["models", "fetch", "nothing"], "there is no download for 'nothing'"),
         (["cellprofiler", "create", "env", "--python", "/no/python"], "no working Python 3.9"),
         (["cellprofiler", "create", "."], "holds other files; choose a folder"),

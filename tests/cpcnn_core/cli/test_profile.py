@@ -256,8 +256,8 @@ def test_an_evaluation_is_printed_and_written(folder, profiles, tmp_path, capsys
     assert report["made_by"]["correction"] == "sphering"
     assert (report["wells"], report["controls"]) == (48, 16)
     page = (out / "report.html").read_text()
-    # Precision and recall, map, placebo, two plates before and after.
-    assert page.count("<img") == 7
+    # Precision and recall, placebo; a map, and two plates before and after.
+    assert (page.count("<img"), page.count("<svg")) == (2, 5)
     assert f"{report['replicates']['mean_average_precision']:.3f}" in page
     # taxol and nocodazole are found before each other's replicates now and then.
     assert 0.6 < report["replicates"]["mean_average_precision"] <= 1
