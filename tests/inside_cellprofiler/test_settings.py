@@ -76,7 +76,11 @@ def test_channels_follow_the_model(bench):
 
 def test_the_choice_of_models_is_what_the_worker_knows(bench):
     bench.module.model.test_valid(bench.pipeline)
-    assert bench.module.model.choices[:2] == ["cell-painting-cnn-v1", "untrained-efficientnet-b0"]
+    assert bench.module.model.choices[:3] == [
+        "cell-painting-cnn-v1",
+        "imagenet-efficientnet-lite0",
+        "untrained-efficientnet-b0",
+    ]
     assert bench.module.model.choices[-1] == "Model file"
 
 
