@@ -119,7 +119,11 @@ def test_hello_names_protocol_and_versions(launch):
 def test_models_lists_the_names(worker):
     answer, arrays, _ = ask(worker, {"type": "models"})
     assert answer == {"type": "models", "names": list_models()}
-    assert answer["names"][:2] == ["cell-painting-cnn-v1", UNTRAINED]
+    assert answer["names"][:3] == [
+        "cell-painting-cnn-v1",
+        "imagenet-efficientnet-lite0",
+        UNTRAINED,
+    ]
     assert arrays == {}
 
 
