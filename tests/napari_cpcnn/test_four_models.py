@@ -31,7 +31,7 @@ def home(tmp_path_factory):
 def embed(widget, qtbot, name, of="cells"):
     box = widget.embed.models.box
     box.setCurrentIndex(box.findData(name))
-    with qtbot.waitSignal(widget.embed.finished, timeout=60_000):
+    with qtbot.waitSignal(widget.embed.finished, timeout=240_000):
         widget.embed.run()
     assert widget.embed.status.text() == f"6 cells of {of} are embedded."
     return widget.state.cells

@@ -252,7 +252,7 @@ def test_clusters_are_groups_and_become_a_column(filled, state, qtbot):
     color_by(filled, "clusters (k-means)")
     assert filled.clusters.isVisible()
     found = "Metadata_Cluster"
-    qtbot.waitUntil(lambda: found in state.cells.metadata.columns, timeout=60_000)
+    qtbot.waitUntil(lambda: found in state.cells.metadata.columns, timeout=240_000)
     found = state.cells.metadata["Metadata_Cluster"].to_numpy().reshape(20, 3)
     assert (found == found[0]).all()
     assert sorted(found[0]) == ["1", "2", "3"]

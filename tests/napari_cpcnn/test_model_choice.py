@@ -67,7 +67,7 @@ def asked(monkeypatch):
 
 
 def embed(widget, qtbot):
-    with qtbot.waitSignal(widget.embed.finished, timeout=60_000):
+    with qtbot.waitSignal(widget.embed.finished, timeout=240_000):
         widget.embed.run()
     return widget.state.cells
 

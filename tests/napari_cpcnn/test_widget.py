@@ -28,7 +28,7 @@ def choose_model(widget):
 
 def embed(widget, qtbot):
     choose_model(widget)
-    with qtbot.waitSignal(widget.embed.finished, timeout=60_000):
+    with qtbot.waitSignal(widget.embed.finished, timeout=240_000):
         widget.embed.run()
     return widget.state.cells
 
@@ -251,7 +251,7 @@ def test_stopping_leaves_everything_usable(viewer, widget, qtbot):
     widget.embed._worker.yielded.connect(
         lambda step: started.append(step) or (step[0] and widget.embed.stop())
     )
-    qtbot.waitUntil(lambda: not widget.embed.running, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.embed.running, timeout=240_000)
     assert widget.state.cells is None
     assert started[-1][0] < started[-1][1]
     assert widget.embed.go.text() == "Embed cells"
@@ -267,7 +267,7 @@ def test_closing_while_it_runs(viewer, qtbot):
     widget.embed.run()
     worker = widget.embed._worker
     widget.close()
-    qtbot.waitUntil(lambda: not worker.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not worker.is_running, timeout=240_000)
     QApplication.processEvents()
     assert not [thread for thread in threading.enumerate() if "embed" in thread.name.lower()]
     viewer.add_image(np.zeros((5, 5)))
@@ -277,7 +277,7 @@ def test_layers_deleted_while_it_runs(field, widget, qtbot):
     choose_model(widget)
     widget.embed.run()
     field.layers.clear()
-    qtbot.waitUntil(lambda: not widget.embed.running, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.embed.running, timeout=240_000)
     # The arrays were given to the worker: the cells are there, without a layer to colour.
     assert len(widget.state.cells.metadata) == 6
     widget.state.select(np.ones(6, bool))
@@ -309,7 +309,7 @@ def errors_of(widget, qtbot):
 
     before = len(notification_manager.records)
     widget.embed.run()
-    qtbot.waitUntil(lambda: not widget.embed.running, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.embed.running, timeout=240_000)
     return [record.message for record in list(notification_manager.records)[before:]]
 
 
