@@ -98,11 +98,11 @@ def make_project():
 def open_project():
     """Return the sites of a DeepProfiler project, and the settings of their crops."""
     from cpcnn_core.crop_store.image_sites import open_images
-    from cpcnn_core.screen.job import Job
+    from cpcnn_core.screen.screens import DeepProfilerScreen
 
     if not Path("project").exists():
         make_project()
-    return open_images(Job(deepprofiler="project"), ())[:2]
+    return open_images(DeepProfilerScreen("project"), ())[:2]
 
 
 def make_store():
