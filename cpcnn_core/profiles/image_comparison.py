@@ -78,8 +78,9 @@ def compare_image(
     image = opened.as_profiles(median, plate, well)
     corrected = opened.prepare_query(image).features
     if opened.control_center is not None:
-        similarities["like_controls"][usable] = similarity_to_controls(opened, cells)
-        similarities["image_like_controls"][:] = similarity_to_controls(opened, corrected)
+        center, spread = opened.control_center
+        similarities["like_controls"][usable] = similarity_to_controls(cells, center, spread)
+        similarities["image_like_controls"][:] = similarity_to_controls(corrected, center, spread)
     if row is not None:
         direction = opened.library.directions[row].astype(np.float64)
         lengths = np.linalg.norm(cells, axis=1) * np.linalg.norm(direction)
@@ -87,16 +88,15 @@ def compare_image(
     return _nearest(opened, image, corrected, count), similarities
 
 
-def similarity_to_controls(opened: OpenLibrary, corrected: np.ndarray) -> np.ndarray:
+def similarity_to_controls(corrected: np.ndarray, center: np.ndarray, spread: float) -> np.ndarray:
     """Tell how near corrected profiles (n, d) are to the library's controls, (n,) float64.
+
+    `center` and `spread` are those of `OpenLibrary.control_center`.
 
     1 / (1 + distance / spread): 1 at the mean of the controls, 0.5 at the median distance of the
     control wells from it. Not the cosine, since corrections move the controls to the origin, from
     where everything is in some other direction.
     """
-    if opened.control_center is None:
-        return np.full(len(corrected), np.nan)
-    center, spread = opened.control_center
     distance: np.ndarray = np.linalg.norm(corrected - center, axis=1)
     return 1 / (1 + distance / spread)
 

@@ -6,7 +6,6 @@ The command line, the worker of CellProfiler's module and napari's widget all op
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +19,7 @@ from cpcnn_core.errors import ProfileError
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.registry import known_cards
 from cpcnn_core.profiles.correction import Correction, describe_correction
+from cpcnn_core.profiles.correction_files import file_sha256
 from cpcnn_core.profiles.library import TreatmentLibrary, build_library, treatment_columns
 from cpcnn_core.profiles.library_files import read_marked, read_wells, with_uncorrected
 from cpcnn_core.profiles.losses import complete
@@ -152,13 +152,14 @@ class OpenLibrary:
         ProfileError
             As of `control_center`.
         """
-        known = self.control_center is not None
+        # Now, not when a cell is compared: controls that do not differ are refused.
+        _ = self.control_center
         return {
             "file": self.name,
             "sha256": self.sha256,
             "treatments": len(self.library.directions),
             "wells": len(self.library.wells.metadata),
-            "controls": int(self.library.controls.sum()) if known else 0,
+            "controls": int(self.library.controls.sum()),
             "correction": "none" if self.correction is None else self.correction.method,
             "has_p_values": self.significance is not None,
             "p_values": self.p_values,
@@ -399,8 +400,7 @@ def open_library(
         null=choose_rows(wells, null) if null else None,
         doses_of=metadata_column(doses_of) if doses_of else None,
     )
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return OpenLibrary(library, correction, path.name, controls, sha256, path)
+    return OpenLibrary(library, correction, path.name, controls, file_sha256(path), path)
 
 
 def _origin(card: ModelCard, mask_neighbors: bool | None) -> Origin:
