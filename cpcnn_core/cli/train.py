@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from cpcnn_core.cli.options import add_command
 from cpcnn_core.cli.terminal import notice, progress_bar, show
+from cpcnn_core.schema.columns import TREATMENT
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -22,6 +23,8 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "train",
         "Train a network on crops, or resume a training that was stopped.",
         "cpcnn train --write-config train.toml\n  cpcnn train train.toml\n"
+        "  cpcnn train --from imagenet-efficientnet-lite0 --crops crops "
+        "--controls \"Treatment == 'DMSO'\"\n"
         "  accelerate launch -m cpcnn_core.cli train train.toml   (several GPUs)",
         _train,
     )
@@ -30,31 +33,79 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     what.add_argument(
         "--write-config", metavar="FILE", help="write every entry with its default, and stop"
     )
+    what.add_argument(
+        "--from",
+        dest="start",
+        metavar="MODEL",
+        help="train this model further on --crops, and tell whether that was worth it",
+    )
+    parser.add_argument(
+        "--recipe",
+        choices=("paper", "cpcnn"),
+        default="paper",
+        help="of --write-config: whose defaults are written (default: paper)",
+    )
+    further = parser.add_argument_group("train a model further (--from)")
+    further.add_argument("--crops", nargs="+", metavar="DIR", help="what cpcnn crops wrote")
+    further.add_argument("--label", default=TREATMENT, help=f"its classes (default: {TREATMENT})")
+    further.add_argument(
+        "--controls", default="", metavar="EXPR", help="negative controls, for the evaluation"
+    )
+    further.add_argument("--out", default="training", metavar="DIR", help="(default: training)")
+    further.add_argument("--name", default="", help="of the model, to be used by it")
+    further.add_argument("--epochs", type=int, help="at most (default: the recipe's)")
+    further.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    further.add_argument(
+        "--device", choices=("auto", "cpu"), default="auto", help="(default: auto)"
+    )
 
 
 def _train(options: argparse.Namespace) -> None:
     if options.write_config:
-        _write_config(options.write_config)
+        _write_config(options.write_config, options.recipe)
         return
-    from cpcnn_core.training.config import read_config
+    from cpcnn_core.training.config_files import read_config
     from cpcnn_core.training.fit import train_model
 
-    config = read_config(options.config)
+    config = _further(options) if options.start else read_config(options.config)
     with TrainingBar() as bar:
         path = train_model(config, bar.show)
-    if bar.was_told:
-        _tell(config, str(path))
+    if not bar.was_told:
+        return
+    if options.start:
+        from cpcnn_core.training.fine_tuning import compare_with_start
+
+        show(str(compare_with_start(config, path)))
+    _tell(config, str(path))
 
 
-def _write_config(file: str) -> None:
+def _further(options: argparse.Namespace) -> TrainingConfig:
+    from cpcnn_core.errors import TrainingError
+    from cpcnn_core.training.fine_tuning import fine_tuning_config
+
+    if not options.crops:
+        raise TrainingError("--from needs crops to learn from; name a folder with --crops")
+    epochs = {} if options.epochs is None else {"epochs": options.epochs}
+    return fine_tuning_config(
+        options.start,
+        options.crops,
+        label=options.label,
+        controls=options.controls,
+        out=options.out,
+        training=epochs,
+        run={"name": options.name, "seed": options.seed, "device": options.device},
+    )
+
+
+def _write_config(file: str, recipe: str) -> None:
     from pathlib import Path
 
     from cpcnn_core.errors import TrainingError
-    from cpcnn_core.training.config import TrainingConfig, write_config
+    from cpcnn_core.training.config_files import recipe_config, write_config
 
     if Path(file).exists():
         raise TrainingError(f"{file} is there already; choose another name, or remove it")
-    write_config(file, TrainingConfig())
+    write_config(file, recipe_config(recipe))
     show(f"wrote {file}: change what you like, and run: cpcnn train {file}")
 
 

@@ -1,8 +1,5 @@
 """Crops of a store, batch by batch, read ahead by processes of their own.
 
-Every treatment is seen equally often, however many cells it has
-(docs/method.md#balanced-sampling).
-
 Signals wait while processes are forked off: Python runs functions of libraries before and after
 a fork, and lets no exception out of them. Ctrl-C in that moment would be lost, and the program
 would continue.
@@ -11,7 +8,6 @@ would continue.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import signal
 import threading
@@ -23,50 +19,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from cpcnn_core.errors import CPCNNError, TrainingError
+from cpcnn_core.errors import CPCNNError
 
 if TYPE_CHECKING:
     from cpcnn_core.crop_store.store import CropStore
 
 # Batches that every process reads ahead.
 AHEAD = 4
-
-
-def epoch_batches(classes: np.ndarray, seed: int, epoch: int, batch: int) -> np.ndarray:
-    """Return which cells the batches of an epoch are made of.
-
-    Parameters
-    ----------
-    classes : ndarray of shape (n,), integer
-        The class of every cell.
-    seed, epoch : int
-    batch : int
-        Cells of a batch.
-
-    Returns
-    -------
-    ndarray of shape (steps, batch), int64
-        Positions in `classes`.
-
-    Notes
-    -----
-    The draws of `cpcnn_core.training.batches.draw_epoch`, one after the other, cut into
-    batches. As in the reference a batch may reach from one draw into the next, so that all
-    batches are whole, and an epoch has as many as it takes for one draw, see
-    docs/method.md#balanced-sampling.
-
-    Examples
-    --------
-    >>> epoch_batches(np.array([0, 0, 0, 1, 1, 1]), seed=0, epoch=1, batch=4).shape
-    (2, 4)
-    """
-    size = cells_per_class(classes) * len(np.unique(classes))
-    steps = steps_per_epoch(classes, batch)
-    first, last = epoch * steps * batch, (epoch + 1) * steps * batch
-    numbers = range(first // size, (last - 1) // size + 1)
-    draws = np.concatenate([draw_epoch(classes, seed, number) for number in numbers])
-    start = first - numbers[0] * size
-    return draws[start : start + steps * batch].reshape(steps, batch)
 
 
 class CropReader:
@@ -171,110 +130,6 @@ def to_unit_range(crops: torch.Tensor, device: torch.device) -> torch.Tensor:
     """
     largest = torch.iinfo(crops.dtype).max
     return crops.to(device, non_blocking=True).to(torch.float32) / largest
-
-
-def cells_per_class(classes: np.ndarray) -> int:
-    """Return how many cells each class gives to an epoch: the median of what they have.
-
-    Parameters
-    ----------
-    classes : ndarray of shape (n,), integer
-        The class of every cell.
-
-    Returns
-    -------
-    int
-        Rounded down where the median is between two whole numbers.
-
-    Raises
-    ------
-    TrainingError
-        No cells.
-
-    Examples
-    --------
-    >>> cells_per_class(np.array([0] * 3 + [1] * 8 + [2] * 100))
-    8
-    """
-    return int(np.median(_counts(classes)))
-
-
-def draw_epoch(classes: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-    """Draw the cells of one epoch, balanced over the classes and shuffled.
-
-    Parameters
-    ----------
-    classes : ndarray of shape (n,), integer
-        The class of every cell.
-    seed, epoch : int, 0 to 2**32 - 1
-        Equal ones draw the same cells, on every machine.
-
-    Returns
-    -------
-    ndarray of shape (cells_per_class * number of classes,), int64
-        Positions in `classes`, in the order in which they are to be seen.
-
-    Raises
-    ------
-    TrainingError
-        No cells.
-
-    Notes
-    -----
-    Each class gives `cells_per_class` cells: without replacement where it has as many, with
-    replacement where it has fewer. This is the reference's sampled crop generator, see
-    docs/method.md#balanced-sampling.
-
-    Examples
-    --------
-    >>> classes = np.array([0] * 3 + [1] * 8 + [2] * 100)
-    >>> rows = draw_epoch(classes, seed=0, epoch=0)
-    >>> np.bincount(classes[rows]).tolist()
-    [8, 8, 8]
-    """
-    counts, each = _counts(classes), cells_per_class(classes)
-    # RandomState's stream is frozen by NumPy for all time; Generator's is not.
-    random = np.random.RandomState([seed, epoch])
-    of_class = np.split(np.argsort(classes, kind="stable"), np.cumsum(counts)[:-1])
-    drawn = [
-        rows[random.permutation(len(rows))[:each]]
-        if len(rows) >= each
-        else rows[random.randint(len(rows), size=each)]
-        for rows in of_class
-    ]
-    return random.permutation(np.concatenate(drawn)).astype(np.int64, copy=False)
-
-
-def steps_per_epoch(classes: np.ndarray, batch_size: int) -> int:
-    """Return how many batches an epoch has, a last one that is smaller among them.
-
-    Parameters
-    ----------
-    classes : ndarray of shape (n,), integer
-    batch_size : int
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    TrainingError
-        No cells.
-
-    Examples
-    --------
-    >>> steps_per_epoch(np.array([0] * 3 + [1] * 8 + [2] * 100), 10)
-    3
-    """
-    counts = _counts(classes)
-    return math.ceil(cells_per_class(classes) * len(counts) / batch_size)
-
-
-def _counts(classes: np.ndarray) -> np.ndarray:
-    if not len(classes):
-        raise TrainingError("there are no cells to draw from; look at the split and at the filter")
-    return np.unique(classes, return_counts=True)[1]
 
 
 _NUMBERS = [

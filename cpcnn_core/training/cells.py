@@ -11,10 +11,18 @@ import numpy as np
 from cpcnn_core.crop_store.store import CropStore, combine_stores, open_crops
 from cpcnn_core.errors import TrainingError
 from cpcnn_core.profiles.wells import choose_rows
-from cpcnn_core.schema.columns import metadata_column
+from cpcnn_core.schema.columns import PLATE, WELL, metadata_column
 from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.training.config import SplitConfig, StudyConfig, TrainingConfig
-from cpcnn_core.training.splits import TRAINING, Split, assign_split, describe
+from cpcnn_core.training.splits import (
+    TRAINING,
+    Split,
+    assign_split,
+    describe,
+    joined_texts,
+    numbered,
+    with_study,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +50,9 @@ class Cells:
         apart; those that make the wells' profiles.
     training_classes, validation_classes : ndarray of shape (n,), int64
         Places in `classes`; `UNKNOWN` for validation cells of other classes.
+    training_plates, training_wells : ndarray of shape (n,), int64
+        Of the cells learned from: numbers of their plates, and of their wells among those of all
+        plates and studies.
     split : dict
         What the model's card tells of it.
     left_out : int
@@ -59,6 +70,8 @@ class Cells:
     validation: np.ndarray
     validation_classes: np.ndarray
     held_out: np.ndarray
+    training_plates: np.ndarray
+    training_wells: np.ndarray
     split: dict[str, object]
     left_out: int
     notice: str = ""
@@ -115,6 +128,8 @@ def gather_cells(config: TrainingConfig) -> Cells:
                 f"split.held_out {config.split.held_out} chooses crops that are not used; look at "
                 f"{label} and where"
             )
+    if config.split.held_out_fraction:
+        held_out = _draw_held_out(store.index, used, config.split, label)
     if config.evaluation.controls:
         _chosen(store.index, config.evaluation.controls)
     rows = np.flatnonzero(used & ~held_out)
@@ -129,7 +144,7 @@ def gather_cells(config: TrainingConfig) -> Cells:
     training, validation = rows[sides == TRAINING], rows[sides != TRAINING]
     classes = np.unique(texts[training])
     told = describe(index, split, sides, label)
-    if config.split.held_out:
+    if held_out.any():
         told |= {"held_out": config.split.held_out, "held_out_cells": int(held_out.sum())}
     return Cells(
         store,
@@ -139,11 +154,24 @@ def gather_cells(config: TrainingConfig) -> Cells:
         _places(classes, texts[training]),
         validation,
         _places(classes, texts[validation]),
-        np.flatnonzero(held_out) if config.split.held_out else validation,
+        np.flatnonzero(held_out) if held_out.any() else validation,
+        _numbers(store.index.iloc[training], [PLATE]),
+        _numbers(store.index.iloc[training], [PLATE, WELL]),
         told,
         int((~used).sum()),
         _scale_notice(stores) if store.um_per_px is None else "",
     )
+
+
+def _draw_held_out(
+    index: pd.DataFrame, used: np.ndarray, config: SplitConfig, label: str
+) -> np.ndarray:
+    """Draw wells, plates or studies that neither teach nor validate, (n,) bool."""
+    rule = Split(config.kind, "", (), config.held_out_fraction, config.seed)
+    held_out = np.zeros(len(index), bool)
+    rows = np.flatnonzero(used)
+    held_out[rows] = assign_split(index.iloc[rows], rule, label) != TRAINING
+    return held_out
 
 
 def _scale_notice(stores: Mapping[str, CropStore]) -> str:
@@ -186,6 +214,11 @@ def _refuse_single_cells(labels: np.ndarray) -> None:
             f"{len(single)} of {len(names)} classes have one cell, e.g. {single[0]}; nothing can "
             "be learned of one: leave them out with data.studies.where"
         )
+
+
+def _numbers(index: pd.DataFrame, columns: list[str]) -> np.ndarray:
+    """Return the number of each cell's plate or well, (n,), int64."""
+    return numbered(joined_texts(index, with_study(index, columns)))[1].astype(np.int64)
 
 
 def _places(classes: np.ndarray, labels: np.ndarray) -> np.ndarray:

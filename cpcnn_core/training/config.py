@@ -1,31 +1,24 @@
 """Configuration of a training: every entry, its default and its allowed values.
 
-The defaults are the reference's recipe (docs/method.md#training). As a TOML file the
-configuration is read strictly, and written with every default.
+The defaults are the reference's recipe (docs/method.md#training). Another recipe is a set of
+other defaults: `RECIPES`. Files are read and written by `cpcnn_core.training.config_files`.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import json
-import tomllib
-import typing
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
-from cpcnn_core.errors import TrainingError
-from cpcnn_core.io.atomic import write_atomically
 from cpcnn_core.schema.columns import TREATMENT
 from cpcnn_core.training.schedules import SCHEDULES
 from cpcnn_core.training.splits import KINDS
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
 PRECISIONS = ("float32", "bfloat16", "float16")
+TOGETHER, EACH = "together", "each"
+CHANNELS = (TOGETHER, EACH)
+WELLS, VIEWS = "wells", "views"
+POSITIVES = (WELLS, VIEWS)
+LAST, BEST = "last", "best"
 DEVICES = ("auto", "cpu")
 
 
@@ -74,7 +67,7 @@ class SplitConfig:
 
     kind: str = _entry(
         "cells",
-        "cells: some of every class. plates, studies: whole ones. column: by a column's values.",
+        "cells, wells: some of every class. plates, studies: whole ones. column: by its values.",
         choices=KINDS,
     )
     column: str = _entry("", "For column, e.g. Metadata_Replicate.")
@@ -82,6 +75,12 @@ class SplitConfig:
         (), "Which plates, studies or values are kept for validation. Empty: drawn."
     )
     fraction: float = _entry(0.2, "Which part is drawn.", least=0, below=1)
+    held_out_fraction: float = _entry(
+        0.0,
+        "Another part, drawn before, that is held out like held_out; not of cells. 0: none.",
+        least=0,
+        below=1,
+    )
     seed: int = _entry(0, "Of the draw.", least=0)
     held_out: str = _entry(
         "",
@@ -101,10 +100,39 @@ class NetworkConfig:
     imagenet_file: str = _entry(
         "", "timm's model.safetensors, where it cannot be downloaded. Empty: it is.", free=True
     )
+    channels: str = _entry(
+        TOGETHER,
+        "together: they enter the network together. each: one after the other as a grey picture, "
+        "and their features are side by side; such a model takes any channels.",
+        choices=CHANNELS,
+    )
+    input_px: int = _entry(
+        0, "For each: crops are resized to this side for the network. 0: as they are cut.", least=0
+    )
+    fixed_statistics: bool = _entry(
+        False,
+        "Batch norm keeps the mean and variance of the model it starts from, so that what is "
+        "learned begins at that model's features. false: those of each batch, as in the paper.",
+    )
     tap: str = _entry(
         "auto",
         "Layer of the features: block6a_activation, pool5 or ClassProb of efficientnet_b0, pooled "
         "of others. auto: the first.",
+    )
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """Which cells make a batch; every class is seen equally often in any case."""
+
+    plates: bool = _entry(
+        False, "The cells of a class come equally from its plates, and from the wells of each."
+    )
+    cells_per_class: int = _entry(
+        1,
+        "Cells of a class that a batch has together, each of another well where there are enough. "
+        "1: as they come. More needs plates = true.",
+        least=1,
     )
 
 
@@ -115,7 +143,13 @@ class OptimizationConfig:
     epochs: int = _entry(30, "The last one is the model.", least=1)
     batch: int = _entry(32, "Crops of one step, of all processes together.", least=1)
     learning_rate: float = _entry(0.005, "Of SGD.", above=0)
+    taken_rate: float = _entry(
+        1.0, "Learning rate of weights taken from another model, as a fraction.", above=0
+    )
     schedule: str = _entry("constant", "Of the learning rate.", choices=SCHEDULES)
+    warm_up: float = _entry(
+        0.1, "For one-cycle: the fraction of all steps in which the rate rises.", least=0, below=1
+    )
     steps: tuple[tuple[int, float], ...] = _entry(
         (), "For step: [[10, 0.001], [20, 0.0001]], the rates from these epochs (from 0) on."
     )
@@ -125,6 +159,29 @@ class OptimizationConfig:
     )
     label_smoothing: float = _entry(0.0, "0: none.", least=0, below=1)
     augmentation: bool = _entry(True, "Cut, flip, turn, brighten and flatten crops.")
+    classification: float = _entry(1.0, "Weight of telling classes apart in the loss.", least=0)
+    averaging: float = _entry(
+        0.0,
+        "The model is the moving average of the weights; this much of it stays in a step, e.g. "
+        "0.999. 0: it is the last weights.",
+        least=0,
+        below=1,
+    )
+
+
+@dataclass(frozen=True)
+class ContrastConfig:
+    """Contrast: cells that belong together come near each other, all others move away."""
+
+    weight: float = _entry(0.0, "Of contrast in the loss. 0: none.", least=0)
+    positives: str = _entry(
+        WELLS,
+        "Which belong together. wells: cells of a class from different wells. views: two "
+        "augmentations of one cell, whatever its class.",
+        choices=POSITIVES,
+    )
+    temperature: float = _entry(0.1, "Smaller: near neighbours count more.", above=0)
+    dimensions: int = _entry(128, "Of the space in which they are compared.", least=1)
 
 
 @dataclass(frozen=True)
@@ -146,6 +203,15 @@ class EvaluationConfig:
     )
     regularization: float = _entry(0.1, "Lambda of the sphering on control wells.", above=0)
     relative: bool = _entry(True, "Lambda is a fraction of the mean eigenvalue.")
+    keep: str = _entry(
+        LAST,
+        "Which epoch is the model, or none: best is the one whose validation wells find their "
+        "replicates best. Hold other wells out to measure it on.",
+        choices=(LAST, BEST),
+    )
+    patience: int = _entry(
+        0, "For best: stop after this many evaluations without a better one. 0: never.", least=0
+    )
 
 
 @dataclass(frozen=True)
@@ -170,6 +236,33 @@ class RunConfig:
     )
 
 
+PAPER, CPCNN = "paper", "cpcnn"
+# What each recipe has instead of the defaults above; docs/experiments.md has what each part gives.
+RECIPES: dict[str, dict[str, dict[str, object]]] = {
+    PAPER: {},
+    CPCNN: {
+        "network": {
+            "backbone": "tf_efficientnet_lite0",
+            "initialization": "imagenet-efficientnet-lite0",
+            "channels": EACH,
+            "input_px": 128,
+            "fixed_statistics": True,
+        },
+        "sampling": {"plates": True, "cells_per_class": 4},
+        "training": {
+            "epochs": 10,
+            "batch": 64,
+            "learning_rate": 0.02,
+            "taken_rate": 0.1,
+            "schedule": "one-cycle",
+            "averaging": 0.99,
+        },
+        "contrast": {"weight": 1.0},
+        "evaluation": {"regularization": 1.0},
+    },
+}
+
+
 @dataclass(frozen=True)
 class TrainingConfig:
     """All of a training.
@@ -181,239 +274,18 @@ class TrainingConfig:
     (32, 0.005, 'efficientnet_b0')
     """
 
+    recipe: str = _entry(
+        PAPER,
+        "Defaults of all other entries: paper, as published; cpcnn, from an ImageNet network, with "
+        "contrast between wells.",
+        choices=(PAPER, CPCNN),
+    )
     data: DataConfig = field(default_factory=DataConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
     training: OptimizationConfig = field(default_factory=OptimizationConfig)
+    contrast: ContrastConfig = field(default_factory=ContrastConfig)
     refinement: RefinementConfig = field(default_factory=RefinementConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     run: RunConfig = field(default_factory=RunConfig)
-
-
-def differences(mine: TrainingConfig, theirs: TrainingConfig) -> list[str]:
-    """Name the entries that differ but must not when a training resumes, with both values.
-
-    Examples
-    --------
-    >>> faster = OptimizationConfig(batch=64)
-    >>> differences(TrainingConfig(), TrainingConfig(training=faster))
-    ['training.batch is 32 and 64']
-    """
-    one, other = dict(_entries(mine)), dict(_entries(theirs))
-    names = dict.fromkeys([*one, *other])
-    return [
-        f"{name} is {one.get(name, 'not there')} and {other.get(name, 'not there')}"
-        for name in names
-        if one.get(name) != other.get(name)
-    ]
-
-
-def _entries(config: DataclassInstance, before: str = "") -> Iterator[tuple[str, object]]:
-    """Name all entries that are not free, however deep."""
-    for entry in dataclasses.fields(config):
-        value, name = getattr(config, entry.name), f"{before}{entry.name}"
-        if dataclasses.is_dataclass(value):
-            yield from _entries(cast("DataclassInstance", value), f"{name}.")
-        elif entry.name == "studies":
-            for number, study in enumerate(value, 1):
-                yield from _entries(study, f"{name}[{number}].")
-        elif not entry.metadata.get("free"):
-            yield name, value
-
-
-_KINDS = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}
-
-
-def read_config(path: str | Path) -> TrainingConfig:
-    """Read a training's entries; what is not in the file has its default.
-
-    Parameters
-    ----------
-    path : str or Path
-        TOML. Folders in it are relative to the folder in which the training is started.
-
-    Returns
-    -------
-    TrainingConfig
-
-    Raises
-    ------
-    TrainingError
-        No such file, no TOML, an entry that there is not (a close one is named), or a value
-        that it cannot have.
-
-    Examples
-    --------
-    >>> read_config("nowhere.toml")
-    Traceback (most recent call last):
-    cpcnn_core.errors.TrainingError: there is no file nowhere.toml; cpcnn train --write-config ...
-    """
-    path = Path(path)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise TrainingError(
-            f"there is no file {path}; cpcnn train --write-config {path} writes one"
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
-        raise TrainingError(f"{path} cannot be read as TOML: {error}") from error
-    try:
-        return config_from(table)
-    except TrainingError as error:
-        raise TrainingError(f"{path}: {error}") from error
-
-
-def write_config(path: str | Path, config: TrainingConfig) -> None:
-    """Write every entry, with what it means, whole or not at all.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_config(f"{folder}/train.toml", TrainingConfig())
-    ...     read_config(f"{folder}/train.toml") == TrainingConfig()
-    True
-    """
-    text = config_text(config)
-    write_atomically(path, lambda place: place.write_text(text, encoding="utf-8"))
-
-
-def config_text(config: TrainingConfig) -> str:
-    """Return the TOML of a training's entries, each below what it means.
-
-    Examples
-    --------
-    >>> print(config_text(TrainingConfig()).splitlines()[0])
-    # The crops, and what is to be learned of them.
-    """
-    return "\n".join(_table(config, "")).lstrip("\n") + "\n"
-
-
-def config_from(table: Mapping[str, object]) -> TrainingConfig:
-    """Make a training's entries of nested dicts and lists, checking every one.
-
-    Raises
-    ------
-    TrainingError
-
-    Examples
-    --------
-    >>> config_from({"training": {"bacth": 64}})
-    Traceback (most recent call last):
-    cpcnn_core.errors.TrainingError: there is no entry training.bacth; did you mean training.batch?
-    """
-    config: TrainingConfig = _read(TrainingConfig, table, "")
-    training, run = config.training, config.run
-    if training.batch % run.parts:
-        raise TrainingError(
-            f"a batch of {training.batch} cannot be cut into {run.parts} equal parts; change "
-            "training.batch or run.parts"
-        )
-    if config.refinement.enabled and training.label_smoothing:
-        raise TrainingError(
-            "refinement smooths the labels itself; set training.label_smoothing = 0, or "
-            "refinement.enabled = false"
-        )
-    if not config.data.studies:
-        raise TrainingError("expected one [[data.studies]] or more, got none")
-    return config
-
-
-def checked(config: TrainingConfig) -> TrainingConfig:
-    """Return entries that were set in Python, checked as those of a file are.
-
-    Raises
-    ------
-    TrainingError
-
-    Examples
-    --------
-    >>> checked(TrainingConfig()) == TrainingConfig()
-    True
-    """
-    return config_from(dataclasses.asdict(config))
-
-
-def _read(kind: type, table: object, name: str) -> Any:  # noqa: ANN401  (one of that kind)
-    if not isinstance(table, Mapping):
-        raise TrainingError(f"expected the table [{name}], got {table!r}")
-    entries = {entry.name: entry for entry in dataclasses.fields(kind)}
-    hints = typing.get_type_hints(kind)
-    values = {}
-    for key, value in table.items():
-        full = f"{name}.{key}" if name else key
-        if key not in entries:
-            near = difflib.get_close_matches(key, entries, 1, 0.5)
-            raise TrainingError(
-                f"there is no entry {full}; "
-                + (
-                    f"did you mean {full.removesuffix(key)}{near[0]}?"
-                    if near
-                    else f"there are {', '.join(entries)}"
-                )
-            )
-        values[key] = _value(hints[key], value, full)
-        _check(values[key], entries[key].metadata, full)
-    return kind(**values)
-
-
-def _value(hint: type, value: object, name: str) -> object:
-    if dataclasses.is_dataclass(hint):
-        return _read(hint, value, name)
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin is tuple and isinstance(value, list | tuple):
-        hints = inner if inner[-1] is not Ellipsis else inner[:1] * len(value)
-        if len(hints) != len(value):
-            raise TrainingError(f"expected {len(hints)} values for {name}, got {len(value)}")
-        numbered = enumerate(zip(hints, value, strict=True), 1)
-        return tuple(_value(one, part, f"{name}[{number}]") for number, (one, part) in numbered)
-    if origin is dict and isinstance(value, Mapping):
-        return {str(key): _value(str, part, f"{name}.{key}") for key, part in value.items()}
-    if origin is not None:
-        raise TrainingError(f"expected a {'list' if origin is tuple else 'table'} for {name}")
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise TrainingError(f"expected {_KINDS[hint]} for {name}, got {value!r}")
-    return value
-
-
-def _check(given: object, rules: Mapping[str, Any], name: str) -> None:
-    value: Any = given
-    choices, least, above, below = map(rules.get, ("choices", "least", "above", "below"))
-    if choices and value not in choices:
-        raise TrainingError(f"expected one of {', '.join(choices)} for {name}, got {value!r}")
-    # Written so that NaN fails too.
-    if least is not None and not value >= least:
-        raise TrainingError(f"expected {least} or more for {name}, got {value}")
-    if above is not None and not value > above:
-        raise TrainingError(f"expected more than {above} for {name}, got {value}")
-    if below is not None and not value < below:
-        raise TrainingError(f"expected less than {below} for {name}, got {value}")
-
-
-def _table(config: DataclassInstance, name: str) -> Iterator[str]:
-    """Write a table's own entries, then the tables in it, as TOML wants it."""
-    inner: list[tuple[str, str, Any]] = []
-    for entry in dataclasses.fields(config):
-        value, full = getattr(config, entry.name), f"{name}.{entry.name}" if name else entry.name
-        if dataclasses.is_dataclass(value):
-            inner.append((f"[{full}]", full, value))
-        elif entry.name == "studies":
-            inner += [(f"[[{full}]]", full, study) for study in value]
-        else:
-            yield f"# {entry.metadata['about']}"
-            yield f"{entry.name} = {_toml(value)}"
-    for head, full, part in inner:
-        yield from ("", f"# {type(part).__doc__}", head)
-        yield from _table(part, full)
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, dict):
-        pairs = [f"{json.dumps(key)} = {_toml(part)}" for key, part in value.items()]
-        return f"{{ {', '.join(pairs)} }}" if pairs else "{}"
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_toml, value))}]"
-    # Texts, numbers, true and false are written as in JSON.
-    return json.dumps(value, ensure_ascii=False)

@@ -10,7 +10,7 @@ import torch
 
 from cpcnn_core.io.disk import require_room
 from cpcnn_core.training.cells import gather_cells
-from cpcnn_core.training.config import checked, write_config
+from cpcnn_core.training.config_files import checked, write_config
 from cpcnn_core.training.processes import start_accelerator
 from cpcnn_core.training.reports import (
     EpochReport,
@@ -118,7 +118,12 @@ def _train(
                 write_config(Path(config.run.out) / CONFIG_FILE, config)
             folder = Path(config.run.out) / TENSORBOARD
             board = stack.enter_context(TensorBoardLog(folder, session.epoch))
-        while session.epoch < epochs:
+        row = session.look_at_start()
+        if row is not None:
+            if board is not None:
+                board.add(row)
+            tell(EpochReport(row, epochs))
+        while not session.is_done:
             epoch = session.epoch + 1
 
             def note(step: int, steps: int, loss: float, epoch: int = epoch) -> None:
@@ -129,9 +134,10 @@ def _train(
                 board.add(row)
             tell(EpochReport(row, epochs))
     path = model_path(config)
+    row = session.take_model()
     if is_first:
         with writing(path):
-            write_result(session.network, cells, config, session.start, session.rows[-1])
+            write_result(session.network, cells, config, session.start, row)
     accelerator.wait_for_everyone()
     return path
 

@@ -1,5 +1,7 @@
 """One step of training: a batch, in parts and processes, moves the weights once.
 
+The loss tells classes apart, and with a `ContrastNetwork` brings together what belongs together.
+
 The optimizer is the reference's: SGD with Nesterov momentum, weight decay on kernels only. Batch
 norm's running statistics are those of the whole batch, also when it is cut into parts.
 """
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from cpcnn_core.errors import TrainingError
 from cpcnn_core.models.timm_network import float_weights
@@ -21,17 +24,22 @@ from cpcnn_core.training.augmentation import (
     draw_augmentation,
 )
 from cpcnn_core.training.batches import to_unit_range
+from cpcnn_core.training.config import VIEWS, ContrastConfig
+from cpcnn_core.training.contrast import supervised_contrast
 from cpcnn_core.training.metrics import TOP
+from cpcnn_core.training.optimizer import make_optimizer, slow_down
 from cpcnn_core.training.processes import parts_of_each
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from accelerate import Accelerator
 
     from cpcnn_core.training.config import OptimizationConfig, RunConfig
 
-NETWORK_PREFIX, MOMENTUM_PREFIX = "network.", "momentum."
+NETWORK_PREFIX, MOMENTUM_PREFIX, AVERAGE_PREFIX = "network.", "momentum.", "average."
 # What is drawn for augmentation, and by the network itself, has streams of its own.
-_AUGMENTATION, _NETWORK = 1, 2
+_AUGMENTATION, _NETWORK, _SECOND_VIEW = 1, 2, 3
 
 
 class StepResult(NamedTuple):
@@ -52,15 +60,24 @@ class Learner:
     Parameters
     ----------
     network : Module
-        From crops (n, c, p, p), float32, to logits (n, k).
+        From crops (n, c, p, p), float32, to logits (n, k); with contrast, to logits and points
+        (n, d) of length 1.
     training : OptimizationConfig
     run : RunConfig
     accelerator : Accelerator
+    contrast : ContrastConfig, optional
+    fresh : collection of str, optional
+        Parameters that learn at the full rate; all others at `training.taken_rate` of it.
+        Default: all.
+    fixed_statistics : bool
+        Batch norms use the mean and variance that they have.
 
     Attributes
     ----------
     network : Module
         On its device, as it was given.
+    averaged : Module
+        The same with the moving average of the weights; without averaging it is `network`.
     """
 
     def __init__(
@@ -69,14 +86,30 @@ class Learner:
         training: OptimizationConfig,
         run: RunConfig,
         accelerator: Accelerator,
+        contrast: ContrastConfig | None = None,
+        fresh: Collection[str] | None = None,
+        *,
+        fixed_statistics: bool = False,
     ) -> None:
         self._training, self._run, self._accelerator = training, run, accelerator
+        self._contrast = contrast or ContrastConfig()
+        self._fixed_statistics = fixed_statistics
         self.network = network.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch takes it
         self._optimizer = make_optimizer(
             self.network, training.learning_rate, training.momentum, training.weight_decay
         )
+        taken = {
+            parameter
+            for name, parameter in self.network.named_parameters()
+            if fresh is not None and name not in fresh
+        }
+        slow_down(self._optimizer, taken, training.taken_rate)
+        self.averaged: nn.Module = self.network
+        if training.averaging:
+            self.averaged = AveragedModel(self.network, avg_fn=self._move_average, use_buffers=True)
         # Accelerate's are the same objects, wrapped; those above are for what is saved.
         self._model, self._wrapped = accelerator.prepare(self.network, self._optimizer)
+        self._learn_mode()
         self._parts = parts_of_each(run.parts, accelerator.num_processes)
         self._statistics = RunningStatistics(self.network, self._parts, accelerator)
 
@@ -87,7 +120,13 @@ class Learner:
         return batch[..., start : start + share]
 
     def step(
-        self, crops: torch.Tensor, targets: torch.Tensor, epoch: int, step: int, rate: float
+        self,
+        crops: torch.Tensor,
+        targets: torch.Tensor,
+        epoch: int,
+        step: int,
+        rate: float,
+        wells: torch.Tensor | None = None,
     ) -> StepResult:
         """Learn from a batch.
 
@@ -101,6 +140,8 @@ class Learner:
             From 0; what is random depends on them.
         rate : float
             The learning rate.
+        wells : Tensor of shape (b / processes,), int64, optional
+            Their wells, as numbers; for contrast between wells.
 
         Returns
         -------
@@ -114,8 +155,12 @@ class Learner:
             batch norms have followed the batch, and may be NaN.
         """
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        draws = self._draws(crops, epoch, step)
+            group["lr"] = rate * group["fraction"]
+        views = [self._draws(crops, epoch, step, _AUGMENTATION)]
+        if self._contrast.weight and self._contrast.positives == VIEWS:
+            views.append(self._draws(crops, epoch, step, _SECOND_VIEW))
+        if wells is None:
+            wells = torch.zeros(len(crops), dtype=torch.int64)
         size = len(crops) // self._parts
         first = self._accelerator.process_index * self._parts
         found = torch.zeros(3, dtype=torch.float64)
@@ -125,12 +170,15 @@ class Learner:
         for part in range(self._parts):
             rows = slice(part * size, (part + 1) * size)
             batch = to_unit_range(crops[rows], self._accelerator.device)
-            if draws is not None:
-                batch = apply_augmentation(batch, draws[rows])
+            batch = torch.cat(
+                [batch if one is None else apply_augmentation(batch, one[rows]) for one in views]
+            )
             # For what the network itself draws, such as paths that are dropped.
             torch.manual_seed(random_seed(self._run.seed, _NETWORK, epoch, step, first + part))
             with self._shared_at_the_end(part):
-                found += self._learn_part(batch, targets[rows].to(batch.device))
+                found += self._learn_part(
+                    batch, *(one[rows].to(batch.device) for one in (targets, wells))
+                )
             self._statistics.after_part()
         self._statistics.after_parts()
         found = (found / self._parts).to(self._accelerator.device, torch.float32)
@@ -142,6 +190,8 @@ class Learner:
                 "training.learning_rate, or continue with run.precision float32"
             )
         self._wrapped.step()
+        if isinstance(self.averaged, AveragedModel):
+            self.averaged.update_parameters(self.network)
         return result
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -152,9 +202,16 @@ class Learner:
             if self._optimizer.state.get(parameter)
         }
         weights = float_weights(self.network)
+        average = {}
+        if isinstance(self.averaged, AveragedModel):
+            average = float_weights(self.averaged) | {"n_averaged": self.averaged.n_averaged}
         return {
             NETWORK_PREFIX + name: value.detach().clone() for name, value in weights.items()
-        } | {MOMENTUM_PREFIX + name: value.clone() for name, value in momentum.items()}
+        } | {
+            prefix + name: value.clone()
+            for prefix, values in ((MOMENTUM_PREFIX, momentum), (AVERAGE_PREFIX, average))
+            for name, value in values.items()
+        }
 
     def restore(self, tensors: dict[str, torch.Tensor]) -> None:
         """Go back to a state that `state` gave."""
@@ -164,6 +221,13 @@ class Learner:
             if name.startswith(NETWORK_PREFIX)
         }
         self.network.load_state_dict(weights, strict=False)
+        if isinstance(self.averaged, AveragedModel):
+            average = {
+                name.removeprefix(AVERAGE_PREFIX): value
+                for name, value in tensors.items()
+                if name.startswith(AVERAGE_PREFIX)
+            }
+            self.averaged.load_state_dict(average, strict=False)
         for name, parameter in self.network.named_parameters():
             if MOMENTUM_PREFIX + name in tensors:
                 momentum = tensors[MOMENTUM_PREFIX + name].to(parameter.device)
@@ -181,33 +245,62 @@ class Learner:
         if state and self._accelerator.scaler is not None:
             self._accelerator.scaler.load_state_dict(state)
 
-    def _learn_part(self, batch: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        logits = self._model(batch.contiguous(memory_format=torch.channels_last))
-        loss = nn.functional.cross_entropy(
+    def _learn_part(
+        self, batch: torch.Tensor, targets: torch.Tensor, wells: torch.Tensor
+    ) -> torch.Tensor:
+        found = self._model(batch.contiguous(memory_format=torch.channels_last))
+        logits, points = found if self._contrast.weight else (found, None)
+        views = len(batch) // len(targets)
+        targets = targets.repeat(views, *(1 for _ in targets.shape[1:]))
+        classes = targets if targets.ndim == 1 else targets.argmax(dim=1)
+        loss = self._training.classification * nn.functional.cross_entropy(
             logits, targets, label_smoothing=self._training.label_smoothing
         )
+        if points is not None:
+            together, apart = classes, wells
+            if self._contrast.positives == VIEWS:
+                cells = torch.arange(len(batch), device=batch.device)
+                together, apart = cells % len(wells), cells // len(wells)
+            loss = loss + self._contrast.weight * supervised_contrast(
+                points, together, apart, self._contrast.temperature
+            )
         self._accelerator.backward(loss / self._parts)
         with torch.no_grad():
-            classes = targets if targets.ndim == 1 else targets.argmax(dim=1)
             own = logits.gather(1, classes[:, None])
             rank = (logits > own).sum(dim=1)
             means = [loss.detach(), (rank == 0).float().mean(), (rank < TOP).float().mean()]
             return torch.stack(means).double().cpu()
 
-    def _draws(self, crops: torch.Tensor, epoch: int, step: int) -> AugmentationDraws | None:
+    def _draws(
+        self, crops: torch.Tensor, epoch: int, step: int, stream: int
+    ) -> AugmentationDraws | None:
         if not self._training.augmentation:
             return None
         n, c, p, _ = crops.shape
-        seed = random_seed(self._run.seed, _AUGMENTATION, epoch, step)
+        seed = random_seed(self._run.seed, stream, epoch, step)
         generator = torch.Generator().manual_seed(seed)
         whole = n * self._accelerator.num_processes
         start = self._accelerator.process_index * n
         return draw_augmentation(whole, c, p, generator)[start : start + n]
 
+    def _move_average(
+        self, average: torch.Tensor, value: torch.Tensor, steps: torch.Tensor | int
+    ) -> torch.Tensor:
+        # At the start the average would be mostly of weights that have learned nothing.
+        kept = min(self._training.averaging, (1 + int(steps)) / (10 + int(steps)))
+        return average + (1 - kept) * (value - average)
+
     def _network_learns(self) -> None:
         # Looking at the network leaves it in evaluation mode, and Accelerate's wrapper not.
         if not self.network.training:
-            self._model.train()
+            self._learn_mode()
+
+    def _learn_mode(self) -> None:
+        self._model.train()
+        if self._fixed_statistics:
+            for layer in self.network.modules():
+                if isinstance(layer, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001  (of all dimensions)
+                    layer.eval()
 
     def _shared_at_the_end(self, part: int) -> contextlib.AbstractContextManager[None]:
         """Let processes share gradients once a step, after their last part."""
@@ -226,90 +319,6 @@ def random_seed(*numbers: int) -> int:
     (True, False)
     """
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-LEARNING_RATE = 0.005
-MOMENTUM = 0.9
-# Keras adds L2 * sum(w^2) to the loss, which pulls with 2 * L2 * w: L2 is 1e-5.
-WEIGHT_DECAY = 2e-5
-
-
-def parameter_groups(
-    network: nn.Module, weight_decay: float = WEIGHT_DECAY
-) -> list[dict[str, object]]:
-    """Part a network's parameters into those that decay and those that do not.
-
-    Parameters
-    ----------
-    network : nn.Module
-    weight_decay : float
-        In PyTorch's sense: twice the factor of Keras's L2.
-
-    Returns
-    -------
-    list of two dicts, for a torch optimiser
-        First the kernels of dense convolutions, those of squeeze-and-excite among them, and
-        of linear layers, with `weight_decay`. Then depthwise kernels, biases, batch norm and
-        whatever else there is, with 0.
-
-    Notes
-    -----
-    docs/method.md#optimiser: 66 kernels of EfficientNet-B0 decay.
-
-    Examples
-    --------
-    >>> network = nn.Sequential(nn.Conv2d(5, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3, groups=8))
-    >>> [(len(group["params"]), group["weight_decay"]) for group in parameter_groups(network)]
-    [(1, 2e-05), (5, 0.0)]
-    """
-    kernels = {id(layer.weight) for layer in network.modules() if _has_decaying_kernel(layer)}
-    parameters = list(network.parameters())
-    return [
-        {"params": [p for p in parameters if id(p) in kernels], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if id(p) not in kernels], "weight_decay": 0.0},
-    ]
-
-
-def make_optimizer(
-    network: nn.Module,
-    learning_rate: float = LEARNING_RATE,
-    momentum: float = MOMENTUM,
-    weight_decay: float = WEIGHT_DECAY,
-) -> torch.optim.SGD:
-    """Make the reference's optimiser for a network.
-
-    Parameters
-    ----------
-    network : nn.Module
-    learning_rate, momentum : float
-    weight_decay : float
-        See `parameter_groups`.
-
-    Returns
-    -------
-    torch.optim.SGD
-
-    Notes
-    -----
-    With gradient g (weight decay included), velocity v <- momentum * v + g, and
-    w <- w - rate * (g + momentum * v). Keras keeps rate * v instead of v: the same as long as
-    the rate stays, as it does in the reference; where a schedule changes it, Keras's step
-    still carries some of the old rate.
-
-    Examples
-    --------
-    >>> optimizer = make_optimizer(nn.Linear(3, 2))
-    >>> optimizer.defaults["lr"], optimizer.defaults["momentum"], optimizer.defaults["nesterov"]
-    (0.005, 0.9, True)
-    """
-    groups = parameter_groups(network, weight_decay)
-    return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum, nesterov=True)
-
-
-def _has_decaying_kernel(layer: nn.Module) -> bool:
-    if isinstance(layer, nn.Conv2d):
-        return not (layer.groups > 1 and layer.groups == layer.in_channels)
-    return isinstance(layer, nn.Linear)
 
 
 class RunningStatistics:

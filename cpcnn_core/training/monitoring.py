@@ -21,9 +21,9 @@ from cpcnn_core.profiles.similarity import cosine_similarity
 from cpcnn_core.profiles.wells import choose_rows
 from cpcnn_core.schema.columns import PLATE, SITE, STUDY, WELL, feature_names
 from cpcnn_core.schema.profiles import Profiles
-from cpcnn_core.training.batches import draw_epoch
 from cpcnn_core.training.metrics import classifier_metrics
 from cpcnn_core.training.network import predict
+from cpcnn_core.training.sampling import draw_epoch
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from cpcnn_core.training.batches import CropReader
     from cpcnn_core.training.cells import Cells
     from cpcnn_core.training.config import EvaluationConfig
-    from cpcnn_core.training.network import TrainableNetwork
+    from cpcnn_core.training.network import Network
 
 Row = dict[str, float | str | None]
 
 
 def watch(
-    network: TrainableNetwork,
+    network: Network,
     accelerator: Accelerator,
     reader: CropReader,
     cells: Cells,
@@ -48,7 +48,7 @@ def watch(
 
     Parameters
     ----------
-    network : TrainableNetwork
+    network : TrainableNetwork or ChannelwiseNetwork
     accelerator : Accelerator
         Of all processes: each calls this.
     reader : CropReader
@@ -144,25 +144,35 @@ def profile_row(cells: Profiles, by: str, config: EvaluationConfig) -> Row:
     >>> row["correction"], round(row["replicates"], 2)
     ('sphering on 24 control wells', 0.97)
     """
-    wells = _wells(cells, by)
-    controls = np.zeros(len(wells.metadata), bool)
-    if config.controls:
-        controls = _controls(wells, config.controls)
-    corrected, correction = _sphered(wells, controls, config)
+    wells = well_profiles(cells, by)
+    controls = control_wells(wells, config)
+    corrected, correction = sphered(wells, controls, config)
     row: Row = {"wells": len(controls), "control_wells": int(controls.sum())}
     row |= {"correction": correction} | _retrieval(corrected, controls, by)
     return row | _confounders(wells, controls, by)
 
 
 def _run(
-    network: TrainableNetwork, accelerator: Accelerator, reader: CropReader, rows: np.ndarray
+    network: Network, accelerator: Accelerator, reader: CropReader, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     parts = [(f, x) for _, f, x in predict(network, accelerator, reader, rows)]
     return np.concatenate([f for f, _ in parts]), np.concatenate([x for _, x in parts])
 
 
-def _wells(cells: Profiles, by: str) -> Profiles:
-    """Make profiles of wells as the paper does: cells' medians by site, sites' means."""
+def well_profiles(cells: Profiles, by: str) -> Profiles:
+    """Make profiles of wells as the paper does: cells' medians by site, sites' means.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame(
+    ...     [["P", "A01", "1", "x"]] * 3,
+    ...     columns=[f"Metadata_{name}" for name in ("Plate", "Well", "Site", "Treatment")],
+    ... )
+    >>> cells = Profiles(np.array([[1.0], [2.0], [9.0]]), rows, ["a"])
+    >>> well_profiles(cells, "Metadata_Treatment").features.tolist()
+    [[2.0]]
+    """
     metadata = cells.metadata
     if STUDY in metadata.columns and metadata[STUDY].nunique() > 1:
         # Two studies may have a plate of the same name.
@@ -172,17 +182,37 @@ def _wells(cells: Profiles, by: str) -> Profiles:
     return aggregate(sites, [PLATE, WELL, by], "mean")
 
 
-def _controls(wells: Profiles, expression: str) -> np.ndarray:
+def control_wells(wells: Profiles, config: EvaluationConfig) -> np.ndarray:
+    """Tell which wells are the controls that the entries name, (n,) bool.
+
+    Examples
+    --------
+    >>> from cpcnn_core.training.config import EvaluationConfig
+    >>> int(control_wells(wells, EvaluationConfig(controls="Treatment == 'DMSO'")).sum())
+    24
+    """
+    none = np.zeros(len(wells.metadata), bool)
+    if not config.controls:
+        return none
     # That the expression can be understood, and chooses some of all crops, is known by now.
     try:
-        return choose_rows(wells, expression)
+        return choose_rows(wells, config.controls)
     except ProfileError:
-        return np.zeros(len(wells.metadata), bool)
+        return none
 
 
-def _sphered(
+def sphered(
     wells: Profiles, controls: np.ndarray, config: EvaluationConfig
 ) -> tuple[Profiles, str]:
+    """Sphere wells on their controls, where there are two or more; say what was done.
+
+    Examples
+    --------
+    >>> from cpcnn_core.training.config import EvaluationConfig
+    >>> config = EvaluationConfig(controls="Treatment == 'DMSO'")
+    >>> sphered(wells, control_wells(wells, config), config)[1]
+    'sphering on 24 control wells'
+    """
     if not config.controls:
         return wells, "none: no controls are named"
     if controls.sum() < 2:

@@ -1,4 +1,4 @@
-"""The network that is trained: a backbone with a classifier, its features and its predictions."""
+"""The networks that are trained: a backbone with a classifier, its features, its predictions."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from cpcnn_core.errors import TrainingError
 from cpcnn_core.models.card import EFFICIENTNET_B0
 from cpcnn_core.models.card_schema import TIMM_PREFIX
 from cpcnn_core.models.efficientnet import TAP_DIMS, create_efficientnet_b0
-from cpcnn_core.models.timm_network import POOLED, create_backbone
+from cpcnn_core.models.network_builder import WithInput
+from cpcnn_core.models.timm_network import POOLED, TimmNetwork, create_backbone
 from cpcnn_core.training.batches import CropReader, to_unit_range
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+    from cpcnn_core.models.card import ModelCard
 
 
 class TrainableNetwork(nn.Module):
@@ -111,17 +114,120 @@ class TrainableNetwork(nn.Module):
         return tapped[0].mean(dim=2).mean(dim=2), logits
 
 
+class ChannelwiseNetwork(nn.Module):
+    """A backbone that sees each channel by itself, and a classifier on all of their features.
+
+    Parameters
+    ----------
+    card : ModelCard
+        Of a network of timm with a channel mode ``bag`` or ``rgb``: what becomes of a crop before
+        the network sees it, and its channels.
+    classes : int
+
+    Raises
+    ------
+    WeightsError
+        timm knows no such network, or it cannot take such crops.
+
+    Notes
+    -----
+    Features are those that `cpcnn_core.load_model` computes of the model that is written.
+
+    Examples
+    --------
+    >>> from cpcnn_core.models.card import ModelCard
+    >>> card = ModelCard("mine", "", ("DNA", "ER"), 192, architecture="timm/test_resnet",
+    ...     tap="pooled", channel_mode="rgb", crop_px=32)
+    >>> network = ChannelwiseNetwork(card, classes=3)
+    >>> features, logits = network.embed(torch.zeros(2, 2, 32, 32))
+    >>> tuple(features.shape), tuple(logits.shape)
+    ((2, 192), (2, 3))
+    """
+
+    is_reference = False
+    tap = POOLED
+
+    def __init__(self, card: ModelCard, classes: int) -> None:
+        super().__init__()
+        self.card, self.architecture = card, card.architecture
+        backbone = card.architecture.removeprefix(TIMM_PREFIX)
+        # timm draws weights inside from the same state, and leaves it as it was.
+        network = TimmNetwork(
+            backbone, card.channels_at_once, card.seen_px, card.architecture_options
+        )
+        self.backbone = WithInput(network, card)
+        self.classifier = nn.Linear(self.embed_dim, classes)
+
+    @property
+    def net(self) -> Any:  # noqa: ANN401  (of timm, as of `TrainableNetwork`)
+        """The network that sees a channel, without classifier."""
+        return self.backbone.network.net
+
+    @property
+    def embed_dim(self) -> int:
+        """Number of features of a crop, of all channels together."""
+        return self.backbone.embed_dim
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        """Map crops (n, c, crop_px, crop_px) to logits (n, classes)."""
+        return self.embed(crops)[1]
+
+    def embed(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Map crops to features (n, d) and logits (n, classes), in one pass."""
+        features = self.backbone(crops)
+        return features, self.classifier(features)
+
+
+Network = TrainableNetwork | ChannelwiseNetwork
+
+
+class ContrastNetwork(nn.Module):
+    """A network, and where its features lie in the space in which cells are compared.
+
+    Parameters
+    ----------
+    network : TrainableNetwork or ChannelwiseNetwork
+    dimensions : int
+        Of that space.
+
+    Notes
+    -----
+    Two linear layers with a ReLU between them, then length 1, as of SimCLR
+    (https://arxiv.org/abs/2002.05709). They are not part of the model.
+
+    Examples
+    --------
+    >>> network = TrainableNetwork("test_resnet", channels=5, crop_px=32, classes=3)
+    >>> logits, points = ContrastNetwork(network, 8)(torch.zeros(2, 5, 32, 32))
+    >>> tuple(points.shape), points.norm(dim=1).round(decimals=4).tolist()
+    ((2, 8), [1.0, 1.0])
+    """
+
+    def __init__(self, network: Network, dimensions: int) -> None:
+        super().__init__()
+        self.network = network
+        width = min(network.embed_dim, 512)
+        self.projection = nn.Sequential(
+            nn.Linear(network.embed_dim, width), nn.ReLU(), nn.Linear(width, dimensions)
+        )
+
+    def forward(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Map crops to logits (n, classes) and points (n, dimensions) of length 1."""
+        features, logits = self.network.embed(crops)
+        return logits, nn.functional.normalize(self.projection(features), dim=1)
+
+
 BATCH = 256
 
 
 def predict(
-    network: TrainableNetwork, accelerator: Accelerator, reader: CropReader, rows: np.ndarray
+    network: Network, accelerator: Accelerator, reader: CropReader, rows: np.ndarray
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     """Run cells through a network in evaluation mode, in float32, the processes in turns.
 
     Parameters
     ----------
-    network : TrainableNetwork
+    network : TrainableNetwork or ChannelwiseNetwork
     accelerator : Accelerator
     reader : CropReader
     rows : ndarray of shape (n,), integer, n > 0

@@ -96,9 +96,9 @@ def start_report(
         f"from, {len(cells.validation)} for validation{held} (split by {config.split.kind})"
     )
     recipe = (
-        f"{config.network.backbone} from {config.network.initialization}, {training.epochs} "
-        f"epochs, batches of {training.batch}, learning rate {training.learning_rate:g} "
-        f"{training.schedule}"
+        f"recipe {config.recipe}: {config.network.backbone} from "
+        f"{config.network.initialization}, {training.epochs} epochs, batches of {training.batch}, "
+        f"learning rate {training.learning_rate:g} {training.schedule}"
     )
     device = f"on {accelerator.device}, {run.precision}"
     lines = [crops, classes, recipe, device + (f", {count} processes" if count > 1 else "")]
@@ -118,13 +118,17 @@ def describe_row(row: Mapping[str, Any], epochs: int) -> str:
     ...                     "waiting": 0.034}, 30))
     epoch 2/30: loss 0.7100, accuracy 50.0 %; 100 cells/s, waiting for data 3.4 % of the time
     """
-    text = f"epoch {row['epoch']}/{epochs}: loss {row['loss']:.4f}, accuracy {row['accuracy']:.1%}"
-    parts = [text.replace("%", " %")]
+    parts = ["before training"]
+    if row["epoch"]:
+        learned = f"loss {row['loss']:.4f}, accuracy {_percent(row['accuracy'])}"
+        parts = [f"epoch {row['epoch']}/{epochs}: {learned}"]
     if row.get("validation_accuracy") is not None:
         parts.append(
             f"validation: accuracy {_percent(row['validation_accuracy'])}, "
             f"top 5 {_percent(row['validation_top_5'])}"
         )
+    if row.get("validation_replicates") is not None:
+        parts.append(f"validation wells find replicates, mAP {row['validation_replicates']:.3f}")
     if row.get("replicates_chance") is not None:
         parts.append(
             f"replicates, mAP {row['replicates']:.3f} (chance {row['replicates_chance']:.3f})"
@@ -141,10 +145,11 @@ def describe_row(row: Mapping[str, Any], epochs: int) -> str:
         )
     if row.get("note"):
         parts.append(str(row["note"]))
-    parts.append(
-        f"{row['cells_per_second']:.0f} cells/s, waiting for data {_percent(row['waiting'])} of "
-        "the time"
-    )
+    if row["epoch"]:
+        parts.append(
+            f"{row['cells_per_second']:.0f} cells/s, waiting for data "
+            f"{_percent(row['waiting'])} of the time"
+        )
     return "; ".join(parts)
 
 
@@ -165,7 +170,9 @@ Row = Mapping[str, float | str | None]
 # By what they are about, in the order of log.csv.
 COLUMNS = {
     "training": ("epoch", "learning_rate", "loss", "accuracy", "top_5"),
-    "validation": tuple(f"validation_{n}" for n in ("loss", "accuracy", "top_5", "precision")),
+    "validation": tuple(
+        f"validation_{n}" for n in ("loss", "accuracy", "top_5", "precision", "replicates")
+    ),
     "profiles": (
         *("wells", "control_wells", "correction", "replicates", "replicates_chance"),
         *("nearest_treatment", "nearest_treatment_chance", "note"),

@@ -6,7 +6,7 @@ import dataclasses
 import importlib.metadata
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,18 +23,26 @@ from cpcnn_core.models.registry import (
 )
 from cpcnn_core.models.timm_network import float_weights
 from cpcnn_core.models.weights import save_model
-from cpcnn_core.training.config import TrainingConfig, config_from, differences
+from cpcnn_core.training.config import TrainingConfig
+from cpcnn_core.training.config_files import config_from, differences
+from cpcnn_core.training.network import ChannelwiseNetwork
 from cpcnn_core.training.reports import COLUMNS
-from cpcnn_core.training.starting_weights import classes_text
+from cpcnn_core.training.starting_weights import DRAWN, classes_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cpcnn_core.training.cells import Cells
-    from cpcnn_core.training.network import TrainableNetwork
+    from cpcnn_core.training.network import Network
 
 # What a model is called that was given no name.
 UNNAMED = "model"
+# Of a card: what becomes of a crop before a network that sees each channel by itself.
+INPUT_ENTRIES = (
+    *("architecture_options", "pooling", "channel_mode", "input_px", "resize", "input_range"),
+    *("standardizer", "mean", "std"),
+)
+LICENCE_ENTRIES = ("licence", "licence_url", "commercial", "citation")
 
 
 def model_path(config: TrainingConfig) -> Path:
@@ -75,7 +83,7 @@ def claim_name(config: TrainingConfig, crops_sha256: str) -> None:
 
 
 def write_result(
-    network: TrainableNetwork,
+    network: Network,
     cells: Cells,
     config: TrainingConfig,
     start: str,
@@ -85,7 +93,7 @@ def write_result(
 
     Parameters
     ----------
-    network : TrainableNetwork
+    network : TrainableNetwork or ChannelwiseNetwork
     cells : Cells
     config : TrainingConfig
     start : str
@@ -111,7 +119,7 @@ def write_result(
 
 
 def result_card(
-    network: TrainableNetwork,
+    network: Network,
     cells: Cells,
     config: TrainingConfig,
     start: str,
@@ -130,7 +138,15 @@ def result_card(
     left_out = COLUMNS["speed"]
     evaluation = {k: v for k, v in row.items() if v is not None and k not in left_out}
     count = len(cells.training)
+    seen: dict[str, Any] = {}
+    if isinstance(network, ChannelwiseNetwork):
+        seen = {name: getattr(network.card, name) for name in INPUT_ENTRIES}
+    if config.network.initialization not in DRAWN:
+        # Weights that were made of others come under the others' licence.
+        start_card = find_model(config.network.initialization)[0]
+        seen |= {name: getattr(start_card, name) for name in LICENCE_ENTRIES}
     return ModelCard(
+        **seen,
         name=config.run.name or UNNAMED,
         summary=f"Trained on {count} cells of {len(cells.classes)} classes, by cpcnn train.",
         channels=cells.store.channels,

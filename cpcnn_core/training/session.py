@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from cpcnn_core.errors import CancelledError, DamageError, TrainingError
 from cpcnn_core.io.damaged_files import set_aside
-from cpcnn_core.training.batches import CropReader, epoch_batches
+from cpcnn_core.training.batches import CropReader
 from cpcnn_core.training.checkpoint import (
     Checkpoint,
+    checkpoint_file,
     last_checkpoint,
     moment_of,
     read_checkpoint,
@@ -22,17 +24,20 @@ from cpcnn_core.training.checkpoint import (
     save_checkpoint,
     soft_labels_file,
 )
-from cpcnn_core.training.config import TrainingConfig, config_from, differences
+from cpcnn_core.training.config import BEST, TrainingConfig
+from cpcnn_core.training.config_files import config_from, differences
 from cpcnn_core.training.label_refinement import SoftLabels
 from cpcnn_core.training.learner import Learner
 from cpcnn_core.training.monitoring import watch
-from cpcnn_core.training.network import predict
+from cpcnn_core.training.network import ContrastNetwork, Network, predict
+from cpcnn_core.training.replicate_search import search_replicates
 from cpcnn_core.training.reports import write_log, writing
-from cpcnn_core.training.schedules import learning_rate
-from cpcnn_core.training.starting_weights import make_network
+from cpcnn_core.training.sampling import epoch_batches, paired_batches, steps_per_epoch
+from cpcnn_core.training.schedules import ONE_CYCLE, learning_rate, one_cycle_rate
+from cpcnn_core.training.starting_weights import fresh_parameters, make_network
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from accelerate import Accelerator
 
@@ -55,7 +60,6 @@ class Session:
 
     Attributes
     ----------
-    network : TrainableNetwork
     start : str
         What its weights were at the start.
     epoch, step : int
@@ -71,13 +75,28 @@ class Session:
 
     def __init__(self, config: TrainingConfig, cells: Cells, accelerator: Accelerator) -> None:
         self._config, self._cells, self._accelerator = config, cells, accelerator
+        self._steps = steps_per_epoch(cells.training_classes, config.training.batch)
         # Now, not when the epoch comes.
-        self._rates = [self._rate(epoch) for epoch in range(config.training.epochs)]
+        self._rates = [self._rate(epoch, 0) for epoch in range(config.training.epochs)]
         store, seed = cells.store, config.run.seed
-        self.network, self.start = make_network(
+        network, self.start = make_network(
             config.network, store.channels, store.crop_px, cells.classes, seed
         )
-        self._learner = Learner(self.network, config.training, config.run, accelerator)
+        learns = (
+            ContrastNetwork(network, config.contrast.dimensions)
+            if config.contrast.weight
+            else network
+        )
+        fresh = fresh_parameters(learns, config.network)
+        self._learner = Learner(
+            learns,
+            config.training,
+            config.run,
+            accelerator,
+            config.contrast,
+            fresh,
+            fixed_statistics=config.network.fixed_statistics,
+        )
         pin = accelerator.device.type == "cuda"
         self._reader = CropReader(store, config.run.workers, pin=pin)
         self._labels = None
@@ -89,6 +108,42 @@ class Session:
         self.rows: list[dict[str, float | str | None]] = []
         # Of the steps of this epoch: loss, accuracy, top 5.
         self._sums = np.zeros(3)
+
+    @property
+    def network(self) -> Network:
+        """The network as the model will be: of averaged weights, where they are averaged."""
+        network = self._learner.averaged
+        if isinstance(network, AveragedModel):
+            network = network.module
+        inner = network.network if isinstance(network, ContrastNetwork) else network
+        return cast("Network", inner)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all epochs are done, or the last ones were no better than one before them."""
+        patience = self._config.evaluation.patience
+        if self.epoch == self._config.training.epochs:
+            return True
+        measured = [row["validation_replicates"] for row in self.rows if _is_measured(row)]
+        return bool(patience) and len(measured) - 1 - _place_of_best(measured) >= patience
+
+    def take_model(self) -> dict[str, float | str | None]:
+        """Set the network to the epoch that is the model, by ``evaluation.keep``.
+
+        Returns
+        -------
+        dict
+            The row of its epoch.
+        """
+        if self._config.evaluation.keep != BEST:
+            return self.rows[-1]
+        measured = [row for row in self.rows if _is_measured(row)]
+        row = measured[_place_of_best([row["validation_replicates"] for row in measured])]
+        epoch = cast("int", row["epoch"])
+        if epoch != self.epoch:
+            path = checkpoint_file(self._folder, epoch)
+            self._learner.restore(read_checkpoint(path).tensors)
+        return row
 
     def go_on(self) -> list[str]:
         """Take up the last checkpoint that is whole, if there is one.
@@ -141,6 +196,30 @@ class Session:
             # What was killed between a checkpoint and its row.
             self._write_log()
 
+    def look_at_start(self) -> dict[str, float | str | None] | None:
+        """Measure the network before it learns, where the best epoch is kept: it may be the best.
+
+        Returns
+        -------
+        dict or None
+            A row of the log, of epoch 0; None where it is there already or not needed.
+        """
+        if self.rows or self.step or self._config.evaluation.keep != BEST:
+            return None
+        row: dict[str, float | str | None] = {"epoch": 0} | self._watch()
+        self.rows.append(row)
+        self._save()
+        return row
+
+    def _watch(self) -> dict[str, float | str | None]:
+        evaluation, cells = self._config.evaluation, self._cells
+        how = self._accelerator, self._reader, cells
+        row = watch(self.network, *how, evaluation, self._config.run.seed)
+        if evaluation.keep == BEST:
+            found = search_replicates(self.network, *how, cells.validation, evaluation)
+            row["validation_replicates"] = float(found.mean.mean())
+        return row
+
     def run_epoch(
         self, note: Note | None = None, cancel: Callable[[], bool] | None = None
     ) -> dict[str, float | str | None]:
@@ -174,14 +253,7 @@ class Session:
         self.epoch, self.step, self._sums = self.epoch + 1, 0, np.zeros(3)
         last = self.epoch == self._config.training.epochs
         if last or self.epoch % self._config.evaluation.every == 0:
-            row |= watch(
-                self.network,
-                self._accelerator,
-                self._reader,
-                self._cells,
-                self._config.evaluation,
-                self._config.run.seed,
-            )
+            row |= self._watch()
         row |= speed
         self.rows.append(row)
         self._save()
@@ -191,14 +263,15 @@ class Session:
         self, note: Note | None, cancel: Callable[[], bool] | None
     ) -> dict[str, float | None]:
         run, training, cells = self._config.run, self._config.training, self._cells
-        batches = epoch_batches(cells.training_classes, run.seed, self.epoch, training.batch)
+        batches = self._batches()
         own, steps = self._learner.own_rows(batches), len(batches)
         first, waited, started = self.step, self._reader.waited, time.perf_counter()
         reading = self._reader.read(cells.training[own[first:]])
         for step, crops in zip(range(first, steps), reading, strict=True):
             targets = self._targets(own[step])
-            rate = self._rates[self.epoch]
-            self._sums += self._learner.step(crops, targets, self.epoch, step, rate)
+            rate = self._rate(self.epoch, step)
+            wells = torch.from_numpy(cells.training_wells[own[step]])
+            self._sums += self._learner.step(crops, targets, self.epoch, step, rate, wells)
             self.step = step + 1
             if note is not None:
                 note(self.step, steps, self._sums[0] / self.step)
@@ -216,6 +289,21 @@ class Session:
             "cells_per_second": seen / seconds,
             "waiting": (self._reader.waited - waited) / seconds,
         }
+
+    def _batches(self) -> np.ndarray:
+        sampling, cells = self._config.sampling, self._cells
+        seed, batch = self._config.run.seed, self._config.training.batch
+        if not sampling.plates:
+            return epoch_batches(cells.training_classes, seed, self.epoch, batch)
+        return paired_batches(
+            cells.training_classes,
+            cells.training_plates,
+            cells.training_wells,
+            seed,
+            self.epoch,
+            batch,
+            sampling.cells_per_class,
+        )
 
     def _targets(self, positions: np.ndarray) -> torch.Tensor:
         if self._labels is not None:
@@ -252,8 +340,11 @@ class Session:
         with writing(log):
             write_log(log, self.rows)
 
-    def _rate(self, epoch: int) -> float:
+    def _rate(self, epoch: int, step: int) -> float:
         training = self._config.training
+        if training.schedule == ONE_CYCLE:
+            done, steps = epoch * self._steps + step, training.epochs * self._steps
+            return one_cycle_rate(training.learning_rate, done, steps, training.warm_up)
         return learning_rate(
             training.schedule, training.learning_rate, epoch, training.epochs, training.steps
         )
@@ -271,3 +362,12 @@ class Session:
                 f"{out} holds a training on other crops: their index has changed since; choose "
                 "another run.out"
             )
+
+
+def _is_measured(row: dict[str, float | str | None]) -> bool:
+    return row.get("validation_replicates") is not None
+
+
+def _place_of_best(values: Sequence[float | str | None]) -> int:
+    """Return the place of the greatest, the first of equal ones."""
+    return max(range(len(values)), key=lambda place: cast("float", values[place]))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TRAINING, VALIDATION = "training", "validation"
-KINDS = ("cells", "plates", "studies", "column")
+KINDS = ("cells", "wells", "plates", "studies", "column")
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,14 @@ class Split:
     Attributes
     ----------
     kind : str
-        ``cells``: a fraction of the cells of every class. ``plates``, ``studies``: whole plates
-        or studies. ``column``: all cells with some values of a column.
+        ``cells``: a fraction of the cells of every class. ``wells``: a fraction of the wells of
+        every class, whole. ``plates``, ``studies``: whole plates or studies. ``column``: all
+        cells with some values of a column.
     column : str
         For ``column`` only.
     values : tuple of str
-        The plates, studies or values that are kept. Empty: drawn. Not for ``cells``.
+        The plates, studies or values that are kept. Empty: drawn. Not for ``cells`` and
+        ``wells``.
     fraction : float, above 0 and below 1
         The fraction that is drawn.
     seed : int
@@ -66,8 +68,10 @@ class Split:
             raise TrainingError("a split by column needs a column, e.g. Metadata_Replicate")
         if self.kind != "column" and self.column:
             raise TrainingError(f"a split by {self.kind} takes no column, got {self.column!r}")
-        if self.kind == "cells" and self.values:
-            raise TrainingError(f"a split by cells draws them, it takes no values {self.values}")
+        if self.kind in ("cells", "wells") and self.values:
+            raise TrainingError(
+                f"a split by {self.kind} draws them, it takes no values {self.values}"
+            )
         # Written so that NaN fails too.
         if self.is_drawn and not 0 < self.fraction < 1:
             raise TrainingError(f"expected a fraction between 0 and 1, got {self.fraction}")
@@ -80,7 +84,8 @@ class Split:
     @property
     def unit_column(self) -> str:
         """The column whose values go to one side as a whole; the empty one for cells."""
-        return {"cells": "", "plates": PLATE, "studies": STUDY}.get(self.kind, self.column)
+        known = {"cells": "", "wells": WELL, "plates": PLATE, "studies": STUDY}
+        return known.get(self.kind, self.column)
 
     def may_hold_new_classes(self, label_column: str) -> bool:
         """Tell whether validation may have classes that training lacks.
@@ -124,7 +129,8 @@ def assign_split(index: pd.DataFrame, split: Split, label_column: str = TREATMEN
     Notes
     -----
     By ``cells``, `draw_fraction` of every class, by study, plate, well, site and object number.
-    By ``plates``, of every study (one of a single plate is all training). By ``studies`` and
+    By ``wells``, of the wells of every class (the only well of one is training). By ``plates``,
+    of every study (one of a single plate is all training). By ``studies`` and
     ``column``, of the values there are.
 
     Where validation holds classes that training lacks, the network has no output for them.
@@ -140,7 +146,7 @@ def assign_split(index: pd.DataFrame, split: Split, label_column: str = TREATMEN
     """
     labels = texts_of(index, label_column)
     by_cells = split.kind == "cells"
-    is_kept = _keep_cells(index, labels, split) if by_cells else _keep_units(index, split)
+    is_kept = _keep_cells(index, labels, split) if by_cells else _keep_units(index, labels, split)
     check_sides(labels, is_kept, split.kind, split.may_hold_new_classes(label_column))
     return np.where(is_kept, VALIDATION, TRAINING).astype(object)
 
@@ -175,8 +181,9 @@ def describe(
     (['2'], {'cells': 2, 'plates': 1, 'classes': 2})
     """
     labels, is_kept = texts_of(index, label_column), sides == VALIDATION
-    plates = joined_texts(index, _with_study(index, [PLATE]))
-    units = [] if split.kind == "cells" else sorted(set(_units(index, split)[is_kept]))
+    plates = joined_texts(index, with_study(index, [PLATE]))
+    drawn = split.kind in ("cells", "wells")
+    units = [] if drawn else sorted(set(_units(index, split)[is_kept]))
     told: dict[str, object] = {
         "kind": split.kind,
         "column": split.column,
@@ -195,7 +202,7 @@ def describe(
 
 
 def _keep_cells(index: pd.DataFrame, labels: np.ndarray, split: Split) -> np.ndarray:
-    columns = _with_study(index, [PLATE, WELL, SITE, OBJECT_NUMBER])
+    columns = with_study(index, [PLATE, WELL, SITE, OBJECT_NUMBER])
     names = joined_texts(index, columns)
     twice = index.duplicated(columns).to_numpy()
     if twice.any():
@@ -212,13 +219,15 @@ def _keep_cells(index: pd.DataFrame, labels: np.ndarray, split: Split) -> np.nda
     return draw_fraction(names, of_cell, split.fraction, split.seed)
 
 
-def _keep_units(index: pd.DataFrame, split: Split) -> np.ndarray:
+def _keep_units(index: pd.DataFrame, labels: np.ndarray, split: Split) -> np.ndarray:
     if not split.is_drawn:
         return _keep_named(texts_of(index, split.unit_column), split)
     names, of_cell, _ = numbered(_units(index, split))
+    first = np.unique(of_cell, return_index=True)[1]
     of_group = np.zeros(len(names), np.intp)
+    if split.kind == "wells":
+        of_group = numbered(labels[first])[1]
     if split.kind == "plates" and STUDY in index.columns:
-        first = np.unique(of_cell, return_index=True)[1]
         of_group = numbered(texts_of(index, STUDY)[first])[1]
     result: np.ndarray = draw_fraction(names, of_group, split.fraction, split.seed)[of_cell]
     return result
@@ -236,11 +245,19 @@ def _keep_named(found: np.ndarray, split: Split) -> np.ndarray:
 
 def _units(index: pd.DataFrame, split: Split) -> np.ndarray:
     # Two studies may have plates of the same name.
-    plates = split.kind == "plates"
-    return joined_texts(index, _with_study(index, [PLATE]) if plates else [split.unit_column])
+    places = {"wells": [PLATE, WELL], "plates": [PLATE]}.get(split.kind)
+    return joined_texts(index, with_study(index, places) if places else [split.unit_column])
 
 
-def _with_study(index: pd.DataFrame, columns: list[str]) -> list[str]:
+def with_study(index: pd.DataFrame, columns: list[str]) -> list[str]:
+    """Put the study before columns that name a place, where there are several studies.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> with_study(pd.DataFrame({"Metadata_Study": ["S1"]}), ["Metadata_Plate"])
+    ['Metadata_Study', 'Metadata_Plate']
+    """
     return [STUDY, *columns] if STUDY in index.columns else columns
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Mapping
@@ -19,16 +20,23 @@ from cpcnn_core.errors import (
     TrainingError,
     WeightsError,
 )
+from cpcnn_core.models.card import ONE_BY_ONE, ModelCard
+from cpcnn_core.models.card_schema import TIMM_PREFIX
 from cpcnn_core.models.download import require_hub_with_tls
 from cpcnn_core.models.efficientnet import import_timm
 from cpcnn_core.models.opening import open_model
-from cpcnn_core.training.network import TrainableNetwork
+from cpcnn_core.models.timm_network import POOLED
+from cpcnn_core.training.config import EACH
+from cpcnn_core.training.network import ChannelwiseNetwork, Network, TrainableNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cpcnn_core.models.card import ModelCard
     from cpcnn_core.training.config import NetworkConfig
+
+
+# `network.initialization` that is not a model's name.
+RANDOM, IMAGENET = DRAWN = ("random", "imagenet")
 
 
 def make_network(
@@ -37,7 +45,7 @@ def make_network(
     crop_px: int,
     classes: Sequence[str],
     seed: int,
-) -> tuple[TrainableNetwork, str]:
+) -> tuple[Network, str]:
     """Make the network that is to be trained, with the weights it begins with.
 
     Parameters
@@ -51,7 +59,7 @@ def make_network(
 
     Returns
     -------
-    network : TrainableNetwork
+    network : TrainableNetwork or ChannelwiseNetwork
         On the CPU.
     start : str
         Where its weights come from, for the model's card.
@@ -63,7 +71,7 @@ def make_network(
     WeightsError
         They are those of another network.
     TrainingError
-        The model to start from lacks channels of the crops.
+        The model to start from lacks channels of the crops, or takes them in another way.
 
     Examples
     --------
@@ -72,12 +80,14 @@ def make_network(
     'random, seed 0'
     """
     torch.manual_seed(seed)
+    if config.channels == EACH:
+        return _make_channelwise(config, channels, crop_px, len(classes), seed)
     network = TrainableNetwork(config.backbone, len(channels), crop_px, len(classes), config.tap)
     if network.is_reference:
         initialize_like_keras(network.net, seed)
-    if config.initialization == "random":
+    if config.initialization == RANDOM:
         return network, f"random, seed {seed}"
-    if config.initialization == "imagenet":
+    if config.initialization == IMAGENET:
         name = IMAGENET_WEIGHTS if network.is_reference else config.backbone
         weights = read_imagenet_weights(name, config.imagenet_file or None)
         initialize_from_imagenet(network.net, weights, seed)
@@ -88,6 +98,53 @@ def make_network(
     return network, f"the model {card.name}, sha256 {card.sha256}"
 
 
+def _make_channelwise(
+    config: NetworkConfig, channels: Sequence[str], crop_px: int, classes: int, seed: int
+) -> tuple[ChannelwiseNetwork, str]:
+    """Make a network that sees each channel by itself, as `make_network` does."""
+    card = ModelCard(
+        config.backbone,
+        "",
+        tuple(channels),
+        len(channels),
+        architecture=f"{TIMM_PREFIX}{config.backbone}",
+        tap=POOLED,
+        channel_mode="rgb",
+        crop_px=crop_px,
+        input_px=config.input_px or None,
+    )
+    if config.initialization == RANDOM:
+        return ChannelwiseNetwork(card, classes), f"random, seed {seed}"
+    if config.initialization == IMAGENET:
+        weights = read_imagenet_weights(config.backbone, config.imagenet_file or None)
+        seen: Any = import_timm().get_pretrained_cfg(config.backbone)
+        values = {"standardizer": "mean-std", "mean": seen.mean, "std": seen.std}
+        network = ChannelwiseNetwork(dataclasses.replace(card, **values), classes)
+        initialize_from_imagenet(network.net, weights, seed)
+        return network, f"ImageNet, {config.backbone}"
+    theirs, arrays = open_model(config.initialization)
+    _refuse_other_architecture(theirs, card.architecture)
+    if theirs.channel_mode not in ONE_BY_ONE:
+        raise TrainingError(
+            f"{theirs.name} takes its channels together, and network.channels is each; set "
+            'network.channels = "together", or start from another model'
+        )
+    card = dataclasses.replace(
+        theirs.with_channels(tuple(channels)), crop_px=crop_px, input_px=card.input_px
+    )
+    network = ChannelwiseNetwork(card, classes)
+    network.backbone.load_weights(arrays)
+    return network, f"the model {theirs.name}, sha256 {theirs.sha256}"
+
+
+def _refuse_other_architecture(card: ModelCard, architecture: str) -> None:
+    if card.architecture != architecture:
+        raise WeightsError(
+            f"{card.name} is a {card.architecture}, and the network to be trained is "
+            f"{architecture}; change network.backbone or network.initialization"
+        )
+
+
 def _take(
     network: TrainableNetwork,
     card: ModelCard,
@@ -96,10 +153,11 @@ def _take(
     classes: Sequence[str],
 ) -> None:
     """Start from a model, whose channels are taken by name; what it lacks stays as drawn."""
-    if card.architecture != network.architecture:
-        raise WeightsError(
-            f"{card.name} is a {card.architecture}, and the network to be trained is "
-            f"{network.architecture}; change network.backbone or network.initialization"
+    _refuse_other_architecture(card, network.architecture)
+    if card.channel_mode in ONE_BY_ONE:
+        raise TrainingError(
+            f"{card.name} takes each channel by itself, and network.channels is together; set "
+            'network.channels = "each", or start from another model'
         )
     missing = [name for name in channels if name not in card.channels]
     if missing:
@@ -127,6 +185,31 @@ def _take(
             )
         taken[name] = found
     network.net.load_state_dict(taken, strict=False)
+
+
+def fresh_parameters(network: nn.Module, config: NetworkConfig) -> set[str]:
+    """Name the parameters that were drawn: of classifiers, or all where nothing was taken.
+
+    Parameters
+    ----------
+    network : Module
+        Holds one of `make_network`, or is one.
+    config : NetworkConfig
+
+    Examples
+    --------
+    >>> from cpcnn_core.training.config import NetworkConfig
+    >>> config = NetworkConfig(initialization="untrained-efficientnet-b0")
+    >>> network, _ = make_network(config, ("DNA",), 128, ("DMSO", "taxol"), 0)
+    >>> sorted(fresh_parameters(network, config))
+    ['net.classifier.bias', 'net.classifier.weight']
+    """
+    taken: set[int] = set()
+    if config.initialization != RANDOM:
+        inner = next(module for module in network.modules() if isinstance(module, Network))
+        drawn = tuple(f"{layer}." for layer in layers_of_role(inner.net, "classifier"))
+        taken = {id(p) for name, p in inner.net.named_parameters() if not name.startswith(drawn)}
+    return {name for name, p in network.named_parameters() if id(p) not in taken}
 
 
 def classes_text(classes: Sequence[str]) -> str:

@@ -37,7 +37,6 @@ from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.simulation.design import ScreenDesign
 from cpcnn_core.simulation.layout import CONTROL
 from cpcnn_core.simulation.screen import simulate_screen
-from cpcnn_core.training.batches import steps_per_epoch
 from cpcnn_core.training.cells import gather_cells
 from cpcnn_core.training.config import (
     DataConfig,
@@ -51,6 +50,7 @@ from cpcnn_core.training.config import (
 )
 from cpcnn_core.training.fit import train_model
 from cpcnn_core.training.reports import EpochReport
+from cpcnn_core.training.sampling import steps_per_epoch
 
 DESIGN = ScreenDesign(studies=4, plates=3, wells=36, treatments=12, shared=4, seed=11)
 CROP_PX, BACKBONE = 64, "mobilenetv3_small_100"

@@ -51,7 +51,7 @@ def compare(screen, out):
 
 
 def train(folder):
-    from cpcnn_core.training.config import write_config
+    from cpcnn_core.training.config_files import write_config
 
     store = write_store(folder / "store")
     config = config_of(store, folder, training={"epochs": 500}, run={"workers": 2})

@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from cpcnn_core.cli.main import main
 from cpcnn_core.io.profile_files import write_profiles
 from cpcnn_core.schema.profiles import Profiles
-from cpcnn_core.training.config import StudyConfig, write_config
+from cpcnn_core.training.config import StudyConfig
+from cpcnn_core.training.config_files import write_config
 
 from ...attacks import ATTACKS, is_refusal, refused_in_time
 from ..training.conftest import config_of, write_store

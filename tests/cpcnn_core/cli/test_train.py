@@ -11,7 +11,7 @@ from cpcnn_core import load_model
 from cpcnn_core.cli.main import main
 from cpcnn_core.crop_store.store import open_crops
 from cpcnn_core.models.registry import find_model
-from cpcnn_core.training.config import read_config, write_config
+from cpcnn_core.training.config_files import read_config, write_config
 
 from ..crop_store.conftest import make_screen
 from ..training.conftest import config_of, write_store

@@ -47,7 +47,7 @@ from cpcnn_core.profiles.cell_index import CELLS_FILE, INDEX_FILE, CellIndex
 from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.screen.job import Job
 from cpcnn_core.screen.job_result import JobResult
-from cpcnn_core.training.config import read_config
+from cpcnn_core.training.config_files import read_config
 from cpcnn_core.worker.protocol import MessageError, read_message
 
 DEEP = 100_000

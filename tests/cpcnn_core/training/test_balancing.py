@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cpcnn_core.errors import TrainingError
-from cpcnn_core.training.batches import cells_per_class, draw_epoch, steps_per_epoch
+from cpcnn_core.training.sampling import cells_per_class, draw_epoch, steps_per_epoch
 
 SIZES = {0: 3, 1: 40, 2: 41, 5: 900, 7: 12}
 

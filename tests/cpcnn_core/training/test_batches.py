@@ -12,7 +12,8 @@ import torch
 
 from cpcnn_core.crop_store.store import open_crops
 from cpcnn_core.errors import CropStoreError
-from cpcnn_core.training.batches import CropReader, draw_epoch, epoch_batches, to_unit_range
+from cpcnn_core.training.batches import CropReader, to_unit_range
+from cpcnn_core.training.sampling import draw_epoch, epoch_batches
 
 CLASSES = np.repeat([0, 1, 2], [3, 7, 20])
 

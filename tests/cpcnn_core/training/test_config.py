@@ -13,6 +13,8 @@ from cpcnn_core.training.config import (
     RunConfig,
     StudyConfig,
     TrainingConfig,
+)
+from cpcnn_core.training.config_files import (
     checked,
     config_from,
     config_text,
@@ -28,12 +30,14 @@ def test_the_defaults_are_the_references_recipe():
     # docs/method.md#optimiser.
     expected = {"epochs": 30, "batch": 32, "learning_rate": 0.005, "schedule": "constant"}
     expected |= {"momentum": 0.9, "weight_decay": 2e-5, "label_smoothing": 0.0}
-    expected |= {"augmentation": True, "steps": ()}
+    expected |= {"augmentation": True, "steps": (), "warm_up": 0.1}
+    expected |= {"taken_rate": 1.0, "classification": 1.0, "averaging": 0.0}
     assert dataclasses.asdict(config.training) == expected
     assert (config.network.backbone, config.network.initialization) == (
         "efficientnet_b0",
         "random",
     )
+    assert (config.recipe, config.contrast.weight, config.sampling.plates) == ("paper", 0, False)
     assert (config.split.kind, config.refinement.enabled) == ("cells", False)
     assert (config.refinement.smoothing, config.refinement.rate) == (0.1, 0.01)
 
@@ -41,8 +45,8 @@ def test_the_defaults_are_the_references_recipe():
 def test_every_entry_is_written_below_what_it_means():
     lines = config_text(TrainingConfig()).splitlines()
     named = [line.split(" = ")[0] for line in lines if " = " in line and line[0] != "#"]
-    entries = []
-    for section in dataclasses.fields(TrainingConfig):
+    entries = ["recipe"]
+    for section in dataclasses.fields(TrainingConfig)[1:]:
         part = getattr(TrainingConfig(), section.name)
         entries += [field.name for field in dataclasses.fields(part) if field.name != "studies"]
         if section.name == "data":
@@ -51,6 +55,15 @@ def test_every_entry_is_written_below_what_it_means():
     for before, line in itertools.pairwise(lines):
         if re.match(r"\w+ = |\[", line):
             assert before.startswith("# "), line
+
+
+def test_a_recipe_changes_defaults_and_nothing_that_was_given():
+    found = config_from({"recipe": "cpcnn", "training": {"epochs": 3}, "contrast": {"weight": 0}})
+    assert (found.training.epochs, found.contrast.weight) == (3, 0)
+    assert (found.training.batch, found.network.channels) == (64, "each")
+    # Written with every entry it is the same, whatever the defaults of its recipe become.
+    assert config_from(dataclasses.asdict(found)) == found
+    assert config_from({"recipe": "paper"}) == config_from({}) == TrainingConfig()
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -92,7 +105,25 @@ def test_what_is_not_written_has_its_default(tmp_path):
         ({"training": {"momentum": 1}}, "less than 1 for training.momentum, got 1.0"),
         ({"training": {"steps": [[1]]}}, "2 values for training.steps[1], got 1"),
         ({"training": {"steps": 3}}, "a list for training.steps"),
-        ({"split": {"kind": "wells"}}, "one of cells, plates, studies, column for split.kind"),
+        ({"split": {"kind": "rows"}}, "one of cells, wells, plates, studies, column for split."),
+        ({"recipe": "papers"}, "one of paper, cpcnn for recipe, got 'papers'"),
+        ({"recipe": ["paper"]}, "expected a text for recipe, got ['paper']"),
+        ({"sampling": {"cells_per_class": 2}}, "needs sampling.plates = true, got false"),
+        (
+            {"sampling": {"plates": True, "cells_per_class": 3}},
+            "32 crops (training.batch / run.parts) cannot be made of 3 cells of each class",
+        ),
+        (
+            {"recipe": "cpcnn", "training": {"batch": 24}, "run": {"parts": 4}},
+            "6 crops (training.batch / run.parts) cannot be made of 4 cells of each class",
+        ),
+        ({"contrast": {"weight": 1.0}}, "contrast between wells needs two cells of a class"),
+        ({"training": {"classification": 0}}, "nothing is to be learned"),
+        (
+            {"contrast": {"weight": 1, "positives": "views"}, "training": {"augmentation": False}},
+            "contrast of views needs training.augmentation = true",
+        ),
+        ({"evaluation": {"patience": 3}}, 'needs evaluation.keep = "best", got "last"'),
         ({"data": {"studies": [{"channels": ["DNA"]}]}}, "a table for data.studies[1].channels"),
         ({"data": 3}, "expected the table [data], got 3"),
         ({"data": {"studies": []}}, "one [[data.studies]] or more, got none"),

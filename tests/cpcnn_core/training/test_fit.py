@@ -20,7 +20,7 @@ from cpcnn_core.errors import CancelledError, TrainingError
 from cpcnn_core.models.weights import read_model
 from cpcnn_core.training.cells import gather_cells
 from cpcnn_core.training.checkpoint import last_checkpoint, read_checkpoint
-from cpcnn_core.training.config import read_config, write_config
+from cpcnn_core.training.config_files import read_config, write_config
 from cpcnn_core.training.fit import train_model
 from cpcnn_core.training.network import TrainableNetwork
 from cpcnn_core.training.reports import EpochReport, StartReport, StepReport
@@ -35,7 +35,7 @@ STEPS = 8
 # Kills itself, as SIGKILL does it, in the middle of the second epoch.
 KILLED = """
 import os, signal, sys
-from cpcnn_core.training.config import read_config
+from cpcnn_core.training.config_files import read_config
 from cpcnn_core.training.fit import train_model
 from cpcnn_core.training.reports import StepReport
 def kill(report):

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from cpcnn_core.errors import TrainingError
-from cpcnn_core.training.config import OptimizationConfig, RunConfig
+from cpcnn_core.training.config import ContrastConfig, OptimizationConfig, RunConfig
 from cpcnn_core.training.learner import Learner, random_seed
 from cpcnn_core.training.processes import start_accelerator
 
@@ -24,10 +24,13 @@ def tiny(seed=0):
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(64, 3))
 
 
-def learner_of(network, parts=1, seed=0, precision="float32", **training):
+def learner_of(
+    network, parts=1, seed=0, precision="float32", contrast=None, fresh=None, **training
+):
     training = {"augmentation": False, "learning_rate": 0.1} | training
     run = RunConfig(device="cpu", parts=parts, seed=seed, precision=precision)
-    return Learner(network, OptimizationConfig(**training), run, start_accelerator(run))
+    accelerator = start_accelerator(run)
+    return Learner(network, OptimizationConfig(**training), run, accelerator, contrast, fresh)
 
 
 def by_hand(network, steps, parts, rate, targets=None, decay=2e-5, smoothing=0.0):
@@ -170,6 +173,136 @@ def test_a_state_goes_back_to_the_last_bit():
     assert [other.step(CROPS, CLASSES, 0, step, 0.1).loss for step in (3, 4)] == expected
     assert {name: value.numpy().tobytes() for name, value in other.state().items()} == after
     assert {name.split(".")[0] for name in after} == {"network", "momentum"}
+
+
+def test_taken_weights_move_by_a_fraction():
+    network = tiny()
+    full, part = copy.deepcopy(network), copy.deepcopy(network)
+    learner_of(full).step(CROPS, CLASSES, 0, 0, 0.1)
+    fresh = {"4.weight", "4.bias"}
+    learner_of(part, taken_rate=0.1, fresh=fresh).step(CROPS, CLASSES, 0, 0, 0.1)
+    before = dict(network.named_parameters())
+    moved = {name: value - before[name] for name, value in full.named_parameters()}
+    for name, value in part.named_parameters():
+        fraction = 1.0 if name in fresh else 0.1
+        difference = (value - before[name] - fraction * moved[name]).abs().max().item()
+        assert difference < 1e-7, name
+        # A bias before batch norm moves nothing, and is not moved.
+        assert name == "0.bias" or moved[name].abs().max() > 1e-5, name
+
+
+def test_the_average_is_that_worked_out_by_hand():
+    network = tiny()
+    learner = learner_of(network, averaging=0.6)
+    seen = []
+    for step in range(6):
+        learner.step(CROPS, CLASSES, 0, step, 0.1)
+        seen.append({k: v.clone() for k, v in network.state_dict().items()})
+    for name, value in learner.averaged.module.state_dict().items():
+        if not value.is_floating_point():
+            continue
+        expected = seen[0][name].double()
+        for count, later in enumerate(seen[1:], 1):
+            kept = min(0.6, (1 + count) / (10 + count))
+            expected = kept * expected + (1 - kept) * later[name].double()
+        assert (value - expected).abs().max().item() < 1e-6, name
+        assert not torch.equal(value, seen[-1][name]), name
+
+
+class Pointed(nn.Module):
+    """A network whose points are its logits, brought to length 1."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, crops):
+        logits = self.inner(crops)
+        return logits, nn.functional.normalize(logits, dim=1)
+
+
+def linear():
+    torch.manual_seed(1)
+    return Pointed(nn.Sequential(nn.Flatten(), nn.Linear(72, 3)))
+
+
+def pulled(points, together, apart, temperature):
+    """The contrast of a batch as a loop over its cells; wells as in ``test_contrast``."""
+    losses = []
+    for i, one in enumerate(points):
+        others = [
+            j for j in range(len(points)) if (together[j], apart[j]) != (together[i], apart[i])
+        ]
+        scores = torch.stack([one @ points[j] / temperature for j in others])
+        positive = [k for k, j in enumerate(others) if together[j] == together[i]]
+        losses += [-(scores.log_softmax(0)[positive]).mean()] if positive else []
+    return torch.stack(losses).mean()
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_contrast_of_wells_is_added_to_the_loss(parts):
+    wells = torch.tensor([0, 1, 2, 3, 1, 2, 4, 5])
+    network = linear()
+    expected = copy.deepcopy(network)
+    contrast = ContrastConfig(weight=0.7, temperature=0.4)
+    learner = learner_of(network, parts, contrast=contrast, weight_decay=0.0, classification=0.5)
+    found = learner.step(CROPS, CLASSES, 0, 0, 0.1, wells)
+    logits, points = expected(CROPS.float() / 255)
+    loss = 0.5 * nn.functional.cross_entropy(logits, CLASSES)
+    size = 8 // parts
+    for first in range(0, 8, size):
+        rows = slice(first, first + size)
+        pull = pulled(points[rows], CLASSES[rows].tolist(), wells[rows].tolist(), 0.4)
+        loss = loss + 0.7 * pull / parts
+    loss.backward()
+    assert found.loss == pytest.approx(loss.item(), abs=1e-6)
+    for (name, value), theirs in zip(
+        network.named_parameters(), expected.parameters(), strict=True
+    ):
+        # Nesterov's first step is 1.9 gradients.
+        moved = theirs.detach() - 0.1 * 1.9 * theirs.grad
+        assert (value - moved).abs().max().item() < 1e-6, name
+
+
+def test_contrast_of_views_needs_no_classes():
+    contrast = ContrastConfig(weight=1.0, positives="views", temperature=0.4)
+    losses = []
+    for classes in (CLASSES, torch.zeros_like(CLASSES)):
+        learner = learner_of(linear(), contrast=contrast, augmentation=True, classification=0.0)
+        losses.append([learner.step(CROPS, classes, 0, step, 0.1).loss for step in range(3)])
+    assert losses[0] == losses[1]
+    # Two views of each cell, drawn apart from each other: 16 points, 8 pairs.
+    seen = []
+    network = linear()
+    network.register_forward_hook(lambda _, given, made: seen.append((given[0], made[1])))
+    learner_of(network, contrast=contrast, augmentation=True, classification=0.0).step(
+        CROPS, CLASSES, 0, 0, 0.1
+    )
+    crops, points = seen[0]
+    assert not torch.equal(crops[:8], crops[8:])
+    together, apart = [*range(8)] * 2, [0] * 8 + [1] * 8
+    assert losses[0][0] == pytest.approx(pulled(points, together, apart, 0.4).item(), abs=1e-6)
+
+
+def test_a_state_with_an_average_goes_back_to_the_last_bit():
+    contrast = ContrastConfig(weight=1.0)
+    how = {"augmentation": True, "averaging": 0.9, "contrast": contrast}
+    wells = torch.arange(8)
+
+    def run(learner, steps):
+        return [learner.step(CROPS, CLASSES, 0, step, 0.1, wells).loss for step in steps]
+
+    learner = learner_of(linear(), **how)
+    run(learner, range(3))
+    state = learner.state()
+    expected = run(learner, (3, 4))
+    after = {name: value.numpy().tobytes() for name, value in learner.state().items()}
+    torch.manual_seed(99)
+    other = learner_of(Pointed(nn.Sequential(nn.Flatten(), nn.Linear(72, 3))), **how)
+    other.restore(state)
+    assert run(other, (3, 4)) == expected
+    assert {name: value.numpy().tobytes() for name, value in other.state().items()} == after
+    assert {name.split(".")[0] for name in after} == {"network", "momentum", "average"}
 
 
 def test_a_loss_that_is_not_finite_stops_it():

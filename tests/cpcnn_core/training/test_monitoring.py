@@ -8,9 +8,9 @@ from sklearn.metrics import accuracy_score, average_precision_score
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.evaluation.confounders import confounders
 from cpcnn_core.schema.profiles import Profiles
-from cpcnn_core.training.batches import draw_epoch
 from cpcnn_core.training.config import EvaluationConfig
 from cpcnn_core.training.monitoring import classifier_row, nearest_treatment_accuracy, profile_row
+from cpcnn_core.training.sampling import draw_epoch
 
 CONTROLS = EvaluationConfig(controls="Treatment == 'DMSO'", regularization=0.01, relative=False)
 BY = "Metadata_Treatment"

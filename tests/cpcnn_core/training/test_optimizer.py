@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from cpcnn_core.models.efficientnet import create_efficientnet_b0
-from cpcnn_core.training.learner import make_optimizer, parameter_groups
+from cpcnn_core.training.optimizer import make_optimizer, parameter_groups
 
 # timm's names of the kernels that docs/method.md#optimiser counts: the stem, 15 expansions, two of
 # squeeze-and-excite and one projection in each of 16 blocks, the head, the classifier.

@@ -15,7 +15,8 @@ from cpcnn_core.models.registry import find_model, model_file
 from cpcnn_core.models.weights import read_model, save_model
 from cpcnn_core.training.cells import gather_cells
 from cpcnn_core.training.checkpoint import last_checkpoint, read_checkpoint
-from cpcnn_core.training.config import StudyConfig, config_from
+from cpcnn_core.training.config import StudyConfig
+from cpcnn_core.training.config_files import config_from
 from cpcnn_core.training.fit import train_model
 from cpcnn_core.training.network import TrainableNetwork
 

@@ -1,9 +1,10 @@
-"""Learning rates epoch by epoch, worked out by hand from docs/method.md#optimiser."""
+"""Learning rates: worked out by hand from docs/method.md#optimiser, and as PyTorch's."""
 
 import pytest
+import torch
 
 from cpcnn_core.errors import TrainingError
-from cpcnn_core.training.schedules import learning_rate
+from cpcnn_core.training.schedules import learning_rate, one_cycle_rate
 
 
 def test_constant_is_the_paper_s():
@@ -47,6 +48,27 @@ def test_step_holds_until_the_next():
     found = [learning_rate("step", 9.0, epoch, 7, steps) for epoch in range(7)]
     assert found == [3, 3, 2, 2, 2, 1, 1]
     assert [learning_rate("step", 9.0, epoch, 4, steps[1:]) for epoch in range(4)] == [9, 9, 2, 2]
+
+
+@pytest.mark.parametrize(("steps", "warm_up"), [(11, 0.2), (300, 0.1), (7, 0.5), (1000, 0.03)])
+def test_one_cycle_is_pytorchs(steps, warm_up):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=0.02, total_steps=steps, pct_start=warm_up, cycle_momentum=False
+    )
+    for step in range(steps):
+        expected = optimizer.param_groups[0]["lr"]
+        assert one_cycle_rate(0.02, step, steps, warm_up) == pytest.approx(expected, rel=1e-9)
+        optimizer.step()
+        if step < steps - 1:
+            theirs.step()
+
+
+def test_one_cycle_without_warm_up_only_falls():
+    rates = [one_cycle_rate(1.0, step, 5, 0.0) for step in range(5)]
+    assert rates[0] == 1.0
+    assert rates == sorted(rates, reverse=True)
+    assert one_cycle_rate(1.0, 0, 1, 0.0) == 1.0
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,21 @@ def test_seeds_draw_other_cells():
     assert abs((one & two).mean() - 0.04) < 0.015
 
 
+def test_wells_are_kept_whole_and_of_every_class():
+    index = screen()
+    found = kept(index, Split("wells", fraction=0.3, seed=5))
+    wells = index.assign(kept=found).groupby(["Metadata_Plate", "Metadata_Well"])["kept"]
+    assert (wells.min() == wells.max()).all()
+    for _, own in index.assign(kept=found).groupby("Metadata_Treatment"):
+        names = {f"{p}/{w}" for p, w in own[["Metadata_Plate", "Metadata_Well"]].to_numpy()}
+        ordered = sorted(names, key=lambda name: hash_of(5, *("S1", *name.split("/"))))
+        expected = set(ordered[: max(1, round(0.3 * len(names)))])
+        drawn = own[own["kept"]]
+        assert {
+            f"{p}/{w}" for p, w in drawn[["Metadata_Plate", "Metadata_Well"]].to_numpy()
+        } == expected
+
+
 def test_a_drawn_plate_is_kept_as_a_whole():
     index = screen()
     found = kept(index, Split("plates", fraction=0.4, seed=5))
@@ -250,7 +265,8 @@ def test_a_long_list_of_classes_is_cut():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"kind": "wells"}, "a split by cells, plates, studies, column, got 'wells'"),
+        ({"kind": "rows"}, "a split by cells, wells, plates, studies, column, got 'rows'"),
+        ({"kind": "wells", "values": ("A01",)}, "a split by wells draws them, it takes no values"),
         ({"kind": "column"}, "a split by column needs a column, e.g. Metadata_Replicate"),
         ({"kind": "plates", "column": "x"}, "a split by plates takes no column, got 'x'"),
         ({"values": ("P1",)}, "a split by cells draws them, it takes no values ('P1',)"),
