@@ -18,7 +18,7 @@ PLATE_FORMATS = ((2, 3), (3, 4), (4, 6), (6, 8), (8, 12), (16, 24), (32, 48))
 FAMILIES = {
     "classical": 14,
     "textures": 4,
-    "organelles": 6,
+    "organelles": 7,
     "arrangement": 6,
     "subpopulations": 6,
 }

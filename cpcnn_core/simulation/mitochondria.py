@@ -16,6 +16,8 @@ from cpcnn_core.simulation.textures import Textures
 STEP_UM = 0.3
 # Standard deviation of the turn at every step, in radians.
 TURN = 0.22
+# Concentration of their directions on one side, of all cells and added in polar ones.
+SIDED, MORE_SIDED = 0.5, 1.5
 # Of a fragment: 2.1 um.
 FRAGMENT_STEPS = 7
 # Those that circle begin as far out as others get.
@@ -95,7 +97,8 @@ def filaments(cell: Cell, nuclei: Sequence[Outline], pixel_size: float) -> Point
     steps = np.maximum(1, np.rint(lengths / STEP_UM)).astype(int)
     which = random.randint(len(nuclei), size=number)
     # More on the side of the Golgi apparatus.
-    around = golgi_direction(cell) + random.vonmises(0.0, 0.5, number)
+    gathered = SIDED + MORE_SIDED * max(0.0, cell.values["mito_polar"])
+    around = golgi_direction(cell) + random.vonmises(0.0, gathered, number)
     out = random.exponential(cell.values["mito_spread"], number) + 0.4
     around = _facing(cell, around)
     sideways = random.choice((-1, 1), number) * np.abs(1.2 * random.standard_normal(number))

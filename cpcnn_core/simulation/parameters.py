@@ -115,6 +115,7 @@ PATTERNS = tuple(
         "er_vesicles": "part of the ER's texture that is vesicles, not tubules",
         "golgi_around": "part of the Golgi apparatus that lies anywhere around the nucleus",
         "golgi_stacks": "how far the Golgi apparatus is drawn together to a few stacks",
+        "mito_polar": "how far mitochondria gather on one side of the nucleus",
         "mito_opposite": "part of the mitochondria that are mirrored, away from the Golgi",
         "mito_to_neighbour": "part of the mitochondria that face the nearest cell; below 0: away",
         "golgi_to_neighbour": "part of the cells whose Golgi apparatus faces the nearest cell; "

@@ -28,8 +28,8 @@ DOSE_STEP = 3.0
 # Range, even in the logarithm, of the part of a well's cells that is affected in subpopulations.
 FRACTIONS = (0.05, 0.2)
 # What all cells of screens with other causes than classical ones have: fibres and tubules that can
-# be seen.
-VISIBLE = {"actin_fibres": 3.0, "er_texture": 2.0}
+# be seen, and mitochondria on a side.
+VISIBLE = {"actin_fibres": 3.0, "er_texture": 2.0, "mito_polar": 1.5}
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def usual_effects(design: ScreenDesign) -> dict[str, float]:
     Examples
     --------
     >>> usual_effects(ScreenDesign()), usual_effects(ScreenDesign(causes=("organelles",)))
-    ({}, {'actin_fibres': 3.0, 'er_texture': 2.0})
+    ({}, {'actin_fibres': 3.0, 'er_texture': 2.0, 'mito_polar': 1.5})
     """
     return {} if design.causes == ("classical",) else dict(VISIBLE)
 
@@ -320,12 +320,13 @@ TEXTURES = {
 # The same amounts in organelles of another form.
 ORGANELLES = {
     "fragmented mitochondria": {"mito_fragments": 3.0},
+    "mitochondria on all sides": {"mito_polar": -3.0},
     "circling mitochondria": {"mito_circling": 3.0},
     "ER sheets": {"er_sheets": 3.0},
     "ER vesicles": {"er_vesicles": 3.0},
     # Parts that are spread are less uneven, stacks are more: together they are as controls.
-    "Golgi around the nucleus": {"golgi_around": 3.0, "golgi_stacks": 2.0},
-    "Golgi stacks": {"golgi_stacks": 3.0, "golgi_around": 1.0},
+    "Golgi around the nucleus": {"golgi_around": 3.0, "golgi_stacks": 2.5},
+    "Golgi stacks": {"golgi_stacks": 3.0, "golgi_around": 0.6},
 }
 # The same organelles at another place relative to others, to the cell or to its neighbours.
 ARRANGEMENT = {

@@ -38,6 +38,16 @@ def test_a_field_is_the_same_in_any_order_and_beside_any_others():
     assert len(set(first.values())) == 3
 
 
+def test_other_causes_are_the_same_in_any_order():
+    design = dataclasses.replace(SMALL, causes=tuple(FAMILIES)[1:], wells=24, treatments=21)
+    treated = [well.name for well in lay_out(design) if well.plate == "S1P1"][::7]
+    first = {name: digest(simulate_field(design, "S1P1", name, 1)) for name in treated}
+    again = {name: digest(simulate_field(design, "S1P1", name, 1)) for name in reversed(treated)}
+    assert again == first
+    other = dataclasses.replace(design, seed=2)
+    assert digest(simulate_field(other, "S1P1", "A01", 1)) != first["A01"]
+
+
 def test_another_process_makes_the_same_bytes():
     code = (
         "from tests.cpcnn_core.simulation.test_field import *\n"
