@@ -28,8 +28,8 @@ class Parameter:
         Of untreated cells: the median, or a probability.
     spread : float
         Standard deviation between untreated cells, on the scale of the natural logarithm
-        (of the odds, for a chance). Effects are counted in it. Patterns do not differ between
-        untreated cells; an effect of as many spreads as make 1 is three quarters of all.
+        (of the odds, for a chance). Effects are counted in it. Of a pattern,
+        which untreated cells do not have: its value is tanh(spread * effect).
     unit : str
     meaning : str
     kind : {"cell", "chance", "field", "pattern"}
