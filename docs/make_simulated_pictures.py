@@ -146,7 +146,8 @@ def print_amounts():
             continue
         for name, effects in causes.items():
             rows[name] = (amounts(effects).mean() - controls.mean()) / controls.std()
-    print(f"{len(controls)} cells\n{pd.DataFrame(rows).T.round(2).to_string()}")
+    table = pd.DataFrame(rows).T.rename(columns=lambda name: name.replace("intensity_", ""))
+    print(f"{len(controls)} cells\n{table.round(2).to_string()}")
 
 
 def amounts(effects):
