@@ -22,7 +22,7 @@ from cpcnn_core.simulation.design import ScreenDesign
 from cpcnn_core.simulation.field import simulate_field
 from cpcnn_core.simulation.layout import find_well
 from cpcnn_core.simulation.technique import CHANNELS, FACTORS, technique_of_well
-from cpcnn_core.simulation.treatments import MECHANISMS
+from cpcnn_core.simulation.treatments import CAUSES, MECHANISMS
 
 IMAGES = Path(__file__).parent / "images"
 TYPICAL = {name: factor.typical for name, factor in FACTORS.items()}
@@ -31,6 +31,31 @@ LIKE_REAL = ScreenDesign(size=1080, cells=105)
 FIELDS = 4
 # Colours in which AGP, RNA and DNA, or Mito, ER and DNA, are laid over each other.
 SHOWN = ("AGP", "RNA", "DNA"), ("Mito", "ER", "DNA")
+# Of every family three causes, each with the channel that shows it; side of a tile, and of the part
+# of a field in it.
+SHOWN_CAUSES = {
+    "textures": {
+        "actin mesh": "AGP",
+        "chromatin holes": "DNA",
+        "chromatin filaments": "DNA",
+    },
+    "organelles": {
+        "fragmented mitochondria": "Mito",
+        "ER vesicles": "ER",
+        "Golgi around the nucleus": "AGP",
+    },
+    "arrangement": {
+        "mitochondria opposite to the Golgi": "Mito",
+        "Golgi to the neighbour": "AGP",
+        "actin fibres crosswise": "AGP",
+    },
+    "subpopulations": {
+        "few giant nuclei": "DNA",
+        "few with bright mitochondria": "Mito",
+        "few without RNA synthesis": "RNA",
+    },
+}
+TILE_PX, NEAR_PX, WELL_PX, FEW = 220, 150, 260, 0.15
 # Limits of spatial frequency, in periods per pixel.
 BANDS = (0.002, 0.02, 0.04, 0.08, 0.16, 0.3)
 
@@ -45,7 +70,9 @@ def main():
     save(beside_each_other(real, simulated[0]), options.out / "simulated_beside_real.jpg")
     save(all_mechanisms(), options.out / "simulated_mechanisms.jpg")
     save(studies(), options.out / "simulated_studies.jpg")
+    save(other_causes(), options.out / "simulated_causes.jpg")
     print_tables(real, simulated)
+    print_amounts()
 
 
 def read_untreated(folder):
@@ -77,6 +104,63 @@ def all_mechanisms():
             limits = [np.percentile(plane, [0.5, 99.0]) for plane in image]
         tiles.append(titled(colours(image, limits), name))
     return grid(tiles, 3)
+
+
+def other_causes():
+    rows = []
+    for family, causes in SHOWN_CAUSES.items():
+        side = WELL_PX if family == "subpopulations" else NEAR_PX
+        fraction = FEW if family == "subpopulations" else 1.0
+        design = ScreenDesign(size=side, cells=16 * (side / 200) ** 2, seed=7, causes=(family,))
+        row = []
+        for name, channel in causes.items():
+            planes = [
+                simulate_field(
+                    design,
+                    "S1P1",
+                    "A01",
+                    1,
+                    effects=effects,
+                    fraction=fraction,
+                    technique=TYPICAL,
+                ).image[CHANNELS.index(channel)]
+                for effects in ({}, CAUSES[family][name])
+            ]
+            limits = np.percentile(planes[0], [5, 98])
+            pair = [np.asarray(enlarged(grey(plane, limits))) for plane in planes]
+            row.append(titled(np.hstack([*pair, np.zeros((TILE_PX, 6), np.uint8)]), name))
+        rows.append(np.hstack(row))
+    return np.vstack(rows)
+
+
+def enlarged(plane):
+    return Image.fromarray(plane).resize((TILE_PX, TILE_PX), Image.Resampling.BICUBIC)
+
+
+def print_amounts():
+    """Print how far causes move a cell's area and intensities, in SDs between controls."""
+    controls = amounts({})
+    rows = {}
+    for family, causes in CAUSES.items():
+        if family in ("classical", "subpopulations"):
+            continue
+        for name, effects in causes.items():
+            rows[name] = (amounts(effects).mean() - controls.mean()) / controls.std()
+    table = pd.DataFrame(rows).T.rename(columns=lambda name: name.replace("intensity_", ""))
+    print(f"{len(controls)} cells\n{table.round(2).to_string()}")
+
+
+def amounts(effects):
+    """Return area, and mean and SD of every channel, of the living cells of fields, a row each."""
+    tables = []
+    for seed in range(1, FIELDS + 1):
+        design = ScreenDesign(seed=seed, causes=("textures",))
+        field = simulate_field(design, "S1P1", "A01", 1, effects=effects, technique=TYPICAL)
+        planes = np.moveaxis(field.image, 0, -1).astype(float)
+        names = ("area", "intensity_mean", "intensity_std")
+        table = pd.DataFrame(measure.regionprops_table(field.cell_labels, planes, properties=names))
+        tables.append(table[field.cells["state"] == "interphase"])
+    return pd.concat(tables, ignore_index=True)
 
 
 def studies():

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from typing import Any
 
 from cpcnn_core.cli.options import add_command
 from cpcnn_core.cli.terminal import progress_bar, show
-from cpcnn_core.simulation.design import ScreenDesign
+from cpcnn_core.simulation.design import FAMILIES, ScreenDesign
 
 # By the design's own names and defaults.
 _HELP = {
@@ -27,6 +28,7 @@ _HELP = {
     "pixel_size": "micrometres per pixel",
     "effect_strength": "factor on all that treatments do",
     "batch_strength": "factor on all that tells studies, plates and wells apart",
+    "causes": "families of causes that mechanisms are taken from in turn",
 }
 _FRACTIONS = ("cells", "pixel_size", "effect_strength", "batch_strength")
 
@@ -43,12 +45,14 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--out", metavar="DIR", required=True, help="folder to write")
     for field in dataclasses.fields(ScreenDesign):
         default = "" if field.default is None else " (default: %(default)s)"
+        how: dict[str, Any] = {"type": int, "metavar": "N", "default": field.default}
+        if field.name in _FRACTIONS:
+            how |= {"type": float, "metavar": "X"}
+        elif field.name == "causes":
+            how = {"nargs": "+", "choices": list(FAMILIES), "default": list(ScreenDesign.causes)}
+            default = f" (default: {' '.join(ScreenDesign.causes)})"
         parser.add_argument(
-            f"--{field.name.replace('_', '-')}",
-            type=float if field.name in _FRACTIONS else int,
-            default=field.default,
-            metavar="X" if field.name in _FRACTIONS else "N",
-            help=_HELP[field.name] + default,
+            f"--{field.name.replace('_', '-')}", **how, help=_HELP[field.name] + default
         )
     parser.add_argument("--shard", metavar="I/N", help="only the I-th of N parts of the fields")
 

@@ -20,6 +20,9 @@ FIBRE_UM, FIBRE_DISTANCE_UM = 0.3, 2.2
 GOLGI_PARTS, VESICLES = 90, 14
 # The Golgi apparatus is beside the nucleus, along its outline.
 GOLGI_GAP_UM, GOLGI_ALONG = 0.5, 1.7
+GOLGI_STACKS = 8
+# Directions of fibres in a mesh, against those that lie along the cell.
+MESH_ANGLES = np.arange(-1, 3) * math.pi / 4
 
 
 def agp(cell: Cell, pixels: Pixels, textures: Textures, pixel_size: float) -> np.ndarray:
@@ -94,6 +97,7 @@ def golgi(cell: Cell, nuclei: Sequence[Outline], pixel_size: float) -> Points:
     direction = golgi_direction(cell)
     along = GOLGI_ALONG * spread * random.standard_normal(GOLGI_PARTS)
     out = GOLGI_GAP_UM + 0.7 * spread * random.standard_normal(GOLGI_PARTS)
+    along, out = _patterned(cell, along, out, float(outline.radii.mean()) * pixel_size)
     wide = random.exponential(8.0, VESICLES), random.uniform(-math.pi, math.pi, VESICLES)
     radii = outline.radii * pixel_size
     mean = float(radii.mean())
@@ -115,14 +119,43 @@ def _fibres(cell: Cell, pixels: Pixels, textures: Textures, pixel_size: float) -
         axis[pixels.rows, pixels.cols] - np.float32(center)
         for axis, center in zip(textures.bent, (cell.row, cell.col), strict=True)
     ]
-    across = (bent[0] * math.cos(turn) - bent[1] * math.sin(turn)) * np.float32(pixel_size)
     grid = np.arange(-120.0, 120.0, FIBRE_UM / 2)
     number = int(240 / FIBRE_DISTANCE_UM)
-    lines = np.zeros(len(grid))
-    np.add.at(lines, random.randint(len(grid), size=number), random.exponential(1.0, number))
+    places, weights = random.randint(len(grid), size=number), random.exponential(1.0, number)
     kernel = np.exp(-0.5 * (np.arange(-6, 7) / 2) ** 2)
-    lines = np.convolve(lines, kernel, "same").astype(np.float32)
-    profile = np.interp(across, grid, lines)
+    angles = _fibre_angles(cell, number)
+    profile: np.ndarray | float = 0.0
+    # As many lines in several directions cover as much, with the same variance.
+    for angle in np.unique(angles):
+        lines, mine = np.zeros(len(grid)), angles == angle
+        np.add.at(lines, places[mine], weights[mine])
+        lines = np.convolve(lines, kernel, "same").astype(np.float32)
+        down, right = math.cos(turn + angle), math.sin(turn + angle)
+        across = (bent[0] * down - bent[1] * right) * np.float32(pixel_size)
+        profile = profile + np.interp(across, grid, lines)
     bright = np.clip(0.4 + textures.at(pixels.rows, pixels.cols, 5.0), 0, None)
     result: np.ndarray = profile * bright
     return result
+
+
+def _fibre_angles(cell: Cell, number: int) -> np.ndarray:
+    """Return the direction of every fibre against the cell's, in radians."""
+    random = cell.random("fibre angles")
+    chances, any_angle = random.uniform(size=number), random.choice(MESH_ANGLES, number)
+    crosswise = np.where(chances < cell.values["actin_crosswise"], math.pi / 2, 0.0)
+    return np.where(chances < cell.values["actin_mesh"], any_angle, crosswise)
+
+
+def _patterned(
+    cell: Cell, along: np.ndarray, out: np.ndarray, radius_um: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the Golgi apparatus's parts are along the nucleus and away from it, in um."""
+    random = cell.random("golgi patterns")
+    stack = random.randint(GOLGI_STACKS, size=GOLGI_PARTS)
+    moves = random.uniform(size=GOLGI_PARTS) < cell.values["golgi_around"]
+    anywhere = radius_um * random.uniform(-math.pi, math.pi, GOLGI_PARTS)
+    along = np.where(moves, anywhere, along)
+    together = max(0.0, cell.values["golgi_stacks"])
+    # Each stack is where one of the parts was.
+    along, out = (part + together * (part[stack] - part) for part in (along, out))
+    return along, out

@@ -8,11 +8,16 @@ import numpy as np
 
 from cpcnn_core.simulation.pixels import Pixels
 from cpcnn_core.simulation.population import Cell
-from cpcnn_core.simulation.textures import Textures
+from cpcnn_core.simulation.textures import Textures, blend
 
 # Relative to the cytoplasm beside the nucleus: what is far out, and above or below a nucleus.
 RNA_FAR, RNA_NUCLEUS, RNA_SPREAD_UM, RNA_TEXTURE = 0.3, 0.63, 7.5, 0.24
 ER_FAR, ER_NUCLEUS = 0.2, 0.49
+# Mean and standard deviation of the lines that make a network.
+LINES_MEAN, LINES_SD = -0.187, 0.438
+VESICLE_UM, SHEET_UM = 0.8, 2.4
+# The microscope blurs what is large less: with this contrast sheets look as rich as tubules.
+SHEET_EDGE, SHEET_CONTRAST = 3.0, 0.58
 # How much thicker one side of the nucleus is, where the Golgi apparatus is.
 SIDE = 0.3
 
@@ -79,7 +84,14 @@ def golgi_direction(cell: Cell) -> float:
     True
     """
     random = cell.random("side")
-    return cell.angle + math.pi * random.randint(2) + 0.6 * random.standard_normal()
+    end, bend = random.randint(2), 0.6 * random.standard_normal()
+    chance = cell.random("polarity").uniform()
+    if chance < abs(toward := cell.values["golgi_to_neighbour"]):
+        return cell.neighbour + (0.0 if toward > 0 else math.pi) + bend
+    if chance < cell.values["golgi_common"]:
+        # Cells lie loosely along the field's direction, and this end of theirs points there.
+        end = 0
+    return cell.angle + math.pi * end + bend
 
 
 def rna(cell: Cell, pixels: Pixels, in_nucleoli: np.ndarray, textures: Textures) -> np.ndarray:
@@ -109,7 +121,8 @@ def rna(cell: Cell, pixels: Pixels, in_nucleoli: np.ndarray, textures: Textures)
     >>> bool(light[1] > light[0] > light[2])  # beside the nucleus, in it, far out
     True
     """
-    body = _body(cell, pixels, RNA_SPREAD_UM, RNA_FAR, textures, RNA_TEXTURE)
+    lines = _lines(pixels, textures)
+    body = _body(cell, pixels, RNA_SPREAD_UM, RNA_FAR, textures, RNA_TEXTURE, lines)
     nucleus = RNA_NUCLEUS + cell.values["nucleoli_intensity"] * in_nucleoli
     nucleus = nucleus * _uneven(cell, pixels, textures)
     return cell.values["rna_intensity"] * _with_nucleus(cell, pixels, body, nucleus)
@@ -140,20 +153,46 @@ def er(cell: Cell, pixels: Pixels, in_nucleoli: np.ndarray, textures: Textures) 
     True
     """
     values = cell.values
-    body = _body(cell, pixels, values["er_spread"], ER_FAR, textures, values["er_texture"])
+    lines = _er_lines(cell, pixels, textures)
+    body = _body(cell, pixels, values["er_spread"], ER_FAR, textures, values["er_texture"], lines)
     nucleus = ER_NUCLEUS * (1 + 0.12 * in_nucleoli) * _uneven(cell, pixels, textures)
     return values["er_intensity"] * _with_nucleus(cell, pixels, body, nucleus)
 
 
+def _lines(pixels: Pixels, textures: Textures) -> np.ndarray:
+    """Return lines that make a network: where noise changes its sign."""
+    noise = textures.at(pixels.rows, pixels.cols, 1.0)
+    result: np.ndarray = 1.6 * (np.exp(-np.abs(noise) / 0.6) - 0.5)
+    return result
+
+
+def _er_lines(cell: Cell, pixels: Pixels, textures: Textures) -> np.ndarray:
+    """Return the lines of tubules, or what a treatment puts in their place."""
+    rows, cols = pixels.rows, pixels.cols
+    lines = _lines(pixels, textures)
+    if degree := cell.values["er_sheets"]:
+        # Bright or dark plates with edges between them.
+        plates = SHEET_CONTRAST * np.tanh(SHEET_EDGE * textures.at(rows, cols, SHEET_UM))
+        lines = LINES_MEAN + blend(lines - LINES_MEAN, LINES_SD * plates, degree)
+    if degree := cell.values["er_vesicles"]:
+        vesicles = textures.at(rows, cols, VESICLE_UM, "spots")
+        lines = LINES_MEAN + blend(lines - LINES_MEAN, LINES_SD * vesicles, degree)
+    return lines
+
+
 def _body(
-    cell: Cell, pixels: Pixels, spread_um: float, far: float, textures: Textures, contrast: float
+    cell: Cell,
+    pixels: Pixels,
+    spread_um: float,
+    far: float,
+    textures: Textures,
+    contrast: float,
+    lines: np.ndarray,
 ) -> np.ndarray:
     outside = np.maximum(pixels.nucleus, 0)
     near = np.exp(-outside / spread_um)
     side = 1 + SIDE * side_of_golgi(cell, pixels) * near
     rows, cols = pixels.rows, pixels.cols
-    # Where noise changes its sign there are lines, which make a network.
-    lines = 1.6 * (np.exp(-np.abs(textures.at(rows, cols, 1.0)) / 0.6) - 0.5)
     net = lines + 0.5 * textures.at(rows, cols, 2.0)
     clouds = 0.1 * textures.at(rows, cols, 5.0)
     texture = np.clip(1 + contrast * net + clouds, 0.1, None)

@@ -14,7 +14,14 @@ from cpcnn_core.errors import SiteError
 RENDERER = 1
 # (rows, columns) of the plates that are sold.
 PLATE_FORMATS = ((2, 3), (3, 4), (4, 6), (6, 8), (8, 12), (16, 24), (32, 48))
-MECHANISM_LIMIT = 14
+# Families of causes, and how many mechanisms each has.
+FAMILIES = {
+    "classical": 14,
+    "textures": 4,
+    "organelles": 7,
+    "arrangement": 6,
+    "subpopulations": 6,
+}
 # The fraction of a plate's wells that treatments take when replicates are not given.
 TREATED_FRACTION = 0.75
 _WHOLE = ("studies", "plates", "wells", "sites", "treatments", "doses", "size")
@@ -40,7 +47,7 @@ class ScreenDesign:
         Of every study.
     mechanisms : int, optional
         Different mechanisms of all treatments. Default: half as many as treatments, at
-        most `MECHANISM_LIMIT`.
+        most as many as `causes` have.
     shared : int, optional
         Treatments that every study has. Default: half of them.
     doses : int
@@ -60,6 +67,11 @@ class ScreenDesign:
         Factor on everything that treatments do; 0 makes them controls.
     batch_strength : float
         Factor on everything that tells studies, plates and wells apart.
+    causes : tuple of str
+        Families that the mechanisms are taken from in turn, of `FAMILIES`: ``classical``
+        (sizes, shapes, numbers, intensities); ``textures``, ``organelles`` and
+        ``arrangement`` (the same amounts in other patterns); ``subpopulations`` (strong
+        effects in a few cells of a well).
 
     Raises
     ------
@@ -91,6 +103,7 @@ class ScreenDesign:
     pixel_size: float = 0.598
     effect_strength: float = 1.0
     batch_strength: float = 1.0
+    causes: tuple[str, ...] = ("classical",)
 
     def __post_init__(self) -> None:
         for name in _WHOLE:
@@ -107,7 +120,17 @@ class ScreenDesign:
             # 40 and 40.0 are the same screen, and have the same hash.
             object.__setattr__(self, name, float(getattr(self, name)))
         _require("seed", self.seed, "a whole number from 0", int, 0)
+        self._refuse_unknown_causes()
+        # In the order of FAMILIES: the same causes are the same screen.
+        object.__setattr__(self, "causes", tuple(name for name in FAMILIES if name in self.causes))
         self._refuse_what_does_not_fit()
+
+    def _refuse_unknown_causes(self) -> None:
+        named = not isinstance(self.causes, str) and len(self.causes) > 0
+        if not named or not set(self.causes) <= set(FAMILIES):
+            raise SiteError(
+                f"causes are {self.causes!r}; expected one or more of {', '.join(FAMILIES)}"
+            )
 
     def _refuse_what_does_not_fit(self) -> None:
         most = math.prod(PLATE_FORMATS[-1])
@@ -117,8 +140,11 @@ class ScreenDesign:
             raise SiteError(
                 f"shared is {self.shared}, more than the {self.treatments} treatments of a study"
             )
-        if self.mechanisms is not None and self.mechanisms > MECHANISM_LIMIT:
-            raise SiteError(f"mechanisms is {self.mechanisms}; there are {MECHANISM_LIMIT}")
+        if self.mechanisms is not None and self.mechanisms > self.mechanism_limit:
+            raise SiteError(
+                f"mechanisms is {self.mechanisms}; the causes {', '.join(self.causes)} have "
+                f"{self.mechanism_limit}"
+            )
         replicates = self.replicates or 1
         if self.treatments * self.doses * replicates >= self.wells:
             raise SiteError(
@@ -150,14 +176,19 @@ class ScreenDesign:
         return self.treatments + (self.studies - 1) * (self.treatments - self.shared_treatments)
 
     @property
+    def mechanism_limit(self) -> int:
+        """Mechanisms that the causes have together."""
+        return sum(FAMILIES[name] for name in self.causes)
+
+    @property
     def mechanism_number(self) -> int:
         """Different mechanisms in all studies together."""
-        number = self.mechanisms or min(MECHANISM_LIMIT, math.ceil(self.all_treatments / 2))
+        number = self.mechanisms or min(self.mechanism_limit, math.ceil(self.all_treatments / 2))
         return min(number, self.all_treatments)
 
-    def values(self) -> dict[str, int | float | None]:
+    def values(self) -> dict[str, int | float | list[str] | None]:
         """Return everything that the pixels depend on, the renderer's version among it."""
-        return {"renderer": RENDERER, **dataclasses.asdict(self)}
+        return {"renderer": RENDERER, **dataclasses.asdict(self), "causes": list(self.causes)}
 
     @property
     def sha256(self) -> str:

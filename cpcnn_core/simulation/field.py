@@ -18,7 +18,7 @@ from cpcnn_core.simulation.population import COLUMNS, Cell, as_table_row, grow_c
 from cpcnn_core.simulation.seeds import stream
 from cpcnn_core.simulation.technique import CHANNELS, photograph, technique_of_well
 from cpcnn_core.simulation.textures import Textures
-from cpcnn_core.simulation.treatments import effects_of
+from cpcnn_core.simulation.treatments import affected_fraction, effects_of, usual_effects
 
 MITO, AGP = CHANNELS.index("Mito"), CHANNELS.index("AGP")
 
@@ -39,6 +39,7 @@ def simulate_field(
     site: int,
     *,
     effects: Mapping[str, float] | None = None,
+    fraction: float = 1.0,
     technique: Mapping[str, float] | None = None,
 ) -> SimulatedField:
     """Make one field of a screen, which depends on no other.
@@ -53,6 +54,8 @@ def simulate_field(
     effects : mapping of str to float, optional
         How far parameters are moved, in spreads between untreated cells. Default: by the
         treatment of the well.
+    fraction : float
+        Of the cells that these ``effects`` move. The treatment of a well has its own.
     technique : mapping of str to float, optional
         Default: that of the well, `cpcnn_core.simulation.technique.technique_of_well`.
 
@@ -65,9 +68,9 @@ def simulate_field(
         Cells that only reach into the field are drawn, and are background here.
     cells : pandas.DataFrame
         A row for each: ``number``, ``row`` and ``col`` of the centre in pixels, ``state``
-        (interphase, dividing, rounded), ``nuclei``, DNA ``content``, ``area_px`` and
-        ``nucleus_area_px`` as labelled, and the values of all parameters that cells have of
-        their own.
+        (interphase, dividing, rounded), ``nuclei``, DNA ``content``, whether the treatment
+        ``affected`` it, ``area_px`` and ``nucleus_area_px`` as labelled, and the values of
+        all parameters that cells have of their own.
 
     Raises
     ------
@@ -86,12 +89,14 @@ def simulate_field(
         raise SiteError(f"the design has no site {site}; its sites are 1 to {design.sites}")
     if effects is None:
         effects = effects_of(design, place.treatment, place.dose)
+        fraction = affected_fraction(design, place.treatment)
     if technique is None:
         technique = technique_of_well(design, place)
     key = (design.seed, plate, well, site)
     shape, pixel_size = (design.size, design.size), design.pixel_size
     expected = design.cells * technique["density"]
-    cells = grow_cells(key, shape, pixel_size, expected, effects)
+    usual = usual_effects(design)
+    cells = grow_cells(key, shape, pixel_size, expected, effects, fraction, usual)
     textures = Textures(stream(*key, "textures"), shape, pixel_size)
     nuclei = [nucleus_outlines(cell, pixel_size) for cell in cells]
     outlines = [cell_outline(cell, pixel_size) for cell in cells]

@@ -10,10 +10,17 @@ import numpy as np
 from cpcnn_core.simulation.outlines import Outline
 from cpcnn_core.simulation.pixels import Pixels
 from cpcnn_core.simulation.population import Cell
-from cpcnn_core.simulation.textures import Textures
+from cpcnn_core.simulation.textures import Form, Textures, blend
 
 # Chromatin left in nucleoli; width of the nucleus's slope towards its outline.
 IN_NUCLEOLI, SLOPE_UM = 0.75, 1.3
+# Of Gaussian chromatin towards bright grains, and its standard deviation with it.
+SKEW = 0.25
+SKEWED_SD = math.sqrt(1 + 2 * SKEW**2)
+CHROMATIN_FORMS: dict[str, Form] = {
+    "chromatin_spots": "spots",
+    "chromatin_filaments": "filaments",
+}
 MICRONUCLEUS_UM, MICRONUCLEUS_DNA = (0.8, 1.8), 0.7
 # DNA dye on RNA in the cytoplasm.
 IN_CYTOPLASM = 0.016
@@ -115,7 +122,11 @@ def dna(
     inside = np.clip(0.3 - pixels.nucleus / SLOPE_UM, 0, 1)
     grains = textures.at(pixels.rows, pixels.cols, values["chromatin_grain"])
     # Dense chromatin stands out from an even ground.
-    grains = grains + 0.25 * (grains**2 - 1)
+    grains = grains + SKEW * (grains**2 - 1)
+    for name, form in CHROMATIN_FORMS.items():
+        if degree := values[name]:
+            other = textures.at(pixels.rows, pixels.cols, values["chromatin_grain"], form)
+            grains = blend(grains, SKEWED_SD * other, degree)
     density = np.clip(1 + values["chromatin_contrast"] * grains, 0.2, None)
     density = density * (1 - (1 - IN_NUCLEOLI) * in_nucleoli)
     drawn = light * np.maximum(inside * density, IN_CYTOPLASM)

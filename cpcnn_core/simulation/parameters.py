@@ -1,7 +1,8 @@
 """The parameters of a cell: what they are typically, and how cells differ in them.
 
 Typical values are those of U2OS cells in the untreated example field of CPJUMP1, where
-they could be measured there (``docs/simulate.md``); the others were set by eye.
+they could be measured there (``docs/simulate.md``); the others were set by eye. Patterns say
+how the same amounts are arranged: an untreated cell has none of them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-Kind = Literal["cell", "chance", "field"]
+Kind = Literal["cell", "chance", "field", "pattern"]
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,14 @@ class Parameter:
         Of untreated cells: the median, or a probability.
     spread : float
         Standard deviation between untreated cells, on the scale of the natural logarithm
-        (of the odds, for a chance). Effects are counted in it.
+        (of the odds, for a chance). Effects are counted in it. Of a pattern,
+        which untreated cells do not have: its value is tanh(spread * effect).
     unit : str
     meaning : str
-    kind : {"cell", "chance", "field"}
+    kind : {"cell", "chance", "field", "pattern"}
         Each cell has a value of its own; or each cell's fate is drawn with this chance;
-        or it is the same for all cells of a field.
+        or it is the same for all cells of a field; or it is the part of a cell that has
+        the pattern, below 0 the part that has its opposite.
 
     Examples
     --------
@@ -40,6 +43,8 @@ class Parameter:
     16.487212707001284
     >>> Parameter("dividing", 0.5, 1.0, "", "divides", "chance").value(0.0)
     0.5
+    >>> Parameter("mesh", 0.0, 0.5, "", "in a mesh", "pattern").value(2.0)
+    0.7615941559557649
     """
 
     name: str
@@ -54,6 +59,8 @@ class Parameter:
         if self.kind == "chance":
             odds = self.typical / (1 - self.typical) * math.exp(self.spread * deviation)
             return odds / (1 + odds)
+        if self.kind == "pattern":
+            return math.tanh(self.spread * deviation)
         return self.typical * math.exp(self.spread * deviation)
 
 
@@ -95,6 +102,27 @@ PARAMETERS = (
 )
 BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
 OF_CELLS = tuple(parameter.name for parameter in PARAMETERS if parameter.kind == "cell")
+PATTERNS = tuple(
+    Parameter(name, 0.0, 0.5, "", meaning, "pattern")
+    for name, meaning in {
+        "actin_mesh": "part of the actin fibres that lie in any direction, not along the cell",
+        "actin_crosswise": "part of the actin fibres that lie across the cell",
+        "chromatin_spots": "part of chromatin's texture that is spots; below 0: holes",
+        "chromatin_filaments": "part of chromatin's texture that is filaments",
+        "mito_fragments": "how far mitochondria are drawn together to rows of dots",
+        "mito_circling": "how far mitochondria turn from outwards to around the nucleus",
+        "er_sheets": "part of the ER's texture that is sheets, not tubules",
+        "er_vesicles": "part of the ER's texture that is vesicles, not tubules",
+        "golgi_around": "part of the Golgi apparatus that lies anywhere around the nucleus",
+        "golgi_stacks": "how far the Golgi apparatus is drawn together to a few stacks",
+        "mito_polar": "how far mitochondria gather on one side of the nucleus",
+        "mito_opposite": "part of the mitochondria that are mirrored, away from the Golgi",
+        "mito_to_neighbour": "part of the mitochondria that face the nearest cell; below 0: away",
+        "golgi_to_neighbour": "part of the cells whose Golgi apparatus faces the nearest cell; "
+        "below 0: away",
+        "golgi_common": "part of the cells whose Golgi apparatus is on the field's common side",
+    }.items()
+)
 # Correlation of the logarithms: large cells have large nuclei.
 SIZE_CORRELATION = 0.5
 
@@ -113,6 +141,7 @@ def draw_values(random: np.random.RandomState, effects: Mapping[str, float]) -> 
     Returns
     -------
     dict of str to float
+        Of `PARAMETERS` and `PATTERNS`.
 
     Examples
     --------
@@ -124,9 +153,10 @@ def draw_values(random: np.random.RandomState, effects: Mapping[str, float]) -> 
     own = dict(zip(BY_NAME, random.standard_normal(len(BY_NAME)).tolist(), strict=True))
     independent = math.sqrt(1 - SIZE_CORRELATION**2)
     own["nucleus_area"] = SIZE_CORRELATION * own["cell_area"] + independent * own["nucleus_area"]
-    return {
+    values = {
         name: parameter.value(
             effects.get(name, 0.0) + (own[name] if parameter.kind == "cell" else 0.0)
         )
         for name, parameter in BY_NAME.items()
     }
+    return values | {one.name: one.value(effects.get(one.name, 0.0)) for one in PATTERNS}

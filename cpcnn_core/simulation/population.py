@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy import spatial
 
-from cpcnn_core.simulation.parameters import BY_NAME, OF_CELLS, draw_values
+from cpcnn_core.simulation.parameters import BY_NAME, OF_CELLS, PATTERNS, draw_values
 from cpcnn_core.simulation.seeds import stream
 
 State = Literal["interphase", "dividing", "rounded"]
@@ -22,8 +23,9 @@ CLUMP_UM, CLUMPING = 50.0, 0.85
 # What rounding up does to a cell: factors on its values.
 DIVIDING = {"cell_area": 0.5, "nucleus_area": 0.3, "dna_intensity": 1.5}
 ROUNDED = {"cell_area": 0.2, "nucleus_area": 0.35, "dna_intensity": 2.5}
-_FACTS = ("row", "col", "state", "nuclei", "content")
-COLUMNS = (*_FACTS, *OF_CELLS)
+_FACTS = ("row", "col", "state", "nuclei", "content", "affected")
+_VALUES = (*OF_CELLS, *(one.name for one in PATTERNS))
+COLUMNS = (*_FACTS, *_VALUES)
 FLAT_ONLY = ("protrusions", "nucleus_offset", "actin_fibres")
 BRIGHTER = ("rna_intensity", "er_intensity", "agp_intensity", "mito_intensity")
 DIVIDING_BRIGHTNESS, ROUNDED_BRIGHTNESS = 1.7, 5.0
@@ -45,6 +47,10 @@ class Cell:
         DNA, from 1 before S phase to 2 after it.
     values : mapping of str to float
         Of every parameter of `cpcnn_core.simulation.parameters`.
+    affected : bool
+        The treatment does something to it.
+    neighbour : float
+        Direction of the nearest other cell's centre, as `angle`.
     key : tuple
         Its random numbers, see `random`.
     """
@@ -56,6 +62,8 @@ class Cell:
     nuclei: int
     content: float
     values: Mapping[str, float]
+    affected: bool
+    neighbour: float
     key: tuple[object, ...]
 
     def random(self, what: str) -> np.random.RandomState:
@@ -69,6 +77,8 @@ def grow_cells(
     pixel_size: float,
     expected: float,
     effects: Mapping[str, float],
+    fraction: float = 1.0,
+    usual: Mapping[str, float] | None = None,
 ) -> list[Cell]:
     """Place the cells of a field, and draw their states and values.
 
@@ -84,6 +94,10 @@ def grow_cells(
         Mean number of cells with their centre in the field, before effects.
     effects : mapping of str to float
         See `cpcnn_core.simulation.treatments.effects_of`.
+    fraction : float
+        Of the cells that the effects move. The number of cells is moved in any case.
+    usual : mapping of str to float, optional
+        How far the parameters of all cells are moved, treated or not.
 
     Returns
     -------
@@ -102,7 +116,15 @@ def grow_cells(
     number = stream(*key, "number").poisson(mean * sides.prod() / np.prod(shape))
     places = _place(stream(*key, "places"), number, sides, pixel_size) - margin
     common = stream(*key, "direction").uniform(0, math.pi)
-    return [_cell((*key, index), place, common, effects) for index, place in enumerate(places)]
+    usual = usual or {}
+    treated = {name: usual.get(name, 0.0) + effects.get(name, 0.0) for name in (*usual, *effects)}
+    cells = []
+    for index, (place, neighbour) in enumerate(zip(places, _neighbours(places), strict=True)):
+        own_key = (*key, index)
+        affected = any(effects.values()) and stream(*own_key, "affected").uniform() < fraction
+        moved = treated if affected else usual
+        cells.append(_cell(own_key, place, common, moved, affected, neighbour))
+    return cells
 
 
 def _place(
@@ -123,6 +145,16 @@ def _place(
     return places
 
 
+def _neighbours(places: np.ndarray) -> list[float]:
+    """Return the direction of every place's nearest other, in radians; 0 where there is none."""
+    if len(places) < 2:
+        return [0.0] * len(places)
+    nearest = spatial.KDTree(places).query(places, 2)[1][:, 1]
+    down, right = (places[nearest] - places).T
+    angles: list[float] = np.arctan2(down, right).tolist()
+    return angles
+
+
 class _Waves:
     """A smooth landscape of chances between 1 - CLUMPING and 1: a sum of plane waves."""
 
@@ -137,7 +169,12 @@ class _Waves:
 
 
 def _cell(
-    key: tuple[object, ...], place: np.ndarray, common: float, effects: Mapping[str, float]
+    key: tuple[object, ...],
+    place: np.ndarray,
+    common: float,
+    effects: Mapping[str, float],
+    affected: bool,
+    neighbour: float,
 ) -> Cell:
     random = stream(*key, "cell")
     values = draw_values(random, effects)
@@ -156,7 +193,8 @@ def _cell(
         nuclei = 2 + int(3 * chances[3] ** 2)
     content = 2.0 if state == "dividing" else _dna_content(random.uniform())
     row, col = place
-    return Cell(float(row), float(col), float(angle), state, nuclei, content, values, key)
+    facts = state, nuclei, content, values, affected, neighbour, key
+    return Cell(float(row), float(col), float(angle), *facts)
 
 
 def _rounded_up(
@@ -183,5 +221,5 @@ def as_table_row(cell: Cell) -> dict[str, object]:
     >>> list(as_table_row(cell)) == list(COLUMNS)
     True
     """
-    own = {name: cell.values[name] for name in OF_CELLS}
+    own = {name: cell.values[name] for name in _VALUES}
     return {name: getattr(cell, name) for name in _FACTS} | own

@@ -23,7 +23,7 @@ from cpcnn_core.schema.columns import OBJECT_NUMBER, PLATE, SITE, STUDY, TREATME
 from cpcnn_core.simulation.design import ScreenDesign
 from cpcnn_core.simulation.field import SimulatedField, simulate_field
 from cpcnn_core.simulation.layout import Well, lay_out
-from cpcnn_core.simulation.parameters import PARAMETERS, Parameter
+from cpcnn_core.simulation.parameters import PARAMETERS, PATTERNS, Parameter
 from cpcnn_core.simulation.technique import CHANNELS, technique_of_plate, technique_of_well
 from cpcnn_core.simulation.treatments import treatments_of
 
@@ -142,7 +142,8 @@ def _claim(design: ScreenDesign, out: Path) -> None:
 
 def _read_design(path: Path) -> dict[str, object]:
     try:
-        return dict(read_checked(path)["design"])
+        # Designs from before there was a choice do not say it.
+        return {"causes": ["classical"], **read_checked(path)["design"]}
     except (ValueError, KeyError, TypeError) as error:
         raise SiteError(
             f"{path} is damaged; remove the folder {path.parent} to simulate it again"
@@ -296,7 +297,7 @@ def write_tables(design: ScreenDesign, out: Path) -> None:
         ),
         PLATE_MAP: (_named(well) for well in wells),
         TREATMENTS: _treatments(design),
-        PARAMETER_TABLE: (_described(parameter) for parameter in PARAMETERS),
+        PARAMETER_TABLE: (_described(parameter) for parameter in (*PARAMETERS, *PATTERNS)),
         PLATES_FILE: (
             {"Study": well.study_name, "Plate": name, **technique_of_plate(design, well)}
             for name, well in reversed(plates.items())
@@ -372,12 +373,17 @@ def _named(well: Well) -> dict[str, object]:
 
 def _treatments(design: ScreenDesign) -> Iterable[dict[str, object]]:
     for one in treatments_of(design).values():
-        moved = {key: design.effect_strength * value for key, value in one.effects.items()}
+        moved = {
+            parameter.name: design.effect_strength * one.effects.get(parameter.name, 0.0)
+            for parameter in (*PARAMETERS, *PATTERNS)
+        }
         yield {
             "Treatment": one.name,
+            "Family": one.family,
             "Mechanism": one.mechanism,
             "Strength": one.strength,
             "HalfDose": one.half_dose,
+            "AffectedFraction": one.fraction,
         } | moved
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import zip_longest
 
 import numpy as np
 
@@ -24,6 +25,11 @@ DEVIATION = 0.15
 # Range, even in the logarithm, of the dose that has half of the largest possible effect.
 HALF_DOSES = (0.03, 0.5)
 DOSE_STEP = 3.0
+# Range, even in the logarithm, of the part of a well's cells that is affected in subpopulations.
+FRACTIONS = (0.05, 0.2)
+# What all cells of screens with other causes than classical ones have: fibres and tubules that can
+# be seen, and mitochondria on a side.
+VISIBLE = {"actin_fibres": 3.0, "er_texture": 2.0, "mito_polar": 1.5}
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class Treatment:
 
     Attributes
     ----------
-    name, mechanism : str
+    name, family, mechanism : str
     strength : float
         Factor on what its mechanism does.
     half_dose : float
@@ -40,13 +46,17 @@ class Treatment:
     effects : dict of str to float
         At the highest dose and effect strength 1: how far every parameter is moved, in
         its spreads between untreated cells.
+    fraction : float
+        Of the cells, which it affects.
     """
 
     name: str
+    family: str
     mechanism: str
     strength: float
     half_dose: float
     effects: dict[str, float]
+    fraction: float = 1.0
 
     def response(self, dose: float) -> float:
         """Return the part of `effects` that a dose has: 1 at dose 1.
@@ -58,7 +68,7 @@ class Treatment:
 
         Examples
         --------
-        >>> Treatment("T001", "x", 1.0, 0.5, {}).response(0.5)
+        >>> Treatment("T001", "classical", "x", 1.0, 0.5, {}).response(0.5)
         0.75
         """
         return dose * (1 + self.half_dose) / (dose + self.half_dose)
@@ -70,7 +80,7 @@ def treatments_of(design: ScreenDesign) -> dict[str, Treatment]:
     Parameters
     ----------
     design : ScreenDesign
-        Only its seed and its numbers of treatments and mechanisms count.
+        Only its seed, its causes and its numbers of treatments and mechanisms count.
 
     Examples
     --------
@@ -78,7 +88,8 @@ def treatments_of(design: ScreenDesign) -> dict[str, Treatment]:
     >>> [(one.name, one.mechanism) for one in made.values()][1:3]
     [('T002', 'mitochondrial uncoupler'), ('T003', 'Aurora kinase inhibitor')]
     """
-    return dict(_treatments(design.seed, design.all_treatments, design.mechanism_number))
+    numbers = design.all_treatments, design.mechanism_number
+    return dict(_treatments(design.seed, design.causes, *numbers))
 
 
 def study_treatments(design: ScreenDesign, study: int) -> list[str]:
@@ -135,23 +146,62 @@ def effects_of(design: ScreenDesign, treatment: str, dose: float = 1.0) -> dict[
     return {name: factor * moved for name, moved in one.effects.items()}
 
 
+def affected_fraction(design: ScreenDesign, treatment: str) -> float:
+    """Return the fraction of cells that a treatment affects.
+
+    Parameters
+    ----------
+    design : ScreenDesign
+    treatment : str
+        `CONTROL` affects none.
+
+    Examples
+    --------
+    >>> affected_fraction(ScreenDesign(), "T001"), affected_fraction(ScreenDesign(), "DMSO")
+    (1.0, 0.0)
+    """
+    return 0.0 if treatment == CONTROL else treatments_of(design)[treatment].fraction
+
+
+def usual_effects(design: ScreenDesign) -> dict[str, float]:
+    """Return how far the parameters of all cells of a screen are moved, controls among them.
+
+    Examples
+    --------
+    >>> usual_effects(ScreenDesign()), usual_effects(ScreenDesign(causes=("organelles",)))
+    ({}, {'actin_fibres': 3.0, 'er_texture': 2.0, 'mito_polar': 1.5})
+    """
+    return {} if design.causes == ("classical",) else dict(VISIBLE)
+
+
 @lru_cache(maxsize=8)
-def _treatments(seed: int, number: int, mechanisms: int) -> tuple[tuple[str, Treatment], ...]:
-    names = list(MECHANISMS)[:mechanisms]
-    made = [_treatment(seed, _name(i), names[i % mechanisms]) for i in range(number)]
+def _treatments(
+    seed: int, causes: tuple[str, ...], number: int, mechanisms: int
+) -> tuple[tuple[str, Treatment], ...]:
+    # In turn, so that few mechanisms are of all families too.
+    turns = zip_longest(*([(family, name) for name in CAUSES[family]] for family in causes))
+    known = [one for turn in turns for one in turn if one is not None][:mechanisms]
+    made = [_treatment(seed, _name(i), *known[i % mechanisms]) for i in range(number)]
     return tuple((one.name, one) for one in made)
 
 
-def _treatment(seed: int, name: str, mechanism: str) -> Treatment:
+def _treatment(seed: int, name: str, family: str, mechanism: str) -> Treatment:
     random = stream(seed, "treatment", name)
     strength = float(np.exp(STRENGTH_SPREAD * random.standard_normal()))
     half_dose = float(np.exp(random.uniform(*np.log(HALF_DOSES))))
     own = dict(
         zip(BY_NAME, (DEVIATION * random.standard_normal(len(BY_NAME))).tolist(), strict=True)
     )
-    moved = MECHANISMS[mechanism]
-    effects = {key: strength * moved.get(key, 0.0) + own[key] for key in BY_NAME}
-    return Treatment(name, mechanism, strength, half_dose, effects)
+    moved = CAUSES[family][mechanism]
+    if family == "classical":
+        effects = {key: strength * moved.get(key, 0.0) + own[key] for key in BY_NAME}
+        return Treatment(name, family, mechanism, strength, half_dose, effects)
+    # No deviations: they would change sizes and intensities, which other families leave alone.
+    effects = {key: strength * value for key, value in moved.items()}
+    fraction = 1.0
+    if family == "subpopulations":
+        fraction = float(np.exp(random.uniform(*np.log(FRACTIONS))))
+    return Treatment(name, family, mechanism, strength, half_dose, effects, fraction)
 
 
 def _name(number: int) -> str:
@@ -258,4 +308,48 @@ MECHANISMS: dict[str, dict[str, float]] = {
         "nucleus_area": -1.5,
         "chromatin_contrast": 1.5,
     },
+}
+
+# The same amounts in another texture.
+TEXTURES = {
+    "actin mesh": {"actin_mesh": 3.0},
+    "chromatin spots": {"chromatin_spots": 3.0},
+    "chromatin holes": {"chromatin_spots": -3.0},
+    "chromatin filaments": {"chromatin_filaments": 3.0},
+}
+# The same amounts in organelles of another form.
+ORGANELLES = {
+    "fragmented mitochondria": {"mito_fragments": 3.0},
+    "mitochondria on all sides": {"mito_polar": -3.0},
+    "circling mitochondria": {"mito_circling": 3.0},
+    "ER sheets": {"er_sheets": 3.0},
+    "ER vesicles": {"er_vesicles": 3.0},
+    # Parts that are spread are less uneven, stacks are more: together they are as controls.
+    "Golgi around the nucleus": {"golgi_around": 3.0, "golgi_stacks": 2.5},
+    "Golgi stacks": {"golgi_stacks": 3.0, "golgi_around": 0.6},
+}
+# The same organelles at another place relative to others, to the cell or to its neighbours.
+ARRANGEMENT = {
+    "mitochondria opposite to the Golgi": {"mito_opposite": 3.0},
+    "mitochondria to the neighbour": {"mito_to_neighbour": 3.0},
+    "mitochondria from the neighbour": {"mito_to_neighbour": -3.0},
+    "Golgi to the neighbour": {"golgi_to_neighbour": 3.0},
+    "Golgi on a common side": {"golgi_common": 3.0},
+    "actin fibres crosswise": {"actin_crosswise": 3.0},
+}
+# Strong, in a few cells.
+SUBPOPULATIONS = {
+    "few giant nuclei": {"nucleus_area": 5.0, "cell_area": 1.5},
+    "few with bright mitochondria": {"mito_intensity": 3.0, "mito_length": 1.5},
+    "few with dispersed Golgi": {"golgi_spread": 4.0},
+    "few without RNA synthesis": {"rna_intensity": -4.0, "nucleoli_intensity": -4.0},
+    "few long cells": {"cell_elongation": 4.0, "protrusions": 2.0},
+    "few with fragmented mitochondria": {"mito_fragments": 5.0, "mito_spread": -2.0},
+}
+CAUSES: dict[str, dict[str, dict[str, float]]] = {
+    "classical": MECHANISMS,
+    "textures": TEXTURES,
+    "organelles": ORGANELLES,
+    "arrangement": ARRANGEMENT,
+    "subpopulations": SUBPOPULATIONS,
 }

@@ -33,12 +33,16 @@ def test_every_entry_of_the_design_is_an_option(tmp_path, capsys):
         "studies": 2, "plates": 1, "wells": 12, "sites": 2, "treatments": 3, "mechanisms": 2,
         "shared": 1, "doses": 2, "replicates": 1, "seed": 9, "size": 40, "cells": 0.5,
         "pixel_size": 1.2, "effect_strength": 0.5, "batch_strength": 2.0,
+        "causes": ["textures", "subpopulations"],
     }  # fmt: skip
     assert list(values) == [field.name for field in dataclasses.fields(ScreenDesign)]
     options = [
         part
         for name, value in values.items()
-        for part in (f"--{name.replace('_', '-')}", str(value))
+        for part in (
+            f"--{name.replace('_', '-')}",
+            *(map(str, value) if isinstance(value, list) else [str(value)]),
+        )
     ]
     assert main(["simulate", "--out", str(tmp_path), "--shard", "1/48", *options]) == 0
     stored = json.loads((tmp_path / "design.json").read_text())["design"]
@@ -69,3 +73,6 @@ def test_what_is_no_number_is_refused_with_the_usage(tmp_path, capsys):
         simulate(tmp_path, "--seed", "x")
     assert end.value.code == 2
     assert "--seed: invalid int value: 'x'" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        simulate(tmp_path, "--causes", "size")
+    assert "--causes: invalid choice: 'size'" in capsys.readouterr().err

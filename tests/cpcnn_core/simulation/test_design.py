@@ -44,7 +44,11 @@ def test_treatments_of_several_studies_are_counted_once_where_they_are_shared():
         ({"seed": -1}, "seed is -1"),
         ({"wells": 2000}, "the largest plate has 1536"),
         ({"shared": 9}, "shared is 9, more than the 8 treatments"),
-        ({"mechanisms": 15}, "mechanisms is 15; there are 14"),
+        ({"mechanisms": 15}, "mechanisms is 15; the causes classical have 14"),
+        ({"causes": ()}, r"causes are \(\); expected one or more of classical, textures, "),
+        ({"causes": "textures"}, "causes are 'textures'; expected"),
+        ({"causes": ("textures", "x")}, "causes are .*'x'.*; expected"),
+        ({"causes": ("textures",), "mechanisms": 5}, "the causes textures have 4"),
         ({"replicates": 3}, "8 treatments x 1 doses x 3 replicates need more than 24 wells"),
         ({"wells": 8}, "need more than 8 wells, one of which has to be a control"),
     ],
@@ -58,7 +62,11 @@ def test_what_makes_no_screen_is_refused(values, words):
 def test_the_hash_tells_any_two_designs_apart_and_is_the_same_for_equal_ones():
     design = ScreenDesign()
     assert ScreenDesign(cells=40, effect_strength=1).sha256 == design.sha256
-    other = {"mechanisms": 2, "shared": 1, "replicates": 1}
+    assert (
+        ScreenDesign(causes=("textures", "classical")).sha256
+        == ScreenDesign(causes=["classical", "textures"]).sha256
+    )
+    other = {"mechanisms": 2, "shared": 1, "replicates": 1, "causes": ("textures",)}
     for field in dataclasses.fields(ScreenDesign):
         value = other.get(field.name) or getattr(design, field.name) + 1
         moved = dataclasses.replace(design, wells=96).sha256

@@ -12,6 +12,7 @@ import tifffile
 
 from cpcnn_core.cli.main import main
 from cpcnn_core.errors import CancelledError, SiteError
+from cpcnn_core.io.damaged_files import write_checked
 from cpcnn_core.simulation.design import ScreenDesign
 from cpcnn_core.simulation.field import simulate_field
 from cpcnn_core.simulation.layout import lay_out
@@ -103,8 +104,13 @@ def test_the_tables_of_truth_say_what_was_used(screen):
     assert {row["name"] for row in parameters} == set(treatments[0]) - {
         "Treatment",
         "Mechanism",
+        "Family",
         "Strength",
         "HalfDose",
+        "AffectedFraction",
+    }
+    assert {(row["Family"], row["AffectedFraction"]) for row in treatments} == {
+        ("classical", "1.0")
     }
 
 
@@ -163,6 +169,17 @@ def test_a_folder_with_other_tables_is_not_written_to(tmp_path):
     with pytest.raises(SiteError, match=r"has a load_data.csv but no design.json"):
         simulate_screen(DESIGN, tmp_path)
     assert files_in(tmp_path) == {"load_data.csv": b"my own"}
+
+
+def test_a_screen_from_before_there_was_a_choice_of_causes_goes_on(tmp_path):
+    simulate_screen(DESIGN, tmp_path, shard=(1, 4))
+    path = tmp_path / "design.json"
+    design = {name: value for name, value in DESIGN.values().items() if name != "causes"}
+    write_checked(path, {"sha256": "of then", "design": design}, indent=2)
+    assert simulate_screen(DESIGN, tmp_path, shard=(1, 4)) == (0, 1, 3)
+    other = dataclasses.replace(DESIGN, causes=("textures",))
+    with pytest.raises(SiteError, match=r"causes is \['classical'\] there and \['textures'\] here"):
+        simulate_screen(other, tmp_path)
 
 
 def test_a_damaged_design_is_named(tmp_path):

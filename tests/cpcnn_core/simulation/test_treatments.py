@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 
-from cpcnn_core.simulation.design import MECHANISM_LIMIT, ScreenDesign
-from cpcnn_core.simulation.parameters import BY_NAME
+from cpcnn_core.simulation.design import FAMILIES, ScreenDesign
+from cpcnn_core.simulation.parameters import BY_NAME, PATTERNS
 from cpcnn_core.simulation.treatments import (
+    CAUSES,
     DEVIATION,
+    FRACTIONS,
     MECHANISMS,
     STRENGTH_SPREAD,
     doses_of,
@@ -16,16 +18,27 @@ MANY = ScreenDesign(wells=1536, treatments=560, replicates=1, mechanisms=14)
 
 
 def test_mechanisms_move_parameters_that_there_are():
-    assert len(MECHANISMS) == MECHANISM_LIMIT
-    for name, moved in MECHANISMS.items():
-        assert moved, name
-        assert set(moved) <= set(BY_NAME), name
+    assert {family: len(mechanisms) for family, mechanisms in CAUSES.items()} == FAMILIES
+    patterns = {one.name for one in PATTERNS}
+    for family, mechanisms in CAUSES.items():
+        for name, moved in mechanisms.items():
+            assert moved, name
+            assert set(moved) <= set(BY_NAME) | patterns, name
+            if family == "classical":
+                assert not set(moved) & patterns, name
+            elif family == "subpopulations":
+                # Numbers of cells belong to a field, not to a part of its cells.
+                assert "cell_count" not in moved, name
+            else:
+                assert set(moved) <= patterns, name
 
 
 def test_no_two_mechanisms_are_alike():
-    vectors = np.array([[m.get(name, 0.0) for name in BY_NAME] for m in MECHANISMS.values()])
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    assert (np.triu(vectors @ vectors.T, 1) < 0.8).all()
+    names = [*BY_NAME, *(one.name for one in PATTERNS)]
+    for mechanisms in CAUSES.values():
+        vectors = np.array([[m.get(name, 0.0) for name in names] for m in mechanisms.values()])
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        assert (np.triu(vectors @ vectors.T, 1) < 0.8).all()
 
 
 def test_a_treatment_is_its_mechanism_times_its_strength_and_a_deviation_of_its_own():
@@ -63,3 +76,43 @@ def test_a_treatment_is_the_same_whatever_else_is_in_the_screen():
     small, large = ScreenDesign(treatments=8), ScreenDesign(treatments=16, mechanisms=4, plates=9)
     assert treatments_of(small)["T006"] == treatments_of(large)["T006"]
     assert treatments_of(ScreenDesign(seed=2))["T006"] != treatments_of(small)["T006"]
+
+
+OTHERS = ScreenDesign(
+    wells=384,
+    treatments=84,
+    replicates=1,
+    mechanisms=20,
+    causes=("textures", "organelles", "arrangement", "subpopulations"),
+)
+
+
+def test_other_causes_are_their_mechanism_times_a_strength_and_nothing_else():
+    for one in treatments_of(OTHERS).values():
+        moved = CAUSES[one.family][one.mechanism]
+        assert one.effects == {name: one.strength * value for name, value in moved.items()}
+
+
+def test_mechanisms_are_of_all_families_in_turn():
+    families = [one.family for one in treatments_of(OTHERS).values()][:20]
+    assert families[:8] == 2 * ["textures", "organelles", "arrangement", "subpopulations"]
+    assert {family: families.count(family) for family in families} == {
+        "textures": 4,
+        "organelles": 6,
+        "arrangement": 5,
+        "subpopulations": 5,
+    }
+    mechanisms = [one.mechanism for one in treatments_of(OTHERS).values()]
+    assert len(set(mechanisms[:20])) == 20
+    assert mechanisms[20:40] == mechanisms[:20]
+
+
+def test_subpopulations_are_a_small_fraction_and_others_are_all_cells():
+    fractions = {
+        family: [one.fraction for one in treatments_of(OTHERS).values() if one.family == family]
+        for family in OTHERS.causes
+    }
+    few = fractions.pop("subpopulations")
+    assert FRACTIONS == (0.05, 0.2)
+    assert 0.05 <= min(few) < 0.08 < 0.14 < max(few) <= 0.2
+    assert {part for parts in fractions.values() for part in parts} == {1.0}
