@@ -75,7 +75,7 @@ def _train(options: argparse.Namespace) -> None:
     if options.start:
         from cpcnn_core.training.fine_tuning import compare_with_start
 
-        show(str(compare_with_start(config, path)))
+        show(*compare_with_start(config, path).lines)
     _tell(config, str(path))
 
 

@@ -131,7 +131,7 @@ class FineTuningReport:
     Attributes
     ----------
     start : str
-        Name or file of the model that was started from.
+        Name of the model that was started from.
     wells, treatments : int
         Held-out wells that were queries, and their treatments.
     chance : float
@@ -169,7 +169,9 @@ class FineTuningReport:
             "more wells"
         )
 
-    def __str__(self) -> str:
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The report for a reader, line by line."""
         what = f"{self.wells} held-out wells of {self.treatments} treatments"
         lines = [f"{what}, mAP of finding replicates (chance {self.chance:.3f}):"]
         for correction in self.frozen:
@@ -183,7 +185,7 @@ class FineTuningReport:
                 )
             )
             lines.append(f"  {correction}: {'; '.join(values)}")
-        return "\n".join([*lines, self.verdict])
+        return (*lines, self.verdict)
 
 
 def compare_with_start(config: TrainingConfig, path: str | Path) -> FineTuningReport:
@@ -228,7 +230,8 @@ def compare_with_start(config: TrainingConfig, path: str | Path) -> FineTuningRe
     card = find_model(path)[0]
     epoch = parse_json(card.provenance["evaluation"])["epoch"]
     frozen, trained = searches
-    report = _report(config.network.initialization, frozen, trained, epoch)
+    start = find_model(config.network.initialization)[0].name
+    report = _report(start, frozen, trained, epoch)
     text = json.dumps(dataclasses.asdict(report) | {"verdict": report.verdict}, indent=2)
     file = Path(config.run.out) / REPORT_FILE
     write_atomically(file, lambda place: place.write_text(text + "\n", encoding="utf-8"))

@@ -154,18 +154,14 @@ def _take(
 ) -> None:
     """Start from a model, whose channels are taken by name; what it lacks stays as drawn."""
     _refuse_other_architecture(card, network.architecture)
-    if card.channel_mode in ONE_BY_ONE:
-        raise TrainingError(
-            f"{card.name} takes each channel by itself, and network.channels is together; set "
-            'network.channels = "each", or start from another model'
-        )
+    alone = card.channel_mode in ONE_BY_ONE
     missing = [name for name in channels if name not in card.channels]
-    if missing:
+    if missing and not alone:
         raise TrainingError(
             f"{card.name} was trained on {', '.join(card.channels)}, and has not seen "
             f"{', '.join(missing)}; say in data.studies.channels which channel is which of its"
         )
-    order = [card.channels.index(name) for name in channels]
+    order = [] if alone else [card.channels.index(name) for name in channels]
     stems = layers_of_role(network.net, "first_conv")
     classifiers = layers_of_role(network.net, "classifier")
     # The same classes mean the same outputs.
@@ -176,7 +172,9 @@ def _take(
         if name not in weights or (layer in classifiers and not known):
             continue
         found = weights[name]
-        if layer in stems and found.ndim == 4 and found.shape[1] == len(card.channels):
+        if layer in stems and found.ndim == 4 and alone:
+            found = _inflate(found, card, len(channels))
+        elif layer in stems and found.ndim == 4 and found.shape[1] == len(card.channels):
             found = found[:, order]
         if found.shape != value.shape:
             raise WeightsError(
@@ -185,6 +183,16 @@ def _take(
             )
         taken[name] = found
     network.net.load_state_dict(taken, strict=False)
+
+
+def _inflate(kernel: torch.Tensor, card: ModelCard, channels: int) -> torch.Tensor:
+    """Let a first layer that saw one channel see several: to each its share of the answer.
+
+    What standardizing subtracts is left to the batch norm behind it.
+    """
+    std = torch.tensor(card.std or (1.0,)).reshape(1, -1, 1, 1)
+    gray = (kernel / std).sum(dim=1, keepdim=True)
+    return gray.expand(-1, channels, -1, -1) / channels
 
 
 def fresh_parameters(network: nn.Module, config: NetworkConfig) -> set[str]:

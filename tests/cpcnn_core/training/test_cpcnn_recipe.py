@@ -194,17 +194,26 @@ def test_it_starts_from_a_model_that_sees_each_channel(start, make_small):
     assert (card.hub, card.hub_file, card.source) == ("", "", "cpcnn train")
 
 
+def test_a_first_layer_is_inflated_where_channels_enter_together(start, make_small):
+    """Of equal channels it answers as of one, standardized by its card, but for a constant."""
+    path, weights = start
+    config = dataclasses.replace(
+        make_small().network, channels="together", fixed_statistics=False, initialization=str(path)
+    )
+    network, told = make_network(config, CHANNELS, 32, ("a", "b"), 0)
+    assert told.startswith("the model gray, sha256 ")
+    picture = torch.rand(2, 1, 9, 9, generator=torch.Generator().manual_seed(0))
+    found = network.net.conv1[0](picture.expand(-1, 3, -1, -1))
+    mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in ((0.5, 0.4, 0.3), (0.5, 0.6, 0.7)))
+    kernel = torch.from_numpy(weights["conv1.0.weight"])
+    expected = torch.nn.functional.conv2d((picture - mean) / std, kernel, stride=2, padding=1)
+    shift = torch.nn.functional.conv2d((0 * picture - mean) / std, kernel, stride=2, padding=1)
+    assert (found - (expected - shift)).abs().max().item() < 1e-5
+    for name in set(weights) - {"conv1.0.weight"}:
+        assert np.array_equal(network.net.state_dict()[name].numpy(), weights[name]), name
+
+
 def test_models_that_take_channels_in_another_way_are_refused(start, make_small, tmp_path):
-    with pytest.raises(TrainingError, match="gray takes each channel by itself"):
-        make_network(
-            dataclasses.replace(
-                make_small().network, channels="together", initialization=str(start[0])
-            ),
-            CHANNELS,
-            32,
-            ("a", "b"),
-            0,
-        )
     card = ModelCard(
         "all", "", CHANNELS, 96, architecture="timm/test_resnet", tap="pooled", crop_px=32
     )
@@ -216,18 +225,23 @@ def test_models_that_take_channels_in_another_way_are_refused(start, make_small,
 
 
 def test_the_best_epoch_is_the_model(make_store, make_small):
-    crops = make_store(plates=("P1", "P2", "P3"), columns=3)
+    # Two of the treatments do nothing: chance decides which epoch finds their replicates best.
+    names = {"A": "one", "B": "two", "C": "rings", "D": "stripes"}
+    crops = make_store(plates=("P1", "P2", "P3"), columns=3, cells=2, treatments=names)
     config = make_small(
         crops,
         split={"kind": "plates", "values": ("P2",), "held_out": "Plate == 'P3'"},
-        training={"epochs": 6},
-        evaluation={"keep": "best", "patience": 2},
+        training={"epochs": 5, "learning_rate": 0.03},
+        evaluation={"keep": "best", "patience": 2, "controls": ""},
+        run={"seed": 5},
     )
     path = train_model(config)
     rows = log_of(config)
     values = [float(row["validation_replicates"]) for row in rows]
-    best = int(np.argmax(values)) + 1
-    assert len(rows) == 6 or len(rows) == best + 2
+    assert [row["epoch"] for row in rows] == [str(epoch) for epoch in range(len(rows))]
+    best = int(np.argmax(values))
+    assert 0 < best < len(rows) - 1, values
+    assert len(rows) in (6, best + 3)
     saved = read_checkpoint(checkpoint_file(f"{config.run.out}/checkpoints", best)).tensors
     prefix = "average.module.network.backbone.network.net."
     for name, value in read_model(path)[1].items():
@@ -238,9 +252,13 @@ def test_the_best_epoch_is_the_model(make_store, make_small):
 
 
 def test_the_best_epoch_needs_wells_to_judge_by(make_store, make_small):
-    crops = make_store(columns=1, plates=("P1",), cells=8)
-    config = make_small(crops, evaluation={"keep": "best"})
-    with pytest.raises(TrainingError, match='keep = "best" needs validation wells with replicates'):
+    crops = make_store(columns=2, plates=("P1",), cells=8, treatments={"A": "DMSO", "B": "rings"})
+    config = make_small(
+        crops,
+        split={"kind": "column", "column": "Well", "values": ("A01",)},
+        evaluation={"keep": "best"},
+    )
+    with pytest.raises(TrainingError, match="wells that were not learned from cannot search their"):
         train_model(config)
 
 
