@@ -26,7 +26,7 @@ from cpcnn_core.imaging.field import Field
 from cpcnn_core.io.deepprofiler_npz import SiteTable, write_site
 from cpcnn_core.io.label_images import objects_from_labels
 from cpcnn_core.io.load_data import read_load_data
-from cpcnn_core.io.plate_parquet import write_plate
+from cpcnn_core.io.plate_tables import write_plate
 from cpcnn_core.io.sites import Objects, Site, read_stored
 from cpcnn_core.screen.collect import (
     PLATES_FOLDER,

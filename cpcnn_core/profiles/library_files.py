@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.io.profile_files import FORMATS, read_profiles, write_profiles
+from cpcnn_core.io.formats import TABLE_ENDINGS
+from cpcnn_core.io.profile_files import read_profiles, write_profiles
 from cpcnn_core.profiles.corrected_wells import CorrectedWells, as_they_are
 from cpcnn_core.profiles.correction import Correction, correction_file
 from cpcnn_core.profiles.correction_files import (
@@ -320,7 +321,7 @@ def _others_of_its_stem(table: Path) -> list[str]:
         other.name
         for other in table.parent.glob("*")
         if other.name.split(".")[0] == stem
-        and other.name.endswith(FORMATS)
+        and other.name.endswith(TABLE_ENDINGS)
         and not other.name.endswith(CONSENSUS)
         and other.name != table.name
     )

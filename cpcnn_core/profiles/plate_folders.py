@@ -10,7 +10,8 @@ from pathlib import Path
 
 from cpcnn_core.errors import ProfileError, TableError
 from cpcnn_core.io.atomic import is_temporary
-from cpcnn_core.io.profile_files import FORMATS, is_feature
+from cpcnn_core.io.formats import TABLE_ENDINGS
+from cpcnn_core.io.profile_files import is_feature
 from cpcnn_core.io.tables import open_table
 from cpcnn_core.user_messages import Tell, listed, warn
 
@@ -73,7 +74,7 @@ def find_tables(
         if not tables:
             raise ProfileError(
                 f"there are no plates in {path}: expected tables that end in "
-                f"{', '.join(FORMATS[:5])}, ...; cpcnn embed makes them"
+                f"{', '.join(TABLE_ENDINGS[:5])}, ...; cpcnn embed makes them"
             )
         tables = _one_format_each(tables, tell)
         _refuse_levels(path, tables)
@@ -103,7 +104,7 @@ def _is_table(path: Path, folder: Path) -> bool:
     hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
     if hidden or name.endswith(_OWN) or not path.is_file():
         return False
-    return name.endswith(FORMATS) or (name.endswith(_NOTES) and _has_features(path))
+    return name.endswith(TABLE_ENDINGS) or (name.endswith(_NOTES) and _has_features(path))
 
 
 def _has_features(path: Path) -> bool:
@@ -115,14 +116,16 @@ def _has_features(path: Path) -> bool:
 
 
 def _stem(path: Path) -> str:
-    ending = max((e for e in (*FORMATS, *_NOTES) if path.name.casefold().endswith(e)), key=len)
+    ending = max(
+        (e for e in (*TABLE_ENDINGS, *_NOTES) if path.name.casefold().endswith(e)), key=len
+    )
     return path.name[: -len(ending)]
 
 
 def _one_format_each(tables: list[Path], tell: Tell) -> list[Path]:
     """Return one file of each plate, where it is there in several formats."""
     formats = defaultdict(list)
-    endings = (*FORMATS, *_NOTES)
+    endings = (*TABLE_ENDINGS, *_NOTES)
     for table in tables:
         known = table.name.casefold().endswith(endings)
         formats[table.parent, _stem(table) if known else table.name].append(table)

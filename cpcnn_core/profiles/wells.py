@@ -12,10 +12,9 @@ import pandas as pd
 from cpcnn_core.errors import ProfileError, TableError
 from cpcnn_core.expressions import choose_rows
 from cpcnn_core.io.metadata_types import learn_types, metadata_named
-from cpcnn_core.io.numbers import is_missing
 from cpcnn_core.io.profile_files import FEATURE_PREFIXES
 from cpcnn_core.io.site_keys import KeyIndex, find_keys, normal_key
-from cpcnn_core.io.tables import read_text_table
+from cpcnn_core.io.tables import is_missing, read_text_table
 from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.profiles.losses import Losses, complete
 from cpcnn_core.profiles.plate_folders import find_tables
