@@ -19,7 +19,7 @@ from cpcnn_core.evaluation.scores import retrieval_scores
 from cpcnn_core.io.profile_files import read_profiles, write_profiles
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.network_builder import random_weights
-from cpcnn_core.models.untrained import untrained_efficientnet_b0
+from cpcnn_core.models.opening import untrained_efficientnet_b0
 from cpcnn_core.models.weights import save_model, weights_sha256
 from cpcnn_core.profiles.wells import choose_rows
 
