@@ -27,7 +27,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "profiles.corrected_wells": ["CorrectedWells"],
         "profiles.correction": ["Correction", "fit_correction"],
         "profiles.library": ["TreatmentLibrary", "build_library"],
-        "profiles.sphering": ["Sphering", "fit_sphering"],
+        "profiles.correction_steps": ["Sphering", "fit_sphering"],
         "simulation.field": ["simulate_field"],
         "schema.columns": ["feature_names"],
         "schema.profiles": ["Profiles"],

@@ -80,13 +80,13 @@ def _design(options: argparse.Namespace) -> None:
         simulate_power,
         smallest_designs,
     )
+    from cpcnn_core.expressions import choose_rows
     from cpcnn_core.io.atomic import write_atomically
     from cpcnn_core.io.disk import require_room
     from cpcnn_core.io.spreadsheets import write_csv
     from cpcnn_core.profiles.cross_fitting import plates_of
     from cpcnn_core.profiles.library_files import read_marked, with_uncorrected
     from cpcnn_core.profiles.losses import complete
-    from cpcnn_core.profiles.wells import choose_rows
     from cpcnn_core.schema.columns import metadata_column
     from cpcnn_core.user_messages import some
 

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from cpcnn_core.evaluation.report_page import Picture, PlateMap, Point, Scatter, Well
 from cpcnn_core.printable import printable
-from cpcnn_core.profiles.principal_components import fit_principal_components
+from cpcnn_core.profiles.correction_steps import fit_principal_components
 from cpcnn_core.profiles.retrieval import precision_at, recall_at
 from cpcnn_core.profiles.similarity import cosine_similarity, same_label, unit_length
 from cpcnn_core.schema.profiles import Profiles

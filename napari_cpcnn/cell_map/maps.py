@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cpcnn_core.profiles.principal_components import fit_principal_components
+from cpcnn_core.profiles.correction_steps import fit_principal_components
 
 # How many cells the components are learned from, and computed of at a time.
 SAMPLE, CHUNK, COMPONENTS = 20_000, 20_000, 50
