@@ -138,7 +138,7 @@ def _design(options: argparse.Namespace) -> None:
         notice(f"no design that was asked about finds {WANTED:.0%} with an effect of {sizes}")
     if options.out:
         # Not before: it draws, and loads what draws.
-        from cpcnn_core.evaluation.power_report import write_power_report
+        from cpcnn_core.evaluation.power import write_power_report
 
         path = Path(options.out) / "design.csv"
         write_atomically(path, lambda place: write_csv(table, place))

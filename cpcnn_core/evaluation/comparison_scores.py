@@ -12,8 +12,7 @@ from cpcnn_core.errors import ProfileError
 from cpcnn_core.evaluation.baselines import count_profiles
 from cpcnn_core.evaluation.control_measures import measure_against_controls
 from cpcnn_core.evaluation.correction_sweep import sweep_corrections
-from cpcnn_core.evaluation.retrieval_measures import measure_retrieval
-from cpcnn_core.evaluation.scores import retrieval_scores
+from cpcnn_core.evaluation.scores import measure_retrieval, retrieval_scores
 from cpcnn_core.expressions import choose_rows
 from cpcnn_core.io.deepprofiler import read_sites
 from cpcnn_core.io.load_data import read_load_data
@@ -189,7 +188,7 @@ class ComparisonTask:
     where : str, optional
         Only these wells are looked at.
     query : str, optional
-        Only these are queries, see `cpcnn_core.evaluation.retrieval_measures.measure_retrieval`.
+        Only these are queries, see `cpcnn_core.evaluation.scores.measure_retrieval`.
     annotations : mapping of str to str, optional
         Labels of treatments.
     confounders : tuple of str
