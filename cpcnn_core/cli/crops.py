@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from cpcnn_core.crop_store.settings import StoreSettings
     from cpcnn_core.crop_store.sites import CropSite
+    from cpcnn_core.screen.reports import SiteReport
     from cpcnn_core.screen.screens import Screen
-    from cpcnn_core.screen.site_report import SiteReport
 
 LOGGER = logging.getLogger(__name__)
 LOG_FILE = "crops.jsonl"
@@ -131,9 +131,9 @@ def _store(options: argparse.Namespace, screen: Screen | None) -> int:
     from cpcnn_core.io.disk import require_room
     from cpcnn_core.io.tables import read_text_table
     from cpcnn_core.screen.plan import parse_shard, shard_of
+    from cpcnn_core.screen.reports import counted_sites
     from cpcnn_core.screen.run_log import RunLog, redone_line, summary
     from cpcnn_core.screen.site_names import require_apart, require_names
-    from cpcnn_core.screen.site_report import counted_sites
 
     part, parts = parse_shard(options.shard or "1/1")
     if options.platemap:

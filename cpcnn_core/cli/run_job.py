@@ -17,7 +17,7 @@ from cpcnn_core.cli.messages import add_message_options, told_error
 from cpcnn_core.printable import printable
 
 if TYPE_CHECKING:
-    from cpcnn_core.screen.job_result import JobResult
+    from cpcnn_core.screen.reports import JobResult
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from cpcnn_core.io.json_files import write_dataclass
-    from cpcnn_core.screen.job_result import JobResult
+    from cpcnn_core.screen.reports import JobResult
 
     result = JobResult()
     try:

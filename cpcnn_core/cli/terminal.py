@@ -17,7 +17,7 @@ from cpcnn_core.printable import printable
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from cpcnn_core.screen.site_report import SiteReport
+    from cpcnn_core.screen.reports import SiteReport
 
 LOGGER = logging.getLogger(__name__)
 

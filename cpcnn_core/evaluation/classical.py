@@ -39,12 +39,11 @@ from cpcnn_core.screen.collect import (
 )
 from cpcnn_core.screen.examination import ExaminedSite, examine
 from cpcnn_core.screen.job import Job, screen_notices
-from cpcnn_core.screen.job_result import JobResult
 from cpcnn_core.screen.plan import site_file, site_record
 from cpcnn_core.screen.prefetch import begin_site, look_at
+from cpcnn_core.screen.reports import JobResult, SiteReport, counted_sites, failure
 from cpcnn_core.screen.run_log import RunLog, check_lines, redone_line, summary
 from cpcnn_core.screen.screens import LabelImages, LoadDataScreen
-from cpcnn_core.screen.site_report import SiteReport, counted_sites, failure
 
 LOG_FILE = "classical.jsonl"
 # Its thresholds are searched over the camera's grey levels, which are gone here; a second for

@@ -50,7 +50,7 @@ def collect_plates(
     ----------
     sites : sequence of Site
         Those of the whole screen, not of one shard of it, that have a file which is up to
-        date: see `cpcnn_core.screen.site_report.SiteReport.counted`. What they say of themselves
+        date: see `cpcnn_core.screen.reports.SiteReport.counted`. What they say of themselves
         (treatment, ...) is in the tables, whatever their files say.
     out : str or Path
         Where `cpcnn_core.screen.run.embed_sites` wrote; tables go to ``plates`` in it.

@@ -20,7 +20,7 @@ from cpcnn_core.io.disk import told_if_full
 from cpcnn_core.logs import TOLD
 from cpcnn_core.printable import printable
 from cpcnn_core.screen.examination import TO_DO
-from cpcnn_core.screen.site_report import SiteReport
+from cpcnn_core.screen.reports import SiteReport
 
 LOGGER = logging.getLogger(__name__)
 LOG_FILE = "embed.jsonl"

@@ -46,7 +46,7 @@ from cpcnn_core.io.tables import read_text_table
 from cpcnn_core.profiles.cell_index import CELLS_FILE, INDEX_FILE, CellIndex
 from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.screen.job import Job
-from cpcnn_core.screen.job_result import JobResult
+from cpcnn_core.screen.reports import JobResult
 from cpcnn_core.training.config import read_config
 from cpcnn_core.worker.protocol import MessageError, read_message
 
