@@ -192,7 +192,7 @@ def _check(
 def _collect(
     options: argparse.Namespace, sites: Sequence[CropSite], settings: StoreSettings
 ) -> None:
-    from cpcnn_core.crop_store.collect import collect_index
+    from cpcnn_core.crop_store.run import collect_index
 
     how = {"study": options.study, "platemap": options.platemap, "tell": notice}
     index = collect_index(sites, options.out, settings, **how)
@@ -231,8 +231,7 @@ def _refuse_what_strips_have_not(options: argparse.Namespace) -> None:
 
 
 def _check_store(folder: str) -> int:
-    from cpcnn_core.crop_store.check import check_store
-    from cpcnn_core.crop_store.store import open_crops
+    from cpcnn_core.crop_store.store import check_store, open_crops
     from cpcnn_core.screen.run_log import ASK_FOR_ALL, told_together
 
     store = open_crops(folder)

@@ -16,8 +16,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from cpcnn_core.crop_store.check import check_store
-from cpcnn_core.crop_store.store import open_crops
+from cpcnn_core.crop_store.store import check_store, open_crops
 from cpcnn_core.errors import CPCNNError
 from cpcnn_core.evaluation.annotations import read_annotations
 from cpcnn_core.io.cellprofiler_objects import objects_from_cellprofiler
