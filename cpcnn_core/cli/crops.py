@@ -22,7 +22,7 @@ from cpcnn_core.cli.screen_options import (
 )
 from cpcnn_core.cli.terminal import SiteBar, notice, progress_bar, show
 from cpcnn_core.errors import SiteError
-from cpcnn_core.logs import TOLD
+from cpcnn_core.user_messages import TOLD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

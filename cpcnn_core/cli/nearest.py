@@ -14,7 +14,7 @@ from cpcnn_core.cli.options import (
     add_significance,
 )
 from cpcnn_core.cli.terminal import notice, print_out, say_once
-from cpcnn_core.printable import printable
+from cpcnn_core.user_messages import printable
 
 if TYPE_CHECKING:
     import pandas as pd

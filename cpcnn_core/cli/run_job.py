@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from cpcnn_core.cli.embed import embed_job
 from cpcnn_core.cli.main import follow, run
 from cpcnn_core.cli.messages import add_message_options, told_error
-from cpcnn_core.printable import printable
+from cpcnn_core.user_messages import printable
 
 if TYPE_CHECKING:
     from cpcnn_core.screen.reports import JobResult

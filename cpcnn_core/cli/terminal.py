@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self
 
 from cpcnn_core.cli.messages import shows_notices
-from cpcnn_core.logs import TOLD
-from cpcnn_core.printable import printable
+from cpcnn_core.user_messages import TOLD, printable
 
 if TYPE_CHECKING:
     from tqdm import tqdm
