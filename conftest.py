@@ -107,7 +107,8 @@ def open_project():
 
 def make_store():
     """Store the crops of a DeepProfiler project."""
-    from cpcnn_core.crop_store.run import collect_index, store_crops
+    from cpcnn_core.crop_store.collect import collect_index
+    from cpcnn_core.crop_store.run import store_crops
     from cpcnn_core.crop_store.store import open_crops
 
     sites, settings = open_project()

@@ -192,7 +192,7 @@ def _check(
 def _collect(
     options: argparse.Namespace, sites: Sequence[CropSite], settings: StoreSettings
 ) -> None:
-    from cpcnn_core.crop_store.run import collect_index
+    from cpcnn_core.crop_store.collect import collect_index
 
     how = {"study": options.study, "platemap": options.platemap, "tell": notice}
     index = collect_index(sites, options.out, settings, **how)

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from cpcnn_core.io.json_files import write_dataclass
+    from cpcnn_core.io.dataclass_json import write_dataclass
     from cpcnn_core.screen.reports import JobResult
 
     result = JobResult()
@@ -49,7 +49,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _do(path: str, result: JobResult) -> None:
     from cpcnn_core.evaluation.classical import ClassicalJob, measure_screen
-    from cpcnn_core.io.json_files import read_dataclass
+    from cpcnn_core.io.dataclass_json import read_dataclass
     from cpcnn_core.screen.job import Job
 
     job = read_dataclass(path, Job, ClassicalJob)

@@ -10,7 +10,7 @@ from cpcnn_core.child_processes import ANY_PARENT, child_command
 from cpcnn_core.evaluation.classical import ClassicalJob
 from cpcnn_core.evaluation.stopwatch import Measured, measure_command
 from cpcnn_core.io.damaged_files import read_checked, set_aside, write_checked
-from cpcnn_core.io.json_files import read_dataclass, write_dataclass
+from cpcnn_core.io.dataclass_json import read_dataclass, write_dataclass
 from cpcnn_core.screen.job import Job
 from cpcnn_core.screen.reports import JobResult
 

@@ -22,7 +22,8 @@ from qtpy.QtWidgets import (
 from cpcnn_core.schema.columns import METADATA_PREFIX, OBJECT_NUMBER, WELL
 from napari_cpcnn.cell_map.background_maps import CLUSTERS, PCA, UMAP, MapMaking
 from napari_cpcnn.cell_map.colors import Legend, Rgb, colors_of, legend_html
-from napari_cpcnn.cell_map.map_canvas import PLAIN_RGB, MapCanvas, MapTools, how_of
+from napari_cpcnn.cell_map.map_canvas import PLAIN_RGB, MapCanvas, how_of
+from napari_cpcnn.cell_map.map_tools import MapTools
 from napari_cpcnn.cell_map.maps import cosines
 from napari_cpcnn.messages import PlainLabel, tell_error
 from napari_cpcnn.shared_state import CLUSTER, LAYER, PHENOTYPE, SharedState

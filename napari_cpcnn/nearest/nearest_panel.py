@@ -19,14 +19,8 @@ from cpcnn_core.profiles.open_library import OpenLibrary, open_library
 from cpcnn_core.schema.columns import PLATE, WELL
 from napari_cpcnn.gallery import Channel, Gallery
 from napari_cpcnn.messages import PlainLabel, counted, tell_error
-from napari_cpcnn.nearest.matches import (
-    P_VALUE,
-    MatchesTable,
-    describe_library,
-    find_matches,
-    rows_like,
-    short_name,
-)
+from napari_cpcnn.nearest.matches import describe_library, find_matches, rows_like
+from napari_cpcnn.nearest.matches_table import P_VALUE, MatchesTable, short_name
 from napari_cpcnn.shared_state import LAYER, SharedState
 
 if TYPE_CHECKING:

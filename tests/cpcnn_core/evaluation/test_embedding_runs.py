@@ -8,7 +8,7 @@ import pytest
 from cpcnn_core.evaluation.comparison import _outcome
 from cpcnn_core.evaluation.embedding_runs import Cost, Run, _kept_cost, run_measured
 from cpcnn_core.io.damaged_files import read_checked, write_checked
-from cpcnn_core.io.json_files import write_dataclass
+from cpcnn_core.io.dataclass_json import write_dataclass
 from cpcnn_core.screen.job import Job
 from cpcnn_core.screen.reports import JobResult
 from cpcnn_core.screen.screens import DeepProfilerScreen

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from cpcnn_core.errors import JsonError
-from cpcnn_core.io.json_files import read_dataclass, write_dataclass
+from cpcnn_core.io.dataclass_json import read_dataclass, write_dataclass
 
 
 @dataclasses.dataclass(frozen=True)

@@ -37,9 +37,9 @@ from cpcnn_core.hosts.install import HELPER_FOLDER, RECORD_FILE, read_record
 from cpcnn_core.io import columnar, database_tables
 from cpcnn_core.io.archives import open_archive
 from cpcnn_core.io.columnar import require_believable_feather
+from cpcnn_core.io.dataclass_json import read_dataclass
 from cpcnn_core.io.deepprofiler import read_project
 from cpcnn_core.io.images import read_plane
-from cpcnn_core.io.json_files import read_dataclass
 from cpcnn_core.io.profile_files import read_profiles
 from cpcnn_core.io.spreadsheets import harmless
 from cpcnn_core.io.tables import read_text_table

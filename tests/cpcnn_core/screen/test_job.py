@@ -8,7 +8,7 @@ import pytest
 
 from cpcnn_core.cli.screen_options import add_scale, add_screen, screen_of
 from cpcnn_core.errors import JsonError, SiteError
-from cpcnn_core.io.json_files import read_dataclass, write_dataclass
+from cpcnn_core.io.dataclass_json import read_dataclass, write_dataclass
 from cpcnn_core.screen.job import Job
 from cpcnn_core.screen.screens import (
     CellProfilerObjects,
