@@ -14,7 +14,7 @@ from typing import NamedTuple
 START_BYTES = 16
 # What reads a format; each chooses by the format's name where it has several.
 IMAGE = "cpcnn_core.io.images.read_plane"
-FUNCTION = "cpcnn_core.io.images.read_illumination"
+ILLUMINATION = "cpcnn_core.io.images.read_illumination"
 TABLE = "cpcnn_core.io.tables.open_table"
 PROFILES = "cpcnn_core.io.profile_files.read_profiles"
 OBJECTS = "cpcnn_core.io.cellprofiler_objects.objects_from_cellprofiler"
@@ -35,7 +35,7 @@ class Format(NamedTuple):
     endings : tuple of str
         Its files are called so.
     no_table : str
-        What it is and what to do, where it was given for a table and is none.
+        What it is, and what to do where a table was expected.
     """
 
     name: str
@@ -50,24 +50,37 @@ class Format(NamedTuple):
 
 
 TIFF = Format("TIFF", IMAGE, (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))
-NUMPY = Format("NumPy", FUNCTION, (b"\x93NUMPY",), (".npy",))
+NUMPY = Format("NumPy", ILLUMINATION, (b"\x93NUMPY",), (".npy",))
 # Old files of MATLAB begin with nothing that tells what they are.
-MATLAB = Format("MATLAB", FUNCTION, (b"MATLAB",), (".mat",))
+MATLAB = Format("MATLAB", ILLUMINATION, (b"MATLAB",), (".mat",))
 PARQUET = Format("parquet", TABLE, (b"PAR1",), (".parquet",))
 FEATHER = Format("feather", TABLE, (b"ARROW1",), (".feather",))
+_PACKED = ("", ".gz", ".bz2", ".xz")
 TEXT = Format(
-    "text",
-    TABLE,
-    endings=tuple(f".{kind}{end}" for kind in ("csv", "tsv") for end in ("", ".gz", ".bz2", ".xz")),
+    "text", TABLE, (), tuple(f".{kind}{end}" for kind in ("csv", "tsv") for end in _PACKED)
 )
 ANNDATA = Format(
-    *("AnnData", PROFILES, (b"\x89HDF\r\n\x1a\n",), (".h5ad",)),
+    name="AnnData",
+    reader=PROFILES,
+    begins=(b"\x89HDF\r\n\x1a\n",),
+    endings=(".h5ad",),
     no_table="an HDF5 file; give a CSV or parquet table",
 )
 SQLITE = Format(
-    *("SQLite", OBJECTS, (b"SQLite format 3\0",), (".db", ".sqlite", ".sqlite3")),
+    name="SQLite",
+    reader=OBJECTS,
+    begins=(b"SQLite format 3\0",),
+    endings=(".db", ".sqlite", ".sqlite3"),
     no_table="an SQLite database; give a CSV or parquet table",
 )
+# What people take for a table, by its first bytes, and what to do about it.
+_STRANGERS = {
+    b"PK\x03\x04": "an Excel workbook or another zip file; save it as CSV, or unpack it",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook; save it as CSV",
+    b"FEA1": "a Feather file of version 1; write it again as parquet",
+    b"%PDF": "a PDF; give a CSV or parquet table",
+    b"\x28\xb5\x2f\xfd": "compressed with Zstandard; unpack it, or compress it with gzip",
+}
 FORMATS = (
     TIFF,
     # Not all images that Pillow knows: it takes some for what they are not, and starts another
@@ -79,24 +92,7 @@ FORMATS = (
     Format("BMP", IMAGE, (b"BM",)),
     Format("PPM", IMAGE, (b"P5",)),
     *(NUMPY, MATLAB, PARQUET, FEATHER, TEXT, ANNDATA, SQLITE),
-    # What people take for a table.
-    Format(
-        *("zip", NOTHING, (b"PK\x03\x04",)),
-        no_table="an Excel workbook or another zip file; save it as CSV, or unpack it",
-    ),
-    Format(
-        *("Excel 97", NOTHING, (b"\xd0\xcf\x11\xe0",)),
-        no_table="an Excel workbook; save it as CSV",
-    ),
-    Format(
-        *("Feather 1", NOTHING, (b"FEA1",)),
-        no_table="a Feather file of version 1; write it again as parquet",
-    ),
-    Format("PDF", NOTHING, (b"%PDF",), no_table="a PDF; give a CSV or parquet table"),
-    Format(
-        *("Zstandard", NOTHING, (b"\x28\xb5\x2f\xfd",)),
-        no_table="compressed with Zstandard; unpack it, or compress it with gzip",
-    ),
+    *(Format("stranger", NOTHING, (start,), no_table=what) for start, what in _STRANGERS.items()),
 )
 # What tables of profiles are called in a folder; of one in several formats the first is taken.
 TABLE_ENDINGS = (*PARQUET.endings, *FEATHER.endings, *ANNDATA.endings, *TEXT.endings)

@@ -43,7 +43,7 @@ def write_image(path):
         ("MATLAB", "a.mat", lambda path: scipy.io.savemat(path, {"Image": np.ones((2, 2))})),
         ("parquet", "a.parquet", lambda path: pd.DataFrame({"a": [1]}).to_parquet(path)),
         ("feather", "a.feather", lambda path: pd.DataFrame({"a": [1]}).to_feather(path)),
-        ("zip", "a.zip", lambda path: pd.DataFrame({"a": [1]}).to_csv(path)),
+        ("stranger", "a.zip", lambda path: pd.DataFrame({"a": [1]}).to_csv(path)),
     ],
 )
 def test_what_another_library_writes_is_known_by_its_first_bytes(tmp_path, name, file, write):
