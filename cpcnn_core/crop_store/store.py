@@ -67,7 +67,7 @@ class CropPlaces:
 class CropStore:
     """Crops of one study or several, read in any order.
 
-    See `open_crops` and `cpcnn_core.crop_store.store.combine_stores`.
+    See `open_crops` and `combine_stores`.
 
     Attributes
     ----------

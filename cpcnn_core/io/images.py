@@ -84,7 +84,7 @@ def read_illumination(
         A NumPy file (``.npy``), a MATLAB file with a variable ``Image``, as CellProfiler
         saved it formerly, or an image.
     page, series : int, optional
-        Of an image; see `cpcnn_core.io.images.read_plane`.
+        Of an image; see `read_plane`.
 
     Returns
     -------

@@ -50,8 +50,9 @@ if TYPE_CHECKING:
 # Rows are gathered up to this many before they are written: a row group for each
 # site of a few cells would make a large and slow file.
 ROWS_PER_GROUP = 8192
+# Of AnnData, as `uns` tells it.
 SCHEMA = "cpcnn.cells.1"
-# 1024 cells of 672 features: 2.6 MiB.
+# A chunk of HDF5: 1024 cells of 672 features are 2.6 MiB.
 ROWS_PER_CHUNK = 1024
 _UNS = {"schema_id", "processing_stage", "aggregation", "feature_extraction_provenance"}
 _EMPTY = ("layers", "obsp", "varm", "varp")

@@ -226,7 +226,6 @@ def is_packaged(card: ModelCard) -> bool:
 
     Examples
     --------
-    >>> from cpcnn_core.models.registry import known_cards
     >>> is_packaged(known_cards()["imagenet-efficientnet-lite0"])
     True
     """
@@ -238,7 +237,6 @@ def requirement(card: ModelCard) -> str:
 
     Examples
     --------
-    >>> from cpcnn_core.models.registry import known_cards
     >>> requirement(known_cards()["imagenet-efficientnet-lite0"])
     "'cpcnn[imagenet]'"
     """

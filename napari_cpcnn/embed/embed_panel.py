@@ -50,7 +50,8 @@ from napari_cpcnn.shared_state import LAYER, SharedState
 
 # Between two things that each redraw the window.
 PAUSE_MS = 30
-COLUMNS = 100
+# Of the table that warms napari up.
+_WARM_UP_COLUMNS = 100
 
 
 class EmbedPanel(QWidget):
@@ -353,7 +354,7 @@ def warm_up_tables() -> None:
     --------
     >>> warm_up_tables()
     """
-    table = {str(number): [0.0] for number in range(COLUMNS)}
+    table = {str(number): [0.0] for number in range(_WARM_UP_COLUMNS)}
     Labels(np.zeros((1, 1), int), features=table)
 
 
