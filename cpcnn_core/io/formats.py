@@ -96,6 +96,8 @@ FORMATS = (
 )
 # What tables of profiles are called in a folder; of one in several formats the first is taken.
 TABLE_ENDINGS = (*PARQUET.endings, *FEATHER.endings, *ANNDATA.endings, *TEXT.endings)
+# What ``cpcnn profile`` makes of a folder of plates, and passes over there.
+CONSENSUS_ENDING = ".consensus.parquet"
 
 
 def first_bytes(path: Path) -> bytes:

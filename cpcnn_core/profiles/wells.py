@@ -17,7 +17,7 @@ import pandas as pd
 
 from cpcnn_core.errors import ProfileError, TableError
 from cpcnn_core.io.atomic import is_temporary
-from cpcnn_core.io.formats import TABLE_ENDINGS
+from cpcnn_core.io.formats import CONSENSUS_ENDING, TABLE_ENDINGS
 from cpcnn_core.io.metadata_types import learn_types, metadata_named
 from cpcnn_core.io.profile_files import FEATURE_PREFIXES, is_feature
 from cpcnn_core.io.site_keys import KeyIndex, find_keys, normal_key
@@ -32,8 +32,6 @@ from cpcnn_core.user_messages import Tell, listed, warn
 PLATES_FOLDER = "plates"
 # Text that may be a table of a plate, or a note.
 _NOTES = (".txt", ".txt.gz")
-# Made from plates by cpcnn profile.
-_OWN = (".consensus.parquet",)
 # What pycytominer's recipe and others append to a plate's name, by what was done to it.
 _LEVEL = re.compile(
     r"[._](?=(?:augmented|annotated|normali[sz]ed|standardi[sz]ed|spher(?:iz)?ed|whitened|feature"
@@ -334,7 +332,7 @@ def _candidates(path: Path) -> list[Path]:
     files = [
         name
         for name in found
-        if name.is_file() and not name.name.endswith(_OWN) and not is_temporary(name)
+        if name.is_file() and not name.name.endswith(CONSENSUS_ENDING) and not is_temporary(name)
     ]
     if not files:
         raise ProfileError(f"there is no table like {path}")
@@ -344,7 +342,7 @@ def _candidates(path: Path) -> list[Path]:
 def _is_table(path: Path, folder: Path) -> bool:
     name = path.name.casefold()
     hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    if hidden or name.endswith(_OWN) or not path.is_file():
+    if hidden or name.endswith(CONSENSUS_ENDING) or not path.is_file():
         return False
     return name.endswith(TABLE_ENDINGS) or (name.endswith(_NOTES) and _has_features(path))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from cpcnn_core.errors import SiteError
 from cpcnn_core.io.atomic import remove_leftovers, remove_leftovers_in
 from cpcnn_core.io.deepprofiler_npz import SiteTable, read_description, read_site
-from cpcnn_core.io.formats import TABLE_ENDINGS
+from cpcnn_core.io.formats import CONSENSUS_ENDING, TABLE_ENDINGS
 from cpcnn_core.io.plate_tables import (
     anndata_plate,
     parquet_plate,
@@ -137,8 +137,6 @@ def _together(provenances: Sequence[Mapping[str, str]]) -> dict[str, str]:
 
 
 _PLATE_OF = {".parquet": parquet_plate, ".h5ad": anndata_plate}
-# Made by cpcnn profile, which passes it over.
-_CONSENSUS = ".consensus.parquet"
 NOT_IN_SCREEN = "no plate of this screen"
 NO_CELLS = "none of its sites is done now"
 OTHER_FORMAT = "not among the tables asked for, see --tables"
@@ -293,7 +291,7 @@ def _counted(out: str | Path, replaced: Collection[str]) -> list[Path]:
 
 
 def _rank(name: str) -> int | None:
-    if name.casefold().endswith(_CONSENSUS):
+    if name.casefold().endswith(CONSENSUS_ENDING):
         return None
     endings = [i for i, suffix in enumerate(TABLE_ENDINGS) if name.casefold().endswith(suffix)]
     return endings[0] if endings else None
