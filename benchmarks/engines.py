@@ -30,9 +30,9 @@ let_threads_wait()
 import torch
 
 from cpcnn_core import load_model
-from cpcnn_core.engines.torch_engine import fold_batch_norms
+from cpcnn_core.engines.engine import fold_batch_norms
 from cpcnn_core.models.network_builder import build_network
-from cpcnn_core.models.untrained import untrained_efficientnet_b0
+from cpcnn_core.models.opening import untrained_efficientnet_b0
 
 BATCH, ROUNDS, BATCHES, OTHERS_BATCH = 32, 15, 4, 8
 

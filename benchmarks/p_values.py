@@ -20,10 +20,11 @@ import numpy as np
 import pandas as pd
 from machine import machine
 
+from cpcnn_core.expressions import choose_rows
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.cross_fitting import cross_fit
 from cpcnn_core.profiles.significance import Significance
-from cpcnn_core.profiles.wells import choose_rows, well_profiles
+from cpcnn_core.profiles.wells import well_profiles
 from cpcnn_core.schema.profiles import Profiles
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

@@ -24,11 +24,12 @@ from machine import machine
 from cpcnn_core.evaluation.annotations import label_of, read_annotations
 from cpcnn_core.evaluation.intervals import bootstrap_interval
 from cpcnn_core.evaluation.replicates import find_replicates
+from cpcnn_core.expressions import choose_rows
 from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.retrieval import average_precision
 from cpcnn_core.profiles.similarity import cosine_similarity, same_label
-from cpcnn_core.profiles.wells import choose_rows, well_profiles
+from cpcnn_core.profiles.wells import well_profiles
 
 COMPOUND = "Metadata_InChIKey"
 FOLDS = 4

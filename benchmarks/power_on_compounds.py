@@ -19,10 +19,11 @@ from machine import machine
 from p_values import BY, METHODS
 
 from cpcnn_core.evaluation.intervals import bootstrap_interval
+from cpcnn_core.expressions import choose_rows
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.cross_fitting import POSITION, SINGLE, cross_fit
 from cpcnn_core.profiles.significance import Significance
-from cpcnn_core.profiles.wells import choose_rows, well_profiles
+from cpcnn_core.profiles.wells import well_profiles
 from cpcnn_core.schema.profiles import Profiles
 
 ASKING, COMPOUND = 3, "Metadata_InChIKey"

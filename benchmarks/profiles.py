@@ -24,10 +24,10 @@ from copairs import map as copairs_map
 from machine import machine
 from pycytominer.operations import Spherize
 
+from cpcnn_core.profiles.correction_steps import fit_sphering
 from cpcnn_core.profiles.library import build_library
 from cpcnn_core.profiles.retrieval import average_precision
 from cpcnn_core.profiles.similarity import cosine_similarity
-from cpcnn_core.profiles.sphering import fit_sphering
 from cpcnn_core.schema.profiles import Profiles
 
 PROFILES, DIM, REPLICATES, TREATMENTS = 4000, 672, 4, 20_000

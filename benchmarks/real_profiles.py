@@ -20,11 +20,12 @@ from machine import machine
 from cpcnn_core.errors import ProfileWarning
 from cpcnn_core.evaluation.replicates import find_replicates
 from cpcnn_core.evaluation.scores import evaluate_treatments
+from cpcnn_core.expressions import choose_rows
 from cpcnn_core.io.profile_files import read_profiles
 from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.similarity import cosine_similarity
-from cpcnn_core.profiles.wells import choose_rows, well_profiles
+from cpcnn_core.profiles.wells import well_profiles
 
 RELATIVE = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 CORRECTIONS = {

@@ -10,7 +10,7 @@ import lazy_loader as _lazy
 
 __version__ = "0.1.0"
 
-# As libraries do: who uses this one decides what is heard of it. See `cpcnn_core.logs`.
+# As libraries do: who uses this one decides what is heard of it. See `cpcnn_core.user_messages`.
 _logging.getLogger(__name__).addHandler(_logging.NullHandler())
 
 __getattr__, __dir__, __all__ = _lazy.attach(
@@ -27,7 +27,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "profiles.corrected_wells": ["CorrectedWells"],
         "profiles.correction": ["Correction", "fit_correction"],
         "profiles.library": ["TreatmentLibrary", "build_library"],
-        "profiles.sphering": ["Sphering", "fit_sphering"],
+        "profiles.correction_steps": ["Sphering", "fit_sphering"],
         "simulation.field": ["simulate_field"],
         "schema.columns": ["feature_names"],
         "schema.profiles": ["Profiles"],

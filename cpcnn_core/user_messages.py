@@ -1,7 +1,15 @@
-"""Notices that are not errors: for a host's own line, else as a warning."""
+"""Messages to users: notices that are not errors, and texts that are safe to show.
+
+A notice goes to a host's own line, else it is a warning. Every module also has a logger of its own
+name, below the package's ``cpcnn_core``. As in any library nothing is heard of them until a program
+adds handlers: `cpcnn` does (`cpcnn_core.cli.messages`), napari and notebooks may::
+
+    logging.basicConfig(level=logging.INFO)
+"""
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 
@@ -10,6 +18,9 @@ from cpcnn_core.errors import ProfileWarning, some_of
 # Takes one sentence; the command line prints it, a window shows it.
 Tell = Callable[[str], None]
 SHOWN = 10
+# The `extra` of what its user is told in another way too: one of many sites that a summary
+# counts, say. A terminal does not show it twice.
+TOLD = {"told": True}
 
 
 def warn(text: str) -> None:
@@ -59,3 +70,45 @@ def some(count: int, what: str) -> str:
     ('1 well', '2 wells')
     """
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def printable(text: object) -> str:
+    r"""Return a text with everything written out that is no visible character.
+
+    File names, labels of tables and messages of other libraries may hold line ends, which would
+    look like lines of ours, escape sequences, which a terminal obeys, and signs that turn the
+    direction of writing.
+
+    Parameters
+    ----------
+    text : object
+        Its text is meant.
+
+    Returns
+    -------
+    str
+        On one line, and writable in any encoding of Unicode.
+
+    Examples
+    --------
+    >>> print(printable("P1\nerror: \x1b[31mall is lost"), printable("3 µm"))
+    P1\nerror: \x1b[31mall is lost 3 µm
+    """
+    shown = str(text)
+    if shown.isprintable():
+        return shown
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii")
+        for sign in shown
+    )
+
+
+def is_told(record: logging.LogRecord) -> bool:
+    """Tell whether a record has the mark `TOLD`.
+
+    Examples
+    --------
+    >>> is_told(logging.makeLogRecord(TOLD)), is_told(logging.makeLogRecord({}))
+    (True, False)
+    """
+    return getattr(record, "told", False)

@@ -15,7 +15,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
 
 from cpcnn_core.errors import CPCNNError
-from cpcnn_core.printable import printable
+from cpcnn_core.user_messages import printable
 
 LOGGER = logging.getLogger(__name__)
 

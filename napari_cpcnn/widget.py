@@ -1,7 +1,8 @@
-"""The dock widget: its panels, and what ties them to the viewer."""
+"""The dock widget: its panels, the menu of files beside them, and what ties them to the viewer."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from weakref import WeakKeyDictionary
@@ -11,20 +12,27 @@ import numpy as np
 from napari.layers import Labels
 from napari.utils.theme import get_theme
 from qtpy.QtGui import QCloseEvent
-from qtpy.QtWidgets import QMessageBox, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QMenu,
+    QMessageBox,
+    QTabWidget,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from cpcnn_core.profiles.library_files import read_marked
 from cpcnn_core.schema.columns import OBJECT_NUMBER
 from napari_cpcnn.cell_map.map_panel import MapPanel
 from napari_cpcnn.embed.embed_panel import EmbedPanel
-from napari_cpcnn.file_menu import LOAD_DATA, FileMenu, ask_open
 from napari_cpcnn.gallery import Gallery
 from napari_cpcnn.layer_links import ViewerLink
 from napari_cpcnn.messages import counted, or_error, tell, tell_error, tell_warning
 from napari_cpcnn.nearest.nearest_panel import NearestPanel
 from napari_cpcnn.opened_fields import SiteOpener
 from napari_cpcnn.phenotypes import PhenotypePanel
-from napari_cpcnn.session import open_session, save_session
+from napari_cpcnn.session import SUFFIX, open_session, save_session
 from napari_cpcnn.shared_state import FIELD, LAYER, SharedState
 
 if TYPE_CHECKING:
@@ -32,6 +40,10 @@ if TYPE_CHECKING:
 
 _OPEN: WeakKeyDictionary[napari.Viewer, CellPaintingWidget] = WeakKeyDictionary()
 SELECTION_LAYER = "selection"
+TABLES = "Tables of cells (*.parquet *.h5ad)"
+SESSIONS = f"Sessions (*{SUFFIX})"
+LOAD_DATA = "LoadData tables (*.csv)"
+Open = Callable[[str], object]
 
 
 class CellPaintingWidget(QWidget):
@@ -223,10 +235,6 @@ class CellPaintingWidget(QWidget):
         self.map.set_theme(theme.background.as_rgb_tuple()[:3], theme.text.as_rgb_tuple()[:3])
 
 
-def _absolute(path: Path | None) -> str | None:
-    return None if path is None else str(path.absolute())
-
-
 def widget_of(viewer: napari.Viewer) -> CellPaintingWidget:
     """Return the viewer's dock widget, opened if it is not yet.
 
@@ -238,3 +246,83 @@ def widget_of(viewer: napari.Viewer) -> CellPaintingWidget:
     if viewer not in _OPEN:
         viewer.window.add_plugin_dock_widget("cpcnn", "Cell Painting CNN")
     return _OPEN[viewer]
+
+
+class FileMenu(QToolButton):
+    """Asks for a file and hands it over.
+
+    Parameters
+    ----------
+    parent : QWidget
+    open_table, open_images, save_session, open_session : callable (path)
+    close_cells : callable
+    """
+
+    def __init__(
+        self,
+        parent: QWidget,
+        open_table: Open,
+        open_images: Open,
+        save_session: Open,
+        open_session: Open,
+        close_cells: Callable[[], object],
+    ) -> None:
+        super().__init__(parent)
+        self.setText("File")
+        self.setToolTip("Open tables of cells and their images; save and open sessions")
+        self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        # In the viewer's style the little arrow would cover the text.
+        self.setStyleSheet("QToolButton { padding-right: 10px; }")
+        menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        for text, tip, ask, kind, do in (
+            ("Open table…", "Cells of cpcnn embed, or exported here", ask_open, TABLES, open_table),
+            (
+                "Images of the table…",
+                "The screen's load_data.csv: a double click on a cell then opens its field",
+                ask_open,
+                LOAD_DATA,
+                open_images,
+            ),
+            (
+                "Save session…",
+                "Cells, map, selection, labels and where the images are, in one file",
+                ask_save,
+                SESSIONS,
+                save_session,
+            ),
+            (
+                "Open session…",
+                "Continue where a session was saved",
+                ask_open,
+                SESSIONS,
+                open_session,
+            ),
+        ):
+            action = menu.addAction(text)
+            action.setToolTip(tip)
+            action.triggered.connect(
+                lambda _, text=text, ask=ask, kind=kind, do=do: ask(parent, text, kind, do)
+            )
+        close = menu.addAction("Close all cells")
+        close.setToolTip("Start again with other cells or another model; layers stay")
+        close.triggered.connect(lambda _: close_cells())
+        self.setMenu(menu)
+
+
+def ask_open(parent: QWidget, title: str, kind: str, do: Open) -> None:
+    """Ask for a file that is there."""
+    path, _ = QFileDialog.getOpenFileName(parent, title, "", kind)
+    if path:
+        do(path)
+
+
+def ask_save(parent: QWidget, title: str, kind: str, do: Open) -> None:
+    """Ask for a file to write."""
+    path, _ = QFileDialog.getSaveFileName(parent, title, f"cells{SUFFIX}", kind)
+    if path:
+        do(path if Path(path).suffix == SUFFIX else path + SUFFIX)
+
+
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())

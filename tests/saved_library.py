@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cpcnn_core.expressions import choose_rows
 from cpcnn_core.io.profile_files import write_profiles
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.library_files import write_corrected
-from cpcnn_core.profiles.wells import choose_rows
 from cpcnn_core.schema.columns import feature_names
 from cpcnn_core.schema.profiles import Profiles
 

@@ -22,15 +22,15 @@ from cpcnn_core.cli.screen_options import (
 )
 from cpcnn_core.cli.terminal import SiteBar, notice, progress_bar, show
 from cpcnn_core.errors import SiteError
-from cpcnn_core.logs import TOLD
+from cpcnn_core.user_messages import TOLD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cpcnn_core.crop_store.settings import StoreSettings
     from cpcnn_core.crop_store.sites import CropSite
+    from cpcnn_core.screen.reports import SiteReport
     from cpcnn_core.screen.screens import Screen
-    from cpcnn_core.screen.site_report import SiteReport
 
 LOGGER = logging.getLogger(__name__)
 LOG_FILE = "crops.jsonl"
@@ -131,9 +131,9 @@ def _store(options: argparse.Namespace, screen: Screen | None) -> int:
     from cpcnn_core.io.disk import require_room
     from cpcnn_core.io.tables import read_text_table
     from cpcnn_core.screen.plan import parse_shard, shard_of
+    from cpcnn_core.screen.reports import counted_sites
     from cpcnn_core.screen.run_log import RunLog, redone_line, summary
     from cpcnn_core.screen.site_names import require_apart, require_names
-    from cpcnn_core.screen.site_report import counted_sites
 
     part, parts = parse_shard(options.shard or "1/1")
     if options.platemap:
@@ -231,8 +231,7 @@ def _refuse_what_strips_have_not(options: argparse.Namespace) -> None:
 
 
 def _check_store(folder: str) -> int:
-    from cpcnn_core.crop_store.check import check_store
-    from cpcnn_core.crop_store.store import open_crops
+    from cpcnn_core.crop_store.store import check_store, open_crops
     from cpcnn_core.screen.run_log import ASK_FOR_ALL, told_together
 
     store = open_crops(folder)

@@ -80,13 +80,13 @@ def _design(options: argparse.Namespace) -> None:
         simulate_power,
         smallest_designs,
     )
+    from cpcnn_core.expressions import choose_rows
     from cpcnn_core.io.atomic import write_atomically
     from cpcnn_core.io.disk import require_room
     from cpcnn_core.io.spreadsheets import write_csv
     from cpcnn_core.profiles.cross_fitting import plates_of
     from cpcnn_core.profiles.library_files import read_marked, with_uncorrected
     from cpcnn_core.profiles.losses import complete
-    from cpcnn_core.profiles.wells import choose_rows
     from cpcnn_core.schema.columns import metadata_column
     from cpcnn_core.user_messages import some
 
@@ -138,7 +138,7 @@ def _design(options: argparse.Namespace) -> None:
         notice(f"no design that was asked about finds {WANTED:.0%} with an effect of {sizes}")
     if options.out:
         # Not before: it draws, and loads what draws.
-        from cpcnn_core.evaluation.power_report import write_power_report
+        from cpcnn_core.evaluation.power import write_power_report
 
         path = Path(options.out) / "design.csv"
         write_atomically(path, lambda place: write_csv(table, place))

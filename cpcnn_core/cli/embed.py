@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from cpcnn_core.io.sites import Site
     from cpcnn_core.screen.job import Job, OpenJob
-    from cpcnn_core.screen.job_result import JobResult
-    from cpcnn_core.screen.site_report import SiteReport
+    from cpcnn_core.screen.reports import JobResult, SiteReport
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -56,7 +55,7 @@ class Work:
 
 
 def _embed(options: argparse.Namespace) -> int:
-    from cpcnn_core.screen.job_result import JobResult
+    from cpcnn_core.screen.reports import JobResult
 
     shard = options.shard or "1/1"
     work = Work(shard, tuple(options.tables), options.strict, options.cluster)
@@ -177,7 +176,7 @@ def _stale(job: Job, places: Sequence[int]) -> list[str]:
 
 def _collect(work: Work, opened: OpenJob, reports: Sequence[SiteReport]) -> None:
     from cpcnn_core.screen.collect import collect_plates, plates_of, remove_others
-    from cpcnn_core.screen.site_report import counted_sites
+    from cpcnn_core.screen.reports import counted_sites
 
     sites = counted_sites(opened.sites, reports)
     tables = collect_plates(sites, opened.out, opened.settings, work.tables)
@@ -196,9 +195,9 @@ def check_job(job: Job, work: Work = Work()) -> None:
         table_names,
     )
     from cpcnn_core.screen.prefetch import examine_sites
+    from cpcnn_core.screen.reports import counted_sites
     from cpcnn_core.screen.run import default_readers
     from cpcnn_core.screen.run_log import check_lines
-    from cpcnn_core.screen.site_report import counted_sites
 
     planned = _plan(job, work)
     opened, sites = planned.opened, [site for _, site in planned.mine]

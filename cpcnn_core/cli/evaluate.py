@@ -151,7 +151,7 @@ def _shortened(scores: dict[str, Any]) -> dict[str, object]:
 
 
 def _chosen(wells: Profiles, expression: str | None) -> np.ndarray | None:
-    from cpcnn_core.profiles.wells import choose_rows
+    from cpcnn_core.expressions import choose_rows
 
     return choose_rows(wells, expression) if expression else None
 

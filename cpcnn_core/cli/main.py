@@ -34,8 +34,8 @@ from cpcnn_core.cli import (
 from cpcnn_core.cli.messages import add_message_options, messages, open_log, told_error
 from cpcnn_core.errors import origins
 from cpcnn_core.io.disk import told_if_full
-from cpcnn_core.logs import TOLD
 from cpcnn_core.threads import let_threads_wait
+from cpcnn_core.user_messages import TOLD
 
 LOGGER = logging.getLogger(__name__)
 VERBS = (

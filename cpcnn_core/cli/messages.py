@@ -23,8 +23,7 @@ from typing import Any
 
 import cpcnn_core
 from cpcnn_core.errors import CPCNNError, CPCNNWarning
-from cpcnn_core.logs import TOLD, is_told
-from cpcnn_core.printable import printable
+from cpcnn_core.user_messages import TOLD, is_told, printable
 
 LOGGER = logging.getLogger(__name__)
 OURS, WARNINGS = "cpcnn_core", "py.warnings"

@@ -14,7 +14,7 @@ from cpcnn_core.cli.options import (
     add_significance,
 )
 from cpcnn_core.cli.terminal import notice, print_out, say_once
-from cpcnn_core.printable import printable
+from cpcnn_core.user_messages import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,10 +61,10 @@ def _nearest(options: argparse.Namespace) -> None:
 
     import numpy as np
 
+    from cpcnn_core.expressions import choose_rows
     from cpcnn_core.io.atomic import write_atomically
     from cpcnn_core.io.disk import require_room
     from cpcnn_core.io.spreadsheets import write_csv
-    from cpcnn_core.profiles.wells import choose_rows
     from cpcnn_core.schema.columns import metadata_column
     from cpcnn_core.schema.values import texts_of
 

@@ -74,11 +74,12 @@ def _profile(options: argparse.Namespace) -> None:
     from pathlib import Path
 
     from cpcnn_core.errors import ProfileError
+    from cpcnn_core.expressions import choose_rows
     from cpcnn_core.io.disk import require_room
     from cpcnn_core.io.profile_files import require_format
     from cpcnn_core.profiles.correction import fit_correction
     from cpcnn_core.profiles.library_files import consensus_file, write_corrected
-    from cpcnn_core.profiles.wells import choose_rows, join_platemap, well_profiles
+    from cpcnn_core.profiles.wells import join_platemap, well_profiles
     from cpcnn_core.schema.columns import metadata_column
 
     if options.correction != "none" and not options.controls:

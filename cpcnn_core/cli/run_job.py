@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from cpcnn_core.cli.embed import embed_job
 from cpcnn_core.cli.main import follow, run
 from cpcnn_core.cli.messages import add_message_options, told_error
-from cpcnn_core.printable import printable
+from cpcnn_core.user_messages import printable
 
 if TYPE_CHECKING:
-    from cpcnn_core.screen.job_result import JobResult
+    from cpcnn_core.screen.reports import JobResult
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from cpcnn_core.io.dataclass_json import write_dataclass
-    from cpcnn_core.screen.job_result import JobResult
+    from cpcnn_core.screen.reports import JobResult
 
     result = JobResult()
     try:

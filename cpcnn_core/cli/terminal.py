@@ -11,13 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self
 
 from cpcnn_core.cli.messages import shows_notices
-from cpcnn_core.logs import TOLD
-from cpcnn_core.printable import printable
+from cpcnn_core.user_messages import TOLD, printable
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from cpcnn_core.screen.site_report import SiteReport
+    from cpcnn_core.screen.reports import SiteReport
 
 LOGGER = logging.getLogger(__name__)
 

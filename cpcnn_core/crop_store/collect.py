@@ -38,7 +38,7 @@ def collect_index(
     ----------
     sites : sequence of CropSite
         Those of the whole screen, not of one shard of it, that have crops which are up to
-        date: see `cpcnn_core.screen.site_report.SiteReport.counted`.
+        date: see `cpcnn_core.screen.reports.SiteReport.counted`.
     out : str or Path
         Where `cpcnn_core.crop_store.run.store_crops` wrote.
     settings : StoreSettings

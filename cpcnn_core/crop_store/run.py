@@ -38,7 +38,7 @@ from cpcnn_core.io.damaged_files import said_aside, set_aside
 from cpcnn_core.schema.columns import IMAGE_NUMBER
 from cpcnn_core.screen.examination import DONE, TO_DO, Examined, Record
 from cpcnn_core.screen.prefetch import in_order, look_at
-from cpcnn_core.screen.site_report import SiteReport, failure, stopped
+from cpcnn_core.screen.reports import SiteReport, failure, stopped
 from cpcnn_core.user_messages import Tell, warn
 
 READERS = 2

@@ -130,7 +130,7 @@ def facts_if_done(out: str | Path, site: CropSite, settings: StoreSettings) -> S
 
     A file that is too short, or missing, is noticed; whether every crop still is what was
     written, `site_record` looks at where the file's time is another than it was given, and
-    `cpcnn_core.crop_store.check.check_store` in any case.
+    `cpcnn_core.crop_store.store.check_store` in any case.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A store of crops, to be read in any order.
+"""A store of crops, to be read in any order, and checked crop by crop.
 
 Layout::
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cpcnn_core.crop_store.crop_files import read_crops
+from cpcnn_core.crop_store.crop_files import CROPS_AT_A_TIME, read_crops
 from cpcnn_core.crop_store.settings import DTYPES, read_settings
 from cpcnn_core.errors import ChannelError, CropStoreError
 from cpcnn_core.imaging.scale import SAME_SCALE
@@ -67,7 +67,7 @@ class CropPlaces:
 class CropStore:
     """Crops of one study or several, read in any order.
 
-    See `open_crops` and `cpcnn_core.crop_store.store.combine_stores`.
+    See `open_crops` and `combine_stores`.
 
     Attributes
     ----------
@@ -263,6 +263,48 @@ def open_crops(path: str | Path) -> CropStore:
     index = as_frame(table.select(names))
     dtype, um_per_px = DTYPES[settings.dtype], settings.um_per_px
     return CropStore(index, settings.channels, settings.crop_px, dtype, places, um_per_px)
+
+
+def check_store(store: CropStore, progress: Callable[[], None] | None = None) -> dict[Path, str]:
+    """Read every crop and compare its checksum.
+
+    Parameters
+    ----------
+    store : CropStore
+    progress : callable (), optional
+        Called after every file; what it raises ends the check.
+
+    Returns
+    -------
+    dict of Path to str
+        The files that are missing or damaged, and what is wrong with each.
+
+    Examples
+    --------
+    >>> check_store(store)
+    {}
+    >>> store.places.files[0].write_bytes(b"another file")
+    12
+    >>> [path.as_posix() for path in check_store(store)]
+    ['crops/crops/P1/A01/1.npy']
+    """
+    places, damaged = store.places, {}
+    order = np.argsort(places.file_of_crop, kind="stable")
+    counts = np.bincount(places.file_of_crop, minlength=len(places.files))
+    for file, rows in enumerate(np.split(order, np.cumsum(counts)[:-1])):
+        for start in range(0, len(rows), CROPS_AT_A_TIME):
+            part = rows[start : start + CROPS_AT_A_TIME]
+            shape = (len(part), places.planes_in_file[file], store.crop_px, store.crop_px)
+            crops = np.empty(shape, store.dtype)
+            try:
+                path = places.files[file]
+                read_crops(path, places.place_in_file[part], places.checksum[part], crops)
+            except (CropStoreError, OSError) as error:
+                damaged[path] = str(error)
+                break
+        if progress is not None:
+            progress()
+    return damaged
 
 
 def combine_stores(

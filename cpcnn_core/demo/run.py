@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from cpcnn_core.demo.summary import Cells, summarize
+from cpcnn_core.demo.cells import NEAREST, Cells, draw_cells, neighbor_agreement, summarize
 from cpcnn_core.errors import HostError
 from cpcnn_core.hosts.environments import CELLPROFILER_VERSION, code_command, create_environment
 from cpcnn_core.hosts.headless import run_pipeline
@@ -58,7 +58,6 @@ def run_demo(
     --------
     >>> run_demo("demo_output")  # doctest: +SKIP
     """
-    from cpcnn_core.demo.picture import draw_cells
     from cpcnn_core.models.opening import open_model
     from cpcnn_core.models.weights import save_model
 
@@ -100,8 +99,6 @@ def run_demo(
 
 def agreement_text(cells: Cells) -> str:
     """Say how far cells that look alike to the network are alike."""
-    from cpcnn_core.demo.neighbor_agreement import NEAREST, neighbor_agreement
-
     said = []
     for name, values in cells.known.items():
         found, shuffled = neighbor_agreement(cells.features, cells.field, values)

@@ -26,7 +26,7 @@ from cpcnn_core.imaging.field import Field
 from cpcnn_core.io.deepprofiler_npz import SiteTable, write_site
 from cpcnn_core.io.label_images import objects_from_labels
 from cpcnn_core.io.load_data import read_load_data
-from cpcnn_core.io.plate_parquet import write_plate
+from cpcnn_core.io.plate_tables import write_plate
 from cpcnn_core.io.sites import Objects, Site, read_stored
 from cpcnn_core.screen.collect import (
     PLATES_FOLDER,
@@ -39,12 +39,11 @@ from cpcnn_core.screen.collect import (
 )
 from cpcnn_core.screen.examination import ExaminedSite, examine
 from cpcnn_core.screen.job import Job, screen_notices
-from cpcnn_core.screen.job_result import JobResult
 from cpcnn_core.screen.plan import site_file, site_record
 from cpcnn_core.screen.prefetch import begin_site, look_at
+from cpcnn_core.screen.reports import JobResult, SiteReport, counted_sites, failure
 from cpcnn_core.screen.run_log import RunLog, check_lines, redone_line, summary
 from cpcnn_core.screen.screens import LabelImages, LoadDataScreen
-from cpcnn_core.screen.site_report import SiteReport, counted_sites, failure
 
 LOG_FILE = "classical.jsonl"
 # Its thresholds are searched over the camera's grey levels, which are gone here; a second for

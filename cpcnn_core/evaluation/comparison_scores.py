@@ -12,15 +12,15 @@ from cpcnn_core.errors import ProfileError
 from cpcnn_core.evaluation.baselines import count_profiles
 from cpcnn_core.evaluation.control_measures import measure_against_controls
 from cpcnn_core.evaluation.correction_sweep import sweep_corrections
-from cpcnn_core.evaluation.retrieval_measures import measure_retrieval
-from cpcnn_core.evaluation.scores import retrieval_scores
+from cpcnn_core.evaluation.scores import measure_retrieval, retrieval_scores
+from cpcnn_core.expressions import choose_rows
 from cpcnn_core.io.deepprofiler import read_sites
 from cpcnn_core.io.load_data import read_load_data
 from cpcnn_core.io.metadata_types import learn_types
 from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.profiles.corrected_wells import CorrectedWells
 from cpcnn_core.profiles.correction import Correction, fit_correction
-from cpcnn_core.profiles.wells import choose_rows, join_platemap
+from cpcnn_core.profiles.wells import join_platemap
 from cpcnn_core.schema.columns import CELL_COUNT, PLATE, WELL, metadata_column
 from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.screen.screens import DeepProfilerScreen, Screen
@@ -182,13 +182,13 @@ class ComparisonTask:
     by : str
         The column that names the treatment.
     controls : str
-        Which wells are controls, see `cpcnn_core.profiles.wells.choose_rows`.
+        Which wells are controls, see `cpcnn_core.expressions.choose_rows`.
     platemap : str, optional
         See `cpcnn_core.profiles.wells.join_platemap`.
     where : str, optional
         Only these wells are looked at.
     query : str, optional
-        Only these are queries, see `cpcnn_core.evaluation.retrieval_measures.measure_retrieval`.
+        Only these are queries, see `cpcnn_core.evaluation.scores.measure_retrieval`.
     annotations : mapping of str to str, optional
         Labels of treatments.
     confounders : tuple of str

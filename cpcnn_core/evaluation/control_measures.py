@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.evaluation.activity import SIGNIFICANT, phenotypic_activity
 from cpcnn_core.evaluation.confounders import confounders
 from cpcnn_core.evaluation.placebo import run_placebo
+from cpcnn_core.evaluation.replicates import SIGNIFICANT, phenotypic_activity
 from cpcnn_core.profiles.corrected_wells import CorrectedWells
 from cpcnn_core.profiles.doses import compounds_of
 from cpcnn_core.profiles.significance import Significance

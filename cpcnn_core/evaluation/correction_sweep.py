@@ -20,10 +20,10 @@ from cpcnn_core.evaluation.replicates import ReplicateRetrieval, find_replicates
 from cpcnn_core.evaluation.scores import retrieval_scores
 from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.profiles.correction import Correction, fit_correction
+from cpcnn_core.profiles.correction_steps import Sphering
 from cpcnn_core.profiles.cross_fitting import cross_fit
 from cpcnn_core.profiles.retrieval import average_precision
 from cpcnn_core.profiles.similarity import cosine_similarity, same_label
-from cpcnn_core.profiles.sphering import Sphering
 from cpcnn_core.schema.columns import WELL
 from cpcnn_core.schema.profiles import Profiles
 
@@ -197,7 +197,7 @@ def sweep_corrections(
     annotations : mapping of str to str, optional
         Labels of treatments, several separated by ``|``.
     relative : bool
-        See `cpcnn_core.profiles.sphering.fit_sphering`.
+        See `cpcnn_core.profiles.correction_steps.fit_sphering`.
 
     Returns
     -------

@@ -12,7 +12,7 @@ from cpcnn_core.evaluation.stopwatch import Measured, measure_command
 from cpcnn_core.io.damaged_files import read_checked, set_aside, write_checked
 from cpcnn_core.io.dataclass_json import read_dataclass, write_dataclass
 from cpcnn_core.screen.job import Job
-from cpcnn_core.screen.job_result import JobResult
+from cpcnn_core.screen.reports import JobResult
 
 COST_FILE, OUTPUT_FILE, JOB_FILE, RESULT_FILE = "cost.json", "output.txt", "job.json", "result.json"
 

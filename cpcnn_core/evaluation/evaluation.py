@@ -13,12 +13,12 @@ from cpcnn_core.evaluation.baselines import count_profiles
 from cpcnn_core.evaluation.control_measures import measure_against_controls
 from cpcnn_core.evaluation.correction_sweep import CorrectionSweep, sweep_corrections
 from cpcnn_core.evaluation.placebo import without_p_values
-from cpcnn_core.evaluation.retrieval_measures import (
+from cpcnn_core.evaluation.scores import (
+    evaluate_as_in_the_paper,
     labels_of,
     means_of_treatments,
     measure_retrieval,
 )
-from cpcnn_core.evaluation.scores import evaluate_as_in_the_paper
 from cpcnn_core.io.site_keys import KEYS, normal_key
 from cpcnn_core.profiles.corrected_wells import CorrectedWells, as_they_are
 from cpcnn_core.profiles.cross_fitting import refuse_controls
@@ -89,7 +89,7 @@ def evaluate_profiles(
         others, but are no queries; what they find is told apart.
     queries : ndarray of shape (n,), bool, optional
         Whose retrieval is measured, see
-        `cpcnn_core.evaluation.retrieval_measures.measure_retrieval`. Default: that of all.
+        `cpcnn_core.evaluation.scores.measure_retrieval`. Default: that of all.
     annotations : mapping of str to str, optional
         Labels of treatments, several separated by ``|``.
     baselines : mapping of str to Profiles or CorrectedWells, optional

@@ -16,12 +16,11 @@ from matplotlib.colors import LogNorm, to_hex
 from matplotlib.figure import Figure
 
 from cpcnn_core.evaluation.report_page import Picture, PlateMap, Point, Scatter, Well
-from cpcnn_core.printable import printable
-from cpcnn_core.profiles.principal_components import fit_principal_components
+from cpcnn_core.profiles.correction_steps import fit_principal_components
 from cpcnn_core.profiles.retrieval import precision_at, recall_at
 from cpcnn_core.profiles.similarity import cosine_similarity, same_label, unit_length
 from cpcnn_core.schema.profiles import Profiles
-from cpcnn_core.user_messages import some
+from cpcnn_core.user_messages import printable, some
 
 # Told apart by most eyes, also by those that cannot tell red from green (Wong 2011).
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")

@@ -14,7 +14,7 @@ import numpy as np
 
 from cpcnn_core.errors import DependencyError, ProfileError
 from cpcnn_core.profiles.checks import check_features
-from cpcnn_core.profiles.sphering import fit_sphering
+from cpcnn_core.profiles.correction_steps import fit_sphering
 from cpcnn_core.schema.columns import TREATMENT
 from cpcnn_core.schema.profiles import Profiles
 
@@ -148,7 +148,7 @@ def strong_in_profiles(
     -------
     dict
         ``fewest_wells``; ``far_wells``, how many wells are far from the controls; ``treatments``;
-        and ``where``, the expression by which `cpcnn_core.profiles.wells.choose_rows` and
+        and ``where``, the expression by which `cpcnn_core.expressions.choose_rows` and
         ``cpcnn train`` choose their wells. JSON's types only.
 
     Raises

@@ -15,19 +15,18 @@ import numpy as np
 
 from cpcnn_core.errors import DependencyError, TableError
 from cpcnn_core.io.archives import open_archive, read_array
-from cpcnn_core.io.claims import is_believable, refuse_claim
+from cpcnn_core.io.formats import ANNDATA, first_bytes
 from cpcnn_core.io.hdf5 import check_all
 from cpcnn_core.io.json_files import read_json
 from cpcnn_core.io.metadata_types import metadata_named
-from cpcnn_core.io.reading_process import ReadingError, read_elsewhere
+from cpcnn_core.io.untrusted_files import ReadingError, is_believable, read_elsewhere, refuse_claim
 from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.schema.values import arrow_table
 from cpcnn_core.user_messages import listed
 
 if TYPE_CHECKING:
-    from cpcnn_core.io.reading_process import Allow
+    from cpcnn_core.io.untrusted_files import Allow
 
-_HDF5 = b"\x89HDF\r\n\x1a\n"
 _X, _OBS, _ABOUT = "x.npz", "obs.arrow", "about.json"
 
 
@@ -41,10 +40,7 @@ def is_anndata(path: Path) -> bool:
     """
     if not path.is_file():
         return False
-    if path.suffix == ".h5ad":
-        return True
-    with path.open("rb") as file:
-        return file.read(len(_HDF5)) == _HDF5
+    return path.suffix in ANNDATA.endings or ANNDATA.fits(first_bytes(path))
 
 
 def read_anndata(path: Path) -> Profiles:
@@ -62,7 +58,7 @@ def read_anndata(path: Path) -> Profiles:
 
     Examples
     --------
-    >>> from cpcnn_core.io.plate_anndata import write_plate_anndata
+    >>> from cpcnn_core.io.plate_tables import write_plate_anndata
     >>> write_plate_anndata("P1.h5ad", [], ["Plate"], {}, ["Cells_CPCNN_000"])
     0
     >>> read_anndata(Path("P1.h5ad")).feature_names
@@ -94,7 +90,7 @@ def read_here(path: Path, folder: Path, allow: Allow) -> None:
     ----------
     path, folder : Path
     allow : callable (int)
-        See `cpcnn_core.io.reading_process`.
+        See `cpcnn_core.io.untrusted_files`.
     """
     # anndata can use it, we do not, and it takes longer to load than all else together.
     sys.modules.setdefault("dask", None)  # type: ignore[arg-type]  # what is None is not imported

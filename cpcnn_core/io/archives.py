@@ -22,7 +22,7 @@ from typing import IO
 
 import numpy as np
 
-from cpcnn_core.io.claims import is_believable, refuse_claim
+from cpcnn_core.io.untrusted_files import is_believable, refuse_claim
 
 # Of a directory of members; one takes about a hundred bytes, and memory ten times as much.
 MAX_DIRECTORY_BYTES = 2**20

@@ -22,7 +22,7 @@ from typing import cast
 
 from cpcnn_core.errors import SiteError
 from cpcnn_core.io.atomic import is_temporary
-from cpcnn_core.io.image_tables import split_name
+from cpcnn_core.io.cellprofiler_tables import split_name
 from cpcnn_core.io.measured_objects import MeasuredObjects, read_measured
 from cpcnn_core.io.object_sources import ObjectSource, ScreenRows, key_of, missing_sites
 from cpcnn_core.io.site_keys import KEYS, KeyIndex, normal_key

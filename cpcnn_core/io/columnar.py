@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from cpcnn_core.errors import TableError
-from cpcnn_core.io.claims import is_believable, refuse_claim
-from cpcnn_core.io.numbers import numbers_of
+from cpcnn_core.io.formats import FEATHER
 from cpcnn_core.io.parquet_files import open_parquet
+from cpcnn_core.io.tables import numbers_of
+from cpcnn_core.io.untrusted_files import is_believable, refuse_claim
 from cpcnn_core.schema.values import text_of
 
 if TYPE_CHECKING:
@@ -300,7 +301,7 @@ def _text(value: object, as_kept: type | None) -> str:
     return text_of(value if value is None or as_kept is None else as_kept(value))
 
 
-_MAGIC = b"ARROW1"
+_MAGIC = FEATHER.begins[0]
 _BLOCK_BYTES, _BUFFER_BYTES = 24, 16
 # The places of what is read, in the tables of the format.
 _DICTIONARIES, _BATCHES = 2, 3

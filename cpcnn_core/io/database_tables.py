@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cpcnn_core.errors import TableError
-from cpcnn_core.io.claims import is_believable, refuse_claim
-from cpcnn_core.io.numbers import numbers_of
-from cpcnn_core.io.reading_process import BYTES_PER_SECOND, SECONDS
+from cpcnn_core.io.tables import numbers_of
+from cpcnn_core.io.untrusted_files import BYTES_PER_SECOND, SECONDS, is_believable, refuse_claim
 from cpcnn_core.schema.values import text_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MAGIC = b"SQLite format 3\x00"
 # Steps of SQLite's machine between two looks at the clock; the shortest limit of a value.
 _STEPS, _LEAST_LENGTH = 100_000, 2**20
 # What a number takes in a row of Python's.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import h5py
 
-from cpcnn_core.io.claims import is_believable, refuse_claim
+from cpcnn_core.io.untrusted_files import is_believable, refuse_claim
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cpcnn_core.errors import SiteError, some_of
-from cpcnn_core.io.database_tables import MAGIC, DatabaseTable, table_names
-from cpcnn_core.io.image_tables import find_image_table, split_name
-from cpcnn_core.io.object_rows import (
+from cpcnn_core.io.cellprofiler_tables import (
     COL,
     COUNT,
     IMAGE,
     OBJECT,
     ROW,
     RUN,
+    find_image_table,
     read_image_rows,
     read_object_rows,
+    split_name,
 )
+from cpcnn_core.io.database_tables import DatabaseTable, table_names
+from cpcnn_core.io.formats import SQLITE, first_bytes
 from cpcnn_core.io.object_sources import (
     ObjectSource,
     ScreenRows,
@@ -58,9 +60,7 @@ def read_measured(path: Path, objects: str) -> MeasuredObjects:
     >>> read_measured(Path("Nuclei.csv"), "Nuclei")(1, site).centers
     array([[ 7. , 20.5]])
     """
-    with path.open("rb") as file:
-        is_database = file.read(len(MAGIC)) == MAGIC
-    if is_database or path.suffix.lower() in (".db", ".sqlite", ".sqlite3"):
+    if SQLITE.fits(first_bytes(path)) or path.suffix.lower() in SQLITE.endings:
         names = table_names(path)
         image_name = _table(path, names, ("Per_Image", "Image"))
         image_table = DatabaseTable(path, image_name)

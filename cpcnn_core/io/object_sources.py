@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cpcnn_core.errors import SiteError, some_of
+import numpy as np
+
+from cpcnn_core.errors import SiteError, TableError, some_of
 from cpcnn_core.io.atomic import is_temporary
 from cpcnn_core.io.site_keys import KEYS, KeyIndex
 from cpcnn_core.io.sites import Objects
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -204,6 +210,27 @@ def missing_sites(screen: ScreenRows, there: KeyIndex, source: object) -> list[s
             "same in both"
         )
     return [f"{len(missing)} of {len(screen.keys)} sites are not in {source}: {some_of(missing)}"]
+
+
+def refuse_infinite(positions: pd.DataFrame, source: object) -> None:
+    """Raise where an object has an infinite position; its index numbers the rows from 0.
+
+    Raises
+    ------
+    TableError
+        Names the row.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> refuse_infinite(pd.DataFrame({"row": [1.0, np.inf]}), "Nuclei.csv")
+    Traceback (most recent call last):
+    cpcnn_core.errors.TableError: Nuclei.csv has an infinite position in row 2; expected pixels
+    """
+    endless = np.isinf(positions.to_numpy(np.float64)).any(axis=1)
+    if endless.any():
+        row = int(positions.index[endless][0]) + 1
+        raise TableError(f"{source} has an infinite position in row {row}; expected pixels")
 
 
 def without_centre(numbers: Sequence[int], source: Path) -> tuple[str, ...]:

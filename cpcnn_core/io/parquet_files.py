@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from cpcnn_core.io.claims import is_believable, refuse_claim
+from cpcnn_core.io.untrusted_files import is_believable, refuse_claim
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -37,11 +37,6 @@ LIKENESSES = ("Like_Controls", "Like_Treatment")
 _TEXTS = re.compile(r"_(?:Metadata|FileName|PathName|URL|MD5Digest)(?:_|$)")
 # Numbers that are never measurements.
 _COUNTED = ("ImageNumber", "ObjectNumber", "TableNumber")
-# What tables are called in a folder; of a file that is named, its content tells.
-FORMATS = (
-    *(".parquet", ".feather", ".h5ad"),
-    *(f".{kind}{packed}" for kind in ("csv", "tsv") for packed in ("", ".gz", ".bz2", ".xz")),
-)
 ROWS_AT_A_TIME = 8192
 _WRITTEN = (".parquet", ".csv", ".csv.gz")
 # Says that the types of the metadata are as they were in memory.
@@ -77,7 +72,7 @@ def read_profiles(
     Returns
     -------
     Profiles
-        What is missing among features (`cpcnn_core.io.numbers.MISSING`) is NaN.
+        What is missing among features (`cpcnn_core.io.tables.MISSING`) is NaN.
         Metadata are numbers or texts as `cpcnn_core.io.metadata_types` says; plate, well and
         site are texts. Tables of `write_profiles` in parquet come back as they were.
 

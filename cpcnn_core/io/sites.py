@@ -17,8 +17,7 @@ import numpy as np
 from cpcnn_core.errors import ChannelError, ImageError, SiteError
 from cpcnn_core.imaging.field import Field
 from cpcnn_core.imaging.scale import check_um_per_px
-from cpcnn_core.io.illumination import read_illumination
-from cpcnn_core.io.images import read_plane
+from cpcnn_core.io.images import read_illumination, read_plane
 from cpcnn_core.io.site_keys import KEYS
 
 # What a screen's table may say of a site's scale, as the column Metadata_UmPerPx.

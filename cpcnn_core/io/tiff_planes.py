@@ -17,8 +17,8 @@ from xml.etree import ElementTree as ET
 import numpy as np
 
 from cpcnn_core.errors import ImageError
-from cpcnn_core.io.claims import ALWAYS_TRUSTED_BYTES, is_believable, refuse_claim
 from cpcnn_core.io.json_files import parse_json
+from cpcnn_core.io.untrusted_files import ALWAYS_TRUSTED_BYTES, is_believable, refuse_claim
 
 if TYPE_CHECKING:
     import tifffile

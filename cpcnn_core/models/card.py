@@ -10,7 +10,7 @@ from typing import Any
 from cpcnn_core.errors import ChannelError, WeightsError, some_of
 from cpcnn_core.io.json_files import parse_json
 from cpcnn_core.models.card_schema import MAX_INPUTS, TEXT_LENGTH, checked, checked_options
-from cpcnn_core.printable import printable
+from cpcnn_core.user_messages import printable
 
 CHANNEL_MODES = {
     "fixed": "all channels together, in this order",

@@ -1,7 +1,7 @@
 """Rules for each entry of a model's card: its type, its length, its range.
 
 Cards come in files from strangers, so every value is one that is expected here, or the card is
-refused; and all text is such that it can be shown (`cpcnn_core.printable.printable`).
+refused; and all text is such that it can be shown (`cpcnn_core.user_messages.printable`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from cpcnn_core.errors import WeightsError
-from cpcnn_core.printable import printable
+from cpcnn_core.user_messages import printable
 
 # timm's names of networks and their weights; no address, no folder (hf-hub:, local-dir:).
 TIMM_NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)?")

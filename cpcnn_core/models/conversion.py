@@ -2,7 +2,7 @@
 
 A checkpoint is a safetensors file or a file of PyTorch, of which only tensors are read:
 nothing in it is ever run. Files of PyTorch are read by another Python with limits, see
-`cpcnn_core.io.reading_process`.
+`cpcnn_core.io.untrusted_files`.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from cpcnn_core.errors import ModelNotFoundError, WeightsError, some_of
-from cpcnn_core.io.claims import is_believable, refuse_claim
-from cpcnn_core.io.reading_process import ReadingError, read_elsewhere
+from cpcnn_core.io.untrusted_files import ReadingError, is_believable, read_elsewhere, refuse_claim
 from cpcnn_core.models.card_schema import OPEN_PHENOM, SUBCELL, TIMM_PREFIX
 from cpcnn_core.models.open_phenom import sine_positions
 
 if TYPE_CHECKING:
-    from cpcnn_core.io.reading_process import Allow
+    from cpcnn_core.io.untrusted_files import Allow
 
 # DINO and DINOv2 resample their positions by this much more than the grids' ratio.
 GRID_OFFSET = 0.1
@@ -115,7 +114,7 @@ def read_here(path: Path, folder: Path, allow: Allow) -> None:
     ----------
     path, folder : Path
     allow : callable (int)
-        See `cpcnn_core.io.reading_process`.
+        See `cpcnn_core.io.untrusted_files`.
     """
     size = path.stat().st_size
     # PyTorch itself writes them without compression.

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cpcnn_core.errors import DownloadError, ModelNotFoundError
-from cpcnn_core.models.packaged_weights import PYPI, is_packaged, packaged_file, requirement
-from cpcnn_core.models.registry import known_cards
+from cpcnn_core.models.registry import PYPI, is_packaged, known_cards, packaged_file, requirement
 
 if TYPE_CHECKING:
     from requests import Response

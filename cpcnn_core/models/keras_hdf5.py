@@ -28,10 +28,10 @@ import numpy as np
 from cpcnn_core.errors import ChannelError, WeightsError
 from cpcnn_core.io.archives import open_archive, read_array
 from cpcnn_core.io.hdf5 import check_dataset, has_member, member
-from cpcnn_core.io.reading_process import ReadingError, read_elsewhere
+from cpcnn_core.io.untrusted_files import ReadingError, read_elsewhere
 
 if TYPE_CHECKING:
-    from cpcnn_core.io.reading_process import Allow
+    from cpcnn_core.io.untrusted_files import Allow
 
 # Blocks in each stage of EfficientNet-B0; stage 1 has no expansion.
 STAGE_REPEATS = (1, 2, 2, 3, 3, 4, 1)
@@ -116,7 +116,7 @@ def read_here(path: Path, folder: Path, allow: Allow, channels: str) -> None:
     ----------
     path, folder : Path
     allow : callable (int)
-        See `cpcnn_core.io.reading_process`.
+        See `cpcnn_core.io.untrusted_files`.
     channels : str
         How many.
     """

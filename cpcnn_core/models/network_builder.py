@@ -122,7 +122,7 @@ def build_network(card: ModelCard, weights: Mapping[str, np.ndarray]) -> Network
 
     Examples
     --------
-    >>> from cpcnn_core.models.untrained import untrained_efficientnet_b0
+    >>> from cpcnn_core.models.opening import untrained_efficientnet_b0
     >>> build_network(*untrained_efficientnet_b0()).tap
     'block6a_activation'
     """

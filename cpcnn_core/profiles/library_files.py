@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.io.profile_files import FORMATS, read_profiles, write_profiles
+from cpcnn_core.io.formats import CONSENSUS_ENDING, TABLE_ENDINGS
+from cpcnn_core.io.profile_files import read_profiles, write_profiles
 from cpcnn_core.profiles.corrected_wells import CorrectedWells, as_they_are
 from cpcnn_core.profiles.correction import Correction, correction_file
 from cpcnn_core.profiles.correction_files import (
@@ -26,7 +27,6 @@ from cpcnn_core.schema.origin import CORRECTION, CORRECTION_SHA256, Origin, alig
 from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.user_messages import Tell, warn
 
-CONSENSUS = ".consensus.parquet"
 AGAIN = "make both again with: cpcnn profile"
 
 
@@ -123,7 +123,7 @@ def consensus_file(table: str | Path) -> Path:
     ('screen.v1.consensus.parquet', 'screen.csv.consensus.parquet')
     """
     table = Path(table)
-    return table.with_name(table.name.removesuffix(".parquet") + CONSENSUS)
+    return table.with_name(table.name.removesuffix(".parquet") + CONSENSUS_ENDING)
 
 
 def read_wells(
@@ -306,9 +306,9 @@ def _earlier_file(table: Path) -> Path:
 def _places(table: Path) -> list[Path]:
     """List what a table's correction may be called, the likeliest first."""
     places = [correction_file(table)]
-    if table.name.endswith(CONSENSUS):
+    if table.name.endswith(CONSENSUS_ENDING):
         # Treatments are means of wells, and have their correction.
-        wells = table.name.removesuffix(CONSENSUS)
+        wells = table.name.removesuffix(CONSENSUS_ENDING)
         places += [correction_file(table.with_name(name)) for name in (f"{wells}.parquet", wells)]
     return [*places, _earlier_file(table)]
 
@@ -320,15 +320,15 @@ def _others_of_its_stem(table: Path) -> list[str]:
         other.name
         for other in table.parent.glob("*")
         if other.name.split(".")[0] == stem
-        and other.name.endswith(FORMATS)
-        and not other.name.endswith(CONSENSUS)
+        and other.name.endswith(TABLE_ENDINGS)
+        and not other.name.endswith(CONSENSUS_ENDING)
         and other.name != table.name
     )
 
 
 def _require_one_owner(table: Path, place: Path) -> None:
     others = _others_of_its_stem(table)
-    if table.name.endswith(CONSENSUS):
+    if table.name.endswith(CONSENSUS_ENDING):
         # Not one of its own, but that of its wells.
         others = others[1:]
     if others:

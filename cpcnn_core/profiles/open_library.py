@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from cpcnn_core.errors import ProfileError
+from cpcnn_core.expressions import choose_rows
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.registry import known_cards
 from cpcnn_core.profiles.correction import Correction, describe_correction
@@ -24,7 +25,6 @@ from cpcnn_core.profiles.library import TreatmentLibrary, build_library, treatme
 from cpcnn_core.profiles.library_files import read_marked, read_wells, with_uncorrected
 from cpcnn_core.profiles.losses import complete
 from cpcnn_core.profiles.significance import Significance
-from cpcnn_core.profiles.wells import choose_rows
 from cpcnn_core.schema.columns import PLATE, WELL, feature_names, metadata_column
 from cpcnn_core.schema.origin import (
     CORRECTION,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cpcnn_core.errors import DependencyError, DiskFullError, SiteError
-from cpcnn_core.screen.site_report import SiteReport, failure, stopped
+from cpcnn_core.screen.reports import SiteReport, failure, stopped
 from cpcnn_core.threads import let_threads_wait
 
 if TYPE_CHECKING:

@@ -12,8 +12,14 @@ from pathlib import Path
 from cpcnn_core.errors import SiteError
 from cpcnn_core.io.atomic import remove_leftovers, remove_leftovers_in
 from cpcnn_core.io.deepprofiler_npz import SiteTable, read_description, read_site
-from cpcnn_core.io.plate_anndata import anndata_plate, require_anndata, write_plate_anndata
-from cpcnn_core.io.plate_parquet import parquet_plate, write_plate
+from cpcnn_core.io.formats import CONSENSUS_ENDING, TABLE_ENDINGS
+from cpcnn_core.io.plate_tables import (
+    anndata_plate,
+    parquet_plate,
+    require_anndata,
+    write_plate,
+    write_plate_anndata,
+)
 from cpcnn_core.io.sites import Site
 from cpcnn_core.screen.plan import Settings, site_file
 
@@ -44,7 +50,7 @@ def collect_plates(
     ----------
     sites : sequence of Site
         Those of the whole screen, not of one shard of it, that have a file which is up to
-        date: see `cpcnn_core.screen.site_report.SiteReport.counted`. What they say of themselves
+        date: see `cpcnn_core.screen.reports.SiteReport.counted`. What they say of themselves
         (treatment, ...) is in the tables, whatever their files say.
     out : str or Path
         Where `cpcnn_core.screen.run.embed_sites` wrote; tables go to ``plates`` in it.
@@ -131,13 +137,6 @@ def _together(provenances: Sequence[Mapping[str, str]]) -> dict[str, str]:
 
 
 _PLATE_OF = {".parquet": parquet_plate, ".h5ad": anndata_plate}
-# What cpcnn profile takes for the table of a plate; of one plate in several formats the first.
-_COUNTED = (
-    *(".parquet", ".feather", ".h5ad"),
-    *(f".{kind}{packed}" for kind in ("csv", "tsv") for packed in ("", ".gz", ".bz2", ".xz")),
-)
-# Made by it, and passed over.
-_CONSENSUS = ".consensus.parquet"
 NOT_IN_SCREEN = "no plate of this screen"
 NO_CELLS = "none of its sites is done now"
 OTHER_FORMAT = "not among the tables asked for, see --tables"
@@ -283,18 +282,18 @@ def _counted(out: str | Path, replaced: Collection[str]) -> list[Path]:
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if rank is None or hidden or not path.is_file():
             continue
-        stem = path.name[: -len(_COUNTED[rank])]
+        stem = path.name[: -len(TABLE_ENDINGS[rank])]
         # Of a plate in several formats it takes the first.
-        better = {f"{stem}{suffix}" for suffix in _COUNTED[: rank + 1]}
+        better = {f"{stem}{suffix}" for suffix in TABLE_ENDINGS[: rank + 1]}
         if path.parent != folder or not better & set(replaced):
             found.append(path)
     return found
 
 
 def _rank(name: str) -> int | None:
-    if name.casefold().endswith(_CONSENSUS):
+    if name.casefold().endswith(CONSENSUS_ENDING):
         return None
-    endings = [i for i, suffix in enumerate(_COUNTED) if name.casefold().endswith(suffix)]
+    endings = [i for i, suffix in enumerate(TABLE_ENDINGS) if name.casefold().endswith(suffix)]
     return endings[0] if endings else None
 
 

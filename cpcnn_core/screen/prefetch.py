@@ -17,7 +17,7 @@ from cpcnn_core.io.deepprofiler_npz import read_site, write_site
 from cpcnn_core.io.sites import Site
 from cpcnn_core.screen.examination import DONE, TO_DO, UNREADABLE, Examined, ExaminedSite, examine
 from cpcnn_core.screen.plan import Settings, site_file, site_record
-from cpcnn_core.screen.site_report import SiteReport, failure
+from cpcnn_core.screen.reports import SiteReport, failure
 
 # Fields that wait, read, for the network. Bounds the memory together with the
 # readers, each of which holds one more.

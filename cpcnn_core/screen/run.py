@@ -26,7 +26,7 @@ from cpcnn_core.screen.examination import ExaminedSite
 from cpcnn_core.screen.fingerprint import State
 from cpcnn_core.screen.plan import Settings, site_file
 from cpcnn_core.screen.prefetch import LoadedSite, read_ahead
-from cpcnn_core.screen.site_report import SiteReport, failure, stopped
+from cpcnn_core.screen.reports import SiteReport, failure, stopped
 
 Progress = Callable[[SiteReport], None]
 READERS_FOR_CPU, MAX_READERS = 2, 16

@@ -17,10 +17,9 @@ from typing import Self
 
 from cpcnn_core.errors import SiteError
 from cpcnn_core.io.disk import told_if_full
-from cpcnn_core.logs import TOLD
-from cpcnn_core.printable import printable
 from cpcnn_core.screen.examination import TO_DO
-from cpcnn_core.screen.site_report import SiteReport
+from cpcnn_core.screen.reports import SiteReport
+from cpcnn_core.user_messages import TOLD, printable
 
 LOGGER = logging.getLogger(__name__)
 LOG_FILE = "embed.jsonl"

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cpcnn_core.io.cellprofiler_objects import objects_from_cellprofiler
-from cpcnn_core.io.deepprofiler import DeepProfilerProject, read_project
+from cpcnn_core.io.deepprofiler import DeepProfilerProject, objects_from_locations, read_project
 from cpcnn_core.io.label_images import objects_from_labels
-from cpcnn_core.io.location_files import objects_from_locations
 from cpcnn_core.io.object_sources import ObjectSource
 
 

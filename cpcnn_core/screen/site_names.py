@@ -10,15 +10,16 @@ from pathlib import Path
 
 from cpcnn_core.errors import SiteError, some_of
 from cpcnn_core.io.atomic import LONGEST_NAME, temporary_folder
+from cpcnn_core.io.formats import CONSENSUS_ENDING
 
 Key = tuple[str, str, str]
 KINDS = ("plate", "well", "site")
 # What may be put behind a plate's name, and a site's.
-LONGEST_ENDINGS = (".consensus.parquet", "", ".parquet")
+LONGEST_ENDINGS = (CONSENSUS_ENDING, "", ".parquet")
 _UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 _OF_WINDOWS = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])(\..*)?", re.IGNORECASE)
 # Tables of plates that are called so are passed over as made by cpcnn profile.
-_NO_PLATE = ".consensus"
+_NO_PLATE = CONSENSUS_ENDING.removesuffix(".parquet")
 
 
 def require_names(keys: Iterable[Key], *, windows: bool = os.name == "nt") -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from cpcnn_core.crop_store.store import CropStore, combine_stores, open_crops
 from cpcnn_core.errors import TrainingError
-from cpcnn_core.profiles.wells import choose_rows
+from cpcnn_core.expressions import choose_rows
 from cpcnn_core.schema.columns import PLATE, WELL, metadata_column
 from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.training.config import SplitConfig, StudyConfig, TrainingConfig

@@ -15,10 +15,10 @@ import numpy as np
 from cpcnn_core.errors import ProfileError, TrainingError
 from cpcnn_core.evaluation.confounders import confounders, linear_probe
 from cpcnn_core.evaluation.replicates import find_replicates
+from cpcnn_core.expressions import choose_rows
 from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.similarity import cosine_similarity
-from cpcnn_core.profiles.wells import choose_rows
 from cpcnn_core.schema.columns import PLATE, SITE, STUDY, WELL, feature_names
 from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.training.metrics import classifier_metrics

@@ -25,7 +25,7 @@ from cpcnn_core import load_model
 from cpcnn_core.crop_store.store import open_crops
 from cpcnn_core.evaluation.baselines import count_profiles
 from cpcnn_core.evaluation.intervals import bootstrap_interval
-from cpcnn_core.models.untrained import untrained_efficientnet_b0
+from cpcnn_core.models.opening import untrained_efficientnet_b0
 from cpcnn_core.models.weights import save_model
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.retrieval import chance_average_precision

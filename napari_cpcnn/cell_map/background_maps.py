@@ -10,8 +10,7 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from cpcnn_core.errors import CancelledError, CPCNNError
-from napari_cpcnn.cell_map.map_process import MapProcess
-from napari_cpcnn.cell_map.maps import components_of
+from napari_cpcnn.cell_map.maps import MapProcess, components_of
 
 PCA, UMAP, CLUSTERS = "PCA", "UMAP", "clusters"
 

@@ -1,15 +1,21 @@
-"""The panel that embeds: which layers, which model, go, stop."""
+"""The panel that embeds: which layers, which model, go, stop.
+
+What takes longest the first time is done before anyone waits for it.
+"""
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Generator
 from functools import partial
 from itertools import count
 from weakref import ref
 
+import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from napari.qt.threading import GeneratorWorker, create_worker
+from napari.utils import progress
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
@@ -28,10 +34,15 @@ from cpcnn_core.imaging.scale import check_um_per_px, scale_notice
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.schema.profiles import Profiles
 from napari_cpcnn.embed.choices import ONE_LAYER, ChannelChoice, ModelChoice, fill_box, layer_box
-from napari_cpcnn.embed.layer_embedding import EmbedRequest, announced, embed_layers, layer_features
-from napari_cpcnn.embed.network_process import NetworkProcess, Step
+from napari_cpcnn.embed.layer_embedding import (
+    EmbedRequest,
+    NetworkProcess,
+    Step,
+    announced,
+    embed_layers,
+    layer_features,
+)
 from napari_cpcnn.embed.nuclei import NucleiFinder
-from napari_cpcnn.embed.warm_up import warm_up_tables, warm_up_window
 from napari_cpcnn.layer_links import OVERLAY, LayerWatch, ViewerLink
 from napari_cpcnn.messages import PlainLabel, Refusal, tell, tell_error
 from napari_cpcnn.planes import check_channels, pixels, plane_indices, um_per_px_of
@@ -39,6 +50,8 @@ from napari_cpcnn.shared_state import LAYER, SharedState
 
 # Between two things that each redraw the window.
 PAUSE_MS = 30
+# Of the table that warms napari up.
+_WARM_UP_COLUMNS = 100
 
 
 class EmbedPanel(QWidget):
@@ -319,6 +332,30 @@ class EmbedPanel(QWidget):
         self.go.setText("Embed cells")
         self.bar.hide()
         self.finished.emit()
+
+
+def warm_up_window() -> None:
+    """Draw napari's progress bar once, and collect garbage, while the widget opens.
+
+    The first bar stops the window two to three times as long as those that follow. Python's
+    collector goes through all that napari holds, for up to a quarter of a second, when a quarter
+    more is there than at its last round: napari's start brings it close to that.
+    """
+    progress(total=1, desc="Cell Painting CNN").close()
+    gc.collect()
+
+
+def warm_up_tables() -> None:
+    """Have napari make a table, on a thread that no window waits for.
+
+    Its first takes three times as long as those that follow.
+
+    Examples
+    --------
+    >>> warm_up_tables()
+    """
+    table = {str(number): [0.0] for number in range(_WARM_UP_COLUMNS)}
+    Labels(np.zeros((1, 1), int), features=table)
 
 
 def _embedded_or_error(

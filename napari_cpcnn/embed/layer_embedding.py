@@ -1,4 +1,9 @@
-"""Embed the objects of a labels layer, plane by plane, in steps that can be stopped between."""
+"""Embed the objects of a labels layer, plane by plane, in steps that can be stopped between.
+
+The network is in a process of its own. Loading PyTorch stops a window for seconds, and what it
+brings along can crash beside the drivers that draw the window (two copies of LLVM). In a process of
+its own it does neither, and stopping is ending it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ import numpy as np
 import pandas as pd
 from napari.layers import Image, Labels
 
-from cpcnn_core.errors import ImageError
+from cpcnn_core.errors import CPCNNError, ImageError
 from cpcnn_core.imaging.scale import touches_border_at, zoom_of
 from cpcnn_core.io.label_images import objects_of
 from cpcnn_core.io.sites import Objects
@@ -23,12 +28,13 @@ from cpcnn_core.schema.columns import (
     feature_names,
 )
 from cpcnn_core.schema.profiles import Profiles
-from napari_cpcnn.embed.network_process import NetworkProcess, Step
+from napari_cpcnn.child_process import ChildProcess
 from napari_cpcnn.planes import channel_planes, pixels, plane_name
 from napari_cpcnn.shared_state import LAYER, PLANE
 
 # Before a channel's name: the mean of its pixels under the cell's label.
 INTENSITY = "Metadata_MeanIntensity_"
+Step = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -135,6 +141,94 @@ def announced(request: EmbedRequest) -> Profiles:
     return Profiles(np.zeros((len(planes), len(names)), np.float32), metadata, names, provenance)
 
 
+def layer_features(cells: Profiles, layer: str) -> pd.DataFrame:
+    """Return the table that napari keeps with a labels layer, for its other plugins.
+
+    Parameters
+    ----------
+    cells : Profiles
+    layer : str
+        Name of the labels layer.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``index`` is the label, by which napari finds a row; ``plane`` where there are several;
+        then the features.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({LAYER: ["nuclei"], OBJECT_NUMBER: [7], PLANE: [""]})
+    >>> layer_features(Profiles(np.ones((1, 1)), rows, ["CPCNN_000"]), "nuclei")
+       index  CPCNN_000
+    0      7        1.0
+    """
+    mine = cells.select((cells.metadata[LAYER] == layer).to_numpy())
+    table = pd.DataFrame(mine.features, columns=mine.feature_names)
+    if len(set(mine.metadata[PLANE])) > 1:
+        table.insert(0, "plane", mine.metadata[PLANE])
+    table.insert(0, "index", mine.metadata[OBJECT_NUMBER])
+    return table
+
+
+class NetworkProcess:
+    """Embeds cells in ``python -m cpcnn_core.worker``; started when it is first needed.
+
+    Examples
+    --------
+    >>> network = NetworkProcess()
+    >>> network.stop()
+    """
+
+    def __init__(self) -> None:
+        self._child = _new_child()
+
+    def embed(
+        self, request: dict[str, object], arrays: dict[str, np.ndarray]
+    ) -> Generator[Step, None, np.ndarray]:
+        """Embed the cells of one plane.
+
+        Parameters
+        ----------
+        request : dict
+            ``model`` (a name or file), ``channels`` (their names, in the image's order).
+        arrays : dict
+            ``image`` (c, h, w), ``centers`` (n, 2) as (row, col); ``labels`` and
+            ``label_ids`` where neighbours are masked.
+
+        Yields
+        ------
+        (int, int)
+            Cells done and cells in all.
+
+        Returns
+        -------
+        ndarray of shape (n, d), float32
+
+        Raises
+        ------
+        CancelledError
+            `stop` was called.
+        CPCNNError
+            What the network's process says, or that it ended.
+        """
+        if not self._child.usable:
+            self._child = _new_child()
+        child = self._child
+        child.send({"type": "embed", **request}, arrays)
+        answer, found = child.receive()
+        while answer["type"] == "progress":
+            yield answer["done"], answer["total"]
+            answer, found = child.receive()
+        if answer["type"] == "error":
+            raise CPCNNError(answer["message"])
+        return found["features"]
+
+    def stop(self) -> None:
+        """End the process, whatever it does; the next request starts another."""
+        self._child.stop()
+
+
 def _card(request: EmbedRequest) -> ModelCard:
     return find_model(request.model)[0].with_channels(request.channels)
 
@@ -180,31 +274,5 @@ def _rows(
     return pd.DataFrame(columns, index=pd.RangeIndex(len(found.numbers)))
 
 
-def layer_features(cells: Profiles, layer: str) -> pd.DataFrame:
-    """Return the table that napari keeps with a labels layer, for its other plugins.
-
-    Parameters
-    ----------
-    cells : Profiles
-    layer : str
-        Name of the labels layer.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``index`` is the label, by which napari finds a row; ``plane`` where there are several;
-        then the features.
-
-    Examples
-    --------
-    >>> rows = pd.DataFrame({LAYER: ["nuclei"], OBJECT_NUMBER: [7], PLANE: [""]})
-    >>> layer_features(Profiles(np.ones((1, 1)), rows, ["CPCNN_000"]), "nuclei")
-       index  CPCNN_000
-    0      7        1.0
-    """
-    mine = cells.select((cells.metadata[LAYER] == layer).to_numpy())
-    table = pd.DataFrame(mine.features, columns=mine.feature_names)
-    if len(set(mine.metadata[PLANE])) > 1:
-        table.insert(0, "plane", mine.metadata[PLANE])
-    table.insert(0, "index", mine.metadata[OBJECT_NUMBER])
-    return table
+def _new_child() -> ChildProcess:
+    return ChildProcess("cpcnn_core.worker", "the network's process")

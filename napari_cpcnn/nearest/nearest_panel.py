@@ -13,7 +13,7 @@ from qtpy import QtCore, QtGui, QtWidgets
 from qtpy.QtCore import QSignalBlocker
 
 from cpcnn_core.errors import CPCNNError
-from cpcnn_core.io.profile_files import FORMATS
+from cpcnn_core.io.formats import TABLE_ENDINGS
 from cpcnn_core.profiles.library import treatment_columns
 from cpcnn_core.profiles.open_library import OpenLibrary, open_library
 from cpcnn_core.schema.columns import PLATE, WELL
@@ -332,7 +332,7 @@ class NearestPanel(QtWidgets.QWidget):
             self.find()
 
     def _ask_for_file(self) -> None:
-        kinds = " ".join(f"*{ending}" for ending in FORMATS)
+        kinds = " ".join(f"*{ending}" for ending in TABLE_ENDINGS)
         path, _ = QtWidgets.QFileDialog.getOpenFileName(
             self, "Open a library of treatments", "", f"Tables ({kinds})"
         )
@@ -355,4 +355,4 @@ def _answers(ticket: int, work: Callable[[], Iterator[object]]) -> Iterator[tupl
 
 def _dropped(data: QtCore.QMimeData) -> str:
     paths = [url.toLocalFile() for url in data.urls()]
-    return paths[0] if len(paths) == 1 and paths[0].endswith(FORMATS) else ""
+    return paths[0] if len(paths) == 1 and paths[0].endswith(TABLE_ENDINGS) else ""

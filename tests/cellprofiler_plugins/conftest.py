@@ -26,7 +26,7 @@ from cpcnn_core.models.efficientnet import TappedEfficientNet
 from cpcnn_core.models.folders import cpcnn_home
 from cpcnn_core.models.from_timm import timm_card
 from cpcnn_core.models.network_builder import random_weights
-from cpcnn_core.models.untrained import untrained_efficientnet_b0
+from cpcnn_core.models.opening import untrained_efficientnet_b0
 from cpcnn_core.models.weights import save_model
 from cpcnn_core.schema.columns import feature_names
 from cpcnn_core.schema.profiles import Profiles

@@ -13,8 +13,7 @@ from cellprofiler_plugins._cpcnn.measurement_columns import CardFacts, Names, kn
 from cellprofiler_plugins._cpcnn.request import LibraryRequest
 from cpcnn_core.errors import CPCNNError
 from cpcnn_core.models.card import CHANNEL_MODES, ModelCard
-from cpcnn_core.models.packaged_weights import is_packaged
-from cpcnn_core.models.registry import find_model, known_cards
+from cpcnn_core.models.registry import find_model, is_packaged, known_cards
 from cpcnn_core.models.weights import save_model
 from cpcnn_core.schema.columns import feature_names
 

@@ -19,10 +19,10 @@ ASKS_LATE = """
 import sys
 import numpy as np
 if sys.argv[1] == "umap":
-    from napari_cpcnn.cell_map.map_process import MapProcess
+    from napari_cpcnn.cell_map.maps import MapProcess
     MapProcess("UMAP").umap(np.random.default_rng(0).random((30000, 50)))
 else:
-    from napari_cpcnn.embed.network_process import NetworkProcess
+    from napari_cpcnn.embed.layer_embedding import NetworkProcess
     arrays = {"image": np.ones((5, 200, 200)), "centers": np.full((100000, 2), 100.0)}
     channels = ["DNA", "RNA", "ER", "AGP", "Mito"]
     request = {"model": "untrained-efficientnet-b0", "channels": channels}

@@ -13,8 +13,7 @@ from cpcnn_core.schema.profiles import Profiles
 from napari_cpcnn.cell_map import background_maps, map_panel, maps
 from napari_cpcnn.cell_map.map_canvas import PLAIN_RGB
 from napari_cpcnn.cell_map.map_panel import MapPanel
-from napari_cpcnn.cell_map.map_process import MapProcess
-from napari_cpcnn.cell_map.maps import clusters_of, components_of, cosines
+from napari_cpcnn.cell_map.maps import MapProcess, clusters_of, components_of, cosines
 from napari_cpcnn.shared_state import SharedState
 
 NEEDS_UMAP = pytest.mark.skipif(

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 from cpcnn_core.errors import ProfileError
+from cpcnn_core.expressions import choose_rows
 from cpcnn_core.profiles.corrected_wells import CorrectedWells
 from cpcnn_core.profiles.library import build_library
 from cpcnn_core.profiles.open_library import open_library
 from cpcnn_core.profiles.similarity import cosine_similarity
-from cpcnn_core.profiles.wells import choose_rows
 from napari_cpcnn.nearest.matches import describe_library, find_matches, rows_like
 
 from ..saved_library import (  # noqa: F401

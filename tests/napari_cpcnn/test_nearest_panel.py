@@ -8,13 +8,13 @@ from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication
 
+from cpcnn_core.expressions import choose_rows
 from cpcnn_core.io.profile_files import write_profiles
 from cpcnn_core.profiles.corrected_wells import CorrectedWells
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.library import build_library
 from cpcnn_core.profiles.library_files import write_corrected
 from cpcnn_core.profiles.open_library import OpenLibrary
-from cpcnn_core.profiles.wells import choose_rows
 from cpcnn_core.schema.columns import OBJECT_NUMBER, feature_names
 from cpcnn_core.schema.profiles import Profiles
 from napari_cpcnn.nearest.nearest_panel import (

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cpcnn_core.errors import CancelledError, CPCNNError
-from napari_cpcnn.embed.network_process import NetworkProcess
+from napari_cpcnn.embed.layer_embedding import NetworkProcess
 
 UNTRAINED = "untrained-efficientnet-b0"
 CHANNELS = ["DNA", "RNA", "ER", "AGP", "Mito"]

@@ -8,7 +8,7 @@ from napari.utils.notifications import notification_manager
 
 from cpcnn_core.io.profile_files import write_profiles
 from cpcnn_core.schema.profiles import Profiles
-from napari_cpcnn import file_menu
+from napari_cpcnn import widget as widget_module
 from napari_cpcnn.layer_links import OVERLAY, PICKED, outlines
 from napari_cpcnn.opened_fields import discs
 
@@ -54,7 +54,7 @@ def last_message():
 @pytest.fixture(autouse=True)
 def no_dialog(monkeypatch):
     """A dialog without an answer would wait forever."""
-    monkeypatch.setattr(file_menu.QFileDialog, "getOpenFileName", lambda *_: ("", ""))
+    monkeypatch.setattr(widget_module.QFileDialog, "getOpenFileName", lambda *_: ("", ""))
 
 
 def opened(widget, qtbot, row):
@@ -120,7 +120,7 @@ def test_it_asks_where_the_images_are(viewer, widget, qtbot, screen, monkeypatch
         asked.append(args[1])
         return str(screen / "load_data.csv"), ""
 
-    monkeypatch.setattr(file_menu.QFileDialog, "getOpenFileName", choose)
+    monkeypatch.setattr(widget_module.QFileDialog, "getOpenFileName", choose)
     widget.open_table(screen / "P1.parquet")
     opened(widget, qtbot, 0)
     assert asked == ["Where are the images of this table?"]

@@ -16,12 +16,12 @@ from cpcnn_core.cli.main import main
 from cpcnn_core.evaluation.baselines import count_profiles
 from cpcnn_core.evaluation.correction_sweep import sweep_corrections
 from cpcnn_core.evaluation.scores import retrieval_scores
+from cpcnn_core.expressions import choose_rows
 from cpcnn_core.io.profile_files import read_profiles, write_profiles
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.network_builder import random_weights
-from cpcnn_core.models.untrained import untrained_efficientnet_b0
+from cpcnn_core.models.opening import untrained_efficientnet_b0
 from cpcnn_core.models.weights import save_model, weights_sha256
-from cpcnn_core.profiles.wells import choose_rows
 
 SIDE, CROP_PX = 96, 32
 TREATMENTS = {"A": "DMSO", "B": "rings", "C": "stripes", "D": "faint stripes"}

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 
 from cpcnn_core.cli.main import main
-from cpcnn_core.models.untrained import untrained_efficientnet_b0
+from cpcnn_core.models.opening import untrained_efficientnet_b0
 from cpcnn_core.models.weights import save_model
 
 from .test_compare import CONTROLS, QUERY, of_screen

@@ -12,7 +12,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from cpcnn_core.cli.main import main
-from cpcnn_core.models.untrained import untrained_efficientnet_b0
+from cpcnn_core.models.opening import untrained_efficientnet_b0
 from cpcnn_core.models.weights import save_model
 from cpcnn_core.schema.columns import OBJECT_NUMBER
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from cpcnn_core.cli.main import main
+from cpcnn_core.models.opening import untrained_efficientnet_b0
 from cpcnn_core.models.registry import model_file
-from cpcnn_core.models.untrained import untrained_efficientnet_b0
 from cpcnn_core.models.weights import read_card, save_model
 
 

@@ -11,8 +11,8 @@ import pytest
 from cpcnn_core.cli.main import main
 from cpcnn_core.io.profile_files import read_profiles, write_profiles
 from cpcnn_core.profiles.correction import Correction
+from cpcnn_core.profiles.correction_steps import fit_sphering
 from cpcnn_core.profiles.library_files import read_wells
-from cpcnn_core.profiles.sphering import fit_sphering
 from cpcnn_core.schema.profiles import Profiles
 
 NAMES = [f"Cells_CPCNN_{i:03d}" for i in range(6)]

@@ -9,7 +9,7 @@ from cpcnn_core.cli.main import main
 from cpcnn_core.cli.run_job import main as run_job
 from cpcnn_core.io.dataclass_json import read_dataclass, write_dataclass
 from cpcnn_core.screen.job import Job
-from cpcnn_core.screen.job_result import JobResult
+from cpcnn_core.screen.reports import JobResult
 from cpcnn_core.screen.screens import LabelImages, LoadDataScreen
 
 from .test_compare import models, of_screen, screen  # noqa: F401

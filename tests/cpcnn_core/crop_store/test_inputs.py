@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 from cpcnn_core.cli.main import main
-from cpcnn_core.crop_store.check import check_store
-from cpcnn_core.crop_store.store import open_crops
+from cpcnn_core.crop_store.store import check_store, open_crops
 
 from ...opened_files import opened_files
 from .conftest import command_for, files_of, make_screen

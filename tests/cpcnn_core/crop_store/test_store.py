@@ -12,8 +12,7 @@ import pandas as pd
 import pytest
 
 from cpcnn_core.cli.main import main
-from cpcnn_core.crop_store.check import check_store
-from cpcnn_core.crop_store.store import CropPlaces, CropStore, open_crops
+from cpcnn_core.crop_store.store import CropPlaces, CropStore, check_store, open_crops
 from cpcnn_core.errors import CropStoreError
 
 from .conftest import CHANNELS, CROP_PX, command_for, files_of

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from cpcnn_core.demo.neighbor_agreement import neighbor_agreement
+from cpcnn_core.demo.cells import neighbor_agreement
 
 
 @pytest.fixture

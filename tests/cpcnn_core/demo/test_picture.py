@@ -5,9 +5,7 @@ import pytest
 from matplotlib.image import imread
 from PIL import Image
 
-from cpcnn_core.demo.cell_map import cell_map
-from cpcnn_core.demo.picture import _montage, draw_cells
-from cpcnn_core.demo.summary import Cells
+from cpcnn_core.demo.cells import Cells, _montage, cell_map, draw_cells
 
 CROP_PX = 32
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cpcnn_core.demo.summary import summarize
+from cpcnn_core.demo.cells import summarize
 from cpcnn_core.errors import HostError
 
 

@@ -7,7 +7,7 @@ from cpcnn_core import embed_cells
 from cpcnn_core.embedding.batches import Cells, OwnPasses, SharedBatches, batches_for
 from cpcnn_core.embedding.embedder import Embedder
 from cpcnn_core.errors import ChannelError, ImageError
-from cpcnn_core.models.untrained import untrained_efficientnet_b0
+from cpcnn_core.models.opening import untrained_efficientnet_b0
 
 BATCH = 8
 # Together more than two batches, one field larger than a batch, one empty, one alone.

@@ -13,7 +13,7 @@ from cpcnn_core.errors import CropWarning, ImageError, ScaleWarning
 from cpcnn_core.imaging.crops import crop_cells, cut_crops
 from cpcnn_core.imaging.field import Field
 from cpcnn_core.imaging.scale import zoom_centers, zoom_field
-from cpcnn_core.models.untrained import untrained_efficientnet_b0
+from cpcnn_core.models.opening import untrained_efficientnet_b0
 
 NOTICE = (
     "untrained-efficientnet-b0 was trained at 0.65 µm per pixel, the images have 0.325: they are "

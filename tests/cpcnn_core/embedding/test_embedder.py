@@ -24,7 +24,7 @@ from cpcnn_core.errors import (
 )
 from cpcnn_core.imaging.crops import crop_cells
 from cpcnn_core.imaging.field import Field
-from cpcnn_core.models.untrained import untrained_efficientnet_b0
+from cpcnn_core.models.opening import untrained_efficientnet_b0
 from cpcnn_core.models.weights import read_model
 
 PROJECT = Path(__file__).parents[3].parent / "shared" / "fixtures" / "deepprofiler_project"

@@ -6,7 +6,7 @@ import pytest
 from copairs.map import average_precision
 
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.evaluation.activity import phenotypic_activity
+from cpcnn_core.evaluation.replicates import phenotypic_activity
 from cpcnn_core.profiles.corrected_wells import as_they_are
 from cpcnn_core.schema.profiles import Profiles
 

@@ -7,7 +7,7 @@ import pytest
 
 from cpcnn_core.errors import ModelNotFoundError, ProfileError
 from cpcnn_core.evaluation.comparison import find_compared_models
-from cpcnn_core.models.untrained import untrained_efficientnet_b0
+from cpcnn_core.models.opening import untrained_efficientnet_b0
 from cpcnn_core.models.weights import save_model
 
 

@@ -11,10 +11,11 @@ from cpcnn_core.evaluation.confounders import confounder_retrieval
 from cpcnn_core.evaluation.correction_sweep import sweep_corrections
 from cpcnn_core.evaluation.replicates import find_replicates
 from cpcnn_core.evaluation.scores import evaluate_treatments
+from cpcnn_core.expressions import choose_rows
 from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.cross_fitting import cross_fit
-from cpcnn_core.profiles.wells import choose_rows, well_profiles
+from cpcnn_core.profiles.wells import well_profiles
 from cpcnn_core.schema.profiles import Profiles
 
 JUMP = Path(__file__).parents[4] / "shared" / "data" / "profiles" / "jump_target1_wells"

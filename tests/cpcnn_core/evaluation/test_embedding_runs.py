@@ -10,7 +10,7 @@ from cpcnn_core.evaluation.embedding_runs import Cost, Run, _kept_cost, run_meas
 from cpcnn_core.io.damaged_files import read_checked, write_checked
 from cpcnn_core.io.dataclass_json import write_dataclass
 from cpcnn_core.screen.job import Job
-from cpcnn_core.screen.job_result import JobResult
+from cpcnn_core.screen.reports import JobResult
 from cpcnn_core.screen.screens import DeepProfilerScreen
 
 COST = Cost(96, 12.5, 20.25, 980.0, {"model": "tiny", "device": "cpu"})

@@ -7,13 +7,12 @@ import pandas as pd
 import pytest
 
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.evaluation.activity import phenotypic_activity
 from cpcnn_core.evaluation.confounders import confounder_retrieval
 from cpcnn_core.evaluation.control_measures import measure_against_controls
 from cpcnn_core.evaluation.evaluation import CELL_COUNT_ALONE, evaluate_profiles
 from cpcnn_core.evaluation.intervals import bootstrap_interval
 from cpcnn_core.evaluation.placebo import run_placebo
-from cpcnn_core.evaluation.replicates import find_replicates
+from cpcnn_core.evaluation.replicates import find_replicates, phenotypic_activity
 from cpcnn_core.evaluation.scores import evaluate_treatments
 from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.profiles.corrected_wells import CorrectedWells, as_they_are

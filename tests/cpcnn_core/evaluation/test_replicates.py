@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score
 
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.evaluation.replicates import find_replicates
-from cpcnn_core.evaluation.retrieval_measures import measure_retrieval
+from cpcnn_core.evaluation.scores import measure_retrieval
 from cpcnn_core.profiles.retrieval import chance_average_precision
 from cpcnn_core.profiles.similarity import cosine_similarity
 from cpcnn_core.schema.profiles import Profiles

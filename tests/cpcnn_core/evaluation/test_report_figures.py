@@ -15,8 +15,8 @@ from matplotlib.image import imread
 from cpcnn_core.evaluation.comparison_report import _draw
 from cpcnn_core.evaluation.report_figures import figure, plate_map, shown_name, treatment_map
 from cpcnn_core.evaluation.report_page import write_page
-from cpcnn_core.printable import printable
 from cpcnn_core.schema.profiles import Profiles
+from cpcnn_core.user_messages import printable
 
 # A formula, one that Matplotlib cannot read, dollars in pairs and alone, a comment of TeX.
 NAMES = [r"$x^2$", r"$\frac{$", "a $ b", "$5 and $6", r"\$5", r"a\\$b$", "50 % \\input{x}", "＝1"]  # noqa: RUF001

@@ -18,8 +18,8 @@ from cpcnn_core.evaluation.strong_treatments import (
     far_in_map,
     map_wells,
 )
+from cpcnn_core.expressions import choose_rows
 from cpcnn_core.io.profile_files import write_profiles
-from cpcnn_core.profiles.wells import choose_rows
 from cpcnn_core.schema.profiles import Profiles
 
 TREATMENT = "Metadata_Treatment"

@@ -19,10 +19,10 @@ from cpcnn_core.io.atomic import (
     temporary_folder,
     write_atomically,
 )
+from cpcnn_core.models.opening import untrained_efficientnet_b0
 from cpcnn_core.models.registry import list_models
-from cpcnn_core.models.untrained import untrained_efficientnet_b0
 from cpcnn_core.models.weights import save_model
-from cpcnn_core.profiles.plate_folders import find_tables
+from cpcnn_core.profiles.wells import find_tables
 
 WRITES_SLOWLY = """
 import sys, time

@@ -16,18 +16,15 @@ import pytest
 import tifffile
 from PIL import Image
 
-from cpcnn_core.crop_store.check import check_store
-from cpcnn_core.crop_store.store import open_crops
+from cpcnn_core.crop_store.store import check_store, open_crops
 from cpcnn_core.errors import CPCNNError
 from cpcnn_core.evaluation.annotations import read_annotations
 from cpcnn_core.io.cellprofiler_objects import objects_from_cellprofiler
-from cpcnn_core.io.deepprofiler import read_project, read_sites
+from cpcnn_core.io.deepprofiler import read_locations, read_project, read_sites
 from cpcnn_core.io.deepprofiler_npz import SiteTable, read_site, write_site
-from cpcnn_core.io.illumination import read_illumination
-from cpcnn_core.io.images import read_plane
+from cpcnn_core.io.images import read_illumination, read_plane
 from cpcnn_core.io.label_images import read_labels
 from cpcnn_core.io.load_data import read_load_data
-from cpcnn_core.io.location_files import read_locations
 from cpcnn_core.io.profile_files import read_profiles, write_profiles
 from cpcnn_core.profiles.correction import Correction, fit_correction
 from cpcnn_core.profiles.wells import join_platemap

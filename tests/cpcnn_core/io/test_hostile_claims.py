@@ -46,7 +46,7 @@ from cpcnn_core.io.tables import read_text_table
 from cpcnn_core.profiles.cell_index import CELLS_FILE, INDEX_FILE, CellIndex
 from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.screen.job import Job
-from cpcnn_core.screen.job_result import JobResult
+from cpcnn_core.screen.reports import JobResult
 from cpcnn_core.training.config_files import read_config
 from cpcnn_core.worker.protocol import MessageError, read_message
 
@@ -125,7 +125,7 @@ def test_views_of_a_database_cannot_ask_without_end(tmp_path, monkeypatch, view,
     db.close()
     if "250" in words:
         monkeypatch.setattr(database_tables, "SECONDS", 100)
-        monkeypatch.setattr("cpcnn_core.io.claims.ALWAYS_TRUSTED_BYTES", 2**22)
+        monkeypatch.setattr("cpcnn_core.io.untrusted_files.ALWAYS_TRUSTED_BYTES", 2**22)
     with pytest.raises(TableError, match=words):
         database_tables.DatabaseTable(path, "v").texts()
 
@@ -145,7 +145,7 @@ def test_nothing_is_made_beside_a_database_that_is_read(tmp_path):
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 @pytest.mark.parametrize("opener", [gzip.open, bz2.open, lzma.open])
 def test_compressed_text_cannot_grow_without_end(tmp_path, monkeypatch, encoding, opener):
-    monkeypatch.setattr("cpcnn_core.io.claims.ALWAYS_TRUSTED_BYTES", 2**20)
+    monkeypatch.setattr("cpcnn_core.io.untrusted_files.ALWAYS_TRUSTED_BYTES", 2**20)
     path = tmp_path / "a.csv.packed"
     with opener(path, "wb") as file:
         file.write(("Well,Dose\n" + "A01,1\n" * 300_000).encode(encoding))

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from cpcnn_core.errors import TableError, WeightsError
-from cpcnn_core.io import reading_process
-from cpcnn_core.io.plate_anndata import anndata_plate
+from cpcnn_core.io import untrusted_files
+from cpcnn_core.io.plate_tables import anndata_plate
 from cpcnn_core.io.profile_files import read_profiles
-from cpcnn_core.io.reading_process import ReadingError, read_elsewhere
+from cpcnn_core.io.untrusted_files import ReadingError, read_elsewhere
 from cpcnn_core.models.keras_hdf5 import _layout, read_keras_weights
 
 anndata = pytest.importorskip("anndata")
@@ -217,7 +217,7 @@ def test_a_crash_is_told(tmp_path, monkeypatch):
 
 
 def test_a_hang_is_ended(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading_process, "SECONDS", 2)
+    monkeypatch.setattr(untrusted_files, "SECONDS", 2)
     path = stranger(tmp_path, monkeypatch, "def read_here(*_):\n    while True:\n        pass\n")
     started = time.perf_counter()
     with (

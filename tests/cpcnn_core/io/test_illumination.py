@@ -9,7 +9,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from cpcnn_core.errors import ImageError
-from cpcnn_core.io.illumination import read_illumination
+from cpcnn_core.io.images import read_illumination
 from cpcnn_core.io.sites import ImageFile, Objects, Site, read_field
 
 FUNCTION = np.linspace(1, 3, 8 * 9).reshape(8, 9)

@@ -6,9 +6,9 @@ import pytest
 import tifffile
 
 from cpcnn_core.errors import ImageError
+from cpcnn_core.io.deepprofiler import objects_from_locations
 from cpcnn_core.io.label_images import objects_from_labels, read_labels
 from cpcnn_core.io.load_data import read_load_data
-from cpcnn_core.io.location_files import objects_from_locations
 
 
 def labels(values, dtype):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from cpcnn_core.errors import SiteError
-from cpcnn_core.io.location_files import read_locations
+from cpcnn_core.io.deepprofiler import read_locations
 
 X, Y = "Nuclei_Location_Center_X", "Nuclei_Location_Center_Y"
 

@@ -9,8 +9,8 @@ from cpcnn_core.cli.main import main
 from cpcnn_core.embedding.embedder import load_model
 from cpcnn_core.errors import LicenceError
 from cpcnn_core.models.licences import accept_licence, check_licence, licence_file, needs_yes
+from cpcnn_core.models.opening import untrained_efficientnet_b0
 from cpcnn_core.models.registry import known_cards, model_file
-from cpcnn_core.models.untrained import untrained_efficientnet_b0
 from cpcnn_core.models.weights import save_model
 
 

@@ -22,13 +22,13 @@ from cpcnn_core.models.conversion import convert_checkpoint
 from cpcnn_core.models.download import ask_publisher
 from cpcnn_core.models.network_builder import build_network, empty_network
 from cpcnn_core.models.opening import open_model
-from cpcnn_core.models.packaged_weights import packaged_file
 from cpcnn_core.models.registry import (
     default_model,
     find_model,
     known_cards,
     list_models,
     model_file,
+    packaged_file,
     ready_models,
 )
 from cpcnn_core.models.verification import weights_statement

@@ -7,6 +7,7 @@ import pytest
 from cpcnn_core.errors import ModelNotFoundError, WeightsError
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.folders import cpcnn_home
+from cpcnn_core.models.opening import untrained_efficientnet_b0
 from cpcnn_core.models.registry import (
     card_of,
     find_model,
@@ -16,7 +17,6 @@ from cpcnn_core.models.registry import (
     model_file,
     ready_models,
 )
-from cpcnn_core.models.untrained import untrained_efficientnet_b0
 from cpcnn_core.models.weights import save_model
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cpcnn_core.embedding.embedder import Embedder, load_model
-from cpcnn_core.models.untrained import untrained_efficientnet_b0
+from cpcnn_core.models.opening import untrained_efficientnet_b0
 
 # What this version and every later one must give, on every machine.
 SHA256 = "7078d953e885141f3293733be66f94873a6b7e22bfa3b2bba31c72ccbf007ef3"
@@ -22,7 +22,7 @@ def test_the_weights_are_the_same_everywhere():
 def test_the_weights_are_the_same_in_another_process():
     code = (
         "import numpy, torch; numpy.random.seed(1); torch.manual_seed(1)\n"
-        "from cpcnn_core.models.untrained import untrained_efficientnet_b0 as make\n"
+        "from cpcnn_core.models.opening import untrained_efficientnet_b0 as make\n"
         "print(make()[0].sha256)"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 
 from cpcnn_core.evaluation.placebo import CALIBRATED, POSITION_EFFECTS, UNKNOWN, run_placebo
+from cpcnn_core.expressions import choose_rows
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.cross_fitting import cross_fit
 from cpcnn_core.profiles.significance import Significance
-from cpcnn_core.profiles.wells import choose_rows, well_profiles
+from cpcnn_core.profiles.wells import well_profiles
 from cpcnn_core.schema.profiles import Profiles
 
 PLATES = Path(__file__).parents[4] / "shared" / "data" / "profiles" / "jump_target1_wells"

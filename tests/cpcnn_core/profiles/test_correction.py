@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 from cpcnn_core.errors import ProfileError, ProfileWarning
 from cpcnn_core.profiles.correction import METHODS, Correction, fit_correction
-from cpcnn_core.profiles.sphering import fit_sphering
+from cpcnn_core.profiles.correction_steps import fit_sphering
 from cpcnn_core.schema.profiles import Profiles
 
 

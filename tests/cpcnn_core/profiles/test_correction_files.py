@@ -15,9 +15,7 @@ import pytest
 from cpcnn_core.errors import ProfileError
 from cpcnn_core.profiles.correction import METHODS, Correction, fit_correction
 from cpcnn_core.profiles.correction_files import read_correction, wells_digest
-from cpcnn_core.profiles.plate_scaling import PlateScaling
-from cpcnn_core.profiles.principal_components import PrincipalComponents
-from cpcnn_core.profiles.sphering import Sphering
+from cpcnn_core.profiles.correction_steps import PlateScaling, PrincipalComponents, Sphering
 from cpcnn_core.schema.profiles import Profiles
 
 NAMES = [f"Cells_CPCNN_{n:03d}" for n in range(5)]

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from cpcnn_core.errors import ProfileError, ProfileWarning
-from cpcnn_core.profiles.plate_folders import find_tables
+from cpcnn_core.profiles.wells import find_tables
 
 PLATE = pd.DataFrame({"Metadata_Plate": ["P1"], "Metadata_Well": ["A01"], "Cells_Area": [1.0]})
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.profiles.sphering import fit_sphering
+from cpcnn_core.profiles.correction_steps import fit_sphering
 
 
 @pytest.fixture

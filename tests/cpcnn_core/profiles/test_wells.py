@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 
 from cpcnn_core.errors import DependencyError, ProfileError, ProfileWarning
+from cpcnn_core.expressions import choose_rows
 from cpcnn_core.io import profile_files
 from cpcnn_core.io.profile_files import read_profiles, write_profiles
-from cpcnn_core.profiles.wells import choose_rows, join_platemap, join_rows, well_profiles
+from cpcnn_core.profiles.site_tables import join_rows
+from cpcnn_core.profiles.wells import join_platemap, well_profiles
 from cpcnn_core.schema.profiles import Profiles
 
 NAMES = ["Cells_CPCNN_000", "Cells_CPCNN_001", "Cells_CPCNN_002"]

@@ -15,7 +15,7 @@ from cpcnn_core import Field, embed_field, load_model
 from cpcnn_core.cli.main import main
 from cpcnn_core.errors import ScaleWarning
 from cpcnn_core.io.deepprofiler_npz import read_site
-from cpcnn_core.models.untrained import untrained_efficientnet_b0
+from cpcnn_core.models.opening import untrained_efficientnet_b0
 from cpcnn_core.models.weights import save_model
 from cpcnn_core.screen.job import Job, open_job
 from cpcnn_core.screen.screens import CellProfilerObjects, LoadDataScreen

@@ -17,7 +17,7 @@ from PIL import Image
 from cpcnn_core.cli.main import main
 from cpcnn_core.errors import ProfileWarning, SiteError
 from cpcnn_core.io.deepprofiler_npz import read_site, write_site
-from cpcnn_core.profiles.plate_folders import find_tables
+from cpcnn_core.profiles.wells import find_tables
 from cpcnn_core.screen.collect import OTHER_FORMAT
 from cpcnn_core.screen.job import Job, open_job
 from cpcnn_core.screen.run import embed_sites

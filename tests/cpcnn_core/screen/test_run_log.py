@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from cpcnn_core.cli.main import main
+from cpcnn_core.screen.reports import SiteReport
 from cpcnn_core.screen.run_log import SHOWN, check_lines, kind_of, summary, told_together
-from cpcnn_core.screen.site_report import SiteReport
 
 WELLS = [f"{row}{column:02d}" for row in "ABCDEFGHIJKLMNOP" for column in range(1, 25)]
 SITES = [f"plate {n % 7}/{WELLS[n % 384]}/{n // 384 + 1}" for n in range(10_000)]

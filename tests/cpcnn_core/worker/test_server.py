@@ -18,8 +18,8 @@ import cpcnn_core
 from cpcnn_core.embedding.cells import embed_cells
 from cpcnn_core.embedding.embedder import load_model
 from cpcnn_core.errors import ScaleWarning
+from cpcnn_core.models.opening import untrained_efficientnet_b0
 from cpcnn_core.models.registry import known_cards, list_models
-from cpcnn_core.models.untrained import untrained_efficientnet_b0
 from cpcnn_core.models.weights import save_model
 from cpcnn_core.worker.protocol import read_message, write_message
 

@@ -1,4 +1,4 @@
-"""The rows of CellProfiler's tables of objects and of images, whatever their format.
+"""CellProfiler's tables of objects and of images: which belong together, and what is in them.
 
 The same measurement has several names: ``Location_Center_X`` in ``Nuclei.csv``,
 ``Nuclei_Location_Center_X`` in a database or a combined table, ``Metadata_...`` where CytoTable
@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cpcnn_core.errors import TableError
+from cpcnn_core.errors import SiteError, TableError
+from cpcnn_core.io.atomic import is_temporary
+from cpcnn_core.io.object_sources import refuse_infinite
 from cpcnn_core.io.site_keys import KEYS, find_keys, normal_key, normal_number
-from cpcnn_core.io.tables import Table
+from cpcnn_core.io.tables import Table, open_table
 from cpcnn_core.schema.columns import IMAGE_NUMBER, OBJECT_NUMBER
 
 if TYPE_CHECKING:
@@ -29,6 +32,10 @@ _IMAGE_NAMES = ("ImageNumber", IMAGE_NUMBER, "Image_ImageNumber")
 # What messages call the columns.
 _CALLED = {RUN: "TableNumber", IMAGE: "ImageNumber", OBJECT: "ObjectNumber"}
 _FILE = re.compile(r"(?:Image_)?FileName_(.+)")
+_TABLE = re.compile(
+    r"(?P<stem>.+?)(?P<end>\.(?:csv|tsv|txt|parquet|feather)(?:\.(?:gz|bz2|xz))?)", re.IGNORECASE
+)
+_IMAGE_TABLE = "Image"
 
 
 def read_object_rows(table: Table, objects: str) -> pd.DataFrame:
@@ -146,25 +153,73 @@ def read_image_rows(table: Table, counted: str | None) -> pd.DataFrame:
     return frame.reset_index(drop=True)
 
 
-def refuse_infinite(positions: pd.DataFrame, source: object) -> None:
-    """Raise where an object has an infinite position; its index numbers the rows from 0.
-
-    Raises
-    ------
-    TableError
-        Names the row.
+def split_name(path: Path) -> tuple[str, str]:
+    """Part a table's file name into what it is called and the ending of its format.
 
     Examples
     --------
-    >>> import pandas as pd
-    >>> refuse_infinite(pd.DataFrame({"row": [1.0, np.inf]}), "Nuclei.csv")
-    Traceback (most recent call last):
-    cpcnn_core.errors.TableError: Nuclei.csv has an infinite position in row 2; expected pixels
+    >>> split_name(Path("MyExpt_Nuclei.csv.gz"))
+    ('MyExpt_Nuclei', '.csv.gz')
     """
-    endless = np.isinf(positions.to_numpy(np.float64)).any(axis=1)
-    if endless.any():
-        row = int(positions.index[endless][0]) + 1
-        raise TableError(f"{source} has an infinite position in row {row}; expected pixels")
+    found = _TABLE.fullmatch(path.name)
+    return (found["stem"], found["end"]) if found else (path.name, "")
+
+
+def find_image_table(path: Path, objects: str) -> tuple[Path | None, str]:
+    """Find the table of images that CellProfiler wrote beside a table of objects.
+
+    Parameters
+    ----------
+    path : Path
+        ``MyExpt_Nuclei.csv``, say.
+    objects : str
+        What the objects may be called.
+
+    Returns
+    -------
+    table : Path or None
+        ``MyExpt_Image.csv``: of the same folder and prefix; of the same ending, or the only
+        one with another.
+    objects : str
+        What the objects are called by CellProfiler: the file's name without the prefix.
+
+    Raises
+    ------
+    SiteError
+        There are tables of images, but of other prefixes, or several of the right one.
+
+    Examples
+    --------
+    >>> find_image_table(Path("nowhere/MyExpt_Nuclei.csv"), "Nuclei")
+    (None, 'Nuclei')
+    """
+    stem, end = split_name(path)
+    there = _image_tables(path)
+    if stem.casefold().endswith(objects.casefold()):
+        prefixes = [stem[: len(stem) - len(objects)]]
+        if prefixes[0] not in there:
+            # FilteredNuclei are no Nuclei of a run Filtered where its table counts them.
+            fitting = sorted((p for p in there if stem.startswith(p)), key=len, reverse=True)
+            prefixes += [p for p in fitting if _counts(there[p], stem[len(p) :])]
+    else:
+        # The longest that fits; an empty one, before MyExpt_Cells, only if it counts these.
+        prefixes = sorted((p for p in there if stem.startswith(p)), key=len, reverse=True)
+        prefixes = [p for p in prefixes if p or "_" not in stem or _counts(there[""], stem)]
+    for prefix in prefixes:
+        if prefix in there:
+            return _only(there[prefix], end, path), stem.removeprefix(prefix)
+    # A table of something else may end so, too.
+    there = {p: t for p, t in there.items() if any(map(_has_image_numbers, t))}
+    if there:
+        expected = (
+            f"{prefixes[0] if prefixes else stem.rpartition('_')[0] + '_'}{_IMAGE_TABLE}{end}"
+        )
+        found = ", ".join(table.name for tables in there.values() for table in tables)
+        raise SiteError(
+            f"beside {path} there is {found}, but no {expected}, which would belong to it; put the "
+            "tables of one run into a folder, or say with --object-name what its objects are called"
+        )
+    return None, objects if stem.casefold().endswith(objects.casefold()) else stem
 
 
 def refuse_repeated(frame: pd.DataFrame, by: Sequence[str], source: str, why: str) -> None:
@@ -267,3 +322,36 @@ def _whole(values: pd.Series, table: Table, column: str) -> pd.Series:
             "number"
         )
     return values.astype(np.int64)
+
+
+def _image_tables(path: Path) -> dict[str, list[Path]]:
+    """Return the tables of images in a table's folder by their prefix."""
+    found: dict[str, list[Path]] = {}
+    for other in sorted(path.parent.glob("*")) if path.parent.is_dir() else []:
+        stem, end = split_name(other)
+        named = end and stem.casefold().endswith(_IMAGE_TABLE.casefold())
+        if named and other.is_file() and not is_temporary(other):
+            found.setdefault(stem[: len(stem) - len(_IMAGE_TABLE)], []).append(other)
+    return found
+
+
+def _counts(tables: list[Path], objects: str) -> bool:
+    return any(f"Count_{objects}" in open_table(table).columns for table in tables)
+
+
+def _has_image_numbers(table: Path) -> bool:
+    try:
+        return "ImageNumber" in open_table(table).columns
+    except SiteError:
+        return False
+
+
+def _only(tables: list[Path], end: str, path: Path) -> Path:
+    same = [table for table in tables if split_name(table)[1].casefold() == end.casefold()]
+    chosen = same or tables
+    if len(chosen) != 1:
+        raise SiteError(
+            f"beside {path} there are several tables of images: "
+            f"{', '.join(table.name for table in chosen)}; leave the one that belongs to it"
+        )
+    return chosen[0]
