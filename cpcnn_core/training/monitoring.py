@@ -144,7 +144,7 @@ def profile_row(cells: Profiles, by: str, config: EvaluationConfig) -> Row:
     >>> row["correction"], round(row["replicates"], 2)
     ('sphering on 24 control wells', 0.97)
     """
-    wells = well_profiles(cells, by)
+    wells = wells_of_cells(cells, by)
     controls = control_wells(wells, config)
     corrected, correction = sphered(wells, controls, config)
     row: Row = {"wells": len(controls), "control_wells": int(controls.sum())}
@@ -159,7 +159,7 @@ def _run(
     return np.concatenate([f for f, _ in parts]), np.concatenate([x for _, x in parts])
 
 
-def well_profiles(cells: Profiles, by: str) -> Profiles:
+def wells_of_cells(cells: Profiles, by: str) -> Profiles:
     """Make profiles of wells as the paper does: cells' medians by site, sites' means.
 
     Examples
@@ -170,7 +170,7 @@ def well_profiles(cells: Profiles, by: str) -> Profiles:
     ...     columns=[f"Metadata_{name}" for name in ("Plate", "Well", "Site", "Treatment")],
     ... )
     >>> cells = Profiles(np.array([[1.0], [2.0], [9.0]]), rows, ["a"])
-    >>> well_profiles(cells, "Metadata_Treatment").features.tolist()
+    >>> wells_of_cells(cells, "Metadata_Treatment").features.tolist()
     [[2.0]]
     """
     metadata = cells.metadata

@@ -12,7 +12,7 @@ from cpcnn_core.evaluation.replicates import find_replicates
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.schema.columns import PLATE, WELL, feature_names
 from cpcnn_core.schema.profiles import Profiles
-from cpcnn_core.training.monitoring import control_wells, well_profiles
+from cpcnn_core.training.monitoring import control_wells, wells_of_cells
 from cpcnn_core.training.network import predict
 from cpcnn_core.training.splits import joined_texts, numbered, with_study
 
@@ -135,7 +135,7 @@ def search_replicates(
 
 
 def _search(cells: Profiles, by: str, config: EvaluationConfig) -> ReplicateSearch:
-    wells = well_profiles(cells, by)
+    wells = wells_of_cells(cells, by)
     is_query = wells.texts(_QUERY) == "yes"
     controls = control_wells(wells, config)
     tables = {RAW: wells}

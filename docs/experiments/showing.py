@@ -37,7 +37,7 @@ def virtual_table(result):
             rows.append(
                 [
                     name,
-                    state if state != "sphered" else f"sphered, λ {found['lambda']}",
+                    state,
                     with_interval(one["replicates"]),
                     with_interval(one["mechanisms"]),
                     part(one["plate from controls"], "balanced_accuracy"),
@@ -48,17 +48,34 @@ def virtual_table(result):
     return markdown([*head, "plate read from controls", "controls by plate"], rows)
 
 
-def sbs_table(result):
-    """Return what every kind of profile reaches on the real wells."""
-    rows = [
-        [
-            name,
-            with_interval(result["mean average precision"][name]),
-            with_interval(result["nearest well has the same treatment"][name]),
-        ]
-        for name in result["mean average precision"]
-    ]
-    return markdown(["profiles", "mean average precision", "nearest well is right"], rows)
+def real_table(result):
+    """Return what every kind of profile reaches on the real wells, by correction."""
+    found = result["mean average precision"]
+    rows = [[name, *map(with_interval, one.values())] for name, one in found.items()]
+    return markdown(["profiles", *next(iter(found.values()))], rows)
+
+
+def draw_real(result, path, color):
+    """Draw what every kind of profile reaches on the real wells, a panel for each correction."""
+    found = result["mean average precision"]
+    corrections = list(next(iter(found.values())))
+    places = np.arange(len(found))[::-1]
+    figure, axes = plt.subplots(
+        1, len(corrections), figsize=(11, 3.2), sharey=True, layout="constrained"
+    )
+    for axis, correction in zip(axes, corrections, strict=True):
+        for place, one in zip(places, found.values(), strict=True):
+            value = one[correction]
+            axis.plot([value["low"], value["high"]], [place] * 2, color=color, lw=2)
+            axis.plot(value["mean"], place, "o", color=color, ms=6)
+        axis.axvline(result["chance"], color=ORANGE, lw=1)
+        axis.set_xlabel(f"mean average precision, {correction}")
+        axis.set_xlim(0, 1)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(axis="x", color="#e5e5e5")
+    axes[0].set_yticks(places, list(found))
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
 
 
 def draw_virtual(result, path):

@@ -2,24 +2,14 @@
 
 import numpy as np
 
+from cpcnn_core import load_model
 from cpcnn_core.cli.main import main
+from cpcnn_core.io.profile_files import read_profiles, write_profiles
 from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.schema.columns import PLATE, WELL
 from cpcnn_core.schema.profiles import Profiles
 
 BATCH = 256
-
-
-def embed_wells(store, model, rows=None):
-    """Return the wells' profiles: the median of the features of their cells, or of some rows."""
-    rows = np.arange(len(store)) if rows is None else rows
-    features = [
-        model.embed(store.read(rows[start : start + BATCH]).astype(np.float32) / 255)
-        for start in range(0, len(rows), BATCH)
-    ]
-    features = np.concatenate(features)
-    names = [f"Cells_CNN_{n:03d}" for n in range(features.shape[1])]
-    return wells_of(Profiles(features, store.index.iloc[rows].reset_index(drop=True), names))
 
 
 def run_cpcnn(words):
@@ -32,3 +22,22 @@ def run_cpcnn(words):
 def wells_of(cells):
     """Return the median of every well's cells."""
     return aggregate(cells, [PLATE, WELL], "median")
+
+
+def embed_cells(store, model, table, rows=None):
+    """Return the features of cells of a store, or of some rows, by a model; kept in a table."""
+    if table.is_file():
+        return read_profiles(table)
+    rows = np.arange(len(store)) if rows is None else rows
+    network = load_model(model, engine="torch")
+    features = np.concatenate(
+        [
+            network.embed(store.read(part).astype(np.float32) / 255)
+            for part in np.array_split(rows, -(-len(rows) // BATCH))
+        ]
+    )
+    metadata = store.index.iloc[rows].reset_index(drop=True)
+    metadata = metadata[[name for name in metadata.columns if str(name).startswith("Metadata_")]]
+    names = [f"Cells_CNN_{n:04d}" for n in range(features.shape[1])]
+    write_profiles(Profiles(features, metadata, names), table)
+    return read_profiles(table)
