@@ -86,7 +86,7 @@ def translocation(options):
     save_networks(work, CHANNELS, CROP_PX)
     wells = {
         "number of cells": count_profiles(wells_of(cells_of(work, store, "untrained"))),
-        "GFP ratio": wells_of(ratio_cells(options.folder, work, store)),
+        "GFP ratio": as_angles(wells_of(ratio_cells(options.folder, work, store))),
         "classical (cp_measure)": wells_of(classical_cells(work, store)),
         "untrained": wells_of(cells_of(work, store, "untrained")),
         "ImageNet, frozen": wells_of(cells_of(work, store, "imagenet")),
@@ -215,10 +215,20 @@ def ratio_cells(folder, work, store):
         values += (both["intensity_mean"] / (both["intensity_mean_ring"] + 1)).tolist()
         rows += [(well["plate"], well["well"], well["site"], int(n)) for n in both["label"]]
     names = [f"Metadata_{name}" for name in ("Plate", "Well", "Site", "ObjectNumber")]
-    # Beside a constant, so that a cosine compares sizes; standardised it is the only one.
-    features = np.stack([np.log(values), np.ones(len(values))], axis=1)
-    cells = Profiles(features, pd.DataFrame(rows, columns=names), ["Ratio_GFP", "Ratio_One"])
+    features = np.log(values)[:, None]
+    cells = Profiles(features, pd.DataFrame(rows, columns=names), ["Ratio_GFP"])
     return known_cells(cells, store)
+
+
+def as_angles(wells):
+    """Turn one value of each well into a direction, from 0 to 90 degrees: a cosine compares them.
+
+    As `count_profiles` does with numbers of cells.
+    """
+    values = wells.features[:, 0]
+    angle = (values - values.min()) / (values.max() - values.min()) * np.pi / 2
+    features = np.column_stack([np.cos(angle), np.sin(angle)])
+    return Profiles(features, wells.metadata, ["Ratio_x", "Ratio_y"])
 
 
 def known_cells(cells, store):
@@ -255,6 +265,9 @@ def search(wells, half):
 def corrected(wells, learned, controls, correction):
     """Correct the wells by what the wells that were learned from say, like the network."""
     features = np.asarray(wells.features, float)
+    # A single measure has no scales to bring together.
+    if features.shape[1] <= 2:
+        return features
     if correction == "standardised":
         spread = features[learned].std(axis=0)
         varies = spread > 0
