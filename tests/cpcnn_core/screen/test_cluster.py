@@ -20,6 +20,7 @@ from cpcnn_core.screen.cluster import connect, embed_on_cluster
 from cpcnn_core.screen.job import Job, open_job
 from cpcnn_core.screen.screens import CellProfilerObjects, LoadDataScreen
 
+from ...small_model import small_model
 from .conftest import command_for, make_screen
 from .test_embed import bytes_in, number_of_sites, states
 
@@ -47,7 +48,7 @@ def client():
 def job_for(folder, out):
     cells = CellProfilerObjects(str(folder / "Nuclei.csv"))
     screen = LoadDataScreen(str(folder / "load_data.csv"), cells)
-    return Job(screen, str(out), model="untrained-efficientnet-b0", device="cpu")
+    return Job(screen, str(out), model=small_model(), device="cpu")
 
 
 def test_a_local_cluster_gives_the_same_bytes(screen, embedded, tmp_path):
