@@ -19,7 +19,7 @@ from cpcnn_core.screen.screens import CellProfilerObjects, LoadDataScreen
 
 from ...small_model import small_model
 from .conftest import AS_STORED, CHANNELS, command_for
-from .test_embed import bytes_in, log_of, states
+from .test_embed import log_of, states
 
 # The entries of a site's provenance in files that were written before there were scales.
 OLD_ENTRIES = {
@@ -248,13 +248,3 @@ def test_a_deepprofiler_project_may_be_given_a_scale(project, seeded, tmp_path):
     assert main(command) == 0
     own = read_site(tmp_path / "out" / SITE).provenance
     assert (own["um_per_px"], own["zoom"]) == ("0.325", "0.5")
-
-
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
-def test_a_cluster_resamples_too(command, resampled, tmp_path):
-    pytest.importorskip("distributed")
-    out = tmp_path / "out"
-    told = [*command, "--um-per-px", "1.3", "--out", str(out), "--cluster", "local:1"]
-    assert main(told) == 0
-    assert states(out) == ["embedded"] * 8
-    assert bytes_in(out) == bytes_in(resampled)
