@@ -18,6 +18,7 @@ it (`OBJECTS`):
     The crops of the project's cells, in the folder ``crops``.
 """
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -26,7 +27,10 @@ import pytest
 
 from cpcnn_core.threads import let_threads_wait
 
-# Several processes test at once on few cores.
+# Several processes test at once on few cores. One thread each adds in the same order on every
+# machine; tests of more threads say how many.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 let_threads_wait()
 
 import numpy as np

@@ -5,15 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-# It asks DuckDB for two extensions, which it would download: here they come from packages.
+# It asks DuckDB for two extensions, which it would download: here they come from packages. For a
+# few cells threads do, which are there sooner than processes.
 CONVERT = """
 import json, sys
 from duckdb_extensions import import_extension
 for name in ("sqlite_scanner", "httpfs"):
     import_extension(name)
-import cytotable
+import cytotable, parsl
 if __name__ == "__main__":
-    print(cytotable.convert(**json.loads(sys.argv[1])))
+    threads = parsl.Config(executors=[parsl.ThreadPoolExecutor()])
+    print(cytotable.convert(**json.loads(sys.argv[1]), parsl_config=threads))
 """
 
 

@@ -25,6 +25,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 CHANNELS = ("DNA", "RNA", "ER", "AGP", "Mito")
 PLUGINS = os.environ["CPCNN_TEST_PLUGINS"]
+# Of six features: to write 672 of them takes CellProfiler seconds.
+SMALL_MODEL = os.environ["CPCNN_TEST_SMALL_MODEL"]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -66,6 +68,13 @@ class Bench:
         objects = Objects()
         objects.segmented = labels
         self.object_set.add_objects(objects, name)
+        return self
+
+    def use_file(self, path):
+        folder, name = os.path.split(str(path))
+        self.module.model.value = "Model file"
+        self.module.model_directory.join_parts("Elsewhere...", folder)
+        self.module.model_file_name.value = name
         return self
 
     def workspace(self):

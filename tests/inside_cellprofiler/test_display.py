@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cellprofiler_core.setting import ValidationError
 from cellprofiler_core.utilities.zmq import json_decode, json_encode
-from conftest import CHANNELS, Bench, squares
+from conftest import CHANNELS, SMALL_MODEL, Bench, squares
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -51,11 +51,7 @@ def shown(figure=None, image_set=1, **settings):
     if bench.module.wants_library:
         bench.module.library_directory.join_parts("Elsewhere...", os.environ["CPCNN_TEST_LIBRARY"])
     else:
-        # Six features show as much as 672.
-        folder, name = os.path.split(os.environ["CPCNN_TEST_SMALL_MODEL"])
-        bench.module.model.value = "Model file"
-        bench.module.model_directory.join_parts("Elsewhere...", folder)
-        bench.module.model_file_name.value = name
+        bench.use_file(SMALL_MODEL)
     workspace = bench.workspace()
     bench.module.run(workspace)
     workspace.display_data.image_set = image_set

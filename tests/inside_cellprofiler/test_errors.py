@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import Bench, squares
+from conftest import SMALL_MODEL, Bench, squares
 
 SHAPE = (200, 220)
 LABELS = squares(SHAPE, {1: (60, 60), 2: (140, 150)})
@@ -17,14 +17,7 @@ MODEL = os.environ["CPCNN_TEST_MODEL"]
 
 
 def whole(**replaced):
-    return Bench().add_images(SHAPE, **replaced).add_objects(LABELS)
-
-
-def use_file(bench, path):
-    bench.module.model.value = "Model file"
-    bench.module.model_directory.join_parts("Elsewhere...", os.path.dirname(str(path)))
-    bench.module.model_file_name.value = os.path.basename(str(path))
-    return bench
+    return Bench().use_file(SMALL_MODEL).add_images(SHAPE, **replaced).add_objects(LABELS)
 
 
 def client():
@@ -63,7 +56,7 @@ def test_a_worker_that_died_between_image_sets_is_replaced(expected):
 def test_a_worker_killed_while_it_embeds_is_an_error_and_the_next_set_is_measured(expected):
     many = np.zeros(SHAPE, np.int32)
     many[::4, ::4] = np.arange(1, 50 * 55 + 1).reshape(50, 55)
-    bench = Bench().add_images(SHAPE).add_objects(many)
+    bench = Bench().use_file(SMALL_MODEL).add_images(SHAPE).add_objects(many)
     worker = only_worker()
     killer = threading.Timer(0.5, worker.process.kill)
     killer.start()
@@ -79,20 +72,20 @@ def test_a_worker_killed_while_it_embeds_is_an_error_and_the_next_set_is_measure
 def test_a_model_file_that_disappears(tmp_path, expected):
     path = tmp_path / "model.safetensors"
     shutil.copy(MODEL, str(path))
-    bench = use_file(whole(), path)
+    bench = whole().use_file(path)
     bench.run()
     path.unlink()
     with pytest.raises(RuntimeError, match=r"there is no model file .*model.safetensors"):
-        use_file(whole(), path).run()
+        whole().use_file(path).run()
     shutil.copy(MODEL, str(path))
-    np.testing.assert_array_equal(use_file(whole(), path).run(), bench.features())
+    np.testing.assert_array_equal(whole().use_file(path).run(), bench.features())
     np.testing.assert_array_equal(whole().run(), expected)
 
 
 def test_a_model_that_changes_during_the_run(tmp_path):
     path = tmp_path / "model.safetensors"
     shutil.copy(MODEL, str(path))
-    bench = use_file(whole(), path)
+    bench = whole().use_file(path)
     bench.measurements.add_experiment_measurement("CPCNN_Model_Cells", "model sha256:another")
     with pytest.raises(RuntimeError, match=r"it began with model sha256:another, now there is unt"):
         bench.run()

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from cpcnn_core.errors import LicenceError, ProfileError
-from cpcnn_core.models.licences import needs_yes
+from cpcnn_core.models.licences import accept_licence, needs_yes
 from cpcnn_core.models.registry import find_model, model_file
 from cpcnn_core.profiles.library import build_library
 from cpcnn_core.profiles.open_library import OpenLibrary
@@ -51,6 +51,22 @@ def bag(tmp_path_factory):
 def home(tmp_path, monkeypatch):
     """Accept no licence on behalf of the person who runs the tests."""
     monkeypatch.setenv("CPCNN_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(scope="module")
+def home_with_licence(bag, tmp_path_factory):
+    """A home in which the licence of `bag` is accepted; so the network's process can stay."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CPCNN_HOME", str(folder))
+        accept_licence(find_model(bag)[0])
+    return folder
+
+
+@pytest.fixture
+def accepted(home_with_licence, home, monkeypatch):
+    """Be the person who accepted that licence."""
+    monkeypatch.setenv("CPCNN_HOME", str(home_with_licence))
 
 
 @pytest.fixture
@@ -149,7 +165,7 @@ def test_a_no_is_respected(field, widget, bag, asked):
     assert not widget.embed.running
 
 
-def test_channels_without_a_layer_are_left_out(field, widget, qtbot, bag, asked):
+def test_channels_without_a_layer_are_left_out(accepted, field, widget, qtbot, bag):
     widget.embed.models.add(bag)
     whole = embed(widget, qtbot)
     for name in ("RNA", "AGP", "Mito"):
@@ -164,7 +180,7 @@ def test_channels_without_a_layer_are_left_out(field, widget, qtbot, bag, asked)
     assert cells.feature_names[0] == "Cells_TestResnet_000"
 
 
-def test_a_library_of_other_channels_is_refused(field, widget, qtbot, bag, asked):
+def test_a_library_of_other_channels_is_refused(accepted, field, widget, qtbot, bag):
     widget.embed.models.add(bag)
     cells = embed(widget, qtbot)
     made, names = cells.provenance | {"channels": "DNA,RNA,AGP,ER,Mito"}, cells.feature_names
@@ -174,7 +190,7 @@ def test_a_library_of_other_channels_is_refused(field, widget, qtbot, bag, asked
         opened.prepare_query(cells)
 
 
-def test_the_scale_comes_from_the_layer_and_is_told(field, widget, qtbot, bag, asked):
+def test_the_scale_comes_from_the_layer_and_is_told(accepted, field, widget, qtbot, bag):
     widget.embed.models.add(bag)
     same = embed(widget, qtbot).features
     assert "resampled" not in widget.embed.status.text()

@@ -10,6 +10,8 @@ from PIL import Image
 
 from cpcnn_core.cli.main import main
 
+from ...small_model import small_model
+
 # What the output begins with, of a screen without illumination functions.
 AS_STORED = "no illumination functions: pixels are taken as stored"
 CHANNELS = ("DNA", "RNA", "ER", "AGP", "Mito")
@@ -57,11 +59,12 @@ def make_screen(folder, wells, sites=1, cells=3, side=80):
     return command_for(folder)
 
 
-def command_for(folder):
+def command_for(folder, model=None):
+    """Return the command that embeds a screen, by default with a small network."""
     return [
         *("embed", "--load-data", str(folder / "load_data.csv")),
         *("--objects", str(folder / "Nuclei.csv")),
-        *("--model", "untrained-efficientnet-b0", "--device", "cpu"),
+        *("--model", model or small_model(), "--device", "cpu"),
     ]
 
 

@@ -20,8 +20,9 @@ from cpcnn_core.screen.cluster import connect, embed_on_cluster
 from cpcnn_core.screen.job import Job, open_job
 from cpcnn_core.screen.screens import CellProfilerObjects, LoadDataScreen
 
+from ...small_model import small_model
 from .conftest import command_for, make_screen
-from .test_embed import bytes_in, number_of_sites, states
+from .test_embed import bytes_in, cells_in, number_of_sites, states
 
 distributed = pytest.importorskip("distributed")
 # Dask's own, when a cluster that lost workers is closed.
@@ -47,15 +48,18 @@ def client():
 def job_for(folder, out):
     cells = CellProfilerObjects(str(folder / "Nuclei.csv"))
     screen = LoadDataScreen(str(folder / "load_data.csv"), cells)
-    return Job(screen, str(out), model="untrained-efficientnet-b0", device="cpu")
+    return Job(screen, str(out), model=small_model(), device="cpu")
 
 
-def test_a_local_cluster_gives_the_same_bytes(screen, embedded, tmp_path):
-    out = tmp_path / "out"
-    command = [*command_for(screen), "--tables", "parquet", "anndata", "--out", str(out)]
-    assert main([*command, "--cluster", "local:2"]) == 0
+def test_a_local_cluster_gives_the_same_bytes(screen, tmp_path):
+    """Of images that are resampled too."""
+    model = small_model(um_per_px=0.65, crop_px=64, input_px=64)
+    command = [*command_for(screen, model), "--um-per-px", "1.3", "--tables", "parquet", "anndata"]
+    alone, out = tmp_path / "alone", tmp_path / "out"
+    assert main([*command, "--out", str(alone)]) == 0
+    assert main([*command, "--out", str(out), "--cluster", "local:2"]) == 0
     assert states(out) == ["embedded"] * 8
-    assert bytes_in(out) == bytes_in(embedded)
+    assert bytes_in(out) == bytes_in(alone)
 
 
 def end_slowly():
@@ -134,11 +138,14 @@ def test_a_scheduler_elsewhere_is_reached_by_address_and_by_file(screen, embedde
             process.wait()
 
 
-def test_a_site_that_fails_on_a_worker_is_named(client, own_screen, tmp_path, capsys):
+def test_a_site_that_fails_on_a_worker_is_named(client, own_screen, embedded, tmp_path, capsys):
     (own_screen / "3_ER.png").unlink()
-    where = client.scheduler.address.replace("tcp://", "dask://")
-    command = [*command_for(own_screen), "--out", str(tmp_path / "out"), "--cluster", where]
+    where, out = client.scheduler.address.replace("tcp://", "dask://"), tmp_path / "out"
+    command = [*command_for(own_screen), "--out", str(out), "--cluster", where]
     assert main(command) == 1
+    others = cells_in(embedded)
+    del others["P2/A02/1"]
+    assert cells_in(out) == others
     said = capsys.readouterr().out
     assert "8 sites; 7 embedded; 1 failed" in said
     assert "P2/A02/1: failed there is no image file" in said

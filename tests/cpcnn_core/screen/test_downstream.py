@@ -10,6 +10,7 @@ from cpcnn_core.cli.main import main
 from cpcnn_core.io.deepprofiler_npz import read_site
 
 from ...cytotable_conversion import cytotable_convert
+from .conftest import command_for
 
 for package in ("anndata", "copairs", "cytotable", "pycytominer", "scanpy"):
     pytest.importorskip(package)
@@ -18,6 +19,15 @@ FEATURES = [f"Cells_CPCNN_{i:03d}" for i in range(672)]
 KEYS = ["Metadata_Plate", "Metadata_Well", "Metadata_Site"]
 # Warnings of other people's programs.
 pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(scope="module")
+def embedded(screen, tmp_path_factory):
+    """As many features as users have."""
+    out = tmp_path_factory.mktemp("embedded")
+    command = command_for(screen, "untrained-efficientnet-b0")
+    assert main([*command, "--tables", "parquet", "anndata", "--out", str(out)]) == 0
+    return out
 
 
 def plate_table(embedded, plate="P1"):

@@ -24,6 +24,7 @@ from cpcnn_core.io.deepprofiler import read_project, read_sites
 from cpcnn_core.io.deepprofiler_npz import read_site
 from cpcnn_core.screen.job import project_model
 
+from ...small_model import SMALL_CARD, small_model
 from .conftest import CHANNELS, PROJECT, command_for, make_screen
 
 CPCNN = [sys.executable, "-m", "cpcnn_core.cli"]
@@ -124,7 +125,7 @@ def test_compressed_images_are_made_once_and_then_embedded(project, tmp_path, ca
 def test_every_cell_is_embedded_as_the_library_does(screen, embedded):
     sites = pd.read_csv(screen / "load_data.csv", dtype=str)
     objects = pd.read_csv(screen / "Nuclei.csv", float_precision="round_trip")
-    model = load_model("untrained-efficientnet-b0", device="cpu")
+    model = load_model(small_model(), device="cpu")
     assert len(sites) == 8
     for number, row in enumerate(sites.itertuples(), start=1):
         found = read_site(
@@ -141,7 +142,7 @@ def test_every_cell_is_embedded_as_the_library_does(screen, embedded):
         centers = mine[["Location_Center_Y", "Location_Center_X"]].to_numpy()
         np.testing.assert_array_equal(found.features, embed_cells(model, image, centers))
         np.testing.assert_array_equal(found.object_numbers, mine["ObjectNumber"])
-        assert found.provenance["model"] == "untrained-efficientnet-b0"
+        assert found.provenance["model"] == SMALL_CARD.name
 
 
 def test_plates_hold_their_sites_in_order_with_metadata_and_provenance(embedded):
@@ -149,7 +150,7 @@ def test_plates_hold_their_sites_in_order_with_metadata_and_provenance(embedded)
         path = embedded / "plates" / f"{plate}.parquet"
         table = pd.read_parquet(path)
         names = [c for c in table.columns if not c.startswith("Metadata_")]
-        assert names == [f"Cells_CPCNN_{i:03d}" for i in range(672)]
+        assert names == [f"Cells_TestResnet_{i:03d}" for i in range(SMALL_CARD.embed_dim)]
         assert (table.dtypes[names] == np.float32).all()
         assert set(table["Metadata_Plate"]) == {plate}
         wells = table["Metadata_Well"].drop_duplicates().tolist()
@@ -160,8 +161,8 @@ def test_plates_hold_their_sites_in_order_with_metadata_and_provenance(embedded)
         assert row.Metadata_Location_Center_X == site.locations[-1, 0]
         file = pq.ParquetFile(path)
         own = json.loads(file.schema_arrow.metadata[b"cpcnn"])
-        assert own["layer"] == "block6a_activation"
-        column = file.metadata.row_group(0).column(table.columns.get_loc("Cells_CPCNN_000"))
+        assert own["layer"] == "pooled"
+        column = file.metadata.row_group(0).column(table.columns.get_loc("Cells_TestResnet_000"))
         assert (column.compression, "BYTE_STREAM_SPLIT" in column.encodings) == ("ZSTD", True)
 
 
@@ -268,7 +269,7 @@ def test_a_screen_whose_cells_are_nowhere_is_told(own_screen, tmp_path, capsys):
     labels.mkdir()
     command = [
         *("embed", "--load-data", str(own_screen / "load_data.csv"), "--labels", str(labels)),
-        *("--model", "untrained-efficientnet-b0", "--out", str(tmp_path / "out")),
+        *("--model", small_model(), "--out", str(tmp_path / "out")),
     ]
     assert main([*command, "--shard", "1/4"]) == 0
     assert main(command) == 1
@@ -279,7 +280,7 @@ def test_another_setting_makes_every_site_again(own_screen, tmp_path):
     tifffile_labels(own_screen)
     command = [
         *("embed", "--load-data", str(own_screen / "load_data.csv")),
-        *("--labels", str(own_screen / "labels"), "--model", "untrained-efficientnet-b0"),
+        *("--labels", str(own_screen / "labels"), "--model", small_model()),
         *("--out", str(tmp_path / "out")),
     ]
     assert main(command) == 0
@@ -461,7 +462,7 @@ def test_a_features_folder_that_is_read_only_fails_its_sites_and_says_so(screen,
 )
 def test_options_that_do_not_fit_are_one_line(screen, tmp_path, capsys, options, message):
     command = ["embed", "--load-data", str(screen / "load_data.csv"), "--out", str(tmp_path)]
-    assert main([*command, "--model", "untrained-efficientnet-b0", *options]) == 1
+    assert main([*command, "--model", small_model(), *options]) == 1
     *_, error = capsys.readouterr().err.splitlines()
     assert error.startswith("cpcnn: error: ")
     assert message in error

@@ -13,6 +13,8 @@ from .test_embed import bytes_in
 
 CPCNN = [sys.executable, "-m", "cpcnn_core.cli"]
 SITES, CELLS, KIB_OF_A_SITE = 24, 20, 55
+# As many features as fill a disk.
+MODEL = "untrained-efficientnet-b0"
 pytestmark = needs_small_disk
 
 
@@ -26,7 +28,8 @@ def screen(tmp_path_factory):
 @pytest.fixture(scope="module")
 def undisturbed(screen):
     out = screen / "undisturbed"
-    assert main([*command_for(screen), "--tables", "parquet", "anndata", "--out", str(out)]) == 0
+    command = [*command_for(screen, MODEL), "--tables", "parquet", "anndata", "--out", str(out)]
+    assert main(command) == 0
     return out
 
 
@@ -43,7 +46,8 @@ def undisturbed(screen):
 )
 def test_embedding_stops_and_goes_on(screen, undisturbed, tmp_path, kib, said):
     out = tmp_path / "out"
-    command = [*CPCNN, *command_for(screen), "--tables", "parquet", "anndata", "--out", out]
+    command = [*CPCNN, *command_for(screen, MODEL), "--tables", "parquet", "anndata"]
+    command += ["--out", out]
     (first, second), left = run_on_small_disk(out, kib, command)
     assert first["code"] == 1
     assert first["left"] == second["left"] == []

@@ -24,10 +24,11 @@ from cpcnn_core.screen.run import embed_sites
 from cpcnn_core.screen.screens import CellProfilerObjects, LoadDataScreen
 
 from ...opened_files import opened_files
+from ...small_model import small_model
 from .conftest import AS_STORED, CHANNELS, command_for
 from .test_embed import CPCNN, cells_in, log_of, number_of_sites, states, tifffile_labels
 
-MODEL = ["--model", "untrained-efficientnet-b0", "--device", "cpu"]
+MODEL = ["--model", small_model(), "--device", "cpu"]
 
 
 @pytest.fixture
@@ -818,7 +819,7 @@ def changed(old):
 def test_what_fails_with_strict_keeps_what_was(own_screen, out):
     cells = CellProfilerObjects(str(own_screen / "Nuclei.csv"))
     screen = LoadDataScreen(str(own_screen / "load_data.csv"), cells)
-    opened = open_job(Job(screen, str(out), model="untrained-efficientnet-b0", device="cpu"))
+    opened = open_job(Job(screen, str(out), model=small_model(), device="cpu"))
     (own_screen / "1_DNA.png").unlink()
     before = cells_in(out)
     reports = embed_sites(opened.model, opened.sites, out, opened.settings)

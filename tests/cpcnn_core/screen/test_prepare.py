@@ -14,6 +14,7 @@ from PIL import Image
 from cpcnn_core.cli.main import main
 
 from ...opened_files import opened_files
+from ...small_model import small_model
 from .conftest import PROJECT
 
 UNRECORDED = "nothing says what they were made from"
@@ -214,7 +215,7 @@ def test_a_run_that_stops_in_the_middle_is_not_taken_for_done(project, tmp_path,
 
 
 def test_embed_says_that_compressed_images_are_of_other_originals(project, tmp_path, capsys):
-    command = ["embed", "--deepprofiler", str(project), "--model", "untrained-efficientnet-b0"]
+    command = ["embed", "--deepprofiler", str(project), "--model", small_model()]
     command += ["--device", "cpu", "--out", str(tmp_path / "out")]
     assert main(command) == 0
     assert "originals" not in capsys.readouterr().err

@@ -10,6 +10,8 @@ from cpcnn_core.cli.main import main
 from cpcnn_core.screen.reports import SiteReport
 from cpcnn_core.screen.run_log import SHOWN, check_lines, kind_of, summary, told_together
 
+from ...small_model import small_model
+
 WELLS = [f"{row}{column:02d}" for row in "ABCDEFGHIJKLMNOP" for column in range(1, 25)]
 SITES = [f"plate {n % 7}/{WELLS[n % 384]}/{n // 384 + 1}" for n in range(10_000)]
 
@@ -109,7 +111,7 @@ def test_a_screen_without_its_channels_folder(tmp_path, capsys, verb):
     command = [verb, "--load-data", str(tmp_path / "load_data.csv"), "--log", str(log)]
     command += ["--objects", str(tmp_path / "Nuclei.csv"), "--out", str(out)]
     if verb == "embed":
-        command += ["--model", "untrained-efficientnet-b0", "--device", "cpu"]
+        command += ["--model", small_model(), "--device", "cpu"]
     assert main(command) == 1
     said = capsys.readouterr()
     head, line = said.out.splitlines()
