@@ -22,7 +22,7 @@ from cpcnn_core.user_messages import some
 
 # Of fewer treatments an interval by resampling them is too narrow to go by.
 FEWEST_TREATMENTS = 10
-PLATES, WELLS, TREATMENTS = "plates", "wells", "treatments"
+PLATES, TREATMENTS = "plates", "treatments"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Comparison:
     Attributes
     ----------
     held_out : str
-        `PLATES`, `WELLS` or `TREATMENTS`.
+        `PLATES` or `TREATMENTS`.
     names : ndarray of shape (n,), str
         The treatment of every well that asked.
     mean, learned, chance : ndarray of shape (n,), float64
@@ -105,11 +105,9 @@ def judge(
 ) -> tuple[list[Comparison], list[Comparison]]:
     """Train again and again without a part, and ask that part for its replicates.
 
-    Held-out plates: their wells look for their treatments as `find_replicates` has it, also
-    on the plates that were learned from. On a single plate, wells are held out instead.
-    Held-out treatments: their wells look among each other only, since what was learned from would
-    stand apart. All profiles are centred on the controls of their plate and divided by the
-    controls' spread.
+    What is held out looks among what is held out: wells that were learned from stand together by
+    their labels, whatever these are, and to find some of them is to find all. All profiles are
+    centred on the controls of their plate and divided by the controls' spread.
 
     Parameters
     ----------
@@ -119,14 +117,14 @@ def judge(
     controls : ndarray of shape (wells,), bool
     settings : AggregationSettings
     folds : int
-        Parts, at most as many as there are plates, or half as many as treatments.
+        Parts, at most half as many as there are plates, or treatments.
     tell : callable
         Is called after every training.
 
     Returns
     -------
     comparisons : list of Comparison
-        Of plates or wells, then of treatments; those that could be made.
+        Of plates, then of treatments; those that could be made.
     placebo : list of Comparison
         The same with the treatments of the wells of every plate shuffled, for training and for
         asking: nothing is to be found, and what is found is wrong.
@@ -142,7 +140,7 @@ def judge(
     both = names, _shuffled(names, plates, _random(settings))
     whole = score_sets(sets, controls, controls, *space)
     found: tuple[list[Comparison], list[Comparison]] = ([], [])
-    for kind in (PLATES if len(set(plates)) > 1 else WELLS, TREATMENTS):
+    for kind in (PLATES, TREATMENTS):
         turns = [_deal(kind, labels, plates, _random(settings)) for labels in both]
         count = min(folds, *(_most_folds(kind, turn) for turn in turns))
         answers: tuple[list[_Answer], list[_Answer]] = ([], [])
@@ -154,7 +152,7 @@ def judge(
                 known = controls & ~np.isin(plates, plates[parts[0]])
                 scored = score_sets(sets, controls, known, *space)
             for part, labels, mine in zip(parts, both, answers, strict=True):
-                mine.extend(_ask(scored, sets.wells.features, labels, part, kind, settings))
+                mine.extend(_ask(scored, sets.wells.features, labels, part, settings))
                 tell()
         for mine, comparisons in zip(answers, found, strict=True):
             if mine:
@@ -185,25 +183,22 @@ def _deal(
     """Return a number for what is held out together, (wells,) int; -1 is never held out."""
     treated = names != ""
     turn = np.full(len(names), -1)
-    labels, place, counts = np.unique(names, return_inverse=True, return_counts=True)
-    replicated = np.flatnonzero((counts > 1) & (labels != ""))
     if kind == PLATES:
         known, plate = np.unique(plates[treated], return_inverse=True)
         turn[treated] = random.permutation(len(known))[plate]
-    elif kind == TREATMENTS:
-        for number, label in enumerate(random.permutation(replicated)):
-            turn[place == label] = number
-    else:
-        wells = [random.permutation(np.flatnonzero(place == label)) for label in replicated]
-        for mine in wells:
-            turn[mine] = np.arange(len(mine))
+        return turn
+    labels, place, counts = np.unique(names, return_inverse=True, return_counts=True)
+    replicated = np.flatnonzero((counts > 1) & (labels != ""))
+    for number, label in enumerate(random.permutation(replicated)):
+        turn[place == label] = number
     return turn
 
 
 def _most_folds(kind: str, turn: np.ndarray) -> int:
-    """Return into how many parts can be dealt: two treatments at least are asked together."""
+    """Return into how many parts can be dealt, of two plates or treatments if possible."""
     count = int(turn.max()) + 1
-    return count // 2 if kind == TREATMENTS else count
+    # A plate alone can still be asked for replicates on it.
+    return max(count // 2, min(count, 2)) if kind == PLATES else count // 2
 
 
 def _ask(
@@ -211,21 +206,19 @@ def _ask(
     means: np.ndarray,
     names: np.ndarray,
     part: np.ndarray,
-    kind: str,
     settings: AggregationSettings,
 ) -> list[_Answer]:
     """Return treatments, mean, learned and chance of the held-out wells; none without answer."""
     try:
         aggregation = fit_aggregation(scored, np.where(part, "", names), settings)
-        among = part if kind == TREATMENTS else names != ""
         mean, learned = (
-            _retrieval(scored, features, names, among)
+            _retrieval(scored, features, names, part)
             for features in (means, scored.aggregate(aggregation))
         )
     except (TrainingError, ProfileError):
         # Of few replicates none may be left to learn from, or to be found.
         return []
-    asked = mean.queries(part[among])
+    asked = mean.queries()
     return [
         (mean.names[asked], mean.precision[asked], learned.precision[asked], mean.chance[asked])
     ]
@@ -269,37 +262,31 @@ def verdict(judgements: Sequence[Judgement], placebo: Sequence[Judgement]) -> st
     Examples
     --------
     >>> verdict([], [])
-    'keep the mean: too few replicates to hold any out, so nothing shows that this is better'
+    'keep the mean: too few treatments have replicates to hold some out'
     """
-    if not judgements:
+    asked = [one.held_out for one in judgements]
+    open_ = [one.held_out for one in judgements if not one.is_better]
+    fewest = min((one.treatments for one in judgements), default=0)
+    if TREATMENTS not in asked:
+        return "keep the mean: too few treatments have replicates to hold some out"
+    if fewest < FEWEST_TREATMENTS:
         return (
-            "keep the mean: too few replicates to hold any out, so nothing shows that this is "
-            "better"
+            f"keep the mean: an interval of {fewest} treatments is not to be relied on; expected "
+            f"{FEWEST_TREATMENTS} with replicates at least"
         )
     if any(one.is_better for one in placebo):
         return "keep the mean: the placebo, which has nothing to learn, seems better than it too"
-    open_ = [one.held_out for one in judgements if not one.is_better]
-    asked = {one.held_out for one in judgements}
-    few = [one for one in judgements if one.treatments < FEWEST_TREATMENTS]
-    if few:
+    if open_ == [TREATMENTS] and PLATES in asked:
         return (
-            f"keep the mean: an interval of {few[0].treatments} treatments is not to be relied on; "
-            f"expected {FEWEST_TREATMENTS} with replicates at least"
-        )
-    if open_ == [TREATMENTS] and len(asked) > 1:
-        place = next(iter(asked - {TREATMENTS}))
-        return (
-            f"better than the mean on held-out {place}, for the treatments that it was trained on; "
-            "for all others keep the mean: the interval of held-out treatments does not exclude 0"
+            "better than the mean on held-out plates, for the treatments that it was trained on; "
+            "for all others keep the mean: on held-out treatments it is not shown to be better"
         )
     if open_:
         return (
-            f"keep the mean: on held-out {' and '.join(open_)} the interval of the difference does "
-            "not exclude 0, or is below it"
+            f"keep the mean: on held-out {' and '.join(open_)} the learned aggregation is not "
+            "shown to be better (the interval of the difference is not above 0)"
         )
-    if TREATMENTS not in asked:
-        return "keep the mean: too few treatments to hold some out"
     return (
-        f"better than the mean on held-out {' and '.join(sorted(asked))} of this screen; of other "
-        "screens that says nothing: compare there as well, with cpcnn evaluate"
+        f"better than the mean on held-out {' and '.join(asked)} of this screen; of other screens "
+        "that says nothing: compare there as well, with cpcnn evaluate"
     )

@@ -130,7 +130,7 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _tell(card: AggregationCard) -> None:
-    from cpcnn_core.aggregation.judge import describe, verdict
+    from cpcnn_core.aggregation.judge import PLATES, describe, verdict
 
     show(
         f"trained on {card.cells} cells of {card.wells} wells: {len(card.treatments)} treatments "
@@ -141,4 +141,9 @@ def _tell(card: AggregationCard) -> None:
         show(f"  {describe(one)}")
     for one in card.placebo:
         show(f"  placebo (treatments shuffled), {describe(one)}")
+    if PLATES not in {one.held_out for one in card.judgements}:
+        show(
+            "  no plates could be held out: that takes four plates, or two where treatments have "
+            "several wells on a plate"
+        )
     show(verdict(card.judgements, card.placebo))

@@ -140,6 +140,7 @@ def _aggregate(
     from cpcnn_core.aggregation.apply import aggregate_learned
     from cpcnn_core.aggregation.files import fit_features, read_aggregation, told_if_learned_from
     from cpcnn_core.profiles.plate_folders import find_tables
+    from cpcnn_core.schema.origin import AGGREGATION
 
     card, aggregation = read_aggregation(options.aggregation)
     wells = fit_features(card, wells)
@@ -148,7 +149,7 @@ def _aggregate(
     tables = find_tables(options.tables, leave_out=[*aside, *platemap_of(options)])
     how = {"drop_features": options.drop_features, "keep_labels": options.keep_label}
     wells = aggregate_learned(wells, controls, aggregation, tables, **how)
-    wells.provenance["aggregation"] = card.sha256
+    wells.provenance[AGGREGATION] = card.sha256
     return wells
 
 
