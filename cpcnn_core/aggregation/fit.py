@@ -46,8 +46,8 @@ class AggregationSettings:
         A number that is not above 0, or a negative seed.
     """
 
-    steps: int = 300
-    view: int = 64
+    steps: int = 200
+    view: int = 32
     treatments: int = 32
     wells: int = 8
     components: int = 64
