@@ -1,4 +1,4 @@
-"""A learned aggregation from replicates: their profiles shall be alike, wherever they are."""
+"""Train an aggregation: the profiles of replicates should be alike, on whatever plate."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ class AggregationSettings:
         A number that is not above 0, or a negative seed.
     """
 
-    steps: int = 200
+    steps: int = 400
     view: int = 32
     treatments: int = 32
     wells: int = 8
     components: int = 64
     hidden: int = 64
     temperature: float = 0.1
-    rate: float = 3e-3
+    rate: float = 1e-2
     decay: float = 1e-2
     strength: float = 1.0
     seed: int = 0

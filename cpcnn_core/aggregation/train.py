@@ -75,13 +75,13 @@ def train_aggregation(
     """
     import torch
 
-    names = np.where(controls, "", sets.wells.texts(question.by))
+    named = sets.wells.named(question.by) & ~controls
+    names = np.where(named, sets.wells.texts(question.by), "")
     # First: what cannot be trained on is refused before the judgement, which takes longest.
     scored = score_sets(sets, controls, controls, settings.components, settings.seed)
     aggregation = fit_aggregation(scored, names, settings)
     tell()
     comparisons, placebo = judge(sets, names, controls, settings, question.folds, tell)
-    learned = names != ""
     made_by = sets.wells.provenance
     facts = {fact: made_by[fact] for fact in (*MODEL, *SETTINGS) if fact in made_by}
     card = AggregationCard(
@@ -94,10 +94,10 @@ def train_aggregation(
         by=question.by,
         controls=question.controls,
         where=question.where,
-        treatments=tuple(sorted(set(names[learned].tolist()))),
-        plates=tuple(sorted(set(plates_of(sets.wells)[learned].tolist()))),
-        wells=int(learned.sum()),
-        cells=int(sets.counts[learned].sum()),
+        treatments=tuple(sorted(set(names[named].tolist()))),
+        plates=tuple(sorted(set(plates_of(sets.wells)[named].tolist()))),
+        wells=int(named.sum()),
+        cells=int(sets.counts[named].sum()),
         settings=settings,
         judgements=tuple(one.summary() for one in comparisons),
         placebo=tuple(one.summary() for one in placebo),

@@ -35,7 +35,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     add_wells(train)
     add_by(train)
     train.add_argument(
-        "--steps", type=int, default=200, help="of every training (default: %(default)s)"
+        "--steps", type=int, default=400, help="of every training (default: %(default)s)"
     )
     train.add_argument(
         "--cells-per-well",
