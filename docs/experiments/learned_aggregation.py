@@ -11,7 +11,6 @@ trained on; and on the real wells of the translocation plate, whose folder is gi
 import argparse
 import dataclasses
 import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -53,17 +52,10 @@ def main():
     options = parser.parse_args()
     work, result = options.work, {}
     result["numbers"] = train(work / "numbers", make_numbers(work / "numbers"), CONTROL)
-    model = save_untrained(work)
-    for name, seed in (("screen", DESIGN.seed), ("other", DESIGN.seed + 1)):
-        simulate_screen(dataclasses.replace(DESIGN, seed=seed), work / name)
-        embed(work / name, work / name / "labels", f"--model {model}")
-    result["virtual screen"] = train(work / "screen", work / "screen" / "embedded", CONTROL)
-    result["virtual screen"]["placebo that looks among what was learned from"] = leak(
-        work / "screen"
-    )
-    result["another virtual screen"] = compare(
-        work / "other", work / "screen" / "learned.safetensors"
-    )
+    model, screen, other = save_untrained(work), work / "screen", work / "other"
+    simulate(screen, DESIGN.seed, model)
+    result["virtual screen"] = train(screen, screen / "embedded", CONTROL)
+    result["virtual screen"]["placebo that looks among what was learned from"] = leak(screen)
     make_store(options.folder, work / "sbs")
     embed(
         work / "sbs",
@@ -71,6 +63,8 @@ def main():
         "--channels GFP=GFP DNA=DNA --model imagenet-efficientnet-lite0",
     )
     result["real wells"] = train(work / "sbs", work / "sbs" / "embedded", "untreated")
+    simulate(other, DESIGN.seed + 1, model)
+    result["another virtual screen"] = compare(other, screen / "learned.safetensors")
     text = json.dumps(result, indent=2)
     print(text)
     if options.record:
@@ -112,6 +106,12 @@ def save_untrained(work):
     return path
 
 
+def simulate(folder, seed, model):
+    """Simulate a screen, and embed its cells."""
+    simulate_screen(dataclasses.replace(DESIGN, seed=seed), folder)
+    embed(folder, folder / "labels", f"--model {model}")
+
+
 def embed(folder, labels, how):
     run_cpcnn(
         f"embed --load-data {folder}/load_data.csv --labels {labels} --out {folder}/embedded {how}"
@@ -121,12 +121,10 @@ def embed(folder, labels, how):
 def train(folder, embedded, control):
     """Train on a screen; return what the command says of itself."""
     model = folder / "learned.safetensors"
-    started = time.perf_counter()
     run_cpcnn(
         f"aggregation train {embedded} --platemap {folder}/platemap.csv "
         f"--controls Treatment=='{control}' --out {model}"
     )
-    minutes = (time.perf_counter() - started) / 60
     card, _ = read_aggregation(model)
     return {
         "wells": card.wells,
@@ -137,7 +135,6 @@ def train(folder, embedded, control):
         "placebo": [dataclasses.asdict(one) for one in card.placebo],
         "in words": [describe(one) for one in (*card.judgements, *card.placebo)],
         "verdict": verdict(card.judgements, card.placebo),
-        "minutes": round(minutes, 1),
     }
 
 
