@@ -131,10 +131,12 @@ def _show(options: argparse.Namespace) -> None:
 
 def _tell(card: AggregationCard) -> None:
     from cpcnn_core.aggregation.judge import PLATES, describe, verdict
+    from cpcnn_core.user_messages import some
 
     show(
-        f"trained on {card.cells} cells of {card.wells} wells: {len(card.treatments)} treatments "
-        f"on {len(card.plates)} plates, controls {card.controls}",
+        f"trained on {card.cells} cells of {some(card.wells, 'well')}: "
+        f"{some(len(card.treatments), 'treatment')} on {some(len(card.plates), 'plate')}, "
+        f"controls {card.controls}",
         "mean average precision of finding replicates:",
     )
     for one in card.judgements:
