@@ -16,6 +16,7 @@ from types import FrameType
 
 import cpcnn_core
 from cpcnn_core.cli import (
+    aggregation,
     cellprofiler,
     compare,
     crops,
@@ -43,6 +44,7 @@ VERBS = (
     embed,
     crops,
     train,
+    aggregation,
     profile,
     nearest,
     evaluate,

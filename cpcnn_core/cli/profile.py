@@ -6,11 +6,14 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from cpcnn_core.cli.options import add_command, add_keep_label
+from cpcnn_core.cli.options import add_command
 from cpcnn_core.cli.terminal import say_once, show
+from cpcnn_core.cli.well_options import add_wells, platemap_of, read_wells
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import numpy as np
 
     from cpcnn_core.schema.profiles import Profiles
 
@@ -25,18 +28,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--correction sphering --out profiles.parquet",
         _profile,
     )
-    parser.add_argument(
-        "tables",
-        nargs="+",
-        help="folders of cpcnn embed or of other plates, tables of cells, sites or wells, or a "
-        "pattern of such files: 'profiles/**/*_augmented.csv.gz'",
-    )
-    parser.add_argument("--platemap", help="table: Well, Plate where plates differ, Treatment, ...")
-    add_keep_label(parser)
-    parser.add_argument("--controls", metavar="EXPR", help="which wells are negative controls")
-    parser.add_argument(
-        "--where", metavar="EXPR", help="keep these wells only, e.g. controls and the highest dose"
-    )
+    add_wells(parser)
     parser.add_argument(
         "--correction",
         default="none",
@@ -53,14 +45,14 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--relative", action="store_true", help="lambda is a fraction of the mean eigenvalue"
     )
     parser.add_argument(
-        "--drop-features",
-        nargs="+",
-        default=[],
-        metavar="NAME",
-        help="leave these out, e.g. those that many wells lack; patterns such as '*_RWC_*'",
+        "--cells", help="cells to sites: median, mean (default: median; mean with --aggregation)"
     )
-    parser.add_argument("--cells", default="median", help="cells to sites: median, mean")
     parser.add_argument("--sites", default="mean", help="sites to wells: mean, median")
+    parser.add_argument(
+        "--aggregation",
+        metavar="MODEL",
+        help="add to the mean of the cells what cpcnn aggregation train learned",
+    )
     parser.add_argument(
         "--consensus",
         nargs="+",
@@ -74,12 +66,10 @@ def _profile(options: argparse.Namespace) -> None:
     from pathlib import Path
 
     from cpcnn_core.errors import ProfileError
-    from cpcnn_core.expressions import choose_rows
     from cpcnn_core.io.disk import require_room
     from cpcnn_core.io.profile_files import require_format
     from cpcnn_core.profiles.correction import fit_correction
     from cpcnn_core.profiles.library_files import consensus_file, write_corrected
-    from cpcnn_core.profiles.wells import join_platemap, well_profiles
     from cpcnn_core.schema.columns import metadata_column
 
     if options.correction != "none" and not options.controls:
@@ -87,32 +77,22 @@ def _profile(options: argparse.Namespace) -> None:
             f"the correction {options.correction} learns from control wells; name them, e.g. "
             "--controls \"Treatment == 'DMSO'\""
         )
+    if options.aggregation and not options.controls:
+        raise ProfileError(
+            "a learned aggregation compares cells with the controls of their plate; name them, "
+            "e.g. --controls \"Treatment == 'DMSO'\""
+        )
     out, say = Path(options.out), say_once()
     # Now, not after the work.
     require_format(out)
     require_room(out.parent)
-    wells = well_profiles(
-        options.tables,
-        cells=options.cells,
-        sites=options.sites,
-        drop_features=options.drop_features,
-        keep_labels=options.keep_label,
-        leave_out=[out, consensus_file(out), *([options.platemap] if options.platemap else ())],
-        tell=say,
+    aside = [out, consensus_file(out)]
+    wells, controls = read_wells(
+        options, aside, say, cells=_cells_method(options), sites=options.sites
     )
-    if options.platemap:
-        wells = join_platemap(wells, options.platemap, keep_labels=options.keep_label, tell=say)
     wells.require([metadata_column(name) for name in options.consensus or ()])
-    if options.where:
-        kept = choose_rows(wells, options.where)
-        wells = wells.select(kept)
-        wells.provenance["where"] = options.where
-        show(f"{kept.sum()} of {len(kept)} wells kept")
-    controls = None
-    if options.controls:
-        controls = choose_rows(wells, options.controls)
-        wells.provenance["controls"] = options.controls
-        show(f"{len(controls)} wells, {controls.sum()} of them controls")
+    if options.aggregation:
+        wells = _aggregate(options, wells, controls, aside, say)
     correction = fit_correction(
         wells,
         controls,
@@ -135,6 +115,42 @@ def _profile(options: argparse.Namespace) -> None:
         show(f"removed {file}: it belonged to the table that was there before")
     if options.consensus:
         _write_consensus(wells, options.consensus, consensus, say)
+
+
+def _cells_method(options: argparse.Namespace) -> str:
+    from cpcnn_core.errors import ProfileError
+
+    if not options.aggregation:
+        return str(options.cells or "median")
+    if options.cells not in (None, "mean") or options.sites != "mean":
+        raise ProfileError(
+            "a learned aggregation adds to the mean of the cells; leave out --cells and --sites, "
+            "or --aggregation"
+        )
+    return "mean"
+
+
+def _aggregate(
+    options: argparse.Namespace,
+    wells: Profiles,
+    controls: np.ndarray,
+    aside: Sequence[Path],
+    say: Callable[[str], None],
+) -> Profiles:
+    from cpcnn_core.aggregation.apply import aggregate_learned
+    from cpcnn_core.aggregation.files import fit_features, read_aggregation, told_if_learned_from
+    from cpcnn_core.profiles.wells import find_tables
+    from cpcnn_core.schema.origin import AGGREGATION
+
+    card, aggregation = read_aggregation(options.aggregation)
+    wells = fit_features(card, wells)
+    for text in told_if_learned_from(card, wells):
+        say(text)
+    tables = find_tables(options.tables, leave_out=[*aside, *platemap_of(options)])
+    how = {"drop_features": options.drop_features, "keep_labels": options.keep_label}
+    wells = aggregate_learned(wells, controls, aggregation, tables, **how)
+    wells.provenance[AGGREGATION] = card.sha256
+    return wells
 
 
 def _write_consensus(

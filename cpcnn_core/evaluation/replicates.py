@@ -88,16 +88,7 @@ def find_replicates(wells: Profiles, by: str) -> ReplicateRetrieval:
         raise ProfileError(
             f"there is no well with a {by} that is none of the controls; keep some treated wells"
         )
-    matches = same_value(names)
-    np.fill_diagonal(matches, False)
-    plates = _plates(wells)
-    elsewhere = plates[:, None] != plates
-    on_other_plates = (matches & elsewhere).any(axis=1)
-    searched = elsewhere == on_other_plates[:, None]
-    np.fill_diagonal(searched, False)
-    matches &= searched
-    # Where all that is searched matches, any order is right.
-    matches[(matches == searched).all(axis=1)] = False
+    matches, searched, on_other_plates = replicate_pairs(names, _plates(wells))
     # Less alike than anything can be: never ahead of a replicate.
     similarity = np.where(searched, cosine_similarity(wells.features), -2)
     precision = average_precision(similarity, matches)
@@ -107,6 +98,42 @@ def find_replicates(wells: Profiles, by: str) -> ReplicateRetrieval:
         )
     chance = chance_average_precision(matches.sum(axis=1), searched.sum(axis=1))
     return ReplicateRetrieval(names, precision, chance, on_other_plates)
+
+
+def replicate_pairs(
+    names: np.ndarray, plates: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tell which wells are to be found, and among which they are looked for.
+
+    Parameters
+    ----------
+    names, plates : ndarray of shape (n,), str
+        The treatment and the plate of every well.
+
+    Returns
+    -------
+    matches, searched : ndarray of shape (n, n), bool
+        A row for every well that looks; see `find_replicates`.
+    on_other_plates : ndarray of shape (n,), bool
+        Whether it looks on the other plates.
+
+    Examples
+    --------
+    >>> names, plates = np.array(["a", "b", "a"]), np.array(["P1", "P2", "P2"])
+    >>> matches, searched, _ = replicate_pairs(names, plates)
+    >>> matches.astype(int).tolist(), searched.astype(int).tolist()
+    ([[0, 0, 1], [0, 0, 0], [0, 0, 0]], [[0, 1, 1], [0, 0, 1], [1, 0, 0]])
+    """
+    matches = same_value(names)
+    np.fill_diagonal(matches, False)
+    elsewhere = plates[:, None] != plates
+    on_other_plates = (matches & elsewhere).any(axis=1)
+    searched = elsewhere == on_other_plates[:, None]
+    np.fill_diagonal(searched, False)
+    matches &= searched
+    # Where all that is searched matches, any order is right.
+    matches[(matches == searched).all(axis=1)] = False
+    return matches, searched, on_other_plates
 
 
 def phenotypic_activity(

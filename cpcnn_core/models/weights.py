@@ -49,13 +49,27 @@ def save_model(path: str | Path, card: ModelCard, weights: Mapping[str, np.ndarr
     ...     read_card(f"{folder}/tiny.safetensors") == written
     True
     """
-    path = Path(path)
     card = dataclasses.replace(card, sha256=weights_sha256(weights))
-    # safetensors writes the bytes as they are in memory, whatever the strides say.
-    tensors = {name: np.ascontiguousarray(value) for name, value in weights.items()}
-    data = save(tensors, {"cpcnn_format": FORMAT_VERSION, "cpcnn_card": card.to_json()})
-    write_atomically(path, lambda temporary: _write_in_order(temporary, data))
+    write_tensors(path, weights, {"cpcnn_format": FORMAT_VERSION, "cpcnn_card": card.to_json()})
     return card
+
+
+def write_tensors(
+    path: str | Path, tensors: Mapping[str, np.ndarray], header: Mapping[str, str]
+) -> None:
+    """Write a safetensors file; equal ones are equal bytes, and it appears when it is complete.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> write_tensors("one.safetensors", {"w": np.ones(3, np.float32)}, {"made_by": "me"})
+    >>> safe_open("one.safetensors", framework="np").metadata()
+    {'made_by': 'me'}
+    """
+    # safetensors writes the bytes as they are in memory, whatever the strides say.
+    tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    data = save(tensors, dict(header))
+    write_atomically(path, lambda temporary: _write_in_order(temporary, data))
 
 
 def read_card(path: str | Path) -> ModelCard:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -78,18 +79,44 @@ def read_site_rows(
     Traceback (most recent call last):
     cpcnn_core.errors.TableError: there is no table nowhere.parquet
     """
-
-    def parts(tell: Tell) -> Iterator[Profiles]:
-        row = 1
-        for part in iterate_profiles(path, prefixes, keep_labels=keep_labels, tell=tell):
-            yield _placed(without_features(part, drop_features), path, row)
-            row += len(part.metadata)
-
-    rows = _gather(_whole_sites(parts(tell)), method, path)
+    parts = functools.partial(
+        iterate_rows, path, prefixes, drop_features=drop_features, keep_labels=keep_labels
+    )
+    rows = _gather(_whole_sites(parts(tell=tell)), method, path)
     if rows.profiles is not None and rows.losses.what == "cell" and _is_scattered(rows.profiles):
         # The cells of a site are not in adjacent rows, so all are needed at once.
-        rows = _gather([join_rows(list(parts(_tell_nothing)))], method, path)
+        rows = _gather([join_rows(list(parts(tell=_tell_nothing)))], method, path)
     return rows
+
+
+def iterate_rows(
+    path: Path,
+    prefixes: Sequence[str] = FEATURE_PREFIXES,
+    *,
+    drop_features: Sequence[str] = (),
+    keep_labels: Collection[str] = (),
+    tell: Tell = warn,
+) -> Iterator[Profiles]:
+    """Read the rows of a table in parts, each with plate and well under their usual names.
+
+    Parameters, and what is refused, are those of `read_site_rows`; cells stay cells, whether or
+    not they lack features.
+
+    Yields
+    ------
+    Profiles
+
+    Examples
+    --------
+    >>> cells = {"plate": ["P1"], "well_position": ["A01"], "Cells_CPCNN_000": [1.0]}
+    >>> pd.DataFrame(cells).to_csv("cells.csv", index=False)
+    >>> [part.metadata["Metadata_Well"].tolist() for part in iterate_rows(Path("cells.csv"))]
+    [['A01']]
+    """
+    row = 1
+    for part in iterate_profiles(path, prefixes, keep_labels=keep_labels, tell=tell):
+        yield _placed(without_features(part, drop_features), path, row)
+        row += len(part.metadata)
 
 
 def _tell_nothing(text: str) -> None:

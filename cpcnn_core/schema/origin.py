@@ -19,6 +19,8 @@ SETTINGS = ("layer", "channels", "crop_px", "normalizer", "mask_neighbors")
 # A correction and what it was fitted with.
 CORRECTION = ("correction", "lambda", "components")
 CORRECTION_SHA256 = "correction_sha256"
+# Which learned aggregation made wells of cells; none where they are a mean or median.
+AGGREGATION = "aggregation"
 # Whether the model's weights are the published ones; features do not depend on that.
 WEIGHTS = "weights"
 _UNKNOWN = ("", "None")
@@ -93,11 +95,12 @@ def find_differences(
 
     Notes
     -----
-    What one side does not know is no contradiction, but for the correction: who does not tell of
-    one has none. The weights' hash counts for more than the model's name, and for more than
-    what the features are called. Features are the same by model and number (``Cells_CPCNN_007``,
-    ``Nuclei_CPCNN_007``, ``CPCNN_007``), in any order; measurements of other kinds by their whole
-    name. Components of a principal component analysis are the same only within one fit.
+    What one side does not know is no contradiction, but for the correction and the learned
+    aggregation: who does not tell of one has none. The weights' hash counts for more than the
+    model's name, and for more than what the features are called. Features are the same by model
+    and number (``Cells_CPCNN_007``, ``Nuclei_CPCNN_007``, ``CPCNN_007``), in any order;
+    measurements of other kinds by their whole name. Components of a principal component analysis
+    are the same only within one fit.
     Pixel sizes may differ: images are brought to the model's before cells are cut out.
 
     Examples
@@ -109,10 +112,10 @@ def find_differences(
     """
     own, others = mine.provenance, theirs.provenance
     found = _model_difference(own, others)
-    facts = (*SETTINGS, *_correction_facts(mine)) if corrections else SETTINGS
+    facts = (*SETTINGS, AGGREGATION, *(_correction_facts(mine) if corrections else ()))
     for fact in facts:
         values = _text(own, fact), _text(others, fact)
-        known = "" not in values or fact in CORRECTION
+        known = "" not in values or fact in (AGGREGATION, *CORRECTION)
         if known and values[0] != values[1] and not _equal_numbers(*values):
             found.append(Difference(fact, *(value or "None" for value in values)))
     if _order(mine, theirs) is None:

@@ -30,6 +30,7 @@ FACTS = {
     "correction": ("sphering", "plate-mad"),
     "lambda": (0.1, 0.2),
     "components": (64, 16),
+    "aggregation": ("1f", "2e"),
 }
 NAMES = feature_names(4, compartment="Cells")
 
@@ -60,7 +61,8 @@ def test_every_fact_counts_where_both_sides_know_it(fact):
 @pytest.mark.parametrize("fact", FACTS)
 def test_what_one_side_does_not_know_is_no_contradiction(fact, unknown):
     made = {} if unknown == {} else {fact: unknown}
-    corrected = fact in ("correction", "lambda", "components")
+    # Who does not tell of these has none.
+    corrected = fact in ("correction", "lambda", "components", "aggregation")
     expected = [fact] if corrected else []
     assert facts_of(Origin(NAMES, made), Origin(NAMES, {fact: FACTS[fact][0]})) == expected
     assert facts_of(Origin(NAMES, {fact: FACTS[fact][0]}), Origin(NAMES, made)) == expected
@@ -71,6 +73,11 @@ def test_no_correction_is_called_none():
     one = Origin(NAMES, {"correction": "sphering"})
     assert facts_of(one, Origin(NAMES, {"correction": "none"})) == ["correction"]
     assert facts_of(one, Origin(NAMES), corrections=False) == []
+
+
+def test_a_mean_and_a_learned_aggregation_differ_whatever_is_still_to_be_corrected():
+    learned = Origin(NAMES, {"aggregation": "1f", "correction": "sphering"})
+    assert facts_of(Origin(NAMES), learned, corrections=False) == ["aggregation"]
 
 
 @pytest.mark.parametrize(

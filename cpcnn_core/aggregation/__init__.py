@@ -1,0 +1,1 @@
+"""From the cells of a well to its profile, learned from replicates."""
