@@ -93,7 +93,7 @@ def slow_down(
     Parameters
     ----------
     optimizer : Optimizer
-        Its groups are parted; each gets an entry ``fraction``: `rate`, or 1 for all others.
+        Its groups are split; each gets an entry ``fraction``: `rate`, or 1 for all others.
     taken : collection of Parameter
     rate : float
 
