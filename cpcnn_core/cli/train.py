@@ -51,6 +51,11 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     further.add_argument(
         "--controls", default="", metavar="EXPR", help="negative controls, for the evaluation"
     )
+    further.add_argument(
+        "--placebo",
+        action="store_true",
+        help="train once more on shuffled treatments: what the procedure gains from nothing",
+    )
     further.add_argument("--out", default="training", metavar="DIR", help="(default: training)")
     further.add_argument("--name", default="", help="of the model, to be used by it")
     further.add_argument("--epochs", type=int, help="at most (default: the recipe's)")
@@ -73,9 +78,14 @@ def _train(options: argparse.Namespace) -> None:
     if not bar.was_told:
         return
     if options.start:
-        from cpcnn_core.training.fine_tuning import compare_with_start
+        from cpcnn_core.training.fine_tuning import compare_with_start, placebo_config
 
-        show(*compare_with_start(config, path).lines)
+        placebo = None
+        if options.placebo:
+            shuffled = placebo_config(config)
+            with TrainingBar() as bar:
+                placebo = compare_with_start(shuffled, train_model(shuffled, bar.show))
+        show(*compare_with_start(config, path, placebo).lines)
     _tell(config, str(path))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,6 +112,8 @@ def gather_cells(config: TrainingConfig) -> Cells:
     maps = {name: s.channels for name, s in zip(names, config.data.studies, strict=True)}
     store = combine_stores(stores, {name: given for name, given in maps.items() if given})
     label = metadata_column(config.data.label)
+    if config.data.shuffled:
+        store = _shuffle(store, label, config)
     texts = np.char.strip(store.column(label).astype(str))
     used = texts != ""
     start = 0
@@ -161,6 +163,23 @@ def gather_cells(config: TrainingConfig) -> Cells:
         int((~used).sum()),
         _scale_notice(stores) if store.um_per_px is None else "",
     )
+
+
+def _shuffle(store: CropStore, label: str, config: TrainingConfig) -> CropStore:
+    """Let the labels of whole wells change places, plate by plate."""
+    index = store.index
+    labels = store.column(label).copy()
+    stays = np.zeros(len(index), bool)
+    if config.evaluation.controls:
+        stays = _chosen(index, config.evaluation.controls)
+    plates, wells = _numbers(index, [PLATE]), _numbers(index, [PLATE, WELL])
+    random = np.random.RandomState([config.split.seed, 7])
+    for plate in np.unique(plates):
+        own, first = np.unique(wells[(plates == plate) & ~stays], return_index=True)
+        names = labels[np.flatnonzero((plates == plate) & ~stays)[first]]
+        for well, name in zip(own, random.permutation(names), strict=True):
+            labels[wells == well] = name
+    return replace(store, index=index.assign(**{label: labels}))
 
 
 def _draw_held_out(

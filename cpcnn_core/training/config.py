@@ -58,6 +58,11 @@ class DataConfig:
     """The crops, and what is to be learned of them."""
 
     label: str = _entry(TREATMENT, "Column of the classes; crops without one are left.")
+    shuffled: bool = _entry(
+        False,
+        "A placebo: treatments of a plate's wells, not those of evaluation.controls, change places "
+        "before all else, so that there is nothing to learn.",
+    )
     studies: tuple[StudyConfig, ...] = _entry((StudyConfig(),), "One table for each study.")
 
 
@@ -206,7 +211,7 @@ class EvaluationConfig:
     keep: str = _entry(
         LAST,
         "Which epoch is the model, or none: best is the one whose validation wells find their "
-        "replicates best. Hold other wells out to measure it on.",
+        "treatment best. Hold other wells out to measure it on.",
         choices=(LAST, BEST),
     )
     patience: int = _entry(

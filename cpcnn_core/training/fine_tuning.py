@@ -25,17 +25,17 @@ from cpcnn_core.training.cells import gather_cells
 from cpcnn_core.training.config import CPCNN, EACH, TOGETHER
 from cpcnn_core.training.config_files import config_from
 from cpcnn_core.training.processes import start_accelerator
-from cpcnn_core.training.replicate_search import search_replicates
 from cpcnn_core.training.starting_weights import make_network
+from cpcnn_core.training.treatment_search import search_treatments
 
 if TYPE_CHECKING:
     from cpcnn_core.models.card import ModelCard
     from cpcnn_core.training.config import TrainingConfig
-    from cpcnn_core.training.replicate_search import ReplicateSearch
+    from cpcnn_core.training.treatment_search import TreatmentSearch
 
 # With as many plates of every treatment, one is left after one validates and one is held out.
 MIN_PLATES = 3
-REPORT_FILE = "fine_tuning.json"
+REPORT_FILE, PLACEBO_FOLDER = "fine_tuning.json", "placebo"
 BOTH = "mean of both"
 
 
@@ -135,13 +135,15 @@ class FineTuningReport:
     wells, treatments : int
         Held-out wells that were queries, and their treatments.
     chance : float
-        Mean average precision that a random order is expected to reach.
-    frozen, trained, difference, placebo : dict of str to dict
-        By correction: ``mean``, ``low`` and ``high`` of the mean average precision of finding
-        replicates; of the difference, well by well; of the difference after the treatments'
-        names were shuffled. Intervals are 95 % of a bootstrap over treatments.
+        What a random order is expected to reach.
+    frozen, trained, difference : dict of str to dict
+        By correction: ``mean``, ``low`` and ``high`` of 1 / rank of each well's own treatment
+        among all; of the difference, well by well. Intervals are 95 % of a bootstrap over
+        treatments.
     epoch : int
         The epoch that became the model; 0: the model is the one that was started from.
+    placebo : dict of str to dict or None
+        The difference after a training on shuffled treatments; None where there was none.
     """
 
     start: str
@@ -151,8 +153,8 @@ class FineTuningReport:
     frozen: dict[str, dict[str, float | None]]
     trained: dict[str, dict[str, float | None]]
     difference: dict[str, dict[str, float | None]]
-    placebo: dict[str, dict[str, float | None]]
     epoch: int
+    placebo: dict[str, dict[str, float | None]] | None = None
 
     @property
     def verdict(self) -> str:
@@ -161,9 +163,9 @@ class FineTuningReport:
         if self.epoch == 0:
             return f"no epoch was better than {self.start}: keep it"
         if low is not None and low > 0:
-            return f"worth it: the trained model finds more replicates than {self.start}"
+            return f"worth it: wells find their treatment better than with {self.start}"
         if high is not None and high < 0:
-            return f"not worth it: keep {self.start}, which finds more replicates"
+            return f"not worth it: keep {self.start}, with which wells find their treatment better"
         return (
             f"not shown to be worth it, the interval includes 0: keep {self.start}, or train on "
             "more wells"
@@ -173,22 +175,37 @@ class FineTuningReport:
     def lines(self) -> tuple[str, ...]:
         """The report for a reader, line by line."""
         what = f"{self.wells} held-out wells of {self.treatments} treatments"
-        lines = [f"{what}, mAP of finding replicates (chance {self.chance:.3f}):"]
+        lines = [f"{what} search their treatment, mean 1 / rank (chance {self.chance:.3f}):"]
+        found = {self.start: self.frozen, "trained": self.trained, "difference": self.difference}
+        if self.placebo is not None:
+            found["difference of the placebo"] = self.placebo
         for correction in self.frozen:
-            values = (
-                f"{name} {_interval(found[correction])}"
-                for name, found in (
-                    (self.start, self.frozen),
-                    ("trained", self.trained),
-                    ("difference", self.difference),
-                    ("with shuffled treatments", self.placebo),
-                )
-            )
+            values = (f"{name} {_interval(one[correction])}" for name, one in found.items())
             lines.append(f"  {correction}: {'; '.join(values)}")
+        if self.placebo is None:
+            lines.append("no placebo: --placebo trains once more, on shuffled treatments")
         return (*lines, self.verdict)
 
 
-def compare_with_start(config: TrainingConfig, path: str | Path) -> FineTuningReport:
+def placebo_config(config: TrainingConfig) -> TrainingConfig:
+    """Return the entries of the same training on shuffled treatments, in a folder of its own.
+
+    Examples
+    --------
+    >>> config = fine_tuning_config("untrained-efficientnet-b0", ["crops"], label="Site")
+    >>> placebo_config(config).data.shuffled, placebo_config(config).run.out
+    (True, 'training/placebo')
+    """
+    run = dataclasses.replace(
+        config.run, out=(Path(config.run.out) / PLACEBO_FOLDER).as_posix(), name=""
+    )
+    data = dataclasses.replace(config.data, shuffled=True)
+    return dataclasses.replace(config, data=data, run=run)
+
+
+def compare_with_start(
+    config: TrainingConfig, path: str | Path, placebo: FineTuningReport | None = None
+) -> FineTuningReport:
     """Compare a trained model with the one it was started from, on wells that were held out.
 
     Parameters
@@ -197,6 +214,8 @@ def compare_with_start(config: TrainingConfig, path: str | Path) -> FineTuningRe
         Of the training; something is held out.
     path : str or Path
         The trained model.
+    placebo : FineTuningReport, optional
+        Of the training of `placebo_config`.
 
     Returns
     -------
@@ -206,14 +225,14 @@ def compare_with_start(config: TrainingConfig, path: str | Path) -> FineTuningRe
     Raises
     ------
     TrainingError
-        Nothing was held out, or no held-out well has a replicate.
+        Nothing was held out, or no held-out well has a treatment to find.
     """
     cells = gather_cells(config)
     if cells.held_out is cells.validation:
         raise TrainingError("nothing was held out to compare models on; set split.held_out")
     accelerator = start_accelerator(config.run)
     reader = CropReader(cells.store, config.run.workers, pin=accelerator.device.type == "cuda")
-    searches: list[ReplicateSearch] = []
+    searches: list[TreatmentSearch] = []
     with torch.random.fork_rng():
         for model in (config.network.initialization, str(path)):
             entries = dataclasses.replace(config.network, initialization=model)
@@ -222,7 +241,7 @@ def compare_with_start(config: TrainingConfig, path: str | Path) -> FineTuningRe
             )
             network = network.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch takes it
             searches.append(
-                search_replicates(
+                search_treatments(
                     network, accelerator, reader, cells, cells.held_out, config.evaluation
                 )
             )
@@ -232,6 +251,8 @@ def compare_with_start(config: TrainingConfig, path: str | Path) -> FineTuningRe
     frozen, trained = searches
     start = find_model(config.network.initialization)[0].name
     report = _report(start, frozen, trained, epoch)
+    if placebo is not None:
+        report = dataclasses.replace(report, placebo=placebo.difference)
     text = json.dumps(dataclasses.asdict(report) | {"verdict": report.verdict}, indent=2)
     file = Path(config.run.out) / REPORT_FILE
     write_atomically(file, lambda place: place.write_text(text + "\n", encoding="utf-8"))
@@ -239,7 +260,7 @@ def compare_with_start(config: TrainingConfig, path: str | Path) -> FineTuningRe
 
 
 def _report(
-    start: str, frozen: ReplicateSearch, trained: ReplicateSearch, epoch: int
+    start: str, frozen: TreatmentSearch, trained: TreatmentSearch, epoch: int
 ) -> FineTuningReport:
     treatments = frozen.treatments
 
@@ -259,7 +280,6 @@ def _report(
         frozen=intervals(frozen.found),
         trained=intervals(trained.found),
         difference=intervals(trained.found, frozen.found),
-        placebo=intervals(trained.placebo, frozen.placebo),
         epoch=epoch,
     )
 

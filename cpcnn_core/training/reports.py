@@ -127,8 +127,10 @@ def describe_row(row: Mapping[str, Any], epochs: int) -> str:
             f"validation: accuracy {_percent(row['validation_accuracy'])}, "
             f"top 5 {_percent(row['validation_top_5'])}"
         )
-    if row.get("validation_replicates") is not None:
-        parts.append(f"validation wells find replicates, mAP {row['validation_replicates']:.3f}")
+    if row.get("validation_rank") is not None:
+        parts.append(
+            f"validation wells find their treatment, mean 1 / rank {row['validation_rank']:.3f}"
+        )
     if row.get("replicates_chance") is not None:
         parts.append(
             f"replicates, mAP {row['replicates']:.3f} (chance {row['replicates_chance']:.3f})"
@@ -171,7 +173,7 @@ Row = Mapping[str, float | str | None]
 COLUMNS = {
     "training": ("epoch", "learning_rate", "loss", "accuracy", "top_5"),
     "validation": tuple(
-        f"validation_{n}" for n in ("loss", "accuracy", "top_5", "precision", "replicates")
+        f"validation_{n}" for n in ("loss", "accuracy", "top_5", "precision", "rank")
     ),
     "profiles": (
         *("wells", "control_wells", "correction", "replicates", "replicates_chance"),

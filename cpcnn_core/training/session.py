@@ -30,11 +30,11 @@ from cpcnn_core.training.label_refinement import SoftLabels
 from cpcnn_core.training.learner import Learner
 from cpcnn_core.training.monitoring import watch
 from cpcnn_core.training.network import ContrastNetwork, Network, predict
-from cpcnn_core.training.replicate_search import search_replicates
 from cpcnn_core.training.reports import write_log, writing
 from cpcnn_core.training.sampling import epoch_batches, paired_batches, steps_per_epoch
 from cpcnn_core.training.schedules import ONE_CYCLE, learning_rate, one_cycle_rate
 from cpcnn_core.training.starting_weights import fresh_parameters, make_network
+from cpcnn_core.training.treatment_search import search_treatments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -124,7 +124,7 @@ class Session:
         patience = self._config.evaluation.patience
         if self.epoch == self._config.training.epochs:
             return True
-        measured = [row["validation_replicates"] for row in self.rows if _is_measured(row)]
+        measured = [row["validation_rank"] for row in self.rows if _is_measured(row)]
         return bool(patience) and len(measured) - 1 - _place_of_best(measured) >= patience
 
     def take_model(self) -> dict[str, float | str | None]:
@@ -138,7 +138,7 @@ class Session:
         if self._config.evaluation.keep != BEST:
             return self.rows[-1]
         measured = [row for row in self.rows if _is_measured(row)]
-        row = measured[_place_of_best([row["validation_replicates"] for row in measured])]
+        row = measured[_place_of_best([row["validation_rank"] for row in measured])]
         epoch = cast("int", row["epoch"])
         if epoch != self.epoch:
             path = checkpoint_file(self._folder, epoch)
@@ -216,8 +216,8 @@ class Session:
         how = self._accelerator, self._reader, cells
         row = watch(self.network, *how, evaluation, self._config.run.seed)
         if evaluation.keep == BEST:
-            found = search_replicates(self.network, *how, cells.validation, evaluation)
-            row["validation_replicates"] = float(found.mean.mean())
+            found = search_treatments(self.network, *how, cells.validation, evaluation)
+            row["validation_rank"] = float(found.mean.mean())
         return row
 
     def run_epoch(
@@ -365,7 +365,7 @@ class Session:
 
 
 def _is_measured(row: dict[str, float | str | None]) -> bool:
-    return row.get("validation_replicates") is not None
+    return row.get("validation_rank") is not None
 
 
 def _place_of_best(values: Sequence[float | str | None]) -> int:

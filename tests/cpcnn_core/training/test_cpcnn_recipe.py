@@ -225,7 +225,7 @@ def test_models_that_take_channels_in_another_way_are_refused(start, make_small,
 
 
 def test_the_best_epoch_is_the_model(make_store, make_small):
-    # Two of the treatments do nothing: chance decides which epoch finds their replicates best.
+    # Two of the treatments do nothing: chance decides in which epoch wells find them best.
     names = {"A": "one", "B": "two", "C": "rings", "D": "stripes"}
     crops = make_store(plates=("P1", "P2", "P3"), columns=3, cells=2, treatments=names)
     config = make_small(
@@ -233,11 +233,11 @@ def test_the_best_epoch_is_the_model(make_store, make_small):
         split={"kind": "plates", "values": ("P2",), "held_out": "Plate == 'P3'"},
         training={"epochs": 5, "learning_rate": 0.03},
         evaluation={"keep": "best", "patience": 2, "controls": ""},
-        run={"seed": 5},
+        run={"seed": 14},
     )
     path = train_model(config)
     rows = log_of(config)
-    values = [float(row["validation_replicates"]) for row in rows]
+    values = [float(row["validation_rank"]) for row in rows]
     assert [row["epoch"] for row in rows] == [str(epoch) for epoch in range(len(rows))]
     best = int(np.argmax(values))
     assert 0 < best < len(rows) - 1, values
@@ -258,7 +258,7 @@ def test_the_best_epoch_needs_wells_to_judge_by(make_store, make_small):
         split={"kind": "column", "column": "Well", "values": ("A01",)},
         evaluation={"keep": "best"},
     )
-    with pytest.raises(TrainingError, match="wells that were not learned from cannot search their"):
+    with pytest.raises(TrainingError, match="none of the wells that were not learned from"):
         train_model(config)
 
 

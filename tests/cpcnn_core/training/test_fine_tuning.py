@@ -5,26 +5,30 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from sklearn.metrics import average_precision_score
 
 from cpcnn_core.cli.main import main
 from cpcnn_core.errors import TrainingError
+from cpcnn_core.evaluation.replicates import find_replicates
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.network_builder import random_weights
 from cpcnn_core.models.weights import read_model, save_model
+from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.training.batches import CropReader
 from cpcnn_core.training.cells import gather_cells
+from cpcnn_core.training.config import EvaluationConfig
 from cpcnn_core.training.fine_tuning import BOTH, compare_with_start, fine_tuning_config
 from cpcnn_core.training.fit import train_model
 from cpcnn_core.training.processes import start_accelerator
-from cpcnn_core.training.replicate_search import (
-    MAX_CELLS,
-    choose_cells,
-    search_replicates,
-)
 from cpcnn_core.training.starting_weights import make_network
+from cpcnn_core.training.treatment_search import (
+    MAX_CELLS,
+    _search,
+    choose_cells,
+    search_treatments,
+)
 
 from .conftest import CHANNELS
 
@@ -128,7 +132,7 @@ def search(config, cells, queries):
     network, _ = make_network(config.network, CHANNELS, 32, cells.classes, 0)
     accelerator = start_accelerator(config.run)
     reader = CropReader(cells.store)
-    return network, search_replicates(
+    return network, search_treatments(
         network, accelerator, reader, cells, queries, config.evaluation
     )
 
@@ -152,21 +156,76 @@ def test_the_search_is_a_slow_loop_over_wells(start, plates, tmp_path):
         names.append(treatment)
         places.append(plate)
         is_query.append(own["row"].iloc[0] in held_out)
-    profiles = np.stack(profiles)
-    unit = profiles / np.linalg.norm(profiles, axis=1, keepdims=True)
+    profiles, names, places = np.stack(profiles), np.array(names), np.array(places)
     expected = []
     for i in np.flatnonzero(is_query):
         if names[i] == "DMSO":
             continue
-        others = [j for j in range(len(names)) if places[j] != places[i] and names[j] != "DMSO"]
-        matches = [names[j] == names[i] for j in others]
-        expected.append(average_precision_score(matches, unit[others] @ unit[i]))
+        similarity = {}
+        for name in set(names) - {"DMSO"}:
+            own = [
+                profiles[j]
+                for j in range(len(names))
+                if names[j] == name and places[j] != places[i] and not is_query[j]
+            ]
+            mean = np.mean(own, axis=0)
+            lengths = np.linalg.norm(mean) * np.linalg.norm(profiles[i])
+            similarity[name] = mean @ profiles[i] / lengths
+        ordered = sorted(similarity, key=similarity.get, reverse=True)
+        expected.append(1 / (1 + ordered.index(names[i])))
     assert len(found.treatments) == len(expected) == 4
-    assert sorted(found.found["not corrected"]) == pytest.approx(sorted(expected), abs=1e-5)
+    assert sorted(found.found["not corrected"]) == pytest.approx(sorted(expected))
+    assert found.chance == pytest.approx([(1 + 1 / 2) / 2] * 4)
     assert list(found.found) == ["not corrected", "sphered"]
     assert found.mean == pytest.approx(
         (found.found["not corrected"] + found.found["sphered"]) / 2, abs=1e-12
     )
+
+
+def test_by_chance_a_network_that_knows_its_wells_gains_nothing():
+    """Wells that were learned from lie together by treatment; the others know nothing."""
+    random = np.random.default_rng(0)
+    gains, of_wells = [], []
+    for _ in range(300):
+        rows = [
+            (f"P{plate}", f"{number}", "1", "1", f"t{number}", "yes" if plate == 2 else "no")
+            for plate in range(3)
+            for number in range(6)
+        ]
+        columns = ("Plate", "Well", "Site", "ObjectNumber", "Treatment", "IsQuery")
+        metadata = pd.DataFrame(rows, columns=[f"Metadata_{name}" for name in columns])
+        centers = random.normal(size=(6, 8))
+        features = random.normal(size=(len(rows), 8))
+        learned = metadata["Metadata_IsQuery"].to_numpy() == "no"
+        treatment = metadata["Metadata_Treatment"].str[1:].astype(int).to_numpy()
+        features[learned] = 5 * centers[treatment[learned]]
+        cells = Profiles(features, metadata, [f"Cells_{n}" for n in range(8)])
+        found = _search(cells, "Metadata_Treatment", EvaluationConfig())
+        gains.append(found.mean.mean() - found.chance.mean())
+        replicates = find_replicates(cells, "Metadata_Treatment")
+        of_wells.append((replicates.precision - replicates.chance)[~learned].mean())
+    error = np.std(gains) / np.sqrt(len(gains))
+    assert abs(np.mean(gains)) < 3 * error
+    assert error < 0.01
+    # Which average precision over wells would not tell.
+    assert np.mean(of_wells) > 5 * np.std(of_wells) / np.sqrt(len(of_wells))
+
+
+def test_shuffled_treatments_change_places_between_wells_of_a_plate(plates, make_config):
+    config = make_config(plates, data={"shuffled": True})
+    before = gather_cells(make_config(plates)).store.index
+    after = gather_cells(config).store.index
+    keys = ["Metadata_Plate", "Metadata_Well"]
+    both = before[keys].assign(
+        before=before["Metadata_Treatment"], after=after["Metadata_Treatment"]
+    )
+    wells = both.drop_duplicates()
+    assert len(wells) == len(before[keys].drop_duplicates())
+    for _, own in wells.groupby("Metadata_Plate"):
+        assert sorted(own["before"]) == sorted(own["after"])
+    controls = wells[wells["before"] == "DMSO"]
+    assert (controls["after"] == "DMSO").all()
+    assert (wells["before"] != wells["after"]).any()
 
 
 def test_of_large_wells_the_first_cells_are_taken(make_store, make_config):
@@ -212,7 +271,7 @@ def test_what_learned_nothing_is_not_worth_it(start, plates, tmp_path):
 @pytest.mark.parametrize(
     ("epoch", "low", "high", "said"),
     [
-        (3, 0.01, 0.2, "worth it: the trained"),
+        (3, 0.01, 0.2, "worth it: wells find"),
         (3, -0.2, -0.01, "not worth it"),
         (3, -0.01, 0.2, "not shown to be worth it, the interval includes 0"),
         (3, 0.0, 0.2, "not shown"),
@@ -224,25 +283,25 @@ def test_the_verdict_says_no_more_than_the_interval(epoch, low, high, said):
     from cpcnn_core.training.fine_tuning import FineTuningReport
 
     same = {BOTH: {"mean": 0.1, "low": low, "high": high}}
-    report = FineTuningReport("m", 9, 3, 0.2, same, same, same, same, epoch)
+    report = FineTuningReport("m", 9, 3, 0.2, same, same, same, epoch)
     assert report.verdict.startswith(said)
 
 
 def test_one_command_trains_further_and_tells(start, plates, tmp_path, capsys):
     words = ["train", "--from", start, "--crops", str(plates), "--controls", CONTROLS]
-    words += ["--out", str(tmp_path / "out"), "--epochs", "1", "--device", "cpu"]
+    words += ["--out", str(tmp_path / "out"), "--epochs", "1", "--device", "cpu", "--placebo"]
     assert main(words) == 0
     said = capsys.readouterr()
     assert "recipe cpcnn: test_resnet from" in said.err
     assert "before training; validation" in said.err
     lines = said.out.splitlines()
-    assert lines[0].startswith(
-        "4 held-out wells of 2 treatments, mAP of finding replicates (chance"
-    )
+    assert lines[0].startswith("4 held-out wells of 2 treatments search their treatment, mean")
     assert lines[1].startswith("  not corrected: ")
-    assert "with shuffled treatments" in lines[1]
+    assert "difference of the placebo" in lines[1]
     assert any(line.startswith("wrote ") for line in lines)
-    assert (tmp_path / "out" / "fine_tuning.json").is_file()
+    kept = json.loads((tmp_path / "out" / "fine_tuning.json").read_text())
+    placebo = json.loads((tmp_path / "out" / "placebo" / "fine_tuning.json").read_text())
+    assert kept["placebo"] == placebo["difference"]
 
 
 def test_crops_are_asked_for(start, capsys):

@@ -1,15 +1,21 @@
-"""How well wells that a network has not learned from find the wells of their treatment."""
+"""How well wells that a network has not learned from find their treatment among all.
+
+A treatment is the mean of its wells that were learned from. Wells themselves would not do: those
+of one treatment lie together once a network has learned them, so that they come first or last as
+one, and average precision gains by that alone, also for a network that has learned nothing else.
+Of means there is one that is right, whose rank by chance is the same for every network.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cpcnn_core.errors import ProfileError, TrainingError
-from cpcnn_core.evaluation.replicates import find_replicates
+from cpcnn_core.errors import TrainingError
 from cpcnn_core.profiles.correction import fit_correction
+from cpcnn_core.profiles.similarity import cosine_similarity
 from cpcnn_core.schema.columns import PLATE, WELL, feature_names
 from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.training.monitoring import control_wells, wells_of_cells
@@ -35,28 +41,26 @@ _QUERY = "Metadata_IsQuery"
 
 
 @dataclass(frozen=True)
-class ReplicateSearch:
+class TreatmentSearch:
     """What each of n query wells found.
 
     Attributes
     ----------
     treatments : ndarray of shape (n,), str
     found : mapping of str to ndarray of shape (n,), float64
-        Average precision: `RAW`, and `SPHERED` where there are enough controls.
-    placebo : mapping of str to ndarray of shape (n,), float64
-        The same after the names of the treated wells were shuffled, plate by plate.
+        1 / rank of the well's own treatment among all by similarity: `RAW`, and `SPHERED` where
+        there are enough controls.
     chance : ndarray of shape (n,), float64
         What a random order is expected to reach.
     """
 
     treatments: np.ndarray
     found: Mapping[str, np.ndarray]
-    placebo: Mapping[str, np.ndarray]
     chance: np.ndarray
 
     @property
     def mean(self) -> np.ndarray:
-        """Average precision of each well, over the corrections, (n,)."""
+        """What each well found, over the corrections, (n,)."""
         result: np.ndarray = np.mean(list(self.found.values()), axis=0)
         return result
 
@@ -91,15 +95,18 @@ def choose_cells(cells: Cells, queries: np.ndarray) -> tuple[np.ndarray, np.ndar
     return chosen, is_query[chosen]
 
 
-def search_replicates(
+def search_treatments(
     network: Network,
     accelerator: Accelerator,
     reader: CropReader,
     cells: Cells,
     queries: np.ndarray,
     config: EvaluationConfig,
-) -> ReplicateSearch:
-    """Search the replicates of wells that were not learned from, among all wells.
+) -> TreatmentSearch:
+    """Search the treatments of wells that were not learned from.
+
+    A well looks among the means of the treatments on other plates, where its own is on others;
+    else among all.
 
     Parameters
     ----------
@@ -114,12 +121,12 @@ def search_replicates(
 
     Returns
     -------
-    ReplicateSearch
+    TreatmentSearch
 
     Raises
     ------
     TrainingError
-        No query has a replicate, or features are NaN or infinite.
+        No query has a treatment to find, or features are NaN or infinite.
     """
     rows, is_query = choose_cells(cells, queries)
     features = np.concatenate([part for _, part, _ in predict(network, accelerator, reader, rows)])
@@ -134,7 +141,7 @@ def search_replicates(
     return _search(Profiles(features, metadata, names), cells.label, config)
 
 
-def _search(cells: Profiles, by: str, config: EvaluationConfig) -> ReplicateSearch:
+def _search(cells: Profiles, by: str, config: EvaluationConfig) -> TreatmentSearch:
     wells = wells_of_cells(cells, by)
     is_query = wells.texts(_QUERY) == "yes"
     controls = control_wells(wells, config)
@@ -151,36 +158,29 @@ def _search(cells: Profiles, by: str, config: EvaluationConfig) -> ReplicateSear
             tell=lambda _: None,
         )
         tables[SPHERED] = correction.transform(wells)
-    treated = ~controls
-    try:
-        found = {name: find_replicates(table.select(treated), by) for name, table in tables.items()}
-    except ProfileError as error:
-        raise TrainingError(
-            f"wells that were not learned from cannot search their replicates ({error}); choose "
-            "another split"
-        ) from error
-    raw = found[RAW]
-    asked = raw.queries(is_query[treated])
+    names, plates = wells.texts(by), wells.texts(PLATE)
+    library = ~controls & ~is_query
+    queries = np.flatnonzero(~controls & is_query)
+    found, chance = {}, np.full(len(queries), np.nan)
+    for name, table in tables.items():
+        ranks = np.full(len(queries), np.nan)
+        for place, query in enumerate(queries):
+            own = names[query]
+            elsewhere = library & (plates != plates[query])
+            among = elsewhere if (names[elsewhere] == own).any() else library
+            known = np.unique(names[among])
+            if own in known and len(known) > 1:
+                means = np.stack([table.features[among & (names == n)].mean(axis=0) for n in known])
+                similarity = cosine_similarity(table.features[[query]], means)[0]
+                ranks[place] = 1 / (similarity >= similarity[known == own]).sum()
+                chance[place] = (1 / np.arange(1, len(known) + 1)).mean()
+        found[name] = ranks
+    asked = ~np.isnan(chance)
     if not asked.any():
         raise TrainingError(
-            "none of the wells that were not learned from has a replicate to search; choose "
-            "another split"
+            "none of the wells that were not learned from has a treatment to search among others; "
+            "choose another split"
         )
-    return ReplicateSearch(
-        raw.names[asked],
-        {name: one.precision[asked] for name, one in found.items()},
-        {name: _shuffled(table.select(treated), by)[asked] for name, table in tables.items()},
-        raw.chance[asked],
+    return TreatmentSearch(
+        names[queries][asked], {name: one[asked] for name, one in found.items()}, chance[asked]
     )
-
-
-def _shuffled(wells: Profiles, by: str) -> np.ndarray:
-    """Search again after the treatments' names changed places, plate by plate, (n,)."""
-    random = np.random.default_rng(0)
-    names = wells.texts(by).copy()
-    plates = wells.texts(PLATE)
-    for plate in np.unique(plates):
-        rows = np.flatnonzero(plates == plate)
-        names[rows] = names[random.permutation(rows)]
-    shuffled = replace(wells, metadata=wells.metadata.assign(**{by: names}))
-    return find_replicates(shuffled, by).precision
