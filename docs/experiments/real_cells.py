@@ -14,7 +14,6 @@ What is computed once is kept in ``--work``; trainings resume.
 """
 
 import argparse
-import dataclasses
 import json
 from pathlib import Path
 
@@ -25,15 +24,13 @@ from showing import BLUE, draw_real, real_table
 from skimage.measure import regionprops_table
 from skimage.segmentation import expand_labels
 from sklearn.metrics import average_precision_score
-from wells import embed_cells, run_cpcnn, wells_of
+from wells import embed_cells, run_cpcnn, save_networks, wells_of
 
 from cpcnn_core.crop_store.store import open_crops
 from cpcnn_core.evaluation.baselines import count_profiles
 from cpcnn_core.evaluation.classical import ClassicalJob, measure_screen
 from cpcnn_core.evaluation.intervals import bootstrap_interval
 from cpcnn_core.io.profile_files import read_profiles
-from cpcnn_core.models.opening import open_model, untrained_efficientnet_b0
-from cpcnn_core.models.weights import save_model
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.retrieval import chance_average_precision
 from cpcnn_core.profiles.similarity import cosine_similarity
@@ -46,7 +43,6 @@ from napari_cpcnn.embed.nuclei import find_nuclei
 
 CHANNELS, CROP_PX = ("GFP", "DNA"), 48
 FIELD_CHANNELS, FIELD_CROP_PX = ("DNA", "RNA", "ER", "AGP", "Mito"), 96
-IMAGENET = "imagenet-efficientnet-lite0"
 TREATMENT, HALF = "Metadata_Treatment", "Metadata_Half"
 # Replicates of every treatment are in both: every other row of the plate.
 HALVES = {letter: ("upper", "lower")[place % 2] for place, letter in enumerate("ABCDEFGH")}
@@ -82,8 +78,7 @@ def main():
 def translocation(options):
     """Ask every kind of profile for the treatment of wells of the other half."""
     work = options.work
-    store = open_crops(make_store(options.folder, work))
-    save_networks(work, CHANNELS, CROP_PX)
+    store = make_store(options.folder, work, CHANNELS, CROP_PX)
     wells = {
         "number of cells": count_profiles(wells_of(cells_of(work, store, "untrained"))),
         "GFP ratio": as_angles(wells_of(ratio_cells(options.folder, work, store))),
@@ -125,41 +120,33 @@ def translocation(options):
     }
 
 
-def make_store(folder, work):
+def make_store(folder, work, channels, crop_px):
     """Find the nuclei, cut the cells: with cpcnn's own commands, as for any screen."""
     index = pd.read_csv(folder / "index.csv", dtype=str)
     (work / "labels").mkdir(parents=True, exist_ok=True)
     rows = []
     for _, well in index.iterrows():
         row = {f"Metadata_{name.capitalize()}": well[name] for name in ("plate", "well", "site")}
-        for name in CHANNELS:
-            row |= {f"FileName_{name}": well[name], f"PathName_{name}": str(folder.absolute())}
+        for name in channels:
+            file = (folder / well[name]).absolute()
+            row |= {f"FileName_{name}": file.name, f"PathName_{name}": str(file.parent)}
         rows.append(row)
         labels = find_nuclei(tifffile.imread(folder / well["DNA"]))
         tifffile.imwrite(label_file(work, well), labels.astype(np.uint16))
     pd.DataFrame(rows).to_csv(work / "load_data.csv", index=False)
     platemap = index[["plate", "well", "treatment"]].rename(columns=str.capitalize)
-    platemap["Half"] = [HALVES[well[0]] for well in platemap["Well"]]
+    platemap["Half"] = [HALVES.get(well[0], "") for well in platemap["Well"]]
     platemap.to_csv(work / "platemap.csv", index=False)
     words = f"crops --load-data {work}/load_data.csv --labels {work}/labels --out {work}/crops "
-    words += f"--platemap {work}/platemap.csv --crop-px {CROP_PX} --channels {' '.join(CHANNELS)}"
+    words += f"--platemap {work}/platemap.csv --crop-px {crop_px} --channels {' '.join(channels)}"
     run_cpcnn(words)
-    return work / "crops"
+    save_networks(work, channels, crop_px)
+    return open_crops(work / "crops")
 
 
 def label_file(work, well):
     """Name a well's label image as cpcnn looks for it."""
     return work / "labels" / f"{well['plate']}_{well['well']}_{well['site']}.tif"
-
-
-def save_networks(work, channels, crop_px):
-    """Save the networks that are not trained here, for crops of this size."""
-    for name, (card, weights) in {
-        "untrained": untrained_efficientnet_b0(channels),
-        "imagenet": open_model(IMAGENET),
-    }.items():
-        mine = dataclasses.replace(card.with_channels(channels), crop_px=crop_px)
-        save_model(work / f"{name}.safetensors", mine, weights)
 
 
 def train(work, half, recipe, entries):
@@ -283,8 +270,7 @@ def corrected(wells, learned, controls, correction):
 def fields(options):
     """Ask whether cells are nearest to the other half of their own field."""
     work = options.work / "fields"
-    store = open_crops(make_field_store(options.fields, work))
-    save_networks(work, FIELD_CHANNELS, FIELD_CROP_PX)
+    store = make_store(options.fields, work, FIELD_CHANNELS, FIELD_CROP_PX)
     names = tuple((name, name) for name in FIELD_CHANNELS)
     job = ClassicalJob(
         str(work / "load_data.csv"), str(work / "labels"), names, str(work / "classical")
@@ -308,28 +294,6 @@ def fields(options):
         right = own_field(cells, sides)
         result["nearest to the own field"][name] = bootstrap_interval(right, np.arange(len(right)))
     return result
-
-
-def make_field_store(folder, work):
-    """Find the nuclei of the fields, cut the cells."""
-    index = pd.read_csv(folder / "index.csv", dtype=str)
-    (work / "labels").mkdir(parents=True, exist_ok=True)
-    rows = []
-    for _, well in index.iterrows():
-        row = {f"Metadata_{name.capitalize()}": well[name] for name in ("plate", "well", "site")}
-        for name in FIELD_CHANNELS:
-            file = (folder / well[name]).absolute()
-            row |= {f"FileName_{name}": file.name, f"PathName_{name}": str(file.parent)}
-        rows.append(row)
-        labels = find_nuclei(tifffile.imread(folder / well["DNA"]))
-        tifffile.imwrite(label_file(work, well), labels.astype(np.uint16))
-    pd.DataFrame(rows).to_csv(work / "load_data.csv", index=False)
-    platemap = index[["plate", "well", "treatment"]].rename(columns=str.capitalize)
-    platemap.to_csv(work / "platemap.csv", index=False)
-    words = f"crops --load-data {work}/load_data.csv --labels {work}/labels --out {work}/crops "
-    words += f"--platemap {work}/platemap.csv --crop-px {FIELD_CROP_PX} --channels "
-    run_cpcnn(words + " ".join(FIELD_CHANNELS))
-    return work / "crops"
 
 
 def left_or_right(store):

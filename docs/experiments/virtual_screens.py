@@ -24,7 +24,7 @@ import pandas as pd
 import tifffile
 from cp_measure.featurizer import featurize, make_featurizer_config
 from showing import draw_virtual, virtual_table
-from wells import embed_cells, run_cpcnn, wells_of
+from wells import embed_cells, run_cpcnn, save_networks, wells_of
 
 from cpcnn_core.crop_store.store import open_crops
 from cpcnn_core.evaluation.baselines import count_profiles, standard_profiles
@@ -32,8 +32,6 @@ from cpcnn_core.evaluation.confounders import confounders
 from cpcnn_core.evaluation.intervals import bootstrap_interval
 from cpcnn_core.evaluation.replicates import find_replicates
 from cpcnn_core.io.profile_files import read_profiles, write_profiles
-from cpcnn_core.models.opening import open_model, untrained_efficientnet_b0
-from cpcnn_core.models.weights import save_model
 from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.retrieval import average_precision
@@ -57,7 +55,6 @@ CROP_PX = 64
 CHANNELS = ("DNA", "RNA", "ER", "AGP", "Mito")
 TREATMENT, MECHANISM, FAMILY = "Metadata_Treatment", "Metadata_Mechanism", "Family"
 UNSEEN = "S4"
-IMAGENET = "imagenet-efficientnet-lite0"
 # Chosen beforehand, for all kinds of profiles alike (docs/statistics.md).
 LAMBDA = 1.0
 # Channels enter together: a fifth of the work, on two cores.
@@ -107,7 +104,7 @@ def main():
     store = open_crops(cut(work))
     truth = pd.read_csv(work / "screen" / "treatments.csv").set_index("Treatment")
     rows = np.flatnonzero([p.startswith(UNSEEN) for p in store.column("Metadata_Plate")])
-    save_networks(work)
+    save_networks(work, CHANNELS, CROP_PX)
     models = {
         "untrained": work / "untrained.safetensors",
         "ImageNet, frozen": work / "imagenet.safetensors",
@@ -156,16 +153,6 @@ def cut(work):
     words += f"--platemap {screen}/platemap.csv --crop-px {CROP_PX}"
     run_cpcnn(words)
     return work / "crops"
-
-
-def save_networks(work):
-    """Save the networks that are not trained here, for crops of this size."""
-    for name, (card, weights) in {
-        "untrained": untrained_efficientnet_b0(CHANNELS),
-        "imagenet": open_model(IMAGENET),
-    }.items():
-        mine = dataclasses.replace(card.with_channels(CHANNELS), crop_px=CROP_PX)
-        save_model(work / f"{name}.safetensors", mine, weights)
 
 
 def train(work, name, options):

@@ -1,15 +1,29 @@
 """From a store of crops to well profiles: what the experiments share."""
 
+import dataclasses
+
 import numpy as np
 
 from cpcnn_core import load_model
 from cpcnn_core.cli.main import main
 from cpcnn_core.io.profile_files import read_profiles, write_profiles
+from cpcnn_core.models.opening import open_model, untrained_efficientnet_b0
+from cpcnn_core.models.weights import save_model
 from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.schema.columns import PLATE, WELL
 from cpcnn_core.schema.profiles import Profiles
 
-BATCH = 256
+BATCH, IMAGENET = 256, "imagenet-efficientnet-lite0"
+
+
+def save_networks(work, channels, crop_px):
+    """Save the networks that an experiment does not train, for crops of this size."""
+    for name, (card, weights) in {
+        "untrained": untrained_efficientnet_b0(channels),
+        "imagenet": open_model(IMAGENET),
+    }.items():
+        mine = dataclasses.replace(card.with_channels(channels), crop_px=crop_px)
+        save_model(work / f"{name}.safetensors", mine, weights)
 
 
 def run_cpcnn(words):

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import signal
-import socket
 import subprocess
 import sys
 
@@ -23,7 +22,15 @@ from cpcnn_core.training.fit import train_model
 from cpcnn_core.training.starting_weights import make_network
 
 from .conftest import CHANNELS, config_of
-from .test_fit import KILLED, ONE_THREAD, assert_same_bits, kept, log_of, stop_after
+from .test_fit import (
+    KILLED,
+    ONE_THREAD,
+    assert_same_bits,
+    kept,
+    log_of,
+    stop_after,
+    train_in_one_and_in_two_processes,
+)
 
 # 57 cells of 3 classes are learned from: 19 each, 8 steps of 8.
 STEPS = 8
@@ -116,25 +123,7 @@ def test_two_processes_do_what_one_does_with_two_parts(make_small, tmp_path):
     rate = {"learning_rate": 0.001, "epochs": 1}
     one = make_small(training=rate, run={"parts": 2, "out": str(tmp_path / "one")})
     two = make_small(training=rate, run={"parts": 2, "out": str(tmp_path / "two")})
-    write_config(tmp_path / "two.toml", two)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
-    command = [sys.executable, "-m", "cpcnn_core.cli", "train", str(tmp_path / "two.toml")]
-    processes = [
-        subprocess.Popen(
-            command,
-            env=os.environ | ONE_THREAD | shared | {"RANK": rank, "LOCAL_RANK": rank},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in "01"
-    ]
-    train_model(one)
-    said = [process.communicate(timeout=240) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
+    train_in_one_and_in_two_processes(one, two, tmp_path / "two.toml")
     mine, theirs = kept(one).tensors, kept(two).tensors
     assert mine.keys() == theirs.keys()
     for name, value in mine.items():

@@ -281,17 +281,15 @@ def test_a_full_disk_leaves_the_checkpoint_before(undisturbed, make_config):
     assert_same_bits(config, undisturbed[0])
 
 
-def test_two_processes_do_what_one_does_with_two_parts(make_config, tmp_path):
-    rate = {"learning_rate": 0.001}
-    one = make_config(training=rate, run={"parts": 2, "out": str(tmp_path / "one")})
-    two = make_config(training=rate, run={"parts": 2, "out": str(tmp_path / "two")})
-    write_config(tmp_path / "two.toml", two)
+def train_in_one_and_in_two_processes(one, two, file):
+    """Train both; return what the two processes said."""
+    write_config(file, two)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     # What torchrun and accelerate launch set.
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
-    command = [sys.executable, "-m", "cpcnn_core.cli", "train", str(tmp_path / "two.toml")]
+    command = [sys.executable, "-m", "cpcnn_core.cli", "train", str(file)]
     processes = [
         subprocess.Popen(
             command,
@@ -303,8 +301,16 @@ def test_two_processes_do_what_one_does_with_two_parts(make_config, tmp_path):
         for rank in "01"
     ]
     train_model(one)
-    said = [process.communicate(timeout=120) for process in processes]
+    said = [process.communicate(timeout=240) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
+    return said
+
+
+def test_two_processes_do_what_one_does_with_two_parts(make_config, tmp_path):
+    rate = {"learning_rate": 0.001}
+    one = make_config(training=rate, run={"parts": 2, "out": str(tmp_path / "one")})
+    two = make_config(training=rate, run={"parts": 2, "out": str(tmp_path / "two")})
+    said = train_in_one_and_in_two_processes(one, two, tmp_path / "two.toml")
     assert "2 processes" in said[0][1]
     assert said[1][0] == ""
     for mine, theirs in zip(log_of(one), log_of(two), strict=True):
