@@ -14,6 +14,7 @@ from cpcnn_core.cli.options import (
     add_engine,
     add_force,
     add_question,
+    annotations_of,
 )
 from cpcnn_core.cli.screen_options import add_scale, add_screen, screen_of
 from cpcnn_core.cli.terminal import as_text, notice, print_out, say_once, show
@@ -149,23 +150,17 @@ def _job(options: argparse.Namespace) -> Job:
 
 
 def _task(options: argparse.Namespace) -> ComparisonTask:
-    from cpcnn_core.evaluation.annotations import read_annotations
     from cpcnn_core.evaluation.comparison_scores import ComparisonTask
     from cpcnn_core.schema.columns import metadata_column
 
-    say, keep, by = say_once(), options.keep_label, metadata_column(options.by)
-    annotations = None
-    if options.annotations:
-        annotations = read_annotations(
-            options.annotations, by, options.label, keep_labels=keep, tell=say
-        )
+    say, by = say_once(), metadata_column(options.by)
     return ComparisonTask(
         by,
         options.controls,
         options.platemap,
         options.where,
         options.query,
-        annotations,
+        annotations_of(options, say),
         tuple(options.confounder),
         tuple(options.keep_label),
         say,

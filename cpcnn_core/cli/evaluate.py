@@ -6,7 +6,13 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from cpcnn_core.cli.options import add_command, add_controls, add_question, add_significance
+from cpcnn_core.cli.options import (
+    add_command,
+    add_controls,
+    add_question,
+    add_significance,
+    annotations_of,
+)
 from cpcnn_core.cli.terminal import notice, print_out, say_once
 
 if TYPE_CHECKING:
@@ -68,7 +74,6 @@ def _evaluate(options: argparse.Namespace) -> None:
     import json
     from pathlib import Path
 
-    from cpcnn_core.evaluation.annotations import read_annotations
     from cpcnn_core.evaluation.evaluation import evaluate_profiles
     from cpcnn_core.evaluation.strong_treatments import strong_in_profiles
     from cpcnn_core.io.atomic import write_atomically
@@ -88,11 +93,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     unnamed = ~wells.named(by)
     if unnamed.any():
         say(f"{unnamed.sum()} of {len(unnamed)} wells have no {by}: left out")
-    annotations = None
-    if options.annotations:
-        annotations = read_annotations(
-            options.annotations, by, options.label, keep_labels=keep, tell=say
-        )
+    annotations = annotations_of(options, say)
     expression = options.controls or wells.provenance.get("controls")
     texts = (expression, options.positive_controls, options.query, options.null)
     controls, positive, queries, null = (_chosen(wells, text) for text in texts)

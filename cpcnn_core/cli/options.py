@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Callable
 
 from cpcnn_core.cli.messages import add_message_options
-from cpcnn_core.schema.columns import TREATMENT
+from cpcnn_core.schema.columns import TREATMENT, metadata_column
 
 
 def add_command(
@@ -74,6 +74,23 @@ def add_question(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> N
         "--label", default="moa", help="the label's column; several separated by | (default: moa)"
     )
     add_keep_label(parser)
+
+
+def annotations_of(
+    options: argparse.Namespace, say: Callable[[str], None]
+) -> dict[str, str] | None:
+    """Read the labels of treatments that `add_question`'s options name, if they do."""
+    from cpcnn_core.evaluation.annotations import read_annotations
+
+    if not options.annotations:
+        return None
+    return read_annotations(
+        options.annotations,
+        metadata_column(options.by),
+        options.label,
+        keep_labels=options.keep_label,
+        tell=say,
+    )
 
 
 def add_by(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
