@@ -1,8 +1,8 @@
 """Cells per second in training, and how long the device waits for crops.
 
 The recipes on made-up crops of five channels and 128 pixels, batches of 32, augmentation on, in
-float32 and, on a GPU, in mixed precision too: the paper's, and ``cpcnn`` with each channel by itself
-and with all together. The crops come from a store on this disk, read and checked by processes of
+float32 and, on a GPU, in mixed precision too: the paper's, and ``cpcnn`` with channels one by one
+and all together. The crops come from a store on this disk, read and checked by processes of
 their own. The second epoch is told, when everything is warm; recipes take turns, and the ratio to
 the paper's is of the medians. Run it from the project's folder::
 
