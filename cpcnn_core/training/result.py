@@ -27,7 +27,7 @@ from cpcnn_core.training.config import TrainingConfig
 from cpcnn_core.training.config_files import config_from, differences
 from cpcnn_core.training.network import ChannelwiseNetwork
 from cpcnn_core.training.reports import COLUMNS
-from cpcnn_core.training.starting_weights import DRAWN, classes_text
+from cpcnn_core.training.starting_weights import DRAWN, RANDOM, classes_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -141,14 +141,21 @@ def result_card(
     seen: dict[str, Any] = {}
     if isinstance(network, ChannelwiseNetwork):
         seen = {name: getattr(network.card, name) for name in INPUT_ENTRIES}
+    learned = row["epoch"] != 0
+    trained = learned or config.network.initialization != RANDOM
     if config.network.initialization not in DRAWN:
         # Weights that were made of others come under the others' licence.
         start_card = find_model(config.network.initialization)[0]
         seen |= {name: getattr(start_card, name) for name in LICENCE_ENTRIES}
+        trained = learned or start_card.trained
+    summary = f"Trained on {count} cells of {len(cells.classes)} classes, by cpcnn train."
+    if not learned:
+        summary = f"The weights that cpcnn train started from ({start}): no epoch was better."
     return ModelCard(
         **seen,
         name=config.run.name or UNNAMED,
-        summary=f"Trained on {count} cells of {len(cells.classes)} classes, by cpcnn train.",
+        summary=summary,
+        trained=trained,
         channels=cells.store.channels,
         embed_dim=network.embed_dim,
         architecture=network.architecture,

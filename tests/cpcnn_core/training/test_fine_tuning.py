@@ -287,6 +287,16 @@ def test_the_verdict_says_no_more_than_the_interval(epoch, low, high, said):
     assert report.verdict.startswith(said)
 
 
+def test_a_model_that_learned_nothing_says_so(plates, tmp_path):
+    start = "untrained-efficientnet-b0"
+    still = {"epochs": 1, "learning_rate": 1e-12}
+    config = further(start, plates, tmp_path, training=still, network={"input_px": 0})
+    card, _ = read_model(train_model(config))
+    assert json.loads(card.provenance["evaluation"])["epoch"] == 0
+    assert card.summary.startswith("The weights that cpcnn train started from (the model untrained")
+    assert not card.trained
+
+
 def test_one_command_trains_further_and_tells(start, plates, tmp_path, capsys):
     words = ["train", "--from", start, "--crops", str(plates), "--controls", CONTROLS]
     words += ["--out", str(tmp_path / "out"), "--epochs", "1", "--device", "cpu", "--placebo"]
