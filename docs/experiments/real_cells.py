@@ -45,7 +45,7 @@ CHANNELS, CROP_PX = ("GFP", "DNA"), 48
 FIELD_CHANNELS, FIELD_CROP_PX = ("DNA", "RNA", "ER", "AGP", "Mito"), 96
 TREATMENT, HALF = "Metadata_Treatment", "Metadata_Half"
 # Replicates of every treatment are in both: every other row of the plate.
-HALVES = {letter: ("upper", "lower")[place % 2] for place, letter in enumerate("ABCDEFGH")}
+HALVES = {letter: ("upper", "lower")[place % 2] for place, letter in enumerate("ABCDEFGHIJKLMNOP")}
 CONTROL = "untreated"
 # A ring around the nucleus, about as wide as the cytoplasm that can be seen there.
 RING_PX = 5
@@ -135,7 +135,7 @@ def make_store(folder, work, channels, crop_px):
         tifffile.imwrite(label_file(work, well), labels.astype(np.uint16))
     pd.DataFrame(rows).to_csv(work / "load_data.csv", index=False)
     platemap = index[["plate", "well", "treatment"]].rename(columns=str.capitalize)
-    platemap["Half"] = [HALVES.get(well[0], "") for well in platemap["Well"]]
+    platemap["Half"] = [HALVES[well[0]] for well in platemap["Well"]]
     platemap.to_csv(work / "platemap.csv", index=False)
     words = f"crops --load-data {work}/load_data.csv --labels {work}/labels --out {work}/crops "
     words += f"--platemap {work}/platemap.csv --crop-px {crop_px} --channels {' '.join(channels)}"
