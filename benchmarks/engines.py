@@ -30,7 +30,7 @@ let_threads_wait()
 import torch
 
 from cpcnn_core import load_model
-from cpcnn_core.engines.engine import fold_batch_norms
+from cpcnn_core.engines.torch_engine import fold_batch_norms
 from cpcnn_core.models.network_builder import build_network
 from cpcnn_core.models.opening import untrained_efficientnet_b0
 

@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 from cpcnn_core.errors import ProfileError
-from cpcnn_core.io.tables import is_missing, number_of
+from cpcnn_core.io.numbers import is_missing, number_of
 from cpcnn_core.schema.profiles import Profiles
 from cpcnn_core.schema.values import texts_of
 

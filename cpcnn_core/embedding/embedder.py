@@ -11,14 +11,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 
-from cpcnn_core.engines.engine import (
-    ENGINES,
-    PRECISIONS,
-    TorchEngine,
-    choose_engine,
-    fold_batch_norms,
-    mixed_engine,
-)
+from cpcnn_core.engines.engine import ENGINES, PRECISIONS, choose_engine, mixed_engine
+from cpcnn_core.engines.torch_engine import TorchEngine, fold_batch_norms
 from cpcnn_core.errors import CancelledError, CropError, DeviceError
 from cpcnn_core.models.card import ModelCard
 from cpcnn_core.models.licences import check_licence

@@ -26,7 +26,7 @@ from ai_edge_litert.schema_py_generated import BuiltinOperator as Operator
 from ai_edge_litert.schema_py_generated import BuiltinOptions
 from torch import nn
 
-from cpcnn_core.engines.engine import TorchEngine
+from cpcnn_core.engines.torch_engine import TorchEngine
 from cpcnn_core.models.efficientnet import TappedEfficientNet
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class LiteRTEngine:
 
     Examples
     --------
-    >>> from cpcnn_core.engines.engine import fold_batch_norms
+    >>> from cpcnn_core.engines.torch_engine import fold_batch_norms
     >>> network = TappedEfficientNet(5, "block6a_activation").to_empty(device="cpu").eval()
     >>> reference = TorchEngine(fold_batch_norms(network), torch.device("cpu"))
     >>> LiteRTEngine(reference, (5, 32, 32))(np.zeros((1, 5, 32, 32), np.float32)).shape
@@ -139,7 +139,7 @@ def litert_model(
 
     Examples
     --------
-    >>> from cpcnn_core.engines.engine import fold_batch_norms
+    >>> from cpcnn_core.engines.torch_engine import fold_batch_norms
     >>> network = TappedEfficientNet(5, "block6a_activation").to_empty(device="cpu").eval()
     >>> litert_model(fold_batch_norms(network), 4, (5, 32, 32))[4:8]
     b'TFL3'

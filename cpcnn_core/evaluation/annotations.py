@@ -8,7 +8,8 @@ from pathlib import Path
 
 from cpcnn_core.errors import TableError
 from cpcnn_core.io.metadata_types import canonical_label, metadata_named
-from cpcnn_core.io.tables import is_missing, read_text_table
+from cpcnn_core.io.numbers import is_missing
+from cpcnn_core.io.tables import read_text_table
 from cpcnn_core.schema.columns import metadata_column
 from cpcnn_core.user_messages import Tell, counted, some, warn
 
@@ -32,7 +33,7 @@ def read_annotations(
         may have several rows, and a row several labels, separated by ``|``.
     keep_labels : collection of str
         Texts such as ``NA`` that are names here; else what says that there is no label
-        (`cpcnn_core.io.tables.MISSING`) is none.
+        (`cpcnn_core.io.numbers.MISSING`) is none.
     tell : callable
         Takes a sentence: how many treatments have no label, and what their cells hold.
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from cpcnn_core.errors import TableError
 from cpcnn_core.io.formats import FEATHER
+from cpcnn_core.io.numbers import numbers_of
 from cpcnn_core.io.parquet_files import open_parquet
-from cpcnn_core.io.tables import numbers_of
 from cpcnn_core.io.untrusted_files import is_believable, refuse_claim
 from cpcnn_core.schema.values import text_of
 

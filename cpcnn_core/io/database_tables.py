@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cpcnn_core.errors import TableError
-from cpcnn_core.io.tables import numbers_of
+from cpcnn_core.io.numbers import numbers_of
 from cpcnn_core.io.untrusted_files import BYTES_PER_SECOND, SECONDS, is_believable, refuse_claim
 from cpcnn_core.schema.values import text_of
 

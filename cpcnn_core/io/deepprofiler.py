@@ -31,6 +31,7 @@ from cpcnn_core.io.cellprofiler_tables import CENTERS
 from cpcnn_core.io.images import read_plane
 from cpcnn_core.io.json_files import parse_json
 from cpcnn_core.io.load_data import index_keys, require_keys
+from cpcnn_core.io.numbers import number_of
 from cpcnn_core.io.object_sources import (
     ObjectSource,
     SiteFiles,
@@ -40,7 +41,7 @@ from cpcnn_core.io.object_sources import (
 )
 from cpcnn_core.io.site_keys import KeyIndex
 from cpcnn_core.io.sites import ImageFile, Objects, Site
-from cpcnn_core.io.tables import Table, number_of, open_table, read_text_table
+from cpcnn_core.io.tables import Table, open_table, read_text_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,8 +17,8 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import numpy as np
 
 from cpcnn_core.errors import TableError
+from cpcnn_core.io.numbers import MISSING, numbers_of
 from cpcnn_core.io.spreadsheets import as_named
-from cpcnn_core.io.tables import MISSING, numbers_of
 from cpcnn_core.io.untrusted_files import is_believable, refuse_claim
 
 if TYPE_CHECKING:

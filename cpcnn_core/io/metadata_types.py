@@ -4,7 +4,7 @@ A column of texts holds numbers when all that is there are plain numbers, such a
 ``0.5`` or ``1e-3``, none with a leading zero, and its name is not that of an identifier:
 plate, well, site, barcode, ``..._id``, InChIKey, ... (see `is_identifier`). So doses, counts
 and concentrations compare and add, and the plate ``000123`` keeps its zeros. What says that
-there is no value (`cpcnn_core.io.tables.MISSING`: empty, NA, nan, NULL, None, ...) is
+there is no value (`cpcnn_core.io.numbers.MISSING`: empty, NA, nan, NULL, None, ...) is
 NaN among numbers and an empty text among texts, unless the caller says that it is a name.
 """
 
@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cpcnn_core.errors import TableError
+from cpcnn_core.io.numbers import is_missing
 from cpcnn_core.io.site_keys import key_of_column
-from cpcnn_core.io.tables import is_missing
 from cpcnn_core.schema.columns import PLATE, SITE, WELL, metadata_column
 from cpcnn_core.schema.values import plain_values, texts_of
 from cpcnn_core.user_messages import counted

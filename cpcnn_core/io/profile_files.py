@@ -72,7 +72,7 @@ def read_profiles(
     Returns
     -------
     Profiles
-        What is missing among features (`cpcnn_core.io.tables.MISSING`) is NaN.
+        What is missing among features (`cpcnn_core.io.numbers.MISSING`) is NaN.
         Metadata are numbers or texts as `cpcnn_core.io.metadata_types` says; plate, well and
         site are texts. Tables of `write_profiles` in parquet come back as they were.
 

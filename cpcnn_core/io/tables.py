@@ -1,7 +1,4 @@
-"""Tables of any format, opened by their content: nothing is guessed, what is wrong is named.
-
-Numbers in tables of text, too: missing ones are recognized, all else is refused by name.
-"""
+"""Tables of any format, opened by their content: nothing is guessed, what is wrong is named."""
 
 from __future__ import annotations
 
@@ -17,17 +14,6 @@ from cpcnn_core.io.formats import FEATHER, PARQUET, first_bytes, format_of
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-
-# What programs write where a number or a label is missing; letter case does not matter.
-MISSING = (
-    *("", "NA", "N/A", "<NA>", "#N/A", "NaN", "-NaN", "NULL", "None", "NaT"),
-    # C and Excel, where something was divided by zero.
-    *("nan(ind)", "-nan(ind)", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
-    *("#NUM!", "#DIV/0!", "#VALUE!"),
-)
-_MISSING_TEXTS = frozenset(text.casefold() for text in MISSING)
-# What C on Windows writes, and float() does not know.
-_ENDLESS = {"1.#inf": float("inf"), "-1.#inf": float("-inf")}
 
 
 class Table(Protocol):
@@ -217,77 +203,3 @@ def without_empty_end(texts: pd.DataFrame) -> pd.DataFrame:
     """
     filled = (texts != "").any(axis=1).to_numpy().nonzero()[0]
     return texts.iloc[: int(filled[-1]) + 1 if len(filled) else 0]
-
-
-def is_missing(text: str) -> bool:
-    """Tell whether a text says that there is no value.
-
-    Examples
-    --------
-    >>> [text for text in ("NA", " nan", "", "0", "Nantes") if is_missing(text)]
-    ['NA', ' nan', '']
-    """
-    return text.strip().casefold() in _MISSING_TEXTS
-
-
-def number_of(text: str) -> float | None:
-    """Return a text's number, NaN where it says that there is none, None where it is neither.
-
-    Examples
-    --------
-    >>> number_of(" 1e3"), number_of("NULL"), number_of("1,5"), number_of("1_0")
-    (1000.0, nan, None, None)
-    """
-    if is_missing(text):
-        return float("nan")
-    try:
-        # Python alone takes 1_000, and digits of all scripts, for a number.
-        return None if "_" in text or not text.isascii() else float(text)
-    except ValueError:
-        return _ENDLESS.get(text.strip().casefold())
-
-
-def numbers_of(texts: Sequence[str], source: object, column: str, first: int = 1) -> np.ndarray:
-    """Return a column of texts as numbers (n,), float64; what is missing is NaN.
-
-    Parameters
-    ----------
-    texts : sequence of n str
-    source, column : str
-    first : int
-        Where they come from, and the number of their first row, for the message.
-
-    Raises
-    ------
-    TableError
-        A text that is neither a number nor one of `MISSING`; names row and value.
-
-    Examples
-    --------
-    >>> numbers_of(["1.5", "NA"], "wells.csv", "Dose").tolist()
-    [1.5, nan]
-    >>> numbers_of(["1.5", "1,5"], "wells.csv", "Dose")
-    Traceback (most recent call last):
-    cpcnn_core.errors.TableError: wells.csv has '1,5' in row 2 of the column Dose; expected a ...
-    """
-    values = np.empty(len(texts))
-    known: dict[str, float | None] = {}
-    for row, text in enumerate(texts):
-        if text not in known:
-            known[text] = number_of(text)
-        value = known[text]
-        if value is None:
-            raise TableError(
-                f"{source} has {text!r} in row {row + first} of the column {column}; expected a "
-                f"number{_hint(text, column)}"
-            )
-        values[row] = value
-    return values
-
-
-def _hint(text: str, column: str) -> str:
-    if text == column:
-        return "; the header is repeated there: tables were appended, give each by itself"
-    if number_of(text.replace(",", ".")) is not None:
-        return " with a decimal point, not a comma: save the table with points"
-    return ", or nothing where it is missing"

@@ -19,9 +19,10 @@ from cpcnn_core.errors import ProfileError, TableError
 from cpcnn_core.io.atomic import is_temporary
 from cpcnn_core.io.formats import CONSENSUS_ENDING, TABLE_ENDINGS
 from cpcnn_core.io.metadata_types import learn_types, metadata_named
+from cpcnn_core.io.numbers import is_missing
 from cpcnn_core.io.profile_files import FEATURE_PREFIXES, is_feature
 from cpcnn_core.io.site_keys import KeyIndex, find_keys, normal_key
-from cpcnn_core.io.tables import is_missing, open_table, read_text_table
+from cpcnn_core.io.tables import open_table, read_text_table
 from cpcnn_core.profiles.aggregate import aggregate
 from cpcnn_core.profiles.losses import Losses, complete
 from cpcnn_core.profiles.site_tables import SiteRows, join_rows, read_site_rows

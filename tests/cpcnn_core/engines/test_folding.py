@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cpcnn_core.engines.engine import fold_batch_norms
+from cpcnn_core.engines.torch_engine import fold_batch_norms
 from cpcnn_core.models.efficientnet import TappedEfficientNet
 from cpcnn_core.models.opening import untrained_efficientnet_b0
 from cpcnn_core.models.weight_import import read_keras_model

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cpcnn_core.errors import ProfileError, SiteError, TableError
-from cpcnn_core.io.tables import MISSING, is_missing, number_of, numbers_of
+from cpcnn_core.io.numbers import MISSING, is_missing, number_of, numbers_of
 
 
 @pytest.mark.parametrize("spell", [str, str.lower, str.upper, str.title, lambda t: f"  {t}\t"])

@@ -10,12 +10,7 @@ import pytest
 from cpcnn_core.errors import TableError
 from cpcnn_core.io.columnar import ColumnarTable
 from cpcnn_core.io.delimited import DelimitedTable
-from cpcnn_core.io.tables import (
-    open_table,
-    read_text_table,
-    require_columns,
-    without_empty_end,
-)
+from cpcnn_core.io.tables import open_table, read_text_table, require_columns, without_empty_end
 
 WRITERS = {
     "csv": lambda frame, path: frame.to_csv(path, index=False),
