@@ -133,7 +133,7 @@ def build_network(card: ModelCard, weights: Mapping[str, np.ndarray]) -> Network
     if card.embed_dim != network.embed_dim:
         raise WeightsError(
             f"{card.name} promises {card.embed_dim} features, {card.tap} gives "
-            f"{network.embed_dim}; import the model again"
+            f"{network.embed_dim}; correct embed_dim in its card, or import the model again"
         )
     for name, shape in network.weight_shapes().items():
         found = weights[name].shape if name in weights else None
