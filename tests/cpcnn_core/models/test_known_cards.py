@@ -5,6 +5,7 @@ import importlib
 import re
 import sys
 import textwrap
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from safetensors.torch import save_file
 from cpcnn_core.embedding.embedder import load_model
 from cpcnn_core.errors import ModelWarning, WeightsError
 from cpcnn_core.imaging.crops import crop_cells
+from cpcnn_core.models.card import ModelCard
+from cpcnn_core.models.conversion import convert_checkpoint
 from cpcnn_core.models.licences import accept_licence
 from cpcnn_core.models.network_builder import empty_network
 from cpcnn_core.models.registry import known_cards, list_models, model_file
@@ -127,6 +130,23 @@ def test_another_package_adds_models(other_package):
     """)
     assert known_cards()["theirs"].embed_dim == 96
     assert "theirs" in list_models()
+
+
+def test_the_example_for_contributors_fits_the_file_it_names(tmp_path):
+    guide = (Path(__file__).parents[3] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    card = ModelCard.from_values(tomllib.loads(re.search("```toml\n(.+?)```", guide, re.S)[1]))
+    theirs = timm.create_model(card.hub.removeprefix("timm/"))
+    save_file(theirs.state_dict(), tmp_path / card.hub_file)
+    network = empty_network(card)
+    assert network.embed_dim == card.embed_dim == 5 * theirs.num_features
+    convert_checkpoint(tmp_path / card.hub_file, card.architecture, network.weight_shapes())
+    config = theirs.pretrained_cfg
+    assert (card.mean, card.std, card.resize) == (
+        config["mean"],
+        config["std"],
+        config["interpolation"],
+    )
+    assert card.input_px == config["input_size"][1]
 
 
 def card_of_a_resnet(features):
