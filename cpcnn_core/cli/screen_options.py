@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 from cpcnn_core.errors import SiteError
 
 if TYPE_CHECKING:
-    from cpcnn_core.screen.screens import (
-        CellProfilerObjects,
-        LabelImages,
-        LoadDataScreen,
-        LocationFiles,
-        Screen,
-    )
+    from cpcnn_core.screen.screens import Cells, LoadDataScreen, Screen
 
-WITH_LOAD_DATA = ("objects", "labels", "locations", "object_name", "channels", "mask")
+# Where the cells of a LoadData table are: an option, what it takes, and its help.
+_CELLS = {
+    "objects": ("FILE", "CellProfiler's Nuclei.csv, or its SQLite database"),
+    "labels": ("DIR", "label images DIR/{Plate}_{Well}_{Site}.tif, or such a name"),
+    "locations": ("DIR", "DeepProfiler's location files, as in inputs/locations"),
+}
+WITH_LOAD_DATA = (*_CELLS, "object_name", "channels", "mask")
 WITH_PROJECT = ("config", "exp")
 
 
@@ -71,15 +71,8 @@ def add_objects(parser: argparse.ArgumentParser) -> None:
     'labels'
     """
     objects = parser.add_argument_group("with --load-data, where the cells are: one of these")
-    objects.add_argument(
-        "--objects", metavar="FILE", help="CellProfiler's Nuclei.csv, or its SQLite database"
-    )
-    objects.add_argument(
-        "--labels", metavar="DIR", help="label images DIR/{Plate}_{Well}_{Site}.tif, or such a name"
-    )
-    objects.add_argument(
-        "--locations", metavar="DIR", help="DeepProfiler's location files, as in inputs/locations"
-    )
+    for name, (metavar, text) in _CELLS.items():
+        objects.add_argument(f"--{name}", metavar=metavar, help=text)
 
 
 def add_load_data(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
@@ -183,13 +176,12 @@ def _load_data_screen(
     return LoadDataScreen(options.load_data, cells, images, options.um_per_px)
 
 
-def _cells_of(options: argparse.Namespace) -> CellProfilerObjects | LabelImages | LocationFiles:
+def _cells_of(options: argparse.Namespace) -> Cells:
     from cpcnn_core.screen.screens import CellProfilerObjects, LabelImages, LocationFiles
 
-    if sum(bool(place) for place in (options.objects, options.labels, options.locations)) != 1:
-        raise SiteError(
-            "say where the cells are: either --objects FILE, --labels DIR or --locations DIR"
-        )
+    if sum(bool(getattr(options, name)) for name in _CELLS) != 1:
+        *most, last = (f"--{name} {metavar}" for name, (metavar, _) in _CELLS.items())
+        raise SiteError(f"say where the cells are: either {', '.join(most)} or {last}")
     if options.mask and not options.labels:
         raise SiteError("--mask needs the cells' outlines: give --labels DIR")
     if options.labels:

@@ -197,7 +197,7 @@ def read_sites(project: DeepProfilerProject) -> list[Site]:
     rows = index.to_dict("records")
     metadata = [_metadata(row, keys, project.channels) for row in rows]
     index_keys(metadata, index_path)
-    locations = LocationFiles(project.root / "inputs" / "locations")
+    locations = LocationReader(project.root / "inputs" / "locations")
     outlines = _Outlines(project) if project.mask_objects else None
     sites = []
     for number, (row, known) in enumerate(zip(rows, metadata, strict=True), start=1):
@@ -227,10 +227,10 @@ def objects_from_locations(folder: str | Path) -> ObjectSource:
     >>> objects_from_locations("nowhere")(1, site) is None
     True
     """
-    return LocationFiles(Path(folder))
+    return LocationReader(Path(folder))
 
 
-class LocationFiles(SiteFiles):
+class LocationReader(SiteFiles):
     """A folder of location files.
 
     Parameters
@@ -240,7 +240,7 @@ class LocationFiles(SiteFiles):
     Examples
     --------
     >>> site = {"Plate": "P1", "Well": "A01", "Site": "1"}
-    >>> LocationFiles(Path("nowhere")).file_of(site) is None
+    >>> LocationReader(Path("nowhere")).file_of(site) is None
     True
     """
 
@@ -339,7 +339,7 @@ def _image_path(project: DeepProfilerProject, entry: str) -> Path:
 
 
 def _read_objects(
-    locations: LocationFiles,
+    locations: LocationReader,
     outlines: _Outlines | None,
     number: int,
     metadata: Mapping[str, str],
@@ -352,7 +352,7 @@ def _read_objects(
 
 
 def _object_files(
-    locations: LocationFiles, outlines: _Outlines | None, metadata: Mapping[str, str]
+    locations: LocationReader, outlines: _Outlines | None, metadata: Mapping[str, str]
 ) -> tuple[Path, ...]:
     files = locations.files(metadata)
     if not files or outlines is None:

@@ -44,10 +44,10 @@ def objects_from_labels(place: str | Path) -> ObjectSource:
     if "{" not in template:
         # A brace in the folder's own name would be taken for a field.
         template = str(Path(place) / DEFAULT_TEMPLATE)
-    return LabelImages(template)
+    return LabelImageReader(template)
 
 
-class LabelImages(SiteFiles):
+class LabelImageReader(SiteFiles):
     """Label images whose names tell their sites.
 
     Parameters
@@ -57,7 +57,7 @@ class LabelImages(SiteFiles):
 
     Examples
     --------
-    >>> LabelImages("{Row}.tif").file_of({"Plate": "P1"})
+    >>> LabelImageReader("{Row}.tif").file_of({"Plate": "P1"})
     Traceback (most recent call last):
     cpcnn_core.errors.SiteError: the label images' name {Row}.tif asks for 'Row'; there is: Plate
     """

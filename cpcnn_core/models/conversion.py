@@ -37,6 +37,8 @@ POSITION_TOLERANCE = 1e-5
 # Names in an error; more of them say no more.
 NAMES_SHOWN = 3
 LITE0 = f"{TIMM_PREFIX}tf_efficientnet_lite0"
+# What no features come from: classifiers, heads of DINO's training, counts of batches.
+_LEFTOVERS = r"(head|fc|classifier)\.|mask_token$|.*num_batches_tracked$"
 _TENSORS = "tensors.safetensors"
 
 Tensors = dict[str, torch.Tensor]
@@ -216,17 +218,18 @@ def _conversion(architecture: str) -> Callable[[Tensors, Shapes], Tensors]:
     if architecture == LITE0:
         return _from_efficientnet_lite
     if architecture.startswith(TIMM_PREFIX):
-        return _from_dinov3 if "dinov3" in architecture else _from_dino
+        return _from_dinov3 if "dinov3" in architecture else _from_timm
     raise WeightsError(
         f"no authors' checkpoint is known for {architecture}; known are {TIMM_PREFIX}..., "
         f"{', '.join(_CONVERSIONS)}"
     )
 
 
-def _from_dino(tensors: Tensors, shapes: Shapes) -> Tensors:
-    """Take DINO's and DINOv2's names, which are timm's, without wrappers and training heads."""
+def _from_timm(tensors: Tensors, shapes: Shapes) -> Tensors:
+    """Take timm's names, which are DINO's and DINOv2's, without wrappers and leftovers."""
     named = {re.sub(r"^(module\.|model\.|backbone\.)+", "", name): v for name, v in tensors.items()}
-    kept = _without(named, r"head\.|mask_token$")
+    # Some networks have layers below "head" that are no classifier.
+    kept = {n: v for n, v in named.items() if n in shapes or not re.match(_LEFTOVERS, n)}
     if "pos_embed" in kept and "pos_embed" in shapes:
         kept["pos_embed"] = resample_positions(kept["pos_embed"], shapes["pos_embed"][1])
     return kept
@@ -260,7 +263,7 @@ def _from_efficientnet_lite(tensors: Tensors, shapes: Shapes) -> Tensors:
         rules = _LITE_FIRST_BLOCK if first else _LITE_BLOCK
         block = _only(tensors, f"_blocks.{number}.")
         renamed |= {f"{stage}.{name}": value for name, value in _renamed(block, rules).items()}
-    return _without(renamed, r"_blocks\.|_fc\.|classifier\.|.*num_batches_tracked$")
+    return _without(renamed, rf"_blocks\.|_fc\.|{_LEFTOVERS}")
 
 
 def _from_open_phenom(tensors: Tensors, shapes: Shapes) -> Tensors:

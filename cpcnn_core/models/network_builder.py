@@ -130,11 +130,7 @@ def build_network(card: ModelCard, weights: Mapping[str, np.ndarray]) -> Network
     # A card may ask for a network of any size: memory is taken only for what has weights here.
     with torch.device("meta"):
         network = empty_network(card, classes)
-    if card.embed_dim != network.embed_dim:
-        raise WeightsError(
-            f"{card.name} promises {card.embed_dim} features, {card.tap} gives "
-            f"{network.embed_dim}; import the model again"
-        )
+    refuse_other_features(card, network)
     for name, shape in network.weight_shapes().items():
         found = weights[name].shape if name in weights else None
         if found != shape:
@@ -190,6 +186,29 @@ def empty_network(card: ModelCard, classes: int = 0) -> Network:
     as_cut = card.seen_px == card.crop_px and tuple(card.input_range) == (0, 1)
     plain = card.standardizer == "none" and card.channel_mode not in ONE_BY_ONE
     return network if as_cut and plain else WithInput(network, card)
+
+
+def refuse_other_features(card: ModelCard, network: Network) -> None:
+    """Raise where a card promises another number of features than its network gives.
+
+    Raises
+    ------
+    WeightsError
+        Names both.
+
+    Examples
+    --------
+    >>> card = ModelCard("r", "", ("DNA", "ER"), 96, architecture="timm/test_resnet",
+    ...     tap="pooled", channel_mode="bag")
+    >>> refuse_other_features(card, empty_network(card))
+    Traceback (most recent call last):
+    cpcnn_core.errors.WeightsError: r promises 96 features, pooled gives 192; correct ...
+    """
+    if card.embed_dim != network.embed_dim:
+        raise WeightsError(
+            f"{card.name} promises {card.embed_dim} features, {card.tap} gives "
+            f"{network.embed_dim}; correct embed_dim in its card, or import the model again"
+        )
 
 
 def random_weights(card: ModelCard, seed: int) -> dict[str, np.ndarray]:

@@ -124,13 +124,14 @@ def _read_checkpoint(
     file: Path, card: ModelCard, channels: Sequence[str] | None
 ) -> tuple[ModelCard, dict[str, np.ndarray]]:
     from cpcnn_core.models.conversion import convert_checkpoint
-    from cpcnn_core.models.network_builder import empty_network
+    from cpcnn_core.models.network_builder import empty_network, refuse_other_features
 
     check_licence(card)
     if channels is not None:
         card = card.with_channels(tuple(channels))
-    shapes = empty_network(card).weight_shapes()
-    weights = convert_checkpoint(file, card.architecture, shapes)
+    network = empty_network(card)
+    refuse_other_features(card, network)
+    weights = convert_checkpoint(file, card.architecture, network.weight_shapes())
     return dataclasses.replace(card, provenance=_provenance(file)), weights
 
 

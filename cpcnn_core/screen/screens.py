@@ -90,6 +90,9 @@ class LocationFiles:
         return dataclasses.replace(self, folder=absolute_path(self.folder))
 
 
+Cells = CellProfilerObjects | LabelImages | LocationFiles
+
+
 @dataclass(frozen=True)
 class LoadDataScreen:
     """A screen of CellProfiler's LoadData table.
@@ -97,7 +100,7 @@ class LoadDataScreen:
     Attributes
     ----------
     table : str
-    cells : CellProfilerObjects, LabelImages or LocationFiles
+    cells : Cells
     channels : tuple of (channel, image)
         See `cpcnn_core.io.load_data.read_load_data`. A model that takes any channels is given
         these, in this order.
@@ -111,7 +114,7 @@ class LoadDataScreen:
     """
 
     table: str
-    cells: CellProfilerObjects | LabelImages | LocationFiles
+    cells: Cells
     channels: tuple[tuple[str, str], ...] = ()
     um_per_px: float | None = None
 

@@ -7,9 +7,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("cpcnn_core", "napari_cpcnn", "cellprofiler_plugins")
-# Networks have methods of these names, which take images or nothing.
+# Networks and trees of points have methods of these names, which take arrays or nothing.
 EXECUTES = ("eval", "exec", "query", "compile")
-KNOWN = {("napari_cpcnn/embed/cellpose_process.py", "model.eval(plane.astype(np.float32))")}
+KNOWN = {
+    ("napari_cpcnn/embed/cellpose_process.py", "model.eval(plane.astype(np.float32))"),
+    ("cpcnn_core/simulation/population.py", "spatial.KDTree(places).query(places, 2)"),
+}
 
 
 def calls(path):

@@ -7,12 +7,14 @@ import zipfile
 
 import numpy as np
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 
 from cpcnn_core.errors import ModelNotFoundError, WeightsError
 from cpcnn_core.models.conversion import convert_checkpoint, read_tensors, resample_positions
 from cpcnn_core.models.open_phenom import OpenPhenomNetwork, sine_positions
+from cpcnn_core.models.timm_network import TimmNetwork
 
 DINO = "timm/vit_small_patch16_224"
 DINOV3 = "timm/vit_small_patch16_dinov3"
@@ -74,6 +76,23 @@ def test_a_file_of_timm_passes_as_it_is(tmp_path):
     tensors = tensors_of(SHAPES)
     save_file(tensors, tmp_path / "model.safetensors")
     assert same(convert_checkpoint(tmp_path / "model.safetensors", DINO, SHAPES), tensors)
+
+
+@pytest.mark.parametrize(
+    "backbone", ["test_resnet", "test_efficientnet", "test_convnext", "test_vit", "test_mambaout"]
+)
+def test_a_file_with_a_classifier_gives_what_timm_feeds_it(tmp_path, backbone):
+    torch.manual_seed(0)
+    theirs = timm.create_model(backbone, num_classes=10).eval()
+    save_file(theirs.state_dict(), tmp_path / "model.safetensors")
+    ours = TimmNetwork(backbone, 3, 160).eval()
+    ours.load_weights(
+        convert_checkpoint(tmp_path / "model.safetensors", f"timm/{backbone}", ours.weight_shapes())
+    )
+    crops = torch.rand(2, 3, 160, 160)
+    with torch.inference_mode():
+        expected = theirs.forward_head(theirs.forward_features(crops), pre_logits=True)
+        np.testing.assert_allclose(ours(crops), expected, rtol=0, atol=1e-6)
 
 
 def test_half_precision_becomes_single(tmp_path):
@@ -206,9 +225,9 @@ def test_a_part_of_subcells_attention_that_is_missing_is_named(tmp_path):
 
 def test_missing_and_unknown_tensors_are_named(tmp_path):
     tensors = tensors_of(SHAPES)
-    tensors["fc.weight"] = tensors.pop("norm.bias")
+    tensors["layer1.weight"] = tensors.pop("norm.bias")
     save_file(tensors, tmp_path / "model.safetensors")
-    with pytest.raises(WeightsError, match=r"norm.bias missing; fc.weight not known; choose the"):
+    with pytest.raises(WeightsError, match=r"norm.bias missing; layer1.weight not known; choose"):
         convert_checkpoint(tmp_path / "model.safetensors", DINO, SHAPES)
 
 

@@ -2,18 +2,27 @@
 
 import dataclasses
 import importlib
+import re
 import sys
 import textwrap
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
+import torch
+from safetensors.torch import save_file
 
 from cpcnn_core.embedding.embedder import load_model
-from cpcnn_core.errors import ModelWarning
+from cpcnn_core.errors import ModelWarning, WeightsError
 from cpcnn_core.imaging.crops import crop_cells
+from cpcnn_core.models.card import ModelCard
+from cpcnn_core.models.conversion import convert_checkpoint
 from cpcnn_core.models.licences import accept_licence
 from cpcnn_core.models.network_builder import empty_network
 from cpcnn_core.models.registry import known_cards, list_models, model_file
+from cpcnn_core.models.weight_import import import_model
 from cpcnn_core.models.weights import save_model
 from cpcnn_core.simulation.design import ScreenDesign
 from cpcnn_core.simulation.field import simulate_field
@@ -45,6 +54,13 @@ def test_trained_networks_come_first_then_the_baselines():
     first = ["cell-painting-cnn-v1", "imagenet-efficientnet-lite0"]
     baselines = ["untrained-efficientnet-b0", "untrained-resnet18"]
     assert list(known_cards())[:4] == [*first, *baselines]
+
+
+def test_the_guide_has_a_row_of_every_model():
+    guide = Path(__file__).parents[3] / "docs" / "models.md"
+    shelf = guide.read_text(encoding="utf-8").partition("## On the shelf")[2].partition("\n## ")[0]
+    rows = [row.split(" | ")[0] for row in shelf.splitlines() if row.startswith("| `")]
+    assert sorted(re.findall("`(.+?)`", " ".join(rows))) == sorted(known_cards())
 
 
 def test_what_the_issue_of_a_shelf_names_is_on_it():
@@ -114,6 +130,64 @@ def test_another_package_adds_models(other_package):
     """)
     assert known_cards()["theirs"].embed_dim == 96
     assert "theirs" in list_models()
+
+
+def test_the_example_for_contributors_fits_the_file_it_names(tmp_path):
+    guide = (Path(__file__).parents[3] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    card = ModelCard.from_values(tomllib.loads(re.search("```toml\n(.+?)```", guide, re.S)[1]))
+    theirs = timm.create_model(card.hub.removeprefix("timm/"))
+    save_file(theirs.state_dict(), tmp_path / card.hub_file)
+    network = empty_network(card)
+    assert network.embed_dim == card.embed_dim == 5 * theirs.num_features
+    convert_checkpoint(tmp_path / card.hub_file, card.architecture, network.weight_shapes())
+    config = theirs.pretrained_cfg
+    assert (card.mean, card.std, card.resize) == (
+        config["mean"],
+        config["std"],
+        config["interpolation"],
+    )
+    assert card.input_px == config["input_size"][1]
+
+
+def card_of_a_resnet(features):
+    return f"""
+        from cpcnn_core.models.card import ModelCard
+
+        cards = [ModelCard("theirs", "Another's.", ("DNA", "ER"), {features},
+                           architecture="timm/test_resnet", tap="pooled", channel_mode="rgb")]
+    """
+
+
+@pytest.fixture
+def timms(tmp_path):
+    """A network of timm with its classifier, and its file."""
+    network = timm.create_model("test_resnet").eval()
+    save_file(network.state_dict(), tmp_path / "model.safetensors")
+    return network, tmp_path / "model.safetensors"
+
+
+def test_a_file_of_timm_becomes_the_model_of_a_card(other_package, timms):
+    other_package(card_of_a_resnet(features=192))
+    network, file = timms
+    import_model(file, "theirs", unverified=True)
+    crops = np.random.default_rng(1).random((3, 2, 128, 128), np.float32)
+    found = load_model("theirs", device="cpu").embed(crops)
+    grey = torch.from_numpy(crops)[:, :, None].expand(-1, -1, 3, -1, -1)
+    with torch.inference_mode():
+        expected = [
+            network.forward_head(network.forward_features(grey[:, channel]), pre_logits=True)
+            for channel in range(2)
+        ]
+    np.testing.assert_allclose(found, torch.cat(expected, 1), rtol=0, atol=1e-4)
+
+
+def test_a_card_that_promises_other_features_is_refused_before_it_is_a_file(other_package, timms):
+    other_package(card_of_a_resnet(features=96))
+    with pytest.raises(
+        WeightsError, match="theirs promises 96 features, pooled gives 192; correct"
+    ):
+        import_model(timms[1], "theirs", unverified=True)
+    assert not model_file("theirs").exists()
 
 
 def test_another_packages_untrained_model_is_the_network_that_its_card_says(other_package):
