@@ -78,6 +78,8 @@ def fine_tuning_config(
 
     Examples
     --------
+    >>> len(store)  # what cpcnn crops wrote to the folder crops
+    17
     >>> config = fine_tuning_config("untrained-efficientnet-b0", ["crops"], label="Site")
     >>> config.network.backbone, config.split.kind, config.evaluation.keep
     ('efficientnet_b0', 'wells', 'best')
@@ -192,6 +194,8 @@ def placebo_config(config: TrainingConfig) -> TrainingConfig:
 
     Examples
     --------
+    >>> len(store)  # what cpcnn crops wrote to the folder crops
+    17
     >>> config = fine_tuning_config("untrained-efficientnet-b0", ["crops"], label="Site")
     >>> placebo_config(config).data.shuffled, placebo_config(config).run.out
     (True, 'training/placebo')
