@@ -58,12 +58,12 @@ class DataConfig:
     """The crops, and what is to be learned of them."""
 
     label: str = _entry(TREATMENT, "Column of the classes; crops without one are left.")
+    studies: tuple[StudyConfig, ...] = _entry((StudyConfig(),), "One table for each study.")
     shuffled: bool = _entry(
         False,
         "A placebo: treatments of a plate's wells, not those of evaluation.controls, change places "
         "before all else, so that there is nothing to learn.",
     )
-    studies: tuple[StudyConfig, ...] = _entry((StudyConfig(),), "One table for each study.")
 
 
 @dataclass(frozen=True)
