@@ -68,16 +68,10 @@ def watch(
         Features that are NaN or infinite.
     """
     rows = np.union1d(cells.validation, cells.held_out)
-    features, logits = _run(network, accelerator, reader, rows)
-    if not np.isfinite(features).all():
-        raise TrainingError(
-            "the network's features are NaN or infinite; lower training.learning_rate"
-        )
+    features, logits = embed_rows(network, accelerator, reader, rows)
     of_validation = logits[np.searchsorted(rows, cells.validation)]
-    names = feature_names(features.shape[1], compartment="Cells")
-    index = cells.store.index.iloc[cells.held_out].reset_index(drop=True)
-    metadata = index[[name for name in index.columns if str(name).startswith("Metadata_")]]
-    held_out = Profiles(features[np.searchsorted(rows, cells.held_out)], metadata, names)
+    of_held_out = features[np.searchsorted(rows, cells.held_out)]
+    held_out = cell_profiles(cells, cells.held_out, of_held_out)
     return classifier_row(of_validation, cells.validation_classes, seed) | profile_row(
         held_out, cells.label, config
     )
@@ -152,11 +146,30 @@ def profile_row(cells: Profiles, by: str, config: EvaluationConfig) -> Row:
     return row | _confounders(wells, controls, by)
 
 
-def _run(
+def embed_rows(
     network: Network, accelerator: Accelerator, reader: CropReader, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Return the features (n, d) and logits (n, k) of rows of the reader's store, (n,).
+
+    Raises
+    ------
+    TrainingError
+        Features that are NaN or infinite.
+    """
     parts = [(f, x) for _, f, x in predict(network, accelerator, reader, rows)]
-    return np.concatenate([f for f, _ in parts]), np.concatenate([x for _, x in parts])
+    features = np.concatenate([f for f, _ in parts])
+    if not np.isfinite(features).all():
+        raise TrainingError(
+            "the network's features are NaN or infinite; lower training.learning_rate"
+        )
+    return features, np.concatenate([x for _, x in parts])
+
+
+def cell_profiles(cells: Cells, rows: np.ndarray, features: np.ndarray) -> Profiles:
+    """Return features (n, d) of rows of the store, (n,), with what is known of these cells."""
+    index = cells.store.index.iloc[rows].reset_index(drop=True)
+    metadata = index[[name for name in index.columns if str(name).startswith("Metadata_")]]
+    return Profiles(features, metadata, feature_names(features.shape[1], compartment="Cells"))
 
 
 def wells_of_cells(cells: Profiles, by: str) -> Profiles:

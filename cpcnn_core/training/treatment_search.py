@@ -8,7 +8,7 @@ Of means there is one that is right, whose rank by chance is the same for every 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,10 +16,14 @@ import numpy as np
 from cpcnn_core.errors import TrainingError
 from cpcnn_core.profiles.correction import fit_correction
 from cpcnn_core.profiles.similarity import cosine_similarity
-from cpcnn_core.schema.columns import PLATE, WELL, feature_names
+from cpcnn_core.schema.columns import PLATE, WELL
 from cpcnn_core.schema.profiles import Profiles
-from cpcnn_core.training.monitoring import control_wells, wells_of_cells
-from cpcnn_core.training.network import predict
+from cpcnn_core.training.monitoring import (
+    cell_profiles,
+    control_wells,
+    embed_rows,
+    wells_of_cells,
+)
 from cpcnn_core.training.splits import joined_texts, numbered, with_study
 
 if TYPE_CHECKING:
@@ -129,16 +133,10 @@ def search_treatments(
         No query has a treatment to find, or features are NaN or infinite.
     """
     rows, is_query = choose_cells(cells, queries)
-    features = np.concatenate([part for _, part, _ in predict(network, accelerator, reader, rows)])
-    if not np.isfinite(features).all():
-        raise TrainingError(
-            "the network's features are NaN or infinite; lower training.learning_rate"
-        )
-    index = cells.store.index.iloc[rows].reset_index(drop=True)
-    metadata = index[[name for name in index.columns if str(name).startswith("Metadata_")]]
-    metadata = metadata.assign(**{_QUERY: np.where(is_query, "yes", "no")})
-    names = feature_names(features.shape[1], compartment="Cells")
-    return _search(Profiles(features, metadata, names), cells.label, config)
+    features, _ = embed_rows(network, accelerator, reader, rows)
+    found = cell_profiles(cells, rows, features)
+    metadata = found.metadata.assign(**{_QUERY: np.where(is_query, "yes", "no")})
+    return _search(replace(found, metadata=metadata), cells.label, config)
 
 
 def _search(cells: Profiles, by: str, config: EvaluationConfig) -> TreatmentSearch:
