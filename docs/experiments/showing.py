@@ -11,7 +11,9 @@ BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#9a9a9a"
 
 
 def with_interval(found):
-    """Write a mean and its 95 % interval."""
+    """Write a mean and its 95 % interval; a dash where there is none."""
+    if found["low"] is None:
+        return "-"
     return f"{found['mean']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
 
 
@@ -87,7 +89,7 @@ def draw_virtual(result, path):
         for state, color, shift in (("not corrected", GREY, 0.18), ("sphered", BLUE, -0.18)):
             for place, name in zip(places, names, strict=True):
                 found = result["profiles"][name].get(state)
-                if found is not None:
+                if found is not None and found[measure]["low"] is not None:
                     one = found[measure]
                     axis.plot([one["low"], one["high"]], [place + shift] * 2, color=color, lw=2)
                     axis.plot(one["mean"], place + shift, "o", color=color, ms=6)
